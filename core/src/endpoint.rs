@@ -1,0 +1,103 @@
+//! What a client may ask for: endpoints and the dialect each of them speaks.
+
+use serde::{Deserialize, Serialize};
+
+/// The API shape of a request, its answer and its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// `/v1/chat/completions`, `/v1/responses`, ... and LiteLLM's own management errors.
+    OpenAi,
+    /// `/v1/messages` and its relatives.
+    Anthropic,
+}
+
+/// An inference or model-listing operation, whatever path named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// POST chat/completions.
+    ChatCompletions,
+    /// POST completions.
+    Completions,
+    /// POST embeddings.
+    Embeddings,
+    /// POST responses.
+    Responses,
+    /// GET, DELETE responses/{id}, POST responses/{id}/cancel, GET input_items.
+    ResponsesItem,
+    /// POST responses/compact and responses/input_tokens.
+    ResponsesTool,
+    /// POST messages.
+    Messages,
+    /// POST messages/count_tokens.
+    CountTokens,
+    /// POST moderations.
+    Moderations,
+    /// POST images/generations (JSON).
+    ImagesGenerations,
+    /// POST images/edits and images/variations (multipart).
+    ImagesEdits,
+    /// POST audio/speech.
+    AudioSpeech,
+    /// POST audio/transcriptions and audio/translations (multipart).
+    AudioTranscriptions,
+    /// POST rerank.
+    Rerank,
+    /// files and files/{id}[/content].
+    Files,
+    /// batches and batches/{id}[/cancel].
+    Batches,
+}
+
+impl Endpoint {
+    /// Every endpoint, for tests that walk them all.
+    pub const ALL: [Self; 16] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::ResponsesItem,
+        Self::ResponsesTool,
+        Self::Messages,
+        Self::CountTokens,
+        Self::Moderations,
+        Self::ImagesGenerations,
+        Self::ImagesEdits,
+        Self::AudioSpeech,
+        Self::AudioTranscriptions,
+        Self::Rerank,
+        Self::Files,
+        Self::Batches,
+    ];
+
+    /// Dialect of its requests, answers and errors.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            _ => Dialect::OpenAi,
+        }
+    }
+
+    /// LiteLLM's `call_type`, also our metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "acompletion",
+            Self::Completions => "atext_completion",
+            Self::Embeddings => "aembedding",
+            Self::Responses => "aresponses",
+            Self::ResponsesItem => "aget_responses",
+            Self::ResponsesTool => "acompact_responses",
+            Self::Messages => "anthropic_messages",
+            Self::CountTokens => "acount_tokens",
+            Self::Moderations => "amoderation",
+            Self::ImagesGenerations => "aimage_generation",
+            Self::ImagesEdits => "aimage_edit",
+            Self::AudioSpeech => "aspeech",
+            Self::AudioTranscriptions => "atranscription",
+            Self::Rerank => "arerank",
+            Self::Files => "afile",
+            Self::Batches => "abatch",
+        }
+    }
+}

@@ -1,0 +1,572 @@
+//! Every error a client can see, and the one table that turns it into HTTP.
+//!
+//! Status, `type`, `param` and message are LiteLLM 1.87.1's; routes of the Anthropic dialect get
+//! the same facts in Anthropic's envelope.
+
+use serde_json::{Value, json};
+
+use crate::endpoint::Dialect;
+use crate::money::NanoUsd;
+use crate::time::WallMs;
+
+/// What went wrong, from the client's point of view. Holds no secret and no prompt text.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum GatewayError {
+    /// No credential in any accepted header.
+    #[error("Authentication Error, No api key passed in.")]
+    NoKey,
+    /// `Authorization` without a scheme.
+    #[error("Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix.")]
+    MalformedKey,
+    /// The credential is not a virtual key. `masked` is `abcd****wxyz`.
+    #[error(
+        "Authentication Error, LiteLLM Virtual Key expected. Received={masked}, \
+         expected to start with 'sk-'."
+    )]
+    NotAVirtualKey {
+        /// First and last four characters.
+        masked: String,
+    },
+    /// No such key. `masked` is `sk-...wxyz`.
+    #[error(
+        "Authentication Error, Invalid proxy server token passed. Received API Key = {masked}, \
+         Key Hash (Token) ={hash}. Unable to find token in cache or \
+         `LiteLLM_VerificationTokenTable`"
+    )]
+    UnknownKey {
+        /// `sk-...` and the last four characters.
+        masked: String,
+        /// Digest of the key.
+        hash: String,
+    },
+    /// The key is blocked.
+    #[error("Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.")]
+    KeyBlocked,
+    /// The key's time is over.
+    #[error(
+        "Authentication Error - Expired Key. Key Expiry time {expired} and current time {now}",
+        expired = expired.to_iso(), now = now.to_iso()
+    )]
+    KeyExpired {
+        /// `sk-...` and the last four characters.
+        masked: String,
+        /// When it expired.
+        expired: WallMs,
+        /// When it was used.
+        now: WallMs,
+    },
+    /// A scope's model list forbids the model.
+    #[error(
+        "{scope} not allowed to access model. This {scope} can only access \
+         models={models}. Tried to access {model}", models = python_list(models)
+    )]
+    ModelNotAllowed {
+        /// `key`, `team`, `user`, `org`, `project`.
+        scope: &'static str,
+        /// What it may use.
+        models: Vec<String>,
+        /// What was asked for.
+        model: String,
+    },
+    /// The key's `allowed_routes` forbid the route.
+    #[error(
+        "Virtual key is not allowed to call this route. Only allowed to call routes: \
+         {routes}. Tried to call route: {route}", routes = python_list(routes)
+    )]
+    RouteNotAllowed {
+        /// What it may call.
+        routes: Vec<String>,
+        /// What it called.
+        route: String,
+    },
+    /// A management route for administrators.
+    #[error(
+        "Authentication Error, Only proxy admin can be used to generate, delete, update info \
+         for new keys/users/teams. Route={route}. Your role={role}. Your user_id={user_id}"
+    )]
+    AdminOnly {
+        /// The route.
+        route: String,
+        /// The caller's role.
+        role: String,
+        /// The caller's user, masked.
+        user_id: String,
+    },
+    /// A route for the master key alone.
+    #[error("Authentication Error, Tried to access route={route}, which is only for MASTER KEY")]
+    MasterKeyOnly {
+        /// The route.
+        route: String,
+    },
+    /// A hard budget is used up.
+    #[error("{}", scope.exceeded_message(*spent, *limit))]
+    BudgetExceeded {
+        /// Whose budget.
+        scope: BudgetScope,
+        /// Settled and reserved so far.
+        spent: NanoUsd,
+        /// The budget.
+        limit: NanoUsd,
+        /// When the period ends; `None` is never.
+        resets_at: Option<WallMs>,
+    },
+    /// A rate or parallelism limit refuses the request.
+    #[error(
+        "Rate limit exceeded for {scope}: {id}. Limit type: {what}. Current limit: {limit}, \
+         Remaining: {remaining}. Limit resets at: {} UTC", iso_space(*resets_at)
+    )]
+    RateLimited {
+        /// `api_key`, `team`, `user`, ...
+        scope: &'static str,
+        /// Who, never in clear for a key: its digest.
+        id: String,
+        /// `requests`, `tokens` or `max_parallel_requests`.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What was left.
+        remaining: u64,
+        /// When the window ends.
+        resets_at: WallMs,
+        /// Seconds until then, at least one.
+        retry_after_s: u64,
+    },
+    /// No deployment carries this name.
+    #[error(
+        "{route}: Invalid model name passed in model={model}. Call `/v1/models` to view \
+         available models for your key."
+    )]
+    UnknownModel {
+        /// The canonical path, e.g. `/chat/completions`.
+        route: &'static str,
+        /// What was asked for.
+        model: String,
+    },
+    /// The model exists, but no deployment of it speaks this endpoint.
+    #[error("{route} is not served by any deployment of model={model}")]
+    EndpointNotServed {
+        /// The canonical path.
+        route: &'static str,
+        /// What was asked for.
+        model: String,
+    },
+    /// Every deployment is cooling down or saturated.
+    #[error(
+        "No deployments available for selected model, Try again in {retry_after_s} seconds. \
+         Passed model={model}. pre-call-checks=False, cooldown_list={cooling}",
+        cooling = python_list(cooling)
+    )]
+    NoDeployment {
+        /// What was asked for.
+        model: String,
+        /// Deployments left out.
+        cooling: Vec<String>,
+        /// Seconds until the first of them is back.
+        retry_after_s: u64,
+    },
+    /// The body is not JSON.
+    #[error("Invalid JSON payload: {detail}")]
+    InvalidJson {
+        /// What the reader stumbled on.
+        detail: String,
+    },
+    /// A required field is absent.
+    #[error("{route}: Missing required parameter: '{field}'.")]
+    MissingField {
+        /// The canonical path.
+        route: &'static str,
+        /// Its name.
+        field: &'static str,
+    },
+    /// A field has a value that cannot be used.
+    #[error("{message}")]
+    BadField {
+        /// Its name.
+        field: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// A field that callers may not set.
+    #[error(
+        "Authentication Error, Rejected Request: {field} is not allowed in request body. Enable \
+         with `general_settings::allow_client_side_credentials` on proxy config.yaml"
+    )]
+    BannedField {
+        /// Its name.
+        field: String,
+    },
+    /// The body is over the limit.
+    #[error("Request body is too large. Limit is {limit_bytes} bytes.")]
+    BodyTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The client sent its body too slowly.
+    #[error("Request body was not received in time.")]
+    BodyTimeout,
+    /// The gateway is at its own limits: buffered bytes, journal, draining.
+    #[error("{what}. Try again in {retry_after_s} seconds.")]
+    Overloaded {
+        /// Which limit.
+        what: &'static str,
+        /// Seconds.
+        retry_after_s: u64,
+    },
+    /// The journal cannot take the record of this request.
+    #[error("Spend journal is not writable. Try again in {retry_after_s} seconds.")]
+    JournalUnavailable {
+        /// Seconds.
+        retry_after_s: u64,
+    },
+    /// No such route.
+    #[error("Not Found")]
+    RouteNotFound,
+    /// The route exists, the method does not.
+    #[error("Method Not Allowed")]
+    MethodNotAllowed,
+    /// An object that does not exist, or not for this caller.
+    #[error("{what} not found: {id}")]
+    ObjectNotFound {
+        /// `Response`, `File`, ...
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// A WebSocket upgrade; clients fall back to HTTP on 426.
+    #[error("WebSocket is not supported here, use HTTP.")]
+    UpgradeRequired,
+    /// The upstream did not answer in time.
+    #[error(
+        "litellm.Timeout: APITimeoutError - Request timed out. Error_str: Request timed out. - \
+         timeout value={limit_s}, time taken={taken_s:.2} seconds"
+    )]
+    UpstreamTimeout {
+        /// The timeout that fired, in seconds.
+        limit_s: f64,
+        /// Time since the request was sent.
+        taken_s: f64,
+    },
+    /// The upstream could not be reached or broke before an answer.
+    #[error("litellm.InternalServerError: InternalServerError: {provider} - Connection error.")]
+    UpstreamUnreachable {
+        /// `OpenAIException`, `AnthropicException`, ...
+        provider: &'static str,
+    },
+    /// The upstream answered with an error.
+    #[error("{0}")]
+    Upstream(Box<UpstreamError>),
+    /// A defect of the gateway.
+    #[error("Internal server error")]
+    Internal,
+}
+
+/// An upstream's error answer, made readable in the client's dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamError {
+    /// Status to the client.
+    pub status: u16,
+    /// LiteLLM's text: exception class, provider class, the upstream's message.
+    pub message: String,
+    /// The upstream's own `error.type`.
+    pub kind: Option<String>,
+    /// The upstream's own `error.param`.
+    pub param: Option<String>,
+    /// The upstream's own `error.code`.
+    pub code: Option<String>,
+    /// The upstream's `Retry-After` in seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+impl std::fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Whose budget refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BudgetScope {
+    /// The key itself.
+    Key,
+    /// One model of the key.
+    KeyModel {
+        /// Digest of the key.
+        key: String,
+        /// Its alias, or `None` in LiteLLM's spelling.
+        alias: String,
+        /// The model.
+        model: String,
+    },
+    /// A team.
+    Team(String),
+    /// A user.
+    User(String),
+    /// An organization.
+    Organization(String),
+    /// A customer of the caller.
+    EndUser(String),
+    /// A tag.
+    Tag(String),
+    /// The whole installation (`litellm_settings.max_budget`).
+    Global,
+}
+
+impl BudgetScope {
+    fn exceeded_message(&self, spent: NanoUsd, limit: NanoUsd) -> String {
+        let exceeded = |who: String| {
+            format!("Budget has been exceeded!{who} Current cost: {spent}, Max budget: {limit}")
+        };
+        match self {
+            Self::Key | Self::Global => exceeded(String::new()),
+            Self::Team(id) => exceeded(format!(" Team={id}")),
+            Self::Organization(id) => exceeded(format!(" Organization={id}")),
+            Self::Tag(tag) => exceeded(format!(" Tag={tag}")),
+            Self::User(id) => {
+                format!("ExceededBudget: User={id} over budget. Spend={spent}, Budget={limit}")
+            }
+            Self::EndUser(id) => {
+                format!("ExceededBudget: End User={id} over budget. Spend={spent}, Budget={limit}")
+            }
+            Self::KeyModel { key, alias, model } => format!(
+                "LiteLLM Virtual Key: {key}, key_alias: {alias}, exceeded budget for model={model}"
+            ),
+        }
+    }
+}
+
+/// An error as HTTP: what the table below says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorReply {
+    /// HTTP status.
+    pub status: u16,
+    /// OpenAI `error.type`.
+    pub kind: String,
+    /// OpenAI `error.param`; LiteLLM writes the string `None` for auth errors.
+    pub param: Option<String>,
+    /// Text.
+    pub message: String,
+    /// The upstream's own code, shown under `provider_specific_fields`.
+    pub upstream_code: Option<String>,
+    /// Seconds for `Retry-After`.
+    pub retry_after_s: Option<u64>,
+}
+
+impl GatewayError {
+    /// The table: error -> status, type, param.
+    pub fn reply(&self) -> ErrorReply {
+        let none = || Some("None".to_owned());
+        let (status, kind, param): (u16, &str, Option<String>) = match self {
+            Self::NoKey | Self::MalformedKey | Self::NotAVirtualKey { .. } => {
+                (401, "auth_error", none())
+            }
+            Self::KeyBlocked | Self::AdminOnly { .. } | Self::MasterKeyOnly { .. } => {
+                (401, "auth_error", none())
+            }
+            Self::UnknownKey { .. } => (401, "token_not_found_in_db", Some("key".into())),
+            Self::KeyExpired { masked, .. } => (401, "expired_key", Some(masked.clone())),
+            Self::ModelNotAllowed { scope, .. } => {
+                (403, model_denied_kind(scope), Some("model".into()))
+            }
+            Self::RouteNotAllowed { .. } => (403, "auth_error", none()),
+            Self::BudgetExceeded { .. } => (429, "budget_exceeded", None),
+            Self::RateLimited { .. } => (429, "None", none()),
+            Self::UnknownModel { .. } => (400, "None", none()),
+            Self::EndpointNotServed { .. } => (400, "invalid_request_error", Some("model".into())),
+            Self::NoDeployment { .. } => (429, "None", none()),
+            Self::InvalidJson { .. } => (400, "invalid_request_error", Some("request_body".into())),
+            Self::MissingField { field, .. } => {
+                (400, "invalid_request_error", Some((*field).into()))
+            }
+            Self::BadField { field, .. } => (400, "invalid_request_error", Some(field.clone())),
+            Self::BannedField { field } => (400, "auth_error", Some(field.clone())),
+            Self::BodyTooLarge { .. } => (413, "request_too_large", None),
+            Self::BodyTimeout => (408, "timeout_error", None),
+            Self::Overloaded { .. } | Self::JournalUnavailable { .. } => {
+                (503, "overloaded_error", None)
+            }
+            Self::RouteNotFound | Self::ObjectNotFound { .. } => (404, "not_found_error", None),
+            Self::MethodNotAllowed => (405, "invalid_request_error", None),
+            Self::UpgradeRequired => (426, "invalid_request_error", None),
+            Self::UpstreamTimeout { .. } => (408, "timeout_error", None),
+            Self::UpstreamUnreachable { .. } => (500, "internal_server_error", None),
+            Self::Upstream(upstream) => return upstream.reply(),
+            Self::Internal => (500, "internal_server_error", None),
+        };
+        ErrorReply {
+            status,
+            kind: kind.to_owned(),
+            param,
+            message: self.to_string(),
+            upstream_code: None,
+            retry_after_s: self.retry_after_s(),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { retry_after_s, .. }
+            | Self::NoDeployment { retry_after_s, .. }
+            | Self::Overloaded { retry_after_s, .. }
+            | Self::JournalUnavailable { retry_after_s } => Some(*retry_after_s),
+            _ => None,
+        }
+    }
+
+    /// Bounded label for metrics: LiteLLM's exception class.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::BudgetExceeded { .. } => "BudgetExceededError",
+            Self::UpstreamTimeout { .. } => "Timeout",
+            Self::UpstreamUnreachable { .. } => "InternalServerError",
+            Self::Upstream(upstream) => exception_class(upstream.status),
+            _ => "ProxyException",
+        }
+    }
+}
+
+impl UpstreamError {
+    fn reply(&self) -> ErrorReply {
+        ErrorReply {
+            status: self.status,
+            kind: self.kind.clone().unwrap_or_default(),
+            param: self.param.clone(),
+            message: self.message.clone(),
+            upstream_code: self.code.clone(),
+            retry_after_s: self.retry_after_s,
+        }
+    }
+}
+
+impl ErrorReply {
+    /// The JSON body in the caller's dialect. `request_id` goes into Anthropic's envelope.
+    pub fn body(&self, dialect: Dialect, request_id: &str) -> Vec<u8> {
+        let value = match dialect {
+            Dialect::OpenAi => self.openai_body(),
+            Dialect::Anthropic => json!({
+                "type": "error",
+                "error": {"type": anthropic_kind(self.status), "message": self.message},
+                "request_id": request_id,
+            }),
+        };
+        value.to_string().into_bytes()
+    }
+
+    fn openai_body(&self) -> Value {
+        // The framework under LiteLLM answers these two itself.
+        if matches!(self.message.as_str(), "Not Found" | "Method Not Allowed") {
+            return json!({"detail": self.message});
+        }
+        let kind = if self.kind.is_empty() {
+            Value::Null
+        } else {
+            json!(self.kind)
+        };
+        let mut error = json!({
+            "message": self.message,
+            "type": kind,
+            "param": self.param,
+            "code": self.status.to_string(),
+        });
+        if let Some(code) = &self.upstream_code {
+            error["provider_specific_fields"] = json!({"code": code});
+        }
+        json!({"error": error})
+    }
+}
+
+fn model_denied_kind(scope: &str) -> &'static str {
+    match scope {
+        "team" => "team_model_access_denied",
+        "user" => "user_model_access_denied",
+        "org" => "org_model_access_denied",
+        "project" => "project_model_access_denied",
+        _ => "key_model_access_denied",
+    }
+}
+
+/// Anthropic's `error.type` for a status.
+pub fn anthropic_kind(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        408 | 504 => "timeout_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 | 529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+/// LiteLLM's exception class for an upstream status.
+pub fn exception_class(status: u16) -> &'static str {
+    match status {
+        401 => "AuthenticationError",
+        403 => "PermissionDeniedError",
+        404 => "NotFoundError",
+        408 => "Timeout",
+        422 => "UnprocessableEntityError",
+        429 => "RateLimitError",
+        400..=499 => "BadRequestError",
+        502 => "BadGatewayError",
+        503 => "ServiceUnavailableError",
+        500 => "InternalServerError",
+        _ => "APIError",
+    }
+}
+
+/// LiteLLM prints lists as Python does; clients match on that text.
+fn python_list(items: &[String]) -> String {
+    let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn iso_space(at: WallMs) -> String {
+    at.to_iso()
+        .chars()
+        .take(19)
+        .collect::<String>()
+        .replace('T', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budget_refusal_is_litellms_in_openai_shape() {
+        let error = GatewayError::BudgetExceeded {
+            scope: BudgetScope::Key,
+            spent: NanoUsd(1_200_000_000),
+            limit: NanoUsd::DOLLAR,
+            resets_at: None,
+        };
+        let body: Value =
+            serde_json::from_slice(&error.reply().body(Dialect::OpenAi, "id")).unwrap();
+        let message = "Budget has been exceeded! Current cost: 1.2, Max budget: 1.0";
+        assert_eq!(body["error"]["message"], message);
+        assert_eq!(body["error"]["type"], "budget_exceeded");
+        assert_eq!(body["error"]["param"], Value::Null);
+        assert_eq!(body["error"]["code"], "429");
+    }
+
+    #[test]
+    fn anthropic_routes_get_anthropics_envelope() {
+        let reply = GatewayError::NoKey.reply();
+        let body: Value = serde_json::from_slice(&reply.body(Dialect::Anthropic, "r1")).unwrap();
+        assert_eq!(body["type"], "error");
+        assert_eq!(body["error"]["type"], "authentication_error");
+        assert_eq!(body["request_id"], "r1");
+    }
+
+    #[test]
+    fn unknown_route_is_the_frameworks_own_body() {
+        let reply = GatewayError::RouteNotFound.reply();
+        assert_eq!(
+            reply.body(Dialect::OpenAi, ""),
+            br#"{"detail":"Not Found"}"#
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! A virtual key as it is stored: LiteLLM's `VerificationToken` row with sane types.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ids::KeyHash;
+use crate::money::NanoUsd;
+use crate::time::WallMs;
+
+/// A virtual key. Replaced whole on every change; `version` orders the replacements.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Digest of the clear key; its identity.
+    pub token: KeyHash,
+    /// `sk-...` plus the last four characters, for people.
+    pub key_name: String,
+    /// Unique name given by the owner.
+    #[serde(default)]
+    pub key_alias: Option<String>,
+    /// When it stops working; `None` is never.
+    #[serde(default)]
+    pub expires: Option<WallMs>,
+    /// Blocked by an administrator.
+    #[serde(default)]
+    pub blocked: bool,
+    /// Models, wildcards and access groups it may use; empty is all.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Model names that this key rewrites.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    /// Routes, prefixes (`/x/*`) and route groups it may call; empty is all that its role may.
+    #[serde(default)]
+    pub allowed_routes: Vec<String>,
+    /// Its user.
+    #[serde(default)]
+    pub user_id: Option<String>,
+    /// Its team.
+    #[serde(default)]
+    pub team_id: Option<String>,
+    /// Its organization.
+    #[serde(default)]
+    pub organization_id: Option<String>,
+    /// Money per period.
+    #[serde(default)]
+    pub max_budget: Option<NanoUsd>,
+    /// Alert level; never blocks.
+    #[serde(default)]
+    pub soft_budget: Option<NanoUsd>,
+    /// Period of `max_budget` in LiteLLM's grammar (`30d`, `1mo`, ...); `None` is for ever.
+    #[serde(default)]
+    pub budget_duration: Option<String>,
+    /// End of the running period.
+    #[serde(default)]
+    pub budget_reset_at: Option<WallMs>,
+    /// Money per model: `{"gpt-4o": {"budget_limit": 10, "time_period": "1d"}}`.
+    #[serde(default)]
+    pub model_max_budget: Map<String, Value>,
+    /// Spent in the running period, as of the last drain of the journal.
+    #[serde(default)]
+    pub spend: NanoUsd,
+    /// Tokens per minute.
+    #[serde(default)]
+    pub tpm_limit: Option<u64>,
+    /// Requests per minute.
+    #[serde(default)]
+    pub rpm_limit: Option<u64>,
+    /// Requests at the same time.
+    #[serde(default)]
+    pub max_parallel_requests: Option<u64>,
+    /// Free keys plus what LiteLLM folds into it (`model_rpm_limit`, `tags`, ...).
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// LiteLLM columns that are stored and shown, but do not decide anything yet.
+    #[serde(default)]
+    pub extra: Map<String, Value>,
+    /// When it was made.
+    #[serde(default)]
+    pub created_at: WallMs,
+    /// Who made it.
+    #[serde(default)]
+    pub created_by: Option<String>,
+    /// When it was last changed.
+    #[serde(default)]
+    pub updated_at: WallMs,
+    /// Who changed it last.
+    #[serde(default)]
+    pub updated_by: Option<String>,
+    /// Grows with every change; a writer with an older one loses.
+    #[serde(default)]
+    pub version: u64,
+}

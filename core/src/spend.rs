@@ -1,0 +1,164 @@
+//! The record of one admitted request: what was used, what it cost, how it ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::Endpoint;
+use crate::ids::{CallId, KeyHash};
+use crate::money::NanoUsd;
+use crate::time::WallMs;
+use crate::usage::Usage;
+
+/// One row of the ledger. Written to the journal before the request counts as ended and stored
+/// once, by `call_id`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpendRecord {
+    /// Identity, made before dispatch.
+    pub call_id: CallId,
+    /// The provider's response id where it gave one: LiteLLM's `request_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// What was asked for.
+    pub endpoint: Endpoint,
+    /// Whether the client asked for a stream.
+    #[serde(default)]
+    pub stream: bool,
+    /// Who pays.
+    #[serde(flatten)]
+    pub payer: Payer,
+    /// Name the client asked for, after aliases: LiteLLM's `model_group`.
+    pub model_group: String,
+    /// Deployment that gave the answer; empty when none was reached.
+    #[serde(default)]
+    pub deployment_id: String,
+    /// The provider's name of the model.
+    #[serde(default)]
+    pub model: String,
+    /// Provider, LiteLLM's `custom_llm_provider`.
+    #[serde(default)]
+    pub provider: String,
+    /// Base URL without credentials.
+    #[serde(default)]
+    pub api_base: String,
+    /// When the request arrived.
+    pub started: WallMs,
+    /// When it ended.
+    pub ended: WallMs,
+    /// When the first content byte left; `None` if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<WallMs>,
+    /// What was consumed.
+    pub usage: Usage,
+    /// What it cost.
+    pub cost: NanoUsd,
+    /// The model has no price: `cost` is not known to be zero.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub price_unknown: bool,
+    /// Usage was counted from content or bounds because the provider's figure never came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+    /// How it ended.
+    pub end_reason: EndReason,
+    /// HTTP status the client saw (499 when it had left before one was sent).
+    pub status: u16,
+    /// Upstream sends made for this request.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Facts from the request that reports group by.
+    #[serde(default)]
+    pub context: RequestContext,
+    /// Error text shown to the client, without secrets or prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Scopes that a request is charged to. Absent ones are not charged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Payer {
+    /// Virtual key; `None` for the master key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyHash>,
+    /// The key's alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_alias: Option<String>,
+    /// The key's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The key's team.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team_id: Option<String>,
+    /// The key's organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_id: Option<String>,
+    /// The caller's own customer, from the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_user: Option<String>,
+}
+
+/// Descriptive facts of a request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestContext {
+    /// Tags from body, header and key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Conversation or trace the request belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Address of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<String>,
+    /// `User-Agent` of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// `metadata.spend_logs_metadata` of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend_logs_metadata: Option<serde_json::Value>,
+}
+
+/// Why a request ended: the rows of the termination table (`docs/TERMINATION.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The provider's answer was delivered whole, whatever its status.
+    Complete,
+    /// The client left before the first byte of the answer.
+    ClientGoneBeforeFirstByte,
+    /// The client left in the middle of the answer.
+    ClientGoneMidStream,
+    /// The provider closed or reset the connection in the middle.
+    UpstreamReset,
+    /// The provider sent nothing for longer than the stall timeout.
+    Stall,
+    /// The provider reported an error inside a started stream.
+    ProviderError,
+    /// No provider could be reached or every attempt failed before an answer began.
+    UpstreamFailed,
+    /// A deadline passed before the answer began.
+    Timeout,
+    /// The budget was used up while the answer was streaming.
+    BudgetCut,
+    /// The gateway itself failed on this request.
+    InternalError,
+    /// The process died during the request; settled at recovery from the reservation.
+    Crashed,
+}
+
+impl EndReason {
+    /// Metric label and ledger text.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientGoneBeforeFirstByte => "client_gone_before_first_byte",
+            Self::ClientGoneMidStream => "client_gone_mid_stream",
+            Self::UpstreamReset => "upstream_reset",
+            Self::Stall => "stall",
+            Self::ProviderError => "provider_error",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::Timeout => "timeout",
+            Self::BudgetCut => "budget_cut",
+            Self::InternalError => "internal_error",
+            Self::Crashed => "crashed",
+        }
+    }
+}
