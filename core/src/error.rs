@@ -3,9 +3,10 @@
 //! Status, `type`, `param` and message are LiteLLM 1.87.1's; routes of the Anthropic dialect get
 //! the same facts in Anthropic's envelope.
 
-use serde_json::{Value, json};
+mod reply;
 
-use crate::endpoint::Dialect;
+pub use reply::{ErrorReply, anthropic_kind, exception_class};
+
 use crate::money::NanoUsd;
 use crate::time::WallMs;
 
@@ -250,7 +251,7 @@ pub enum GatewayError {
     #[error("litellm.InternalServerError: InternalServerError: {provider} - Connection error.")]
     UpstreamUnreachable {
         /// `OpenAIException`, `AnthropicException`, ...
-        provider: &'static str,
+        provider: String,
     },
     /// The upstream answered with an error.
     #[error("{0}")]
@@ -332,23 +333,6 @@ impl BudgetScope {
             ),
         }
     }
-}
-
-/// An error as HTTP: what the table below says of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ErrorReply {
-    /// HTTP status.
-    pub status: u16,
-    /// OpenAI `error.type`.
-    pub kind: String,
-    /// OpenAI `error.param`; LiteLLM writes the string `None` for auth errors.
-    pub param: Option<String>,
-    /// Text.
-    pub message: String,
-    /// The upstream's own code, shown under `provider_specific_fields`.
-    pub upstream_code: Option<String>,
-    /// Seconds for `Retry-After`.
-    pub retry_after_s: Option<u64>,
 }
 
 impl GatewayError {
@@ -437,43 +421,6 @@ impl UpstreamError {
     }
 }
 
-impl ErrorReply {
-    /// The JSON body in the caller's dialect. `request_id` goes into Anthropic's envelope.
-    pub fn body(&self, dialect: Dialect, request_id: &str) -> Vec<u8> {
-        let value = match dialect {
-            Dialect::OpenAi => self.openai_body(),
-            Dialect::Anthropic => json!({
-                "type": "error",
-                "error": {"type": anthropic_kind(self.status), "message": self.message},
-                "request_id": request_id,
-            }),
-        };
-        value.to_string().into_bytes()
-    }
-
-    fn openai_body(&self) -> Value {
-        // The framework under LiteLLM answers these two itself.
-        if matches!(self.message.as_str(), "Not Found" | "Method Not Allowed") {
-            return json!({"detail": self.message});
-        }
-        let kind = if self.kind.is_empty() {
-            Value::Null
-        } else {
-            json!(self.kind)
-        };
-        let mut error = json!({
-            "message": self.message,
-            "type": kind,
-            "param": self.param,
-            "code": self.status.to_string(),
-        });
-        if let Some(code) = &self.upstream_code {
-            error["provider_specific_fields"] = json!({"code": code});
-        }
-        json!({"error": error})
-    }
-}
-
 fn model_denied_kind(scope: &str) -> &'static str {
     match scope {
         "team" => "team_model_access_denied",
@@ -481,39 +428,6 @@ fn model_denied_kind(scope: &str) -> &'static str {
         "org" => "org_model_access_denied",
         "project" => "project_model_access_denied",
         _ => "key_model_access_denied",
-    }
-}
-
-/// Anthropic's `error.type` for a status.
-pub fn anthropic_kind(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        402 => "billing_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        408 | 504 => "timeout_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        503 | 529 => "overloaded_error",
-        400..=499 => "invalid_request_error",
-        _ => "api_error",
-    }
-}
-
-/// LiteLLM's exception class for an upstream status.
-pub fn exception_class(status: u16) -> &'static str {
-    match status {
-        401 => "AuthenticationError",
-        403 => "PermissionDeniedError",
-        404 => "NotFoundError",
-        408 => "Timeout",
-        422 => "UnprocessableEntityError",
-        429 => "RateLimitError",
-        400..=499 => "BadRequestError",
-        502 => "BadGatewayError",
-        503 => "ServiceUnavailableError",
-        500 => "InternalServerError",
-        _ => "APIError",
     }
 }
 
@@ -532,41 +446,4 @@ fn iso_space(at: WallMs) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn budget_refusal_is_litellms_in_openai_shape() {
-        let error = GatewayError::BudgetExceeded {
-            scope: BudgetScope::Key,
-            spent: NanoUsd(1_200_000_000),
-            limit: NanoUsd::DOLLAR,
-            resets_at: None,
-        };
-        let body: Value =
-            serde_json::from_slice(&error.reply().body(Dialect::OpenAi, "id")).unwrap();
-        let message = "Budget has been exceeded! Current cost: 1.2, Max budget: 1.0";
-        assert_eq!(body["error"]["message"], message);
-        assert_eq!(body["error"]["type"], "budget_exceeded");
-        assert_eq!(body["error"]["param"], Value::Null);
-        assert_eq!(body["error"]["code"], "429");
-    }
-
-    #[test]
-    fn anthropic_routes_get_anthropics_envelope() {
-        let reply = GatewayError::NoKey.reply();
-        let body: Value = serde_json::from_slice(&reply.body(Dialect::Anthropic, "r1")).unwrap();
-        assert_eq!(body["type"], "error");
-        assert_eq!(body["error"]["type"], "authentication_error");
-        assert_eq!(body["request_id"], "r1");
-    }
-
-    #[test]
-    fn unknown_route_is_the_frameworks_own_body() {
-        let reply = GatewayError::RouteNotFound.reply();
-        assert_eq!(
-            reply.body(Dialect::OpenAi, ""),
-            br#"{"detail":"Not Found"}"#
-        );
-    }
-}
+mod tests;

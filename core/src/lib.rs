@@ -2,11 +2,28 @@
 //!
 //! Time (`WallMs`), dice and bytes are arguments. The module list is the glossary.
 
+pub mod access;
+pub mod auth;
+pub mod budget;
+pub mod config;
 pub mod endpoint;
 pub mod error;
+pub mod health;
 pub mod ids;
+pub mod journal;
 pub mod key;
+pub mod limit;
+pub mod listing;
+pub mod meter;
+pub mod meters;
+pub mod mock;
 pub mod money;
+pub mod period;
+pub mod price;
+pub mod relay;
+pub mod restream;
+pub mod routes;
 pub mod spend;
 pub mod time;
 pub mod usage;
+pub mod wire;

@@ -95,6 +95,20 @@ pub struct Payer {
     pub end_user: Option<String>,
 }
 
+impl Payer {
+    /// Nobody: the master key without a customer.
+    pub const fn nobody() -> Self {
+        Self {
+            key: None,
+            key_alias: None,
+            user_id: None,
+            team_id: None,
+            organization_id: None,
+            end_user: None,
+        }
+    }
+}
+
 /// Descriptive facts of a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,0 +1,264 @@
+//! Who calls, and whether that one may call this route.
+//!
+//! A credential is taken out of the headers once, whatever header carried it; from there on only
+//! the [`Principal`] and the matched route decide.
+
+use std::sync::Arc;
+
+use crate::access::{ModelFacts, ModelRules};
+use crate::error::GatewayError;
+use crate::ids::{KeyHash, Secret};
+use crate::key::KeyRecord;
+use crate::meters::KeyMeters;
+use crate::routes::{Access, Match, RouteSet};
+use crate::time::WallMs;
+
+mod carrier;
+
+pub use carrier::{CREDENTIAL_BYTES_MAX, Credential, credential};
+
+/// What a caller may do in general. A key is an internal user unless its user says otherwise; its
+/// own metadata never raises it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Everything but what is for the master key.
+    ProxyAdmin,
+    /// Sees everything, changes nothing.
+    ProxyAdminViewer,
+    /// Administrates an organization.
+    OrgAdmin,
+    /// Calls models, sees its own.
+    #[default]
+    InternalUser,
+    /// Sees its own.
+    InternalUserViewer,
+    /// A team's own key.
+    Team,
+    /// A customer of the caller.
+    Customer,
+}
+
+impl Role {
+    /// Every role, for tests that walk them all.
+    pub const ALL: [Self; 7] = [
+        Self::ProxyAdmin,
+        Self::ProxyAdminViewer,
+        Self::OrgAdmin,
+        Self::InternalUser,
+        Self::InternalUserViewer,
+        Self::Team,
+        Self::Customer,
+    ];
+
+    /// LiteLLM's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProxyAdmin => "proxy_admin",
+            Self::ProxyAdminViewer => "proxy_admin_viewer",
+            Self::OrgAdmin => "org_admin",
+            Self::InternalUser => "internal_user",
+            Self::InternalUserViewer => "internal_user_viewer",
+            Self::Team => "team",
+            Self::Customer => "customer",
+        }
+    }
+}
+
+/// What the rules of one key come to, parsed once when the key is loaded or changed.
+#[derive(Clone, Debug)]
+pub struct KeyPolicy {
+    /// Digest of the key.
+    pub token: KeyHash,
+    /// Its role.
+    pub role: Role,
+    /// Blocked by an administrator.
+    pub blocked: bool,
+    /// When it stops working.
+    pub expires: Option<WallMs>,
+    /// Models it may use.
+    pub models: ModelRules,
+    /// Model names it rewrites, sorted by the name asked for.
+    aliases: Box<[(Box<str>, Box<str>)]>,
+    /// Routes it may call.
+    pub routes: RouteSet,
+    /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
+    routes_written: Box<[String]>,
+    /// Its alias.
+    pub alias: Option<Box<str>>,
+    /// Its user.
+    pub user_id: Option<Box<str>>,
+    /// Its team.
+    pub team_id: Option<Box<str>>,
+    /// Its organization.
+    pub organization_id: Option<Box<str>>,
+}
+
+impl KeyPolicy {
+    /// Parses a stored key.
+    pub fn of(record: &KeyRecord) -> Self {
+        let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
+        let alias = |(from, to): (&String, &String)| (from.as_str().into(), to.as_str().into());
+        Self {
+            token: record.token,
+            role: Role::default(),
+            blocked: record.blocked,
+            expires: record.expires,
+            models: ModelRules::parse(&record.models, record.team_id.is_some()),
+            aliases: record.aliases.iter().map(alias).collect(),
+            routes: RouteSet::of_entries(&record.allowed_routes),
+            routes_written: record.allowed_routes.as_slice().into(),
+            alias: boxed(&record.key_alias),
+            user_id: boxed(&record.user_id),
+            team_id: boxed(&record.team_id),
+            organization_id: boxed(&record.organization_id),
+        }
+    }
+
+    /// The name that a model asked for stands for under this key: one step, no chains.
+    pub fn model_for<'a>(&'a self, asked: &'a str) -> &'a str {
+        let place = self
+            .aliases
+            .binary_search_by(|(from, _)| (**from).cmp(asked));
+        place.map_or(asked, |at| &self.aliases[at].1)
+    }
+
+    /// Whether the key may use the model: by the name asked for or by the name its own alias turns
+    /// that into (`facts` are the latter's).
+    ///
+    /// # Errors
+    /// `ModelNotAllowed`.
+    pub fn check_model(&self, asked: &str, facts: ModelFacts<'_>) -> Result<(), GatewayError> {
+        let by_alias = asked != facts.name && self.models.allows(ModelFacts::named(asked));
+        if by_alias {
+            return Ok(());
+        }
+        self.models.check("key", facts)
+    }
+}
+
+/// A key as requests see it: rules and counters. Replaced whole when the key changes; the counters
+/// are carried over.
+#[derive(Debug)]
+pub struct KeyView {
+    /// Its rules.
+    pub policy: KeyPolicy,
+    /// Its counters.
+    pub meters: Arc<KeyMeters>,
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// The master key.
+    Master,
+    /// A virtual key.
+    Key(Arc<KeyView>),
+}
+
+impl Principal {
+    /// Its role.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Master => Role::ProxyAdmin,
+            Self::Key(key) => key.policy.role,
+        }
+    }
+}
+
+/// How far an allowed call reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Every object.
+    Everything,
+    /// Only the caller's own key, spend and models.
+    Own,
+}
+
+/// Finds out who calls. `lookup` knows keys by digest, rotated ones in their grace period included.
+///
+/// # Errors
+/// `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`, `KeyExpired`.
+pub fn authenticate(
+    credential: &Credential<'_>,
+    master: &Secret,
+    now: WallMs,
+    lookup: impl FnOnce(&KeyHash) -> Option<Arc<KeyView>>,
+) -> Result<Principal, GatewayError> {
+    let clear = credential.reveal();
+    // An empty master key would let an empty credential in; the server refuses to start with one.
+    if !master.reveal().is_empty() && master.matches(clear) {
+        return Ok(Principal::Master);
+    }
+    if !clear.starts_with("sk-") {
+        let masked = carrier::masked_middle(clear);
+        return Err(GatewayError::NotAVirtualKey { masked });
+    }
+    let hash = KeyHash::of_secret(clear);
+    let Some(key) = lookup(&hash) else {
+        return Err(GatewayError::UnknownKey {
+            masked: carrier::masked_head(clear),
+            hash: hash.to_string(),
+        });
+    };
+    if key.policy.blocked {
+        return Err(GatewayError::KeyBlocked);
+    }
+    match key.policy.expires {
+        Some(expired) if expired < now => Err(GatewayError::KeyExpired {
+            masked: carrier::masked_head(clear),
+            expired,
+            now,
+        }),
+        _ => Ok(Principal::Key(key)),
+    }
+}
+
+/// Decides whether the caller may call the route: first the key's `allowed_routes`, then the
+/// route's access against the role.
+///
+/// # Errors
+/// `RouteNotAllowed`, `AdminOnly`, `MasterKeyOnly`.
+pub fn authorize(principal: &Principal, found: &Match<'_>) -> Result<Reach, GatewayError> {
+    let role = principal.role();
+    let key = match principal {
+        Principal::Master => return Ok(Reach::Everything),
+        Principal::Key(key) => &key.policy,
+    };
+    if found.access != Access::Public && !key.routes.contains(found.target) {
+        return Err(GatewayError::RouteNotAllowed {
+            routes: key.routes_written.to_vec(),
+            route: found.pattern.to_owned(),
+        });
+    }
+    let sees_all = matches!(role, Role::ProxyAdmin | Role::ProxyAdminViewer);
+    let reach = if sees_all {
+        Reach::Everything
+    } else {
+        Reach::Own
+    };
+    match found.access {
+        Access::Public | Access::Inference | Access::AnyKey | Access::OwnKeyOrAdmin => Ok(reach),
+        Access::AdminViewer if sees_all => Ok(reach),
+        Access::Admin if role == Role::ProxyAdmin => Ok(reach),
+        Access::AdminViewer | Access::Admin => Err(GatewayError::AdminOnly {
+            route: found.pattern.to_owned(),
+            role: role.as_str().to_owned(),
+            user_id: masked_user(key.user_id.as_deref()),
+        }),
+        Access::MasterKey => Err(GatewayError::MasterKeyOnly {
+            route: found.pattern.to_owned(),
+        }),
+    }
+}
+
+/// Whether the route needs a caller at all; a public one is served whatever key came with it.
+pub fn wants_credential(found: &Match<'_>) -> bool {
+    found.access != Access::Public
+}
+
+fn masked_user(user_id: Option<&str>) -> String {
+    user_id.map_or_else(|| "None".to_owned(), |id| carrier::masked(id, 2, 5))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! `general_settings` and `litellm_settings`, resolved.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::environ;
+use super::period;
+use super::problem::{Position, Problems};
+use super::section::Area;
+use crate::ids::Secret;
+use crate::money::NanoUsd;
+
+/// Whether a configuration may do without a master key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterKey {
+    /// An absent one is an error: nothing starts without authentication.
+    Required,
+    /// The caller makes one; for the embedded defaults only.
+    Generated,
+}
+
+/// `general_settings`.
+#[derive(Clone, Debug)]
+pub struct General {
+    /// The administrator's key. Always there unless [`MasterKey::Generated`] was asked for.
+    pub master_key: Option<Secret>,
+    /// Postgres, from the file or the `DATABASE_*` variables. Not used in this version.
+    pub database_url: Option<Secret>,
+    /// Lower-case header that is tried first for the key.
+    pub key_header: Option<String>,
+    /// Clients may send `api_base` and credentials.
+    pub allow_client_side_credentials: bool,
+    /// Lower-case header that names the end user.
+    pub user_header: Option<String>,
+    /// Requests without `user` are refused.
+    pub enforce_user_param: bool,
+    /// `/robots.txt` forbids everything.
+    pub block_robots: bool,
+    /// Requests are counted, but not listed.
+    pub disable_spend_logs: bool,
+    /// Spend logs older than this are deleted; `None` keeps them.
+    pub spend_logs_retention: Option<Duration>,
+    /// The long readiness body.
+    pub public_readiness_details: bool,
+    /// Streams end with a usage chunk even if the client did not ask.
+    pub always_include_stream_usage: bool,
+}
+
+/// `litellm_settings`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limit of one attempt where the router has none.
+    pub request_timeout: Duration,
+    /// Log lines are JSON objects.
+    pub json_logs: bool,
+    /// Debug logs.
+    pub verbose: bool,
+    /// `/metrics` needs an administrator's key.
+    pub require_auth_for_metrics_endpoint: bool,
+    /// `prometheus` is among the callbacks.
+    pub prometheus: bool,
+    /// The other callbacks, which are not in this version yet.
+    pub callbacks: Vec<String>,
+    /// Money for the whole gateway.
+    pub budget: Option<GlobalBudget>,
+    /// Status for a budget that is used up.
+    pub budget_exceeded_status: u16,
+    /// IANA name of the zone whose calendar ends budget periods.
+    pub timezone: String,
+}
+
+/// Money for the whole gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalBudget {
+    /// Per period.
+    pub max: NanoUsd,
+    /// The period in LiteLLM's grammar; `None` is for ever.
+    pub duration: Option<String>,
+}
+
+pub(super) fn general(
+    area: &Area<'_>,
+    env: &HashMap<String, String>,
+    needed: MasterKey,
+    problems: &mut Problems,
+) -> General {
+    let flag = |key| area.bool(key).unwrap_or(false);
+    let period = area.text("maximum_spend_logs_retention_period");
+    General {
+        master_key: master_key(area, env, needed, problems),
+        database_url: area.secret("database_url").or_else(|| database_url(env)),
+        key_header: header(area, "litellm_key_header_name", problems),
+        allow_client_side_credentials: flag("allow_client_side_credentials"),
+        user_header: header(area, "user_header_name", problems),
+        enforce_user_param: flag("enforce_user_param"),
+        block_robots: flag("block_robots"),
+        disable_spend_logs: flag("disable_spend_logs"),
+        spend_logs_retention: period.and_then(period::parse),
+        public_readiness_details: flag("allow_public_health_readiness_details"),
+        always_include_stream_usage: flag("always_include_stream_usage"),
+    }
+}
+
+fn master_key(
+    area: &Area<'_>,
+    env: &HashMap<String, String>,
+    needed: MasterKey,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let (at, path) = (area.at("master_key"), area.path_of("master_key"));
+    let own = area.text("master_key");
+    let Some(key) = own.or_else(|| environ::variable(env, "LITELLM_MASTER_KEY")) else {
+        if needed == MasterKey::Required {
+            let message = "required: write a secret `sk-...` here or set `LITELLM_MASTER_KEY`; \
+                without one every request would have to be refused";
+            problems.error(at, &path, message);
+        }
+        return None;
+    };
+    if !key.starts_with("sk-") {
+        let message = "does not begin with `sk-`; LiteLLM's clients and user interface expect it";
+        problems.warning(at, &path, message);
+    }
+    const LENGTH_MIN: usize = 16;
+    if key.len() < LENGTH_MIN {
+        let message = format!("shorter than {LENGTH_MIN} characters: easy to guess");
+        problems.warning(at, &path, message);
+    }
+    Some(Secret::new(key))
+}
+
+/// The URL that LiteLLM assembles of single variables.
+fn database_url(env: &HashMap<String, String>) -> Option<Secret> {
+    if let Some(url) = environ::variable(env, "DATABASE_URL") {
+        return Some(Secret::new(url));
+    }
+    let part = |name| environ::variable(env, name);
+    let (host, name) = (part("DATABASE_HOST")?, part("DATABASE_NAME")?);
+    let (user, password) = (part("DATABASE_USERNAME")?, part("DATABASE_PASSWORD"));
+    let password = password.map_or(String::new(), |text| format!(":{}", encode(text)));
+    let port = part("DATABASE_PORT").map_or(String::new(), |port| format!(":{port}"));
+    let schema = part("DATABASE_SCHEMA").map_or(String::new(), |name| format!("?schema={name}"));
+    let user = encode(user);
+    let url = format!("postgresql://{user}{password}@{host}{port}/{name}{schema}");
+    Some(Secret::new(url))
+}
+
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+fn header(area: &Area<'_>, key: &str, problems: &mut Problems) -> Option<String> {
+    let name = area.text(key)?.to_ascii_lowercase();
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.chars().all(in_name) {
+        problems.error(area.at(key), &area.path_of(key), "not a header name");
+        return None;
+    }
+    Some(name)
+}
+
+pub(super) fn settings(
+    area: &Area<'_>,
+    general: &Area<'_>,
+    env: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> Settings {
+    let (prometheus, callbacks) = callbacks(area, problems);
+    let log_level = environ::variable(env, "LITELLM_LOG").unwrap_or_default();
+    let json_logs = area.bool("json_logs");
+    Settings {
+        request_timeout: area.seconds("request_timeout").unwrap_or(REQUEST_TIMEOUT),
+        json_logs: json_logs.unwrap_or_else(|| environ::switch(env, "JSON_LOGS")),
+        verbose: area
+            .bool("set_verbose")
+            .unwrap_or_else(|| log_level.eq_ignore_ascii_case("debug")),
+        require_auth_for_metrics_endpoint: area
+            .bool("require_auth_for_metrics_endpoint")
+            .unwrap_or(true),
+        prometheus,
+        callbacks,
+        budget: budget(area, general, problems),
+        budget_exceeded_status: area
+            .count("budget_exceeded_status_code")
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(BUDGET_EXCEEDED_STATUS),
+        timezone: timezone(area, problems),
+    }
+}
+
+/// LiteLLM's default.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(6_000);
+/// What LiteLLM 1.87 answers.
+const BUDGET_EXCEEDED_STATUS: u16 = 429;
+
+fn callbacks(area: &Area<'_>, problems: &mut Problems) -> (bool, Vec<String>) {
+    let (mut prometheus, mut others) = (false, Vec::new());
+    let keys = [
+        "callbacks",
+        "success_callback",
+        "failure_callback",
+        "service_callback",
+    ];
+    for key in keys {
+        for (name, at) in area.texts(key) {
+            match name {
+                "prometheus" => prometheus = true,
+                "prometheus_system" => {}
+                _ if name.contains('.') => {
+                    let message = format!("`{name}` is Python; such hooks do not run here");
+                    problems.warning(at, &area.path_of(key), message);
+                }
+                _ => {
+                    let message = format!(
+                        "callback `{name}` is not in this version yet: nothing is sent to it; \
+                         see `/spend/logs` and `/metrics`"
+                    );
+                    problems.warning(at, &area.path_of(key), message);
+                    if !others.iter().any(|known| known == name) {
+                        others.push(name.to_owned());
+                    }
+                }
+            }
+        }
+    }
+    (prometheus, others)
+}
+
+/// The budget of `litellm_settings`, else the one that was written under `general_settings`.
+fn budget(area: &Area<'_>, general: &Area<'_>, problems: &mut Problems) -> Option<GlobalBudget> {
+    let from = match area.has("max_budget") {
+        true => area,
+        false => general,
+    };
+    let duration = area
+        .text("budget_duration")
+        .or(general.text("budget_duration"));
+    let dollars = from.number("max_budget").filter(|dollars| *dollars > 0.0);
+    let Some(dollars) = dollars else {
+        for place in [area, general] {
+            if place.has("budget_duration") {
+                let message = "without `max_budget` there is no budget to end";
+                let path = place.path_of("budget_duration");
+                problems.warning(place.at("budget_duration"), &path, message);
+            }
+        }
+        return None;
+    };
+    let Some(max) = NanoUsd::from_dollars(dollars) else {
+        let path = from.path_of("max_budget");
+        problems.error(from.at("max_budget"), &path, "more dollars than there are");
+        return None;
+    };
+    let duration = duration.map(str::to_owned);
+    Some(GlobalBudget { max, duration })
+}
+
+fn timezone(area: &Area<'_>, problems: &mut Problems) -> String {
+    let Some(name) = area.text("timezone") else {
+        return "UTC".to_owned();
+    };
+    if let Err(_unknown) = jiff::tz::TimeZone::get(name) {
+        let at: &Position = area.at("timezone");
+        let message = "no such time zone; write a name such as `Europe/Berlin`";
+        problems.error(at, &area.path_of("timezone"), message);
+    }
+    name.to_owned()
+}

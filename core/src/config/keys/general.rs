@@ -1,0 +1,361 @@
+//! Keys of `general_settings` and `router_settings`.
+
+use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
+use super::settings::{
+    ADMISSION, NO_CACHE, NO_COOLDOWN, NO_FALLBACKS, NO_MCP, NO_REDIS, NO_USERS, PYTHON,
+};
+use super::{COUNT, Key, later, off, on};
+
+const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
+const EMBEDDED: &str = "the embedded store is used";
+const NO_HEALTH: &str = "no background health check runs";
+const NO_STRATEGY: &str = "simple-shuffle is used";
+const NO_ALERTS: &str = "no alert is sent; use the metrics";
+const NO_SSO: &str = "only the master key and virtual keys are accepted";
+const NO_HOOKS: &str = "requests pass without it";
+const RECORDED: &str = "the spend ledger is never switched off";
+
+pub(super) const GENERAL: &[Key] = &[
+    on(
+        "master_key",
+        Secret,
+        "the administrator's key, `sk-...`; default: env `LITELLM_MASTER_KEY`",
+    ),
+    on(
+        "litellm_key_header_name",
+        Text,
+        "a header that is tried first for the key",
+    ),
+    on(
+        "allow_client_side_credentials",
+        Bool,
+        "clients may send `api_base` etc.; default false",
+    ),
+    on("user_header_name", Text, "header that names the end user"),
+    on(
+        "enforce_user_param",
+        Bool,
+        "requests without `user` get 400; default false",
+    ),
+    on(
+        "max_request_size_mb",
+        Number,
+        "as `meridian.body_bytes_max`, in MiB",
+    ),
+    on(
+        "block_robots",
+        Bool,
+        "`/robots.txt` forbids everything; default false",
+    ),
+    later(
+        "disable_spend_logs",
+        Bool,
+        "every request is listed: the rows are the ledger",
+    ),
+    on(
+        "maximum_spend_logs_retention_period",
+        Duration,
+        "older spend logs are deleted",
+    ),
+    on(
+        "allow_public_health_readiness_details",
+        Bool,
+        "the long readiness body; default false",
+    ),
+    on(
+        "always_include_stream_usage",
+        Bool,
+        "usage chunk for every stream; default false",
+    ),
+    on(
+        "use_x_forwarded_for",
+        Bool,
+        "as `meridian.trusted_proxies: 1`; default false",
+    ),
+    later("database_url", Secret, EMBEDDED),
+    later("database_connection_pool_limit", COUNT, EMBEDDED),
+    later("database_connection_timeout", Seconds, EMBEDDED),
+    later("database_*", Any, EMBEDDED),
+    later("store_model_in_db", Bool, "models come from the file alone"),
+    later(
+        "supported_db_objects",
+        Texts,
+        "models come from the file alone",
+    ),
+    later(
+        "store_prompts_in_spend_logs",
+        Bool,
+        "prompts are never stored",
+    ),
+    later("use_redis_transaction_buffer", Bool, NO_REDIS),
+    later("coordination_redis", Any, NO_REDIS),
+    off(
+        "proxy_batch_write_at",
+        Seconds,
+        "spend is in the journal before a request ends",
+    ),
+    off("proxy_budget_rescheduler_min_time", Seconds, NO_DB_JOBS),
+    off("proxy_budget_rescheduler_max_time", Seconds, NO_DB_JOBS),
+    off("proxy_batch_polling_interval", Seconds, NO_DB_JOBS),
+    off(
+        "disable_adding_master_key_hash_to_db",
+        Bool,
+        "the master key is never stored",
+    ),
+    off("disable_spend_updates", Bool, RECORDED),
+    off("disable_error_logs", Bool, RECORDED),
+    off(
+        "disable_reset_budget",
+        Bool,
+        "remove `budget_duration` for a budget without periods",
+    ),
+    off(
+        "disable_budget_reservation",
+        Bool,
+        "budgets are always reserved before a request",
+    ),
+    off(
+        "maximum_spend_logs_retention_interval",
+        Text,
+        "old logs are deleted continuously",
+    ),
+    off(
+        "maximum_spend_logs_cleanup_cron",
+        Text,
+        "old logs are deleted continuously",
+    ),
+    off(
+        "user_api_key_cache_ttl",
+        Seconds,
+        "keys are in memory and a change counts at once",
+    ),
+    off(
+        "proxy_config_reload_interval_seconds",
+        Seconds,
+        "a changed file is read at once",
+    ),
+    off(
+        "allow_requests_on_db_unavailable",
+        Bool,
+        "no request waits for the store",
+    ),
+    off(
+        "cancel_on_disconnect",
+        Bool,
+        "see `meridian.response_on_disconnect`",
+    ),
+    off(
+        "fail_closed_rate_limit_enforcement",
+        Bool,
+        "limits do not depend on a server here",
+    ),
+    off(
+        "fail_closed_budget_enforcement",
+        Bool,
+        "budgets do not depend on a server here",
+    ),
+    later("background_health_checks", Bool, NO_HEALTH),
+    later("health_check_*", Any, NO_HEALTH),
+    later("use_shared_health_check", Bool, NO_HEALTH),
+    later("enable_health_check_routing", Bool, NO_HEALTH),
+    later("model_list_healthy_only", Bool, NO_HEALTH),
+    later("global_max_parallel_requests", COUNT, ADMISSION),
+    later(
+        "max_parallel_requests",
+        COUNT,
+        "set `max_parallel_requests` on keys",
+    ),
+    later("max_in_flight_requests_per_worker", COUNT, ADMISSION),
+    later("max_queued_requests_per_worker", COUNT, ADMISSION),
+    later("admission_queue_timeout_seconds", Seconds, ADMISSION),
+    later("max_response_size_mb", Number, "answers are not limited"),
+    later(
+        "token_rate_limit_type",
+        Text,
+        "input and output tokens both count",
+    ),
+    off(
+        "disable_retry_on_max_parallel_request_limit_error",
+        Bool,
+        "own limits are not retried",
+    ),
+    later("alerting", Texts, NO_ALERTS),
+    later(
+        "alerting_threshold",
+        Seconds,
+        "seconds, not per cent; no alert is sent; use the metrics",
+    ),
+    later("alert_*", Any, NO_ALERTS),
+    later("alerting_args", Map, NO_ALERTS),
+    later("spend_report_frequency", Text, NO_ALERTS),
+    later("completion_model", Text, "the client's model is used"),
+    later("embedding_model", Text, "the client's model is used"),
+    later("image_generation_model", Text, "the client's model is used"),
+    later("moderation_model", Text, "the client's model is used"),
+    later(
+        "infer_model_from_keys",
+        Bool,
+        "list the models in `model_list`",
+    ),
+    later(
+        "reject_clientside_metadata_tags",
+        Bool,
+        "tags of clients are recorded",
+    ),
+    later("enforced_params", Texts, "requests without them pass"),
+    later("user_header_mappings", Any, "use `user_header_name`"),
+    later(
+        "forward_client_headers_to_llm_api",
+        Bool,
+        "client headers `x-*` are not forwarded",
+    ),
+    later(
+        "forward_llm_provider_auth_headers",
+        Bool,
+        "client credentials are not forwarded",
+    ),
+    later(
+        "forward_openai_org_id",
+        Bool,
+        "`openai-organization` of clients is not forwarded",
+    ),
+    later("pass_through_endpoints", List, NO_MCP),
+    later("allowed_routes", Texts, "set `allowed_routes` on keys"),
+    later("public_routes", Texts, "every route keeps its role"),
+    later("admin_only_routes", Texts, "every route keeps its role"),
+    later(
+        "allowed_ips",
+        Texts,
+        "restrict addresses in front of the gateway",
+    ),
+    later("ui_access_mode", Text, "there is no user interface"),
+    later("enable_jwt_auth", Bool, NO_SSO),
+    later("litellm_jwtauth", Map, NO_SSO),
+    later("enable_oauth2_auth", Bool, NO_SSO),
+    later("custom_auth", Text, NO_SSO),
+    later("custom_key_generate", Text, "Python hooks do not run here"),
+    later("key_management_*", Any, "secrets come from the environment"),
+    later("service_account_settings", Map, NO_HOOKS),
+    later("default_team_disabled", Bool, NO_USERS),
+    later("disable_key_generate_for_org_admin", Bool, NO_USERS),
+    later("apply_user_budget_to_team_keys", Bool, NO_USERS),
+    off(
+        "encryption_algorithm",
+        Text,
+        "no provider credential is stored",
+    ),
+    later(
+        "include_call_id_in_error_body",
+        Bool,
+        "it is in the header `x-litellm-call-id`",
+    ),
+    off(
+        "dangerously_permit_weak_or_unset_master_key",
+        Bool,
+        "a master key is always needed",
+    ),
+    later(
+        "dangerously_allow_mock_testing_request_params",
+        Bool,
+        "such parameters are ignored",
+    ),
+];
+
+pub(super) const ROUTER: &[Key] = &[
+    on(
+        "routing_strategy",
+        Text,
+        "`simple-shuffle` (default): by weight; others fall back to it",
+    ),
+    on(
+        "model_group_alias",
+        Map,
+        "`alias: model` or `alias: {model, hidden}`",
+    ),
+    on("num_retries", COUNT, "attempts after the first; default 2"),
+    on("max_retries", COUNT, "another name of `num_retries`"),
+    on(
+        "timeout",
+        Seconds,
+        "limit of one attempt; default `litellm_settings.request_timeout`",
+    ),
+    on(
+        "stream_timeout",
+        Seconds,
+        "the same for streams, until the first token",
+    ),
+    on("set_verbose", Bool, "debug logs; default false"),
+    later("retry_after", Seconds, "a retry waits as the provider says"),
+    later("retry_policy", Any, "`num_retries` holds for every error"),
+    later("model_group_retry_policy", Map, "`num_retries` holds"),
+    later("fallbacks", List, NO_FALLBACKS),
+    later("default_fallbacks", Texts, NO_FALLBACKS),
+    later("context_window_fallbacks", List, NO_FALLBACKS),
+    later("content_policy_fallbacks", List, NO_FALLBACKS),
+    later("max_fallbacks", COUNT, NO_FALLBACKS),
+    later("fallback_on_unsupported_params", Bool, NO_FALLBACKS),
+    later(
+        "enable_mid_stream_fallback_continuation",
+        Bool,
+        NO_FALLBACKS,
+    ),
+    later("enable_weighted_failover", Bool, NO_FALLBACKS),
+    later("allowed_fails", COUNT, NO_COOLDOWN),
+    later("allowed_fails_policy", Map, NO_COOLDOWN),
+    later("cooldown_time", Seconds, NO_COOLDOWN),
+    off(
+        "disable_cooldowns",
+        Bool,
+        "no deployment is left out after failures in this version",
+    ),
+    later("routing_strategy_args", Map, NO_STRATEGY),
+    later("routing_groups", List, NO_STRATEGY),
+    later("weights", Map, "write `weight` into `litellm_params`"),
+    later(
+        "default_litellm_params",
+        Map,
+        "write them into each deployment",
+    ),
+    later(
+        "default_max_parallel_requests",
+        COUNT,
+        "deployments are not limited",
+    ),
+    later(
+        "default_priority",
+        Whole(0, 255),
+        "requests have no priority",
+    ),
+    later(
+        "enable_pre_call_checks",
+        Bool,
+        "the provider checks the context window",
+    ),
+    later("optional_pre_call_checks", Texts, "no such check is made"),
+    later("enable_tag_filtering", Bool, NO_STRATEGY),
+    later("tag_filtering_match_any", Bool, NO_STRATEGY),
+    later("tag_routing_prefix", Text, NO_STRATEGY),
+    later("deployment_affinity_ttl_seconds", Seconds, NO_STRATEGY),
+    later("model_group_affinity_config", Map, NO_STRATEGY),
+    later("session_affinity_repin_on_failover", Bool, NO_STRATEGY),
+    later(
+        "provider_budget_config",
+        Map,
+        "not enforced; set budgets on keys",
+    ),
+    later("enable_health_check_routing", Bool, NO_HEALTH),
+    later("health_check_staleness_threshold", Seconds, NO_HEALTH),
+    later("health_check_ignore_transient_errors", Bool, NO_HEALTH),
+    later("redis_*", Any, NO_REDIS),
+    later("cache_kwargs", Map, NO_REDIS),
+    later("cache_responses", Bool, NO_CACHE),
+    later("caching_groups", List, NO_CACHE),
+    later("alerting_config", Any, NO_ALERTS),
+    later("assistants_config", Any, NO_MCP),
+    later("search_tools", Any, NO_MCP),
+    later("guardrail_list", Any, "no guardrail runs"),
+    off("client_ttl", Seconds, PYTHON),
+    off("polling_interval", Number, PYTHON),
+    off("debug_level", Text, "use `litellm_settings.set_verbose`"),
+    off("router_general_settings", Map, PYTHON),
+];

@@ -1,0 +1,318 @@
+//! Keys of the top level and of `litellm_settings`.
+
+use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
+use super::{COUNT, Key, Kind, Section, later, off, on};
+
+pub(super) const NO_REDIS: &str = "Redis is not used";
+pub(super) const NO_CACHE: &str = "answers are not cached";
+pub(super) const NO_FALLBACKS: &str = "a failed request is retried, then fails";
+pub(super) const NO_COOLDOWN: &str = "no deployment is left out after failures";
+pub(super) const NO_USERS: &str = "there are no users and teams; set it on keys";
+const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
+pub(super) const NO_MCP: &str = "such routes answer 404";
+pub(super) const ADMISSION: &str = "admission is bounded by `meridian.buffered_bytes_max`";
+pub(super) const PYTHON: &str = "a switch of LiteLLM's Python runtime";
+
+pub(super) const TOP: &[Key] = &[
+    on(
+        "model_list",
+        Kind::Sections(Section::Model),
+        "the deployments",
+    ),
+    on(
+        "litellm_settings",
+        Kind::Section(Section::Settings),
+        "see below",
+    ),
+    on(
+        "general_settings",
+        Kind::Section(Section::General),
+        "see below",
+    ),
+    on(
+        "router_settings",
+        Kind::Section(Section::Router),
+        "see below",
+    ),
+    on(
+        "meridian",
+        Kind::Section(Section::Meridian),
+        "settings that LiteLLM does not have",
+    ),
+    on(
+        "environment_variables",
+        Map,
+        "set before `os.environ/NAME` is looked up",
+    ),
+    on(
+        "include",
+        Texts,
+        "files beside this one: lists are extended, the rest is overwritten",
+    ),
+    later("callback_settings", Map, NO_CALLBACK),
+    later("guardrails", List, "no guardrail runs"),
+    later("policies", Any, "no guardrail runs"),
+    later("prompts", List, "prompts are not stored"),
+    later(
+        "credential_list",
+        List,
+        "write the values into `litellm_params`",
+    ),
+    later("mcp_servers", Any, NO_MCP),
+    later("mcp_tools", Any, NO_MCP),
+    later("assistant_settings", Any, NO_MCP),
+    later("finetune_settings", Any, NO_MCP),
+    later("search_tools", Any, NO_MCP),
+    later("vector_store_registry", Any, NO_MCP),
+    later(
+        "files_settings",
+        Any,
+        "files go to the provider of the deployment",
+    ),
+    off(
+        "default_vertex_config",
+        Any,
+        "belongs to a provider that this version does not serve",
+    ),
+];
+
+pub(super) const SETTINGS: &[Key] = &[
+    on(
+        "request_timeout",
+        Seconds,
+        "limit of one attempt; default 6000",
+    ),
+    on("num_retries", COUNT, "used when `router_settings` has none"),
+    on(
+        "max_budget",
+        Number,
+        "dollars for the whole gateway; default: no limit",
+    ),
+    on(
+        "budget_duration",
+        Duration,
+        "period of `max_budget`; default: for ever",
+    ),
+    on(
+        "budget_exceeded_status_code",
+        Whole(400, 599),
+        "default 429",
+    ),
+    on(
+        "timezone",
+        Text,
+        "zone whose calendar ends budget periods; default UTC",
+    ),
+    on(
+        "json_logs",
+        Bool,
+        "one JSON object per log line; default: env `JSON_LOGS` or false",
+    ),
+    on("set_verbose", Bool, "debug logs; default false"),
+    on(
+        "require_auth_for_metrics_endpoint",
+        Bool,
+        "`/metrics` needs an admin key; default true",
+    ),
+    on(
+        "callbacks",
+        Texts,
+        "`prometheus` works; each other one is reported",
+    ),
+    on("success_callback", Texts, "as `callbacks`"),
+    on("failure_callback", Texts, "as `callbacks`"),
+    on(
+        "service_callback",
+        Texts,
+        "as `callbacks`; `prometheus_system` is part of `/metrics`",
+    ),
+    on(
+        "model_group_alias",
+        Map,
+        "as in `router_settings`, which wins",
+    ),
+    later("audit_log_callbacks", Texts, NO_CALLBACK),
+    later("fallbacks", List, NO_FALLBACKS),
+    later("default_fallbacks", Texts, NO_FALLBACKS),
+    later("context_window_fallbacks", List, NO_FALLBACKS),
+    later("content_policy_fallbacks", List, NO_FALLBACKS),
+    later("allowed_fails", COUNT, NO_COOLDOWN),
+    later("cache", Bool, NO_CACHE),
+    later("cache_params", Kind::Section(Section::Cache), NO_CACHE),
+    later("enable_redis_auth_cache", Bool, NO_REDIS),
+    later(
+        "drop_params",
+        Bool,
+        "requests pass unchanged; the provider answers 400",
+    ),
+    later("modify_params", Bool, "requests pass unchanged"),
+    later("turn_off_message_logging", Bool, NO_CALLBACK),
+    later("redact_user_api_key_info", Bool, NO_CALLBACK),
+    later("log_raw_request_response", Bool, "prompts are never logged"),
+    later(
+        "standard_logging_payload_excluded_fields",
+        Texts,
+        NO_CALLBACK,
+    ),
+    later("langfuse_default_tags", Texts, NO_CALLBACK),
+    later("s3_callback_params", Map, NO_CALLBACK),
+    later("datadog_params", Map, NO_CALLBACK),
+    later("max_user_budget", Number, NO_USERS),
+    later("max_internal_user_budget", Number, NO_USERS),
+    later("internal_user_budget_duration", Duration, NO_USERS),
+    later("default_internal_user_params", Map, NO_USERS),
+    later("default_max_internal_user_budget", Number, NO_USERS),
+    later("default_team_params", Map, NO_USERS),
+    later("default_team_settings", List, NO_USERS),
+    later("default_soft_budget", Number, NO_USERS),
+    later("max_end_user_budget", Number, NO_USERS),
+    later("max_end_user_budget_id", Text, NO_USERS),
+    later(
+        "max_ui_session_budget",
+        Number,
+        "there is no user interface",
+    ),
+    later(
+        "default_key_generate_params",
+        Map,
+        "write them into each `/key/generate`",
+    ),
+    later(
+        "upperbound_key_generate_params",
+        Map,
+        "only administrators make keys",
+    ),
+    later(
+        "key_generation_settings",
+        Map,
+        "only administrators make keys",
+    ),
+    later(
+        "prometheus_initialize_budget_metrics",
+        Bool,
+        "budget series appear with their first use",
+    ),
+    later(
+        "prometheus_emit_stream_label",
+        Bool,
+        "the label `stream` is not added",
+    ),
+    later("prometheus_metrics_config", List, "every metric is exposed"),
+    later(
+        "custom_prometheus_metadata_labels",
+        Texts,
+        "no such label is added",
+    ),
+    later("custom_prometheus_tags", Texts, "no such label is added"),
+    later(
+        "prometheus_latency_buckets",
+        List,
+        "the default buckets are used",
+    ),
+    later(
+        "prometheus_end_user_metrics_max_series",
+        COUNT,
+        "see `meridian.metrics_series_max`",
+    ),
+    later(
+        "enable_end_user_cost_tracking_prometheus_only",
+        Bool,
+        "label `end_user` stays `None`",
+    ),
+    later(
+        "disable_end_user_cost_tracking",
+        Bool,
+        "the end user is recorded in the ledger",
+    ),
+    off(
+        "disable_end_user_cost_tracking_prometheus_only",
+        Bool,
+        "label `end_user` stays `None`",
+    ),
+    later("cost_discount_config", Map, "costs are not discounted"),
+    later("cost_margin_config", Map, "no margin is added to costs"),
+    later(
+        "public_model_groups",
+        Texts,
+        "models are listed for keys only",
+    ),
+    later("priority_reservation", Map, ADMISSION),
+    later("priority_reservation_settings", Map, ADMISSION),
+    later(
+        "store_audit_logs",
+        Bool,
+        "management calls are logged, not stored",
+    ),
+    later(
+        "ssl_verify",
+        Any,
+        "certificates are always verified; see `meridian.upstream_ca_file`",
+    ),
+    later(
+        "forward_traceparent_to_llm_provider",
+        Bool,
+        "`traceparent` is not forwarded",
+    ),
+    later(
+        "enable_json_schema_validation",
+        Bool,
+        "answers pass unchanged",
+    ),
+    later(
+        "enable_key_alias_format_validation",
+        Bool,
+        "aliases of keys are free text",
+    ),
+    off(
+        "redact_messages_in_exceptions",
+        Bool,
+        "errors never contain messages here",
+    ),
+    off("force_ipv4", Bool, "both address families are tried"),
+    off("telemetry", Bool, "nothing is sent to anyone"),
+    off("suppress_debug_info", Bool, PYTHON),
+    off("disable_token_counter", Bool, PYTHON),
+    off("aiohttp_trust_env", Bool, PYTHON),
+];
+
+pub(super) const CACHE: &[Key] = &[
+    later("type", Kind::Word(CACHES), NO_CACHE),
+    later("host", Text, NO_REDIS),
+    later("port", Whole(1, 65_535), NO_REDIS),
+    later("username", Text, NO_REDIS),
+    later("password", Secret, NO_REDIS),
+    later("url", Secret, NO_REDIS),
+    later("ssl", Bool, NO_REDIS),
+    later("namespace", Text, NO_CACHE),
+    later("ttl", Seconds, NO_CACHE),
+    later("default_in_memory_ttl", Seconds, NO_CACHE),
+    later("default_in_redis_ttl", Seconds, NO_CACHE),
+    later("max_connections", COUNT, NO_REDIS),
+    later("socket_timeout", Seconds, NO_REDIS),
+    later("supported_call_types", Texts, NO_CACHE),
+    later("mode", Kind::Word(&["default_on", "default_off"]), NO_CACHE),
+    later("redis_startup_nodes", List, NO_REDIS),
+    later("service_name", Text, NO_REDIS),
+    later("sentinel_nodes", List, NO_REDIS),
+    later("sentinel_password", Secret, NO_REDIS),
+    later("similarity_threshold", Number, NO_CACHE),
+    later("redis_*", Any, NO_REDIS),
+    later("gcp_*", Any, NO_REDIS),
+    later("s3_*", Any, NO_CACHE),
+    later("gcs_*", Any, NO_CACHE),
+    later("qdrant_*", Any, NO_CACHE),
+    later("disk_*", Any, NO_CACHE),
+    later("azure_*", Any, NO_CACHE),
+];
+
+/// LiteLLM's values of `cache_params.type`.
+const CACHES: &[&str] = &[
+    "local",
+    "redis",
+    "redis-semantic",
+    "qdrant-semantic",
+    "s3",
+    "gcs",
+    "azure-blob",
+    "disk",
+];

@@ -1,0 +1,167 @@
+//! LiteLLM's YAML configuration, resolved and validated: every problem at once, with its place.
+//!
+//! Sources in the order in which they win: a value in the file; for `os.environ/NAME` the file's
+//! `environment_variables`, then the process environment; a value's usual variable
+//! (`LITELLM_MASTER_KEY`, `OPENAI_API_KEY`, ...); the default.
+
+mod audit;
+mod base_url;
+mod compatible;
+mod deployment;
+mod digest;
+mod environ;
+mod files;
+mod general;
+pub mod keys;
+mod meridian;
+mod names;
+pub mod period;
+mod problem;
+mod provider;
+mod redis;
+mod router;
+mod scalar;
+mod section;
+mod target;
+mod tree;
+pub mod wildcard;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+pub use base_url::{BadUrl, BaseUrl};
+pub use compatible::Compatible;
+pub use deployment::{Deployment, Planned};
+pub use general::{General, GlobalBudget, MasterKey, Settings};
+pub use meridian::{
+    Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
+};
+pub use names::Alias;
+pub use problem::{Position, Problem, Severity};
+pub use provider::Provider;
+pub use redis::Redis;
+pub use router::{Fallback, Router, Strategy};
+pub use target::{AuthStyle, AzureForm, Target};
+
+use files::Files;
+use keys::Section;
+use problem::Problems;
+use section::Area;
+use tree::{Node, Value};
+
+/// A whole configuration, resolved and immutable.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `model_list`, in its order.
+    pub models: Vec<Deployment>,
+    /// Other names of models.
+    pub aliases: BTreeMap<String, Alias>,
+    /// `general_settings`.
+    pub general: General,
+    /// `litellm_settings`.
+    pub settings: Settings,
+    /// `router_settings`.
+    pub router: Router,
+    /// `meridian`.
+    pub meridian: Meridian,
+    /// Where Redis is. Not used in this version.
+    pub redis: Option<Redis>,
+}
+
+impl Config {
+    /// The `model_name` whose deployments serve a client that asks for `name`: that of an alias,
+    /// else the name itself, else the pattern with the most letters that matches it.
+    pub fn group_of<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        let name = self.aliases.get(name).map_or(name, |alias| &alias.model);
+        let names = || self.models.iter().map(|model| model.model_name.as_str());
+        if let Some(exact) = names().find(|known| *known == name) {
+            return Some(exact);
+        }
+        let patterns = names().filter(|known| wildcard::capture(known, name).is_some());
+        patterns.max_by_key(|pattern| pattern.len())
+    }
+}
+
+/// What loading gave.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration; `None` when there is an error among the problems.
+    pub config: Option<Config>,
+    /// Every problem, by file, line and column.
+    pub problems: Vec<Problem>,
+    /// Every file that was read or should have been, the root first: what to watch.
+    pub files: Vec<PathBuf>,
+}
+
+/// Loads a configuration. `read` gives the text of a file or says why it cannot; `env` is the
+/// process environment. A master key is required.
+pub fn load(
+    read: &mut impl FnMut(&Path) -> Result<String, String>,
+    root: &Path,
+    env: &HashMap<String, String>,
+) -> Loaded {
+    load_with(read, root, env, MasterKey::Required)
+}
+
+/// Loads a configuration, with or without the need for a master key.
+pub fn load_with(
+    read: &mut impl FnMut(&Path) -> Result<String, String>,
+    root: &Path,
+    env: &HashMap<String, String>,
+    needed: MasterKey,
+) -> Loaded {
+    let mut problems = Problems::default();
+    let mut files = Files::new(read);
+    let tree = files.tree(root, None, &mut problems);
+    let files = files.seen;
+    let config = tree.map(|tree| resolve(tree, env, needed, &mut problems));
+    let config = config.filter(|_| !problems.any_error());
+    let problems = problems.sorted(&files);
+    Loaded {
+        config,
+        problems,
+        files,
+    }
+}
+
+fn resolve(
+    mut root: Node,
+    env: &HashMap<String, String>,
+    needed: MasterKey,
+    problems: &mut Problems,
+) -> Config {
+    let env = &environ::exported(&root, env, problems);
+    let digests = match root.get("model_list").map(|list| &list.value) {
+        Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
+        _ => Vec::new(),
+    };
+    environ::resolve(&mut root, env, &mut String::new(), problems);
+    audit::section(Section::Top, &root, "", problems);
+
+    let top = Area::new(Some(&root), &root.at, "");
+    let (litellm, routing) = (top.child("litellm_settings"), top.child("router_settings"));
+    let written = top.child("general_settings");
+    let list = top.get("model_list").map_or(&[][..], Node::items);
+    if list.is_empty() {
+        let message = "no models: every request gets 400; list at least one deployment";
+        problems.warning(top.at("model_list"), "model_list", message);
+    }
+    let models = deployment::resolve_all(list, &digests, env, problems);
+    let settings = general::settings(&litellm, &written, env, problems);
+    let known = names::Models::new(&models);
+    let aliases = names::aliases(&routing, &litellm, &known, problems);
+    let names = names::Names {
+        aliases: &aliases,
+        models: &known,
+    };
+    let router = router::resolve(&routing, &litellm, &settings, &names, problems);
+    Config {
+        models,
+        aliases,
+        general: general::general(&written, env, needed, problems),
+        meridian: meridian::resolve(&top.child("meridian"), &written, env, problems),
+        redis: redis::resolve(&litellm.child("cache_params"), &routing, &written, env),
+        settings,
+        router,
+    }
+}

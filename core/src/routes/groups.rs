@@ -1,0 +1,125 @@
+//! `allowed_routes` of a key, worked out once into a set of targets.
+
+use super::{Access, ROWS, Route, Target};
+use crate::endpoint::Dialect;
+
+/// A set of targets. What an entry allows, it allows under all names of the same operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteSet(u128);
+
+impl RouteSet {
+    /// No route.
+    pub const NONE: Self = Self(0);
+    /// Every route.
+    pub const ALL: Self = Self(u128::MAX);
+
+    /// What a key's `allowed_routes` allow: everything when empty, else the union of its entries.
+    /// An entry is a group name (`llm_api_routes`), a path, the head of one (`/key` for
+    /// `/key/info`) or a wildcard (`/key/*`, `/v1/chat*`). An entry that names nothing allows
+    /// nothing.
+    pub fn of_entries(entries: &[String]) -> Self {
+        if entries.is_empty() {
+            return Self::ALL;
+        }
+        let union = |set: Self, entry: &String| Self(set.0 | Self::of_entry(entry).0);
+        entries.iter().fold(Self::NONE, union)
+    }
+
+    /// Whether the target is in it.
+    pub fn contains(self, target: Target) -> bool {
+        self.0 >> target.index() & 1 == 1
+    }
+
+    fn of_entry(entry: &str) -> Self {
+        let mut set = 0u128;
+        for row in ROWS {
+            let named = if entry.starts_with('/') {
+                row.paths.iter().any(|path| covers(entry, path))
+            } else {
+                in_group(entry, row.target, row.access)
+            };
+            set |= u128::from(named) << row.target.index();
+        }
+        Self(set)
+    }
+}
+
+/// LiteLLM's route groups, over our table.
+fn in_group(group: &str, target: Target, access: Access) -> bool {
+    let listing = matches!(
+        target,
+        Target::Own(Route::Models | Route::Model | Route::TokenCounter | Route::SupportedParams)
+    );
+    let dialect = match target {
+        Target::Inference(endpoint) => Some(endpoint.dialect()),
+        Target::Own(_) => None,
+    };
+    match group {
+        "llm_api_routes" => dialect.is_some() || listing,
+        "openai_routes" => dialect == Some(Dialect::OpenAi) || listing,
+        "anthropic_routes" => dialect == Some(Dialect::Anthropic),
+        "info_routes" => is_info(target),
+        "management_routes" => is_management(target),
+        "spend_tracking_routes" => named(target, "/spend"),
+        "global_spend_tracking_routes" => named(target, "/global"),
+        "public_routes" => access == Access::Public,
+        "master_key_only_routes" => access == Access::MasterKey,
+        _ => false,
+    }
+}
+
+fn is_info(target: Target) -> bool {
+    use Route as R;
+    matches!(
+        target,
+        Target::Own(
+            R::KeyInfo
+                | R::KeyInfoV2
+                | R::KeyList
+                | R::KeyHealth
+                | R::Models
+                | R::Model
+                | R::ModelInfo
+                | R::ModelInfoV2
+                | R::ModelGroupInfo
+                | R::Health
+                | R::HealthBacklog
+                | R::ReadinessDetails
+        )
+    )
+}
+
+fn is_management(target: Target) -> bool {
+    named(target, "/key")
+        || matches!(
+            target,
+            Target::Own(Route::KeyInfoV2 | Route::ReloadModelCostMap)
+        )
+}
+
+fn named(target: Target, head: &str) -> bool {
+    let mut rows = ROWS.iter().filter(|row| row.target == target);
+    rows.any(|row| row.paths.iter().any(|path| covers(head, path)))
+}
+
+/// Whether the entry is the path, a head of it in whole steps, or a wildcard over it.
+fn covers(entry: &str, path: &str) -> bool {
+    if entry == "/" || path == "/" {
+        return entry == path || entry == "/*";
+    }
+    let entry = entry.strip_suffix('/').unwrap_or(entry);
+    let mut steps = path.split('/');
+    for wanted in entry.split('/') {
+        let Some(step) = steps.next() else {
+            return false;
+        };
+        if let Some(head) = wanted.strip_suffix('*') {
+            return step.starts_with(head);
+        }
+        let both_parameters = wanted.starts_with('{') && step.starts_with('{');
+        if wanted != step && !both_parameters {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,193 @@
+//! The table: every path of the gateway, its methods, what runs and who may.
+//!
+//! A row without an access does not compile. `{model}` may span slashes, `{id}` and `{key}` not.
+
+use super::{Access, Method, Route, Target};
+use crate::endpoint::Endpoint;
+use Access::{Admin, AdminViewer, AnyKey, Inference, MasterKey, OwnKeyOrAdmin, Public};
+use Endpoint as E;
+use Method::{Delete, Get, Options, Post};
+use Route as R;
+
+/// Paths with the same meaning.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Methods they answer.
+    pub methods: &'static [Method],
+    /// The paths.
+    pub paths: &'static [&'static str],
+    /// What runs.
+    pub target: Target,
+    /// Who may.
+    pub access: Access,
+    /// The path that stands for all of them, as LiteLLM's messages print it.
+    pub canonical: &'static str,
+}
+
+const GET: &[Method] = &[Get];
+const POST: &[Method] = &[Post];
+const GET_POST: &[Method] = &[Get, Post];
+const GET_DELETE: &[Method] = &[Get, Delete];
+const GET_OPTIONS: &[Method] = &[Get, Options];
+
+type Paths = &'static [&'static str];
+type Methods = &'static [Method];
+
+/// A row to a provider.
+const fn infer(canonical: &'static str, endpoint: Endpoint, methods: Methods, paths: Paths) -> Row {
+    Row {
+        methods,
+        paths,
+        target: Target::Inference(endpoint),
+        access: Inference,
+        canonical,
+    }
+}
+
+/// A row that the gateway answers itself, with one path.
+const fn own(route: Route, access: Access, methods: Methods, paths: Paths) -> Row {
+    Row {
+        methods,
+        paths,
+        target: Target::Own(route),
+        access,
+        canonical: paths[paths.len() - 1],
+    }
+}
+
+/// Every route of the gateway.
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    // Chat and text.
+    infer("/chat/completions", E::ChatCompletions, POST, &[
+        "/v1/chat/completions", "/chat/completions", "/engines/{model}/chat/completions",
+        "/openai/deployments/{model}/chat/completions", "/cursor/chat/completions",
+        "/queue/chat/completions",
+    ]),
+    infer("/completions", E::Completions, POST, &[
+        "/v1/completions", "/completions", "/engines/{model}/completions",
+        "/openai/deployments/{model}/completions",
+    ]),
+    infer("/embeddings", E::Embeddings, POST, &[
+        "/v1/embeddings", "/embeddings", "/engines/{model}/embeddings",
+        "/openai/deployments/{model}/embeddings",
+    ]),
+    // Responses.
+    infer("/responses", E::Responses, POST, &[
+        "/v1/responses", "/responses", "/openai/v1/responses",
+    ]),
+    infer("/responses/compact", E::ResponsesTool, POST, &[
+        "/v1/responses/compact", "/responses/compact", "/openai/v1/responses/compact",
+    ]),
+    infer("/responses/input_tokens", E::ResponsesTool, POST, &[
+        "/v1/responses/input_tokens", "/responses/input_tokens",
+        "/openai/v1/responses/input_tokens",
+    ]),
+    infer("/responses/{id}", E::ResponsesItem, GET_DELETE, &[
+        "/v1/responses/{id}", "/responses/{id}", "/openai/v1/responses/{id}",
+    ]),
+    infer("/responses/{id}/input_items", E::ResponsesItem, GET, &[
+        "/v1/responses/{id}/input_items", "/responses/{id}/input_items",
+        "/openai/v1/responses/{id}/input_items",
+    ]),
+    infer("/responses/{id}/cancel", E::ResponsesItem, POST, &[
+        "/v1/responses/{id}/cancel", "/responses/{id}/cancel", "/openai/v1/responses/{id}/cancel",
+    ]),
+    // Anthropic.
+    infer("/v1/messages", E::Messages, POST, &["/v1/messages"]),
+    infer("/v1/messages/count_tokens", E::CountTokens, POST, &["/v1/messages/count_tokens"]),
+    // Moderation, rerank, images, audio.
+    infer("/moderations", E::Moderations, POST, &["/v1/moderations", "/moderations"]),
+    infer("/rerank", E::Rerank, POST, &["/v1/rerank", "/v2/rerank", "/rerank"]),
+    infer("/images/generations", E::ImagesGenerations, POST, &[
+        "/v1/images/generations", "/images/generations",
+        "/openai/deployments/{model}/images/generations",
+    ]),
+    infer("/images/edits", E::ImagesEdits, POST, &[
+        "/v1/images/edits", "/images/edits", "/openai/deployments/{model}/images/edits",
+    ]),
+    infer("/images/variations", E::ImagesEdits, POST, &[
+        "/v1/images/variations", "/images/variations",
+    ]),
+    infer("/audio/speech", E::AudioSpeech, POST, &[
+        "/v1/audio/speech", "/audio/speech", "/openai/deployments/{model}/audio/speech",
+    ]),
+    infer("/audio/transcriptions", E::AudioTranscriptions, POST, &[
+        "/v1/audio/transcriptions", "/audio/transcriptions",
+        "/openai/deployments/{model}/audio/transcriptions",
+    ]),
+    infer("/audio/translations", E::AudioTranscriptions, POST, &[
+        "/v1/audio/translations", "/audio/translations",
+        "/openai/deployments/{model}/audio/translations",
+    ]),
+    // Files and batches.
+    infer("/files", E::Files, GET_POST, &["/v1/files", "/files"]),
+    infer("/files/{id}", E::Files, GET_DELETE, &["/v1/files/{id}", "/files/{id}"]),
+    infer("/files/{id}/content", E::Files, GET, &["/v1/files/{id}/content", "/files/{id}/content"]),
+    infer("/batches", E::Batches, GET_POST, &["/v1/batches", "/batches"]),
+    infer("/batches/{id}", E::Batches, GET, &["/v1/batches/{id}", "/batches/{id}"]),
+    infer("/batches/{id}/cancel", E::Batches, POST, &[
+        "/v1/batches/{id}/cancel", "/batches/{id}/cancel",
+    ]),
+    // Models.
+    own(R::Models, AnyKey, GET, &["/v1/models", "/models"]),
+    own(R::Model, AnyKey, GET, &["/v1/models/{model}", "/models/{model}"]),
+    own(R::ModelInfo, AnyKey, GET, &["/v1/model/info", "/model/info"]),
+    own(R::ModelInfoV2, AnyKey, GET, &["/v2/model/info"]),
+    own(R::ModelGroupInfo, AnyKey, GET, &["/model_group/info"]),
+    own(R::ReloadModelCostMap, Admin, POST, &["/reload/model_cost_map"]),
+    // Public.
+    own(R::Home, Public, GET, &["/"]),
+    own(R::Routes, Public, GET, &["/routes"]),
+    own(R::RobotsTxt, Public, GET, &["/robots.txt"]),
+    own(R::Docs, Public, GET, &["/redoc", "/docs"]),
+    own(R::OpenApi, Public, GET, &["/openapi.json"]),
+    own(R::Test, Public, GET, &["/test"]),
+    own(R::Liveness, Public, GET_OPTIONS, &["/health/liveness", "/health/liveliness"]),
+    own(R::Readiness, Public, GET_OPTIONS, &["/health/readiness"]),
+    // Health and metrics.
+    own(R::Health, AnyKey, GET, &["/health"]),
+    own(R::ReadinessDetails, AnyKey, GET, &["/health/readiness/details"]),
+    own(R::HealthBacklog, AnyKey, GET, &["/health/backlog"]),
+    own(R::Metrics, AnyKey, GET, &["/metrics/", "/metrics"]),
+    // Tools.
+    own(R::TokenCounter, AnyKey, POST, &["/utils/token_counter"]),
+    own(R::TransformRequest, Admin, POST, &["/utils/transform_request"]),
+    own(R::SupportedParams, AnyKey, GET, &["/utils/supported_openai_params"]),
+    own(R::EventLogging, AnyKey, POST, &["/api/event_logging/batch"]),
+    // Keys.
+    own(R::KeyGenerate, Admin, POST, &["/key/generate"]),
+    own(R::KeyServiceAccount, Admin, POST, &["/key/service-account/generate"]),
+    own(R::KeyUpdate, Admin, POST, &["/key/update"]),
+    own(R::KeyBulkUpdate, Admin, POST, &["/key/bulk_update"]),
+    own(R::KeyDelete, Admin, POST, &["/key/delete"]),
+    own(R::KeyBlock, Admin, POST, &["/key/block"]),
+    own(R::KeyUnblock, Admin, POST, &["/key/unblock"]),
+    own(R::KeyRegenerate, Admin, POST, &["/key/regenerate"]),
+    own(R::KeyRegenerate, Admin, POST, &["/key/{key}/regenerate"]),
+    own(R::KeyResetSpend, Admin, POST, &["/key/{key}/reset_spend"]),
+    own(R::KeyInfo, OwnKeyOrAdmin, GET, &["/key/info"]),
+    own(R::KeyInfoV2, OwnKeyOrAdmin, POST, &["/v2/key/info"]),
+    own(R::KeyList, OwnKeyOrAdmin, GET, &["/key/list"]),
+    own(R::KeyAliases, OwnKeyOrAdmin, GET, &["/key/aliases"]),
+    own(R::KeyHealth, AnyKey, POST, &["/key/health"]),
+    // Spend.
+    own(R::SpendLogs, OwnKeyOrAdmin, GET, &["/spend/logs"]),
+    own(R::SpendLogsV2, OwnKeyOrAdmin, GET, &["/spend/logs/v2"]),
+    own(R::SpendCalculate, AnyKey, POST, &["/spend/calculate"]),
+    own(R::SpendKeys, AdminViewer, GET, &["/spend/keys"]),
+    own(R::SpendUsers, AdminViewer, GET, &["/spend/users"]),
+    own(R::SpendTags, AdminViewer, GET, &["/spend/tags"]),
+    own(R::GlobalSpend, AdminViewer, GET, &["/global/spend"]),
+    own(R::GlobalSpendLogs, AdminViewer, GET, &["/global/spend/logs"]),
+    own(R::GlobalSpendKeys, AdminViewer, GET, &["/global/spend/keys"]),
+    own(R::GlobalSpendModels, AdminViewer, GET, &["/global/spend/models"]),
+    own(R::GlobalSpendTeams, AdminViewer, GET, &["/global/spend/teams"]),
+    own(R::GlobalSpendTags, AdminViewer, GET, &["/global/spend/tags"]),
+    own(R::GlobalSpendProvider, AdminViewer, GET, &["/global/spend/provider"]),
+    own(R::GlobalSpendEndUsers, AdminViewer, POST, &["/global/spend/end_users"]),
+    own(R::GlobalSpendReport, AdminViewer, GET, &["/global/spend/report"]),
+    own(R::GlobalSpendReset, MasterKey, POST, &["/global/spend/reset"]),
+    own(R::GlobalActivity, AdminViewer, GET, &["/global/activity"]),
+    own(R::GlobalActivityModel, AdminViewer, GET, &["/global/activity/model"]),
+];

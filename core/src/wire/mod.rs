@@ -1,0 +1,11 @@
+//! Bytes of requests and answers: found by span, changed by splice, never re-serialised.
+
+pub mod edit;
+pub mod field;
+pub mod json;
+pub mod multipart;
+pub mod retry_after;
+pub mod scrub;
+pub mod span;
+pub mod sse;
+pub mod upstream_error;
