@@ -1,0 +1,12 @@
+//! What Meridian is tested against: a fake provider that is the truth about what was served, a
+//! harness that runs the real gateway, and clients that put exact bytes on the wire.
+//!
+//! Test code: it stops with a message where the product would answer an error.
+
+pub mod config;
+pub mod deadline;
+pub mod gateway;
+pub mod h2client;
+pub mod provider;
+pub mod raw;
+pub mod run;
