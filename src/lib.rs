@@ -1,5 +1,24 @@
 //! Meridian: the deeds (IO) around the rules in `meridian-core`.
 
-/// The allocator: less CPU per request than the system's (docs/PERFORMANCE.md).
+pub mod admin;
+pub mod byte_budget;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod config_load;
+pub mod http_get;
+pub mod journal;
+pub mod keys;
+pub mod owners;
+pub mod plane;
+pub mod price_source;
+pub mod rules;
+pub mod server;
+pub mod state;
+pub mod store;
+pub mod telemetry;
+pub mod upstream;
+
+/// The allocator: less CPU per request than the system's (decision 8).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,5 +1,5 @@
 //! Entry point: everything else is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    meridian::cli::run()
 }

@@ -1,0 +1,199 @@
+//! Who may call: every handler names its permission as its first argument.
+//!
+//! `dispatch` authenticates the caller and authorizes it on the one matched route before a handler
+//! runs. The permission is checked again on top of that, so a handler and its row in the table of
+//! `core::routes` must both allow a call.
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use meridian_core::auth::{self, Principal, Reach, Role};
+use meridian_core::error::GatewayError;
+use meridian_core::ids::KeyHash;
+use meridian_core::routes::{Access, Match};
+
+use super::reply::AdminError;
+use super::state::AdminState;
+
+/// LiteLLM's user of the master key.
+const ADMIN_USER: &str = "default_user_id";
+
+/// An authenticated and authorized caller.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    principal: Principal,
+    reach: Reach,
+    route: &'static str,
+}
+
+impl Caller {
+    /// Finds out who calls and whether that one may call this route.
+    pub(super) fn of(
+        headers: &HeaderMap,
+        found: &Match<'_>,
+        state: &AdminState,
+    ) -> Result<Self, GatewayError> {
+        let rules = state.rules();
+        let custom = rules.config.general.key_header.as_deref();
+        let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
+        let credential = auth::credential(custom, header)?;
+        let now = state.now();
+        let lookup = |hash: &KeyHash| state.keys().get(hash, now);
+        let principal = auth::authenticate(&credential, &state.master_key(), now, lookup)?;
+        let reach = auth::authorize(&principal, found)?;
+        Ok(Self {
+            principal,
+            reach,
+            route: found.pattern,
+        })
+    }
+
+    /// Whether it may see what belongs to others.
+    pub(super) fn sees_all(&self) -> bool {
+        self.reach == Reach::Everything
+    }
+
+    /// Digest of its key; `None` for the master key.
+    pub(super) fn key_hash(&self) -> Option<KeyHash> {
+        match &self.principal {
+            Principal::Master => None,
+            Principal::Key(key) => Some(key.policy.token),
+        }
+    }
+
+    /// Its user.
+    pub(super) fn user_id(&self) -> Option<String> {
+        match &self.principal {
+            Principal::Master => Some(ADMIN_USER.to_owned()),
+            Principal::Key(key) => key.policy.user_id.as_deref().map(str::to_owned),
+        }
+    }
+
+    /// LiteLLM's name of its role.
+    pub(super) fn role_name(&self) -> &'static str {
+        self.principal.role().as_str()
+    }
+
+    /// Who it is.
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    fn admin_only(&self) -> AdminError {
+        AdminError::Gateway(GatewayError::AdminOnly {
+            route: self.route.to_owned(),
+            role: self.role_name().to_owned(),
+            user_id: "None".to_owned(),
+        })
+    }
+}
+
+/// Administrators.
+pub(super) struct AdminAccess(pub(super) Caller);
+/// Administrators and those who may look at everything.
+pub(super) struct ViewerAccess;
+/// Any valid key; what it sees of others is up to its reach.
+pub(super) struct OwnOrViewerAccess(pub(super) Caller);
+/// Any valid key.
+pub(super) struct AnyKeyAccess(pub(super) Caller);
+/// The master key alone.
+pub(super) struct MasterAccess;
+/// Everyone. Only for routes that the table calls public.
+pub(super) struct Public;
+
+impl<S: Sync> FromRequestParts<S> for AdminAccess {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        let caller = caller(parts)?;
+        match caller.principal.role() {
+            Role::ProxyAdmin => Ok(Self(caller)),
+            _ => Err(caller.admin_only()),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ViewerAccess {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        let caller = caller(parts)?;
+        match caller.principal.role() {
+            Role::ProxyAdmin | Role::ProxyAdminViewer => Ok(Self),
+            _ => Err(caller.admin_only()),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for OwnOrViewerAccess {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        caller(parts).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for AnyKeyAccess {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        caller(parts).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for MasterAccess {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        let caller = caller(parts)?;
+        match caller.principal {
+            Principal::Master => Ok(Self),
+            Principal::Key(_) => Err(AdminError::Gateway(GatewayError::MasterKeyOnly {
+                route: caller.route.to_owned(),
+            })),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Public {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        match parts.extensions.get::<Access>() {
+            Some(Access::Public) => Ok(Self),
+            _ => Err(AdminError::Gateway(GatewayError::NoKey)),
+        }
+    }
+}
+
+/// Everyone or any valid key, as the setting for this route says.
+pub(super) struct SettingDecides;
+
+impl<S: Sync> FromRequestParts<S> for SettingDecides {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        match parts.extensions.get::<Access>() {
+            Some(Access::Public) => Ok(Self),
+            _ => caller(parts).map(|_| Self),
+        }
+    }
+}
+
+/// `{key}`, `{id}` or `{model}` of the path, decoded, if its route has one.
+#[derive(Clone, Default)]
+pub(super) struct PathParameter(pub(super) Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for PathParameter {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// What `dispatch` found out. Absent means that nobody was let in.
+fn caller(parts: &Parts) -> Result<Caller, AdminError> {
+    let found = parts.extensions.get::<Caller>().cloned();
+    found.ok_or(AdminError::Gateway(GatewayError::NoKey))
+}

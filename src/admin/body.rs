@@ -1,0 +1,53 @@
+//! Request bodies, bounded in size and time.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use meridian_core::error::GatewayError;
+use serde_json::Map;
+
+use super::fields::Fields;
+use super::reply::AdminError;
+
+/// Largest body of a management call.
+pub(super) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest time a caller may take to send it.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The bytes of a body.
+pub(super) struct RawBody(pub(super) Bytes);
+
+/// The fields of a JSON body. An empty body is an empty object: what is missing is then named.
+pub(super) struct JsonBody(pub(super) Fields);
+
+impl<S: Sync> FromRequest<S> for RawBody {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        read(request.into_body()).await.map(Self)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for JsonBody {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, AdminError> {
+        let RawBody(body) = RawBody::from_request(request, state).await?;
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(Fields::of_object(Map::new())));
+        }
+        Fields::of_body(&body).map(Self)
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, AdminError> {
+    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_TIME_MAX, bytes).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(AdminError::Gateway(GatewayError::BodyTooLarge {
+            limit_bytes: BODY_BYTES_MAX as u64,
+        })),
+        Err(_) => Err(AdminError::Gateway(GatewayError::BodyTimeout)),
+    }
+}

@@ -1,0 +1,384 @@
+//! Making, changing and removing keys.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use meridian_core::ids::KeyHash;
+use meridian_core::key::KeyRecord;
+use meridian_core::meters::check_rules;
+use meridian_core::money::NanoUsd;
+use serde_json::{Map, Value, json};
+
+use super::super::access::{AdminAccess, Caller};
+use super::super::body::JsonBody;
+use super::super::fields::{Fields, Given};
+use super::super::reply::AdminError;
+use super::super::state::AdminState;
+use super::bounds::{bound, check_required};
+use super::patch::KeyPatch;
+use super::{change, confirm, find, row, shape, store_error};
+use crate::store::StoreError;
+
+/// Most keys in one bulk call.
+pub(super) const BATCH_KEYS_MAX: usize = 500;
+/// Largest key with all its fields, as JSON.
+const KEY_BYTES_MAX: usize = 64 * 1024;
+/// Longest key that a caller may choose.
+const CLEAR_KEY_BYTES_MAX: usize = 256;
+
+type Answer = Result<Json<Value>, AdminError>;
+
+/// POST /key/generate
+pub(in crate::admin) async fn generate(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(mut fields): JsonBody,
+) -> Answer {
+    let patch = KeyPatch::read(&mut fields);
+    let clear = fields.text("key").value();
+    fields.finish()?;
+    make_key(&state, &caller, patch, clear).await
+}
+
+/// POST /key/service-account/generate
+pub(in crate::admin) async fn generate_service_account(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(mut fields): JsonBody,
+) -> Answer {
+    let mut patch = KeyPatch::read(&mut fields);
+    let clear = fields.text("key").value();
+    fields.finish()?;
+    if patch.team_id.as_value().is_none() {
+        return Err(AdminError::plain(StatusCode::BAD_REQUEST, TEAM_ID_REQUIRED));
+    }
+    // It belongs to the team: removing a user must not remove it.
+    patch.user_id = Given::Absent;
+    make_key(&state, &caller, patch, clear).await
+}
+
+const TEAM_ID_REQUIRED: &str = "team_id is required for service account keys. Please specify \
+                                `team_id` in the request body.";
+
+async fn make_key(
+    state: &AdminState,
+    caller: &Caller,
+    patch: KeyPatch,
+    clear: Option<String>,
+) -> Answer {
+    patch.check()?;
+    let rules = state.key_rules();
+    check_required(&patch, rules)?;
+    let patch = bound(patch, rules)?;
+    let clear = match clear {
+        Some(clear) => checked_clear_key(clear)?,
+        None => new_clear_key(),
+    };
+    let at = state.moment();
+    let mut record = KeyRecord {
+        created_at: at.now,
+        created_by: caller.user_id(),
+        updated_at: at.now,
+        updated_by: caller.user_id(),
+        ..empty_record(&clear)
+    };
+    patch.apply(&mut record, &at)?;
+    check_record(&record)?;
+    if state.is_master_key(&clear) {
+        return Err(store_error(
+            StoreError::Conflict {
+                field: "token".into(),
+            },
+            None,
+        ));
+    }
+    let stored = state.store().insert_key(record.clone()).await;
+    stored.map_err(|error| store_error(error, record.key_alias.as_deref()))?;
+    state.keys().insert(&record, at.now);
+    confirm(state, &record.token).await?;
+    let spend = record.spend;
+    Ok(Json(Value::Object(shape::generated(
+        &record, &clear, spend,
+    ))))
+}
+
+/// POST /key/update
+pub(in crate::admin) async fn update(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(mut fields): JsonBody,
+) -> Answer {
+    let key = fields.required_text("key");
+    let patch = KeyPatch::read(&mut fields);
+    fields.finish()?;
+    let changed = update_one(&state, &caller, &key, patch).await;
+    let mut out = changed.map_err(AdminError::as_auth_error)?;
+    out.insert("key".to_owned(), json!(key));
+    Ok(Json(Value::Object(out)))
+}
+
+/// POST /key/bulk_update: every key by itself; one failure does not undo the others.
+pub(in crate::admin) async fn bulk_update(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(mut fields): JsonBody,
+) -> Answer {
+    let items = fields.any("keys").value();
+    let items = match items {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    if items.is_empty() {
+        let text = "No keys provided for update";
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    }
+    if items.len() > BATCH_KEYS_MAX {
+        let found = items.len();
+        let text =
+            format!("Maximum {BATCH_KEYS_MAX} keys can be updated at once. Found {found} keys.");
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    }
+    let total = items.len();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for item in items {
+        let key = item.get("key").cloned().unwrap_or(Value::Null);
+        match bulk_item(&state, &caller, item).await {
+            Ok(row) => done.push(json!({"key": key, "key_info": row})),
+            Err(error) => failed.push(json!({
+                "key": key, "key_info": null, "failed_reason": error.text(),
+            })),
+        }
+    }
+    Ok(Json(json!({
+        "total_requested": total, "successful_updates": done, "failed_updates": failed,
+    })))
+}
+
+async fn bulk_item(
+    state: &AdminState,
+    caller: &Caller,
+    item: Value,
+) -> Result<Map<String, Value>, AdminError> {
+    let Value::Object(item) = item else {
+        return Err(AdminError::detail(
+            StatusCode::BAD_REQUEST,
+            "Expected an object",
+        ));
+    };
+    let mut fields = Fields::of_object(item);
+    let key = fields.required_text("key");
+    let patch = KeyPatch::read(&mut fields);
+    fields.finish()?;
+    let mut row = update_one(state, caller, &key, patch).await?;
+    row.remove("token");
+    Ok(row)
+}
+
+async fn update_one(
+    state: &AdminState,
+    caller: &Caller,
+    key: &str,
+    patch: KeyPatch,
+) -> Result<Map<String, Value>, AdminError> {
+    patch.check()?;
+    let hash = KeyHash::from_key_or_hex(key);
+    let at = state.moment();
+    let spend = patch.spend.as_value().copied();
+    let mut record = change(state, hash, caller, |record| {
+        let spend_before = record.spend;
+        patch.clone().apply(record, &at)?;
+        // Spend has its own writer below: a figure read before would undo what is spent meanwhile.
+        record.spend = spend_before;
+        check_record(record)
+    })
+    .await?;
+    if let Some(spend) = spend.and_then(NanoUsd::from_dollars) {
+        set_spend(state, hash, spend).await?;
+        record.spend = spend;
+    }
+    Ok(row(state, &record))
+}
+
+/// Sets the running period's spend, in the store and in memory.
+pub(super) async fn set_spend(
+    state: &AdminState,
+    hash: KeyHash,
+    spend: NanoUsd,
+) -> Result<(), AdminError> {
+    let now = state.now();
+    let stored = state.store().set_key_spend(hash, spend, now).await;
+    stored.map_err(|error| store_error(error, None))?;
+    state.keys().set_spent(&hash, spend, now);
+    Ok(())
+}
+
+/// POST /key/delete
+pub(in crate::admin) async fn delete(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(mut fields): JsonBody,
+) -> Answer {
+    let keys = fields.texts("keys").value().unwrap_or_default();
+    let aliases = fields.texts("key_aliases").value().unwrap_or_default();
+    fields.finish()?;
+    let asked = if keys.is_empty() { &aliases } else { &keys };
+    if asked.is_empty() {
+        return Err(AdminError::plain(
+            StatusCode::BAD_REQUEST,
+            "Invalid request type",
+        ));
+    }
+    if asked.len() > BATCH_KEYS_MAX {
+        let text = format!("Maximum {BATCH_KEYS_MAX} keys can be deleted at once.");
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    }
+    let mut found = Vec::new();
+    for name in asked {
+        let hash = if keys.is_empty() {
+            super::hash_of_alias(&state, name).await?
+        } else {
+            let hash = KeyHash::from_key_or_hex(name);
+            find(&state, &hash).await?.map(|record| record.token)
+        };
+        found.extend(hash);
+    }
+    if found.is_empty() {
+        return Err(AdminError::detail(StatusCode::NOT_FOUND, "No keys found"));
+    }
+    if found.len() != asked.len() {
+        let (passed, there) = (asked.len(), found.len());
+        let text = format!(
+            "Not all keys passed in were deleted. This probably means you don't have access to \
+             delete all the keys passed in. Keys passed in={passed}, Deleted keys ={there}"
+        );
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    }
+    for hash in found {
+        let by = caller.user_id().unwrap_or_default();
+        let deleted = state.store().delete_key(hash, by, state.now()).await;
+        match deleted {
+            // Named twice, or deleted by somebody else meanwhile.
+            Ok(_) | Err(StoreError::NotFound) => state.keys().remove(&hash, state.now()),
+            Err(error) => return Err(store_error(error, None)),
+        }
+    }
+    Ok(Json(json!({"deleted_keys": asked})))
+}
+
+/// POST /key/block
+pub(in crate::admin) async fn block(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(fields): JsonBody,
+) -> Answer {
+    set_blocked(&state, &caller, fields, true).await
+}
+
+/// POST /key/unblock
+pub(in crate::admin) async fn unblock(
+    AdminAccess(caller): AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(fields): JsonBody,
+) -> Answer {
+    set_blocked(&state, &caller, fields, false).await
+}
+
+async fn set_blocked(
+    state: &AdminState,
+    caller: &Caller,
+    mut fields: Fields,
+    blocked: bool,
+) -> Answer {
+    let key = fields.required_text("key");
+    fields.finish()?;
+    if !key.starts_with("sk-") && KeyHash::from_hex(&key).is_none() {
+        return Err(AdminError::bad_request("key", "Invalid key format."));
+    }
+    let hash = KeyHash::from_key_or_hex(&key);
+    let record = change(state, hash, caller, |record| {
+        record.blocked = blocked;
+        Ok(())
+    })
+    .await?;
+    Ok(Json(Value::Object(row(state, &record))))
+}
+
+/// `sk-` and 22 URL-safe characters of sixteen random bytes.
+pub(super) fn new_clear_key() -> String {
+    let random = crate::clock::random_bytes();
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random);
+    format!("sk-{text}")
+}
+
+pub(super) fn checked_clear_key(clear: String) -> Result<String, AdminError> {
+    if clear.starts_with("sk-") && clear.len() <= CLEAR_KEY_BYTES_MAX {
+        return Ok(clear);
+    }
+    let letters: Vec<char> = clear.chars().collect();
+    let masked = if letters.len() > 8 {
+        let head: String = letters[..4].iter().collect();
+        let tail: String = letters[letters.len() - 4..].iter().collect();
+        format!("{head}****{tail}")
+    } else {
+        "****".to_owned()
+    };
+    let text = format!(
+        "Invalid key format. LiteLLM Virtual Key must start with 'sk-'. Received: {masked}"
+    );
+    Err(AdminError::detail(StatusCode::BAD_REQUEST, text))
+}
+
+/// `sk-...` and the last four characters.
+pub(super) fn key_name(clear: &str) -> String {
+    let letters: Vec<char> = clear.chars().collect();
+    let tail: String = letters[letters.len().saturating_sub(4)..].iter().collect();
+    format!("sk-...{tail}")
+}
+
+/// What must hold of a key before it is stored: every rule in it can be enforced as written.
+pub(super) fn check_record(record: &KeyRecord) -> Result<(), AdminError> {
+    check_rules(record)?;
+    let bytes = serde_json::to_vec(record).map_or(usize::MAX, |text| text.len());
+    if bytes > KEY_BYTES_MAX {
+        let text = format!("A key and its metadata may have {KEY_BYTES_MAX} bytes together");
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    }
+    let account = record.metadata.get("service_account_id");
+    if account.is_some_and(|id| !id.is_null()) && record.team_id.is_none() {
+        return Err(AdminError::plain(StatusCode::BAD_REQUEST, TEAM_ID_REQUIRED));
+    }
+    Ok(())
+}
+
+fn empty_record(clear: &str) -> KeyRecord {
+    KeyRecord {
+        token: KeyHash::of_secret(clear),
+        key_name: key_name(clear),
+        key_alias: None,
+        expires: None,
+        blocked: false,
+        models: Vec::new(),
+        aliases: Default::default(),
+        allowed_routes: Vec::new(),
+        user_id: None,
+        team_id: None,
+        organization_id: None,
+        max_budget: None,
+        soft_budget: None,
+        budget_duration: None,
+        budget_reset_at: None,
+        model_max_budget: Map::new(),
+        spend: NanoUsd::ZERO,
+        tpm_limit: None,
+        rpm_limit: None,
+        max_parallel_requests: None,
+        metadata: Map::new(),
+        extra: Map::new(),
+        created_at: Default::default(),
+        created_by: None,
+        updated_at: Default::default(),
+        updated_by: None,
+        version: 1,
+    }
+}

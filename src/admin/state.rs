@@ -1,0 +1,159 @@
+//! What the management API needs of the rest of the gateway.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use meridian_core::config::Config;
+use meridian_core::health::Readiness;
+use meridian_core::ids::Secret;
+use meridian_core::price::PriceBook;
+use meridian_core::time::WallMs;
+
+use super::keys::Moment;
+use super::keys::bounds::KeyRules;
+use crate::clock;
+use crate::keys::Keys;
+use crate::store::Store;
+
+/// A future that a hook returns.
+pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The rules that hold now. Taken once per call, so that a reload never changes them in between.
+#[derive(Clone)]
+pub struct Rules {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The price map.
+    pub prices: Arc<PriceBook>,
+}
+
+/// What the passive health check knows of one deployment.
+#[derive(Clone, Debug, Default)]
+pub struct DeploymentHealth {
+    /// Its id.
+    pub model_id: String,
+    /// The name that clients ask for.
+    pub model_name: String,
+    /// The provider's name of the model, with the provider in front.
+    pub model: String,
+    /// The provider.
+    pub provider: String,
+    /// Base URL without credentials.
+    pub api_base: String,
+    /// Why it is left out now; `None` when it gets requests.
+    pub unhealthy: Option<String>,
+}
+
+/// Doors to the parts that the management API does not own. Each is called per management call,
+/// never per request of the data plane.
+pub struct Hooks {
+    /// The rules that hold now.
+    pub rules: Box<dyn Fn() -> Rules + Send + Sync>,
+    /// Resolves when what requests have spent until now is in the store. Bounded in time.
+    pub flush_spend: Box<dyn Fn() -> Pending<()> + Send + Sync>,
+    /// The metrics in Prometheus' text form.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Loads the price map anew; the number of models, or why it stays as it is.
+    pub reload_prices: Box<dyn Fn() -> Pending<Result<usize, String>> + Send + Sync>,
+    /// Whether this node should get traffic.
+    pub readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    /// Requests that are running.
+    pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Every deployment and how it is.
+    pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
+}
+
+/// State of the management API. Cheap to clone.
+#[derive(Clone)]
+pub struct AdminState(Arc<Parts>);
+
+struct Parts {
+    store: Store,
+    keys: Arc<Keys>,
+    master_key: Secret,
+    key_rules: KeyRules,
+    hooks: Hooks,
+}
+
+impl AdminState {
+    /// Puts the parts together. The master key must not be empty: with an empty one nobody is let
+    /// in as administrator.
+    pub fn new(
+        store: Store,
+        keys: Arc<Keys>,
+        master_key: Secret,
+        key_rules: KeyRules,
+        hooks: Hooks,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            store,
+            keys,
+            master_key,
+            key_rules,
+            hooks,
+        }))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The master key of the rules that hold now.
+    pub(super) fn master_key(&self) -> Secret {
+        let of_rules = self.rules().config.general.master_key.clone();
+        of_rules.unwrap_or_else(|| self.0.master_key.clone())
+    }
+
+    pub(super) fn is_master_key(&self, clear: &str) -> bool {
+        self.master_key().matches(clear)
+    }
+
+    pub(super) fn key_rules(&self) -> &KeyRules {
+        &self.0.key_rules
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        (self.0.hooks.rules)()
+    }
+
+    pub(super) fn now(&self) -> WallMs {
+        clock::now()
+    }
+
+    /// Now, on the clock that budget periods follow.
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            zone: self.keys().zone().clone(),
+        }
+    }
+
+    pub(super) async fn flush_spend(&self) {
+        (self.0.hooks.flush_spend)().await;
+    }
+
+    pub(super) fn metrics_text(&self) -> String {
+        (self.0.hooks.metrics)()
+    }
+
+    pub(super) async fn reload_prices(&self) -> Result<usize, String> {
+        (self.0.hooks.reload_prices)().await
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        (self.0.hooks.readiness)()
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        (self.0.hooks.in_flight)()
+    }
+
+    pub(super) fn deployments(&self) -> Vec<DeploymentHealth> {
+        (self.0.hooks.deployments)()
+    }
+}

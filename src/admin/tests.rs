@@ -1,0 +1,236 @@
+//! The router in process, over a real store in a temporary directory.
+
+mod errors;
+mod keys;
+mod pages;
+mod roles;
+mod spend;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use jiff::tz::TimeZone;
+use meridian_core::config::{Config, MasterKey, load_with};
+use meridian_core::health::Readiness;
+use meridian_core::ids::{KeyHash, Secret};
+use meridian_core::price::PriceBook;
+use serde_json::{Map, Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::clock;
+use crate::keys::Keys;
+use crate::store::Store;
+
+const MASTER: &str = "sk-master-key-of-the-tests";
+const CONFIG: &str = "
+model_list:
+  - model_name: gpt-4o
+    litellm_params: {model: openai/gpt-4o, api_key: sk-upstream-canary}
+    model_info: {access_groups: [beta]}
+  - model_name: claude
+    litellm_params: {model: anthropic/claude-x, api_key: sk-upstream-canary, rpm: 5}
+general_settings: {master_key: sk-master-key-of-the-tests}
+";
+const PRICES: &str = r#"{
+    "gpt-4o": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 128000,
+        "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "supports_vision": true}
+}"#;
+
+/// A management API of its own.
+struct Admin {
+    router: Router,
+    keys: Arc<Keys>,
+    store: Store,
+    draining: Arc<AtomicBool>,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    /// `error.message`, after checking that status and code agree.
+    fn message(&self) -> String {
+        let body = self.json();
+        assert_eq!(
+            body["error"]["code"],
+            self.status.as_u16().to_string(),
+            "{body}"
+        );
+        body["error"]["message"].as_str().unwrap().to_owned()
+    }
+}
+
+fn config(text: &str) -> Config {
+    let mut read = |_: &Path| Ok(text.to_owned());
+    let path = Path::new("config.yaml");
+    let loaded = load_with(&mut read, path, &HashMap::new(), MasterKey::Required);
+    loaded
+        .config
+        .unwrap_or_else(|| panic!("{:?}", loaded.problems))
+}
+
+fn rules_of(text: &str) -> Rules {
+    Rules {
+        config: Arc::new(config(text)),
+        prices: Arc::new(PriceBook::from_json(PRICES.as_bytes()).unwrap()),
+    }
+}
+
+async fn admin() -> Admin {
+    admin_with(CONFIG, KeyRules::default()).await
+}
+
+async fn admin_with(text: &str, key_rules: KeyRules) -> Admin {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let keys = Arc::new(Keys::new(TimeZone::UTC));
+    let rules = rules_of(text);
+    let draining = Arc::new(AtomicBool::new(false));
+    let leaving = Arc::clone(&draining);
+    let hooks = Hooks {
+        rules: Box::new(move || rules.clone()),
+        flush_spend: Box::new(|| Box::pin(async {})),
+        metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
+        reload_prices: Box::new(|| Box::pin(async { Ok(3) })),
+        readiness: Box::new(move || Readiness {
+            loaded: true,
+            draining: leaving.load(Ordering::SeqCst),
+            store_up: true,
+        }),
+        in_flight: Box::new(|| 7),
+        deployments: Box::new(|| {
+            let up = DeploymentHealth {
+                model_id: "d1".into(),
+                model_name: "gpt-4o".into(),
+                model: "openai/gpt-4o".into(),
+                provider: "openai".into(),
+                api_base: "https://upstream.example".into(),
+                unhealthy: None,
+            };
+            let down = DeploymentHealth {
+                model_id: "d2".into(),
+                model_name: "claude".into(),
+                unhealthy: Some("cooling down".into()),
+                ..up.clone()
+            };
+            vec![up, down]
+        }),
+    };
+    let master = Secret::new(MASTER);
+    let state = AdminState::new(store.clone(), Arc::clone(&keys), master, key_rules, hooks);
+    Admin {
+        router: router(state),
+        keys,
+        store,
+        draining,
+        _dir: dir,
+    }
+}
+
+impl Admin {
+    async fn send(&self, method: &str, path: &str, key: Option<&str>, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.answer(request.body(body).unwrap()).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    async fn get_as(&self, key: &str, path: &str) -> Answer {
+        self.send("GET", path, Some(key), Body::empty()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.get_as(MASTER, path).await
+    }
+
+    async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(key), Body::from(body.to_string()))
+            .await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_as(MASTER, path, body).await
+    }
+
+    /// Posts and expects success.
+    async fn done(&self, path: &str, body: Value) -> Value {
+        let answer = self.post(path, body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Makes a key and returns its clear text.
+    async fn key(&self, body: Value) -> String {
+        self.done("/key/generate", body).await["key"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// `info` of `/key/info`.
+    async fn info(&self, key: &str) -> Map<String, Value> {
+        let answer = self.get(&format!("/key/info?key={key}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["info"].as_object().unwrap().clone()
+    }
+
+    async fn refused(&self, path: &str, body: Value, status: u16) -> String {
+        let answer = self.post(path, body).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        answer.message()
+    }
+}
+
+#[tokio::test]
+async fn a_key_lives_from_generation_to_deletion() {
+    let admin = admin().await;
+    let made = admin
+        .done(
+            "/key/generate",
+            json!({"key_alias": "one", "max_budget": 1.5}),
+        )
+        .await;
+    let clear = made["key"].as_str().unwrap();
+    assert!(clear.starts_with("sk-") && clear.len() == 25, "{clear}");
+    let hash = KeyHash::of_secret(clear);
+    assert_eq!(made["token"], json!(hash));
+    assert_eq!(made["token_id"], json!(hash));
+    assert_eq!(made["key_name"], format!("sk-...{}", &clear[21..]));
+    assert!(admin.keys.get(&hash, clock::now()).is_some());
+    // Clear key and digest name the same key; neither answer shows the other.
+    assert_eq!(admin.info(clear).await, admin.info(&hash.to_string()).await);
+    let deleted = admin.done("/key/delete", json!({"keys": [clear]})).await;
+    assert_eq!(deleted, json!({"deleted_keys": [clear]}));
+    assert!(admin.keys.get(&hash, clock::now()).is_none());
+    let gone = admin.get(&format!("/key/info?key={clear}")).await;
+    assert_eq!(gone.status, 404);
+    assert_eq!(gone.message(), "Key not found in database");
+    assert_eq!(gone.json()["error"]["type"], "not_found_error");
+    assert_eq!(gone.json()["error"]["param"], "key");
+}

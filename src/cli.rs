@@ -1,0 +1,154 @@
+//! The command line: what a person or a unit file starts.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{check, clock, config_load, journal, server};
+
+/// Meridian: a multi-region gateway for large language models.
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (the default).
+    Serve(ServeArgs),
+    /// Report every problem of a configuration, with file, line and column.
+    Check(CheckArgs),
+    /// Look into the spend journal of a stopped gateway.
+    Journal(JournalArgs),
+}
+
+/// What runs in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Data plane and management API.
+    All,
+    /// The data plane alone.
+    Gateway,
+    /// The management API alone (port 4001).
+    Admin,
+}
+
+/// Arguments of `meridian serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Configuration file; without one the embedded defaults are used.
+    #[arg(long, short, env = "CONFIG_FILE_PATH")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, env = "HOST", default_value = "0.0.0.0")]
+    pub host: String,
+    /// Port to listen on: 4000, for `--role admin` 4001.
+    #[arg(long, env = "PORT")]
+    pub port: Option<u16>,
+    /// Name of the region that this node is in.
+    #[arg(long, env = "MERIDIAN_REGION")]
+    pub region: Option<String>,
+    /// What runs in this process.
+    #[arg(long, env = "MERIDIAN_ROLE", value_enum, default_value_t = Role::All)]
+    pub role: Role,
+    /// Embedded store, journal and snapshot; one process per directory.
+    #[arg(long, env = "MERIDIAN_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+    /// Worker threads of the data plane; one per core when absent.
+    #[arg(long, env = "MERIDIAN_THREADS")]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Configuration file.
+    #[arg(long, short, env = "CONFIG_FILE_PATH")]
+    config: PathBuf,
+    /// How to print the report.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// One line per problem.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct JournalArgs {
+    #[command(subcommand)]
+    command: JournalCommand,
+    /// The gateway's data directory.
+    #[arg(
+        long,
+        env = "MERIDIAN_DATA_DIR",
+        default_value = "./data",
+        global = true
+    )]
+    data_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Print every frame as a line.
+    Inspect,
+    /// Read every frame and report damage; exit code 1 if there is any.
+    Verify,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let env = clock::environment();
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => server::serve(&args, &env),
+        Command::Check(args) => check_config(&args, &env),
+        Command::Journal(args) => inspect_journal(&args),
+    }
+}
+
+fn check_config(args: &CheckArgs, env: &HashMap<String, String>) -> ExitCode {
+    let loaded = config_load::load_from(Some(&args.config), env);
+    let format = match args.format {
+        Format::Text => check::Format::Text,
+        Format::Json => check::Format::Json,
+    };
+    let code = check::report(&loaded, format, &mut std::io::stdout().lock());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn inspect_journal(args: &JournalArgs) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let done = match args.command {
+        JournalCommand::Inspect => {
+            let options = journal::InspectOptions {
+                frames: true,
+                call_id: None,
+            };
+            journal::inspect(&args.data_dir, options, &mut out).map(|_| true)
+        }
+        JournalCommand::Verify => {
+            journal::verify(&args.data_dir, &mut out).map(|found| found.sound())
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // A closed pipe (`| head`) is not worth a message, and there is nobody to read it.
+            let _ = writeln!(std::io::stderr(), "meridian: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

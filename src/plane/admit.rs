@@ -1,0 +1,341 @@
+//! Stage 1: admit. Whoever holds an `Admitted` was authenticated, authorized, metered and is in
+//! the journal; no inference route reaches an upstream without one.
+
+mod ask;
+mod banned;
+mod choose;
+mod client_ip;
+mod hold;
+mod limits;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use meridian_core::auth::{self, KeyView, Principal};
+use meridian_core::config::OnDisconnect;
+use meridian_core::endpoint::Endpoint;
+use meridian_core::error::GatewayError;
+use meridian_core::ids::{CallId, KeyHash};
+use meridian_core::journal::{Bound, Open, Progress};
+use meridian_core::meter::Meter;
+use meridian_core::meters::Admission;
+use meridian_core::relay::StreamRelay;
+use meridian_core::routes::Match;
+use meridian_core::spend::{Payer, SpendRecord};
+use meridian_core::time::WallMs;
+use meridian_core::wire::edit::UsageChunk;
+use pingora_core::protocols::http::ServerSession;
+use tokio::time::Instant;
+
+use super::body::{self, BodyError, BodyLimits};
+use crate::byte_budget::ByteLease;
+use crate::journal::OpenTicket;
+use crate::rules::{Group, Rules, Target};
+use crate::state::State;
+
+pub(crate) use ask::{Ask, Content};
+pub(crate) use limits::headers as limit_headers;
+
+/// Most attempts after the first that anybody may ask for.
+const RETRIES_MAX: u32 = 10;
+/// Stands for a timer that is off: no request lives a year.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A request before it is known whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Its identity.
+    pub call_id: CallId,
+    /// When its head was read.
+    pub at: Instant,
+    /// The same on the wall clock.
+    pub wall: WallMs,
+    /// When its body was read.
+    pub body_at: Instant,
+    /// What it asks for.
+    pub endpoint: Endpoint,
+    /// Canonical path of its route.
+    pub canonical: &'static str,
+}
+
+impl Arrival {
+    /// A request whose head was just read.
+    pub(crate) fn new(
+        call_id: CallId,
+        at: Instant,
+        wall: WallMs,
+        endpoint: Endpoint,
+        canonical: &'static str,
+    ) -> Self {
+        Self {
+            call_id,
+            at,
+            wall,
+            body_at: at,
+            endpoint,
+            canonical,
+        }
+    }
+
+    /// A later moment of this request on the wall clock.
+    pub(crate) fn wall_of(&self, later: Instant) -> WallMs {
+        self.wall.plus_ms((later - self.at).as_millis() as i64)
+    }
+}
+
+/// An admitted request: settled exactly once, by `settle::settle` or by being dropped.
+pub(crate) struct Admitted {
+    /// Shared state.
+    pub state: Arc<State>,
+    /// The rules it runs under.
+    pub rules: Arc<Rules>,
+    /// When and what.
+    pub arrival: Arrival,
+    /// Who; `None` for the master key.
+    pub key: Option<Arc<KeyView>>,
+    /// What exactly.
+    pub ask: Ask,
+    /// Who can serve it.
+    pub group: Arc<Group>,
+    /// Upstream sends so far.
+    pub attempts: u32,
+    /// The last deployment that got the request, and when.
+    pub dispatched: Option<(Arc<Target>, Instant)>,
+    /// Bytes of the answer that are held in memory.
+    pub answer_lease: ByteLease,
+    /// When silence before an answer is bridged next; `None` for what is not a stream.
+    pub keepalive_due: Option<Instant>,
+    pub(super) hold: Option<Hold>,
+}
+
+/// What is held for a request until it is settled.
+pub(super) struct Hold {
+    pub(super) record: SpendRecord,
+    pub(super) admission: Admission,
+    pub(super) ticket: OpenTicket,
+    pub(super) bound: Bound,
+}
+
+/// Why a request was not admitted.
+pub(crate) enum NotAdmitted {
+    /// Answer with this.
+    Refused {
+        /// Why.
+        error: GatewayError,
+        /// Whose request it was, once that is known.
+        key: Option<Arc<KeyView>>,
+    },
+    /// Nobody is left to answer.
+    ClientGone,
+}
+
+impl NotAdmitted {
+    fn by(self, key: &Option<Arc<KeyView>>) -> Self {
+        match self {
+            Self::Refused { error, .. } => Self::Refused {
+                error,
+                key: key.clone(),
+            },
+            Self::ClientGone => Self::ClientGone,
+        }
+    }
+}
+
+impl From<GatewayError> for NotAdmitted {
+    fn from(error: GatewayError) -> Self {
+        Self::Refused { error, key: None }
+    }
+}
+
+impl From<BodyError> for NotAdmitted {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Refused(error) => error.into(),
+            BodyError::ClientGone => Self::ClientGone,
+        }
+    }
+}
+
+/// Admits a request or says why not.
+pub(crate) async fn admit(
+    state: &Arc<State>,
+    session: &mut ServerSession,
+    arrival: Arrival,
+    matched: &Match<'_>,
+) -> Result<Box<Admitted>, NotAdmitted> {
+    let rules = state.rules.load_full();
+    let key = authenticate(state, &rules, session, matched, arrival.wall)?;
+    let admitted = admit_caller(state, session, arrival, matched, rules, key.clone()).await;
+    admitted.map_err(|refused| refused.by(&key))
+}
+
+async fn admit_caller(
+    state: &Arc<State>,
+    session: &mut ServerSession,
+    mut arrival: Arrival,
+    matched: &Match<'_>,
+    rules: Arc<Rules>,
+    key: Option<Arc<KeyView>>,
+) -> Result<Box<Admitted>, NotAdmitted> {
+    let limits = BodyLimits {
+        bytes_max: rules.config.meridian.body_bytes_max,
+        idle_timeout: rules.config.meridian.body_timeout,
+    };
+    let body = body::read_body(session, limits, &state.bytes).await?;
+    arrival.body_at = Instant::now();
+    let mut ask = Ask::read(session, matched, &arrival, body, &rules)?;
+    let group = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
+    hold::hold(state, rules, arrival, key, ask, group)
+}
+
+/// Scopes that pay for a key's requests.
+pub(crate) fn payer_of(key: Option<&KeyView>) -> Payer {
+    let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+    let Some(policy) = key.map(|key| &key.policy) else {
+        return Payer::default();
+    };
+    Payer {
+        key: Some(policy.token),
+        key_alias: owned(&policy.alias),
+        user_id: owned(&policy.user_id),
+        team_id: owned(&policy.team_id),
+        organization_id: owned(&policy.organization_id),
+        end_user: None,
+    }
+}
+
+fn authenticate(
+    state: &State,
+    rules: &Rules,
+    session: &ServerSession,
+    matched: &Match<'_>,
+    now: WallMs,
+) -> Result<Option<Arc<KeyView>>, GatewayError> {
+    let general = &rules.config.general;
+    let headers = &session.req_header().headers;
+    let credential = auth::credential(general.key_header.as_deref(), |name| {
+        headers.get(name).map(|value| value.as_bytes())
+    })?;
+    // A configuration without a master key does not start.
+    let Some(master) = &general.master_key else {
+        return Err(GatewayError::NoKey);
+    };
+    let lookup = |hash: &KeyHash| state.keys.get(hash, now);
+    let principal = auth::authenticate(&credential, master, now, lookup)?;
+    auth::authorize(&principal, matched)?;
+    Ok(match principal {
+        Principal::Master => None,
+        Principal::Key(key) => Some(key),
+    })
+}
+
+impl Admitted {
+    /// Attempts after the first that this request may make.
+    pub(crate) fn retries(&self) -> u32 {
+        let of_deployment = self
+            .group
+            .targets()
+            .iter()
+            .find_map(|one| one.deployment.num_retries);
+        let configured = self.rules.config.router.num_retries;
+        self.ask
+            .overrides
+            .num_retries
+            .or(of_deployment)
+            .unwrap_or(configured)
+            .min(RETRIES_MAX)
+    }
+
+    /// Whether a second send does no harm: an object would be made twice.
+    pub(crate) fn may_repeat(&self) -> bool {
+        let makes_object = matches!(
+            self.arrival.endpoint,
+            Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem
+        );
+        !(makes_object && self.ask.method == Method::POST)
+    }
+
+    /// Limit of one attempt until it is committed.
+    pub(crate) fn timeout(&self, target: &Target) -> Duration {
+        let (asked, deployment) = (&self.ask.overrides, &target.deployment);
+        let router = &self.rules.config.router;
+        if self.ask.stream {
+            let asked = asked.stream_timeout.or(asked.timeout);
+            let own = deployment.stream_timeout.or(deployment.timeout);
+            return asked.or(own).unwrap_or(router.stream_timeout);
+        }
+        asked
+            .timeout
+            .or(deployment.timeout)
+            .unwrap_or(router.timeout)
+    }
+
+    /// Silence after which a stream gets a keepalive; longer than any request when it is off.
+    pub(crate) fn keepalive(&self) -> Duration {
+        match self.rules.config.meridian.keepalive {
+            Duration::ZERO => NEVER,
+            every => every,
+        }
+    }
+
+    /// Longest silence of the upstream in a started answer.
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        self.rules.config.meridian.stall_timeout
+    }
+
+    /// Whether an answer is read to its end when nobody wants it any more.
+    pub(crate) fn drains_after_disconnect(&self) -> bool {
+        self.rules.config.meridian.response_on_disconnect == OnDisconnect::Drain
+    }
+
+    /// Headers that tell the key's limits.
+    pub(crate) fn limit_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        limits::headers(self.key.as_deref(), self.arrival.wall)
+    }
+
+    /// Who pays.
+    pub(crate) fn payer(&self) -> &Payer {
+        static NOBODY: Payer = Payer::nobody();
+        self.hold
+            .as_ref()
+            .map_or(&NOBODY, |hold| &hold.record.payer)
+    }
+
+    /// From now on a provider may bill this request.
+    pub(crate) fn mark_sent(&mut self, target: &Arc<Target>) {
+        self.dispatched = Some((Arc::clone(target), Instant::now()));
+        if let Some(hold) = &mut self.hold {
+            hold.admission.mark_sent();
+        }
+    }
+
+    /// Writes how far a stream has come. A failure costs precision after a crash and nothing
+    /// else; the journal itself reports that it cannot be written.
+    pub(crate) fn note_progress(&mut self, progress: &Progress) {
+        let journal = &self.state.journal;
+        let Some(hold) = &mut self.hold else { return };
+        if journal.wants_renewal(&hold.ticket) {
+            let open = Open {
+                record: hold.record.clone(),
+                bound: hold.bound,
+            };
+            if let Err(error) = journal.renew(&mut hold.ticket, &open) {
+                tracing::debug!(%error, "an old segment of the journal is kept for a long request");
+            }
+        }
+        if let Err(error) = journal.append_progress(self.arrival.call_id, progress) {
+            tracing::debug!(%error, "the progress of a stream is not in the journal");
+        }
+    }
+
+    /// A meter for an answer.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter::for_endpoint(self.arrival.endpoint)
+    }
+
+    /// A relay for a stream.
+    pub(crate) fn stream_relay(&self, usage_chunk: UsageChunk) -> StreamRelay {
+        StreamRelay::new(self.arrival.endpoint, self.meter(), usage_chunk)
+    }
+}

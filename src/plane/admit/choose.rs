@@ -1,0 +1,141 @@
+//! Which deployments may serve a request: by its model, by the object it names, or by account.
+
+use std::sync::Arc;
+
+use meridian_core::access::ModelFacts;
+use meridian_core::auth::KeyView;
+use meridian_core::endpoint::Endpoint;
+use meridian_core::error::GatewayError;
+use meridian_core::wire::field::Field;
+
+use super::{Arrival, Ask};
+use crate::rules::{Group, Rules, Target};
+use crate::state::State;
+
+/// Group name of requests that name no model.
+const NO_MODEL: &str = "";
+
+/// The group that serves a request; fills in the model after aliases.
+pub(super) async fn group(
+    state: &State,
+    rules: &Rules,
+    key: Option<&KeyView>,
+    ask: &mut Ask,
+    arrival: &Arrival,
+) -> Result<Arc<Group>, GatewayError> {
+    if let (Endpoint::ResponsesItem, Some(id)) = (arrival.endpoint, &ask.id) {
+        return maker_of(state, rules, key, id).await;
+    }
+    if ask.model.is_empty() {
+        return account(rules, key);
+    }
+    let group = by_model(rules, key, ask, arrival)?;
+    match previous_response(ask) {
+        Some(id) => continued(&group, maker_of(state, rules, key, &id).await?),
+        None => Ok(group),
+    }
+}
+
+/// The stored response that this one continues.
+fn previous_response(ask: &Ask) -> Option<String> {
+    let id = ask.field(Field::PreviousResponseId)?.text()?;
+    Some(id.into_owned())
+}
+
+/// Only the deployment that holds a response can continue it.
+fn continued(group: &Group, maker: Arc<Group>) -> Result<Arc<Group>, GatewayError> {
+    let held_by = |target: &Arc<Target>| {
+        maker
+            .targets()
+            .iter()
+            .any(|one| one.deployment.id == target.deployment.id)
+    };
+    let targets: Vec<_> = group
+        .targets()
+        .iter()
+        .filter(|one| held_by(one))
+        .cloned()
+        .collect();
+    if targets.is_empty() {
+        return Err(GatewayError::BadField {
+            field: "previous_response_id".to_owned(),
+            message: format!("the response was made by another model than {}", group.name),
+        });
+    }
+    Ok(Arc::new(Group::of(group.name.clone(), targets)))
+}
+
+fn by_model(
+    rules: &Rules,
+    key: Option<&KeyView>,
+    ask: &mut Ask,
+    arrival: &Arrival,
+) -> Result<Arc<Group>, GatewayError> {
+    let aliased = key.map_or(ask.model.as_str(), |key| key.policy.model_for(&ask.model));
+    let model = rules.alias(aliased).to_owned();
+    let unknown = || GatewayError::UnknownModel {
+        route: arrival.canonical,
+        model: ask.requested_model.clone(),
+    };
+    let group = rules.group(&model);
+    if let Some(key) = key {
+        let facts = match &group {
+            Some(group) => group.facts(),
+            None => ModelFacts::named(&model),
+        };
+        key.policy.check_model(&ask.requested_model, facts)?;
+    }
+    let group = group.ok_or_else(unknown)?;
+    ask.model = model;
+    if !group.serves(arrival.endpoint.dialect()) {
+        let (route, model) = (arrival.canonical, ask.requested_model.clone());
+        return Err(GatewayError::EndpointNotServed { route, model });
+    }
+    Ok(group)
+}
+
+/// A stored response goes back to the deployment that made it; for anybody else it does not exist.
+async fn maker_of(
+    state: &State,
+    rules: &Rules,
+    key: Option<&KeyView>,
+    id: &str,
+) -> Result<Arc<Group>, GatewayError> {
+    let missing = || GatewayError::ObjectNotFound {
+        what: "Response",
+        id: id.to_owned(),
+    };
+    let owner = state.owners.find(id).await.ok_or_else(missing)?;
+    let is_own = key.is_none_or(|key| owner.key == Some(key.policy.token));
+    let target = rules
+        .deployment(&owner.deployment_id, &owner.model_group)
+        .filter(|_| is_own);
+    let target = target.ok_or_else(missing)?;
+    let name = target.deployment.model_name.clone();
+    Ok(Arc::new(Group::of(name, vec![target])))
+}
+
+/// Files and batches name no model: they go to the one account there is, of those whose models
+/// the key may use.
+fn account(rules: &Rules, key: Option<&KeyView>) -> Result<Arc<Group>, GatewayError> {
+    let allowed = |target: &Arc<Target>| {
+        let group = Group::of(
+            target.deployment.model_name.clone(),
+            vec![Arc::clone(target)],
+        );
+        key.is_none_or(|key| key.policy.check_model(&group.name, group.facts()).is_ok())
+    };
+    let mut accounts = rules.accounts();
+    accounts.retain(allowed);
+    if accounts.len() == 1 {
+        return Ok(Arc::new(Group::of(NO_MODEL.to_owned(), accounts)));
+    }
+    let message = match accounts.len() {
+        0 => "no deployment that this key may use stores such objects",
+        _ => "name the account by a model of it: form field or query parameter `model`",
+    };
+    Err(GatewayError::BadField {
+        field: "model".to_owned(),
+        message: message.to_owned(),
+    })
+}

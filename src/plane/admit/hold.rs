@@ -1,0 +1,212 @@
+//! What is taken before a request is dispatched: budget, limits, its line in the journal.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use meridian_core::auth::KeyView;
+use meridian_core::config::UnknownPrice;
+use meridian_core::endpoint::Endpoint;
+use meridian_core::error::GatewayError;
+use meridian_core::journal::{Bound, Open};
+use meridian_core::meters::Need;
+use meridian_core::money::NanoUsd;
+use meridian_core::price::Ceiling;
+use meridian_core::spend::{EndReason, Payer, SpendRecord};
+use meridian_core::usage::{Units, Usage, estimate_prompt_tokens};
+
+use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, payer_of};
+use crate::byte_budget::ByteLease;
+use crate::rules::{Group, Rules, Target};
+use crate::state::State;
+
+/// Output tokens reserved when the request does not bound them: a typical long answer. What is
+/// really used is settled at the end (docs/LIMITS.md).
+const OUTPUT_TOKENS_RESERVED: u64 = 4_096;
+/// Seconds after which a journal that refused is asked again.
+const JOURNAL_RETRY_S: u64 = 5;
+
+/// Takes budget and limits, writes the journal's OPEN, or says why not.
+pub(super) fn hold(
+    state: &Arc<State>,
+    rules: Arc<Rules>,
+    arrival: Arrival,
+    key: Option<Arc<KeyView>>,
+    ask: Ask,
+    group: Arc<Group>,
+) -> Result<Box<Admitted>, NotAdmitted> {
+    let (bound, priced) = bound(&rules, &arrival, &ask, &group)?;
+    let meters = key.as_ref().map_or(&state.master_meters, |key| &key.meters);
+    // What cannot be bounded beforehand may still cost: budgets refuse it when they are used up.
+    let bounded = bound.prompt_tokens > 0 || bound.completion_tokens_max > 0;
+    let need = Need {
+        cost: bound.reserved,
+        tokens: bound
+            .prompt_tokens
+            .saturating_add(bound.completion_tokens_max),
+        model: &group.name,
+        free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
+        key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
+    };
+    let admission = meters.admit(need, &state.shared_budgets, arrival.wall)?;
+    let record = record(&arrival, &ask, key.as_deref(), &group);
+    let open = Open { record, bound };
+    let ticket = match state.journal.append_open(&open) {
+        Ok(ticket) => ticket,
+        Err(error) => {
+            tracing::error!(%error, "no request is accepted without its line in the journal");
+            admission.release();
+            return Err(GatewayError::JournalUnavailable {
+                retry_after_s: JOURNAL_RETRY_S,
+            }
+            .into());
+        }
+    };
+    state.reservations.fetch_add(1, Ordering::Relaxed);
+    let hold = Hold {
+        record: open.record,
+        admission,
+        ticket,
+        bound,
+    };
+    let answer_lease = ByteLease::new(&state.bytes);
+    Ok(Box::new(Admitted {
+        state: Arc::clone(state),
+        rules,
+        arrival,
+        key,
+        ask,
+        group,
+        attempts: 0,
+        dispatched: None,
+        answer_lease,
+        keepalive_due: None,
+        hold: Some(hold),
+    }))
+}
+
+/// The most that this request is expected to consume at the dearest deployment that may serve it,
+/// and whether all of them have a price.
+fn bound(
+    rules: &Rules,
+    arrival: &Arrival,
+    ask: &Ask,
+    group: &Group,
+) -> Result<(Bound, bool), GatewayError> {
+    let (prompt, completion) = token_bounds(arrival.endpoint, ask);
+    let ceiling = Ceiling {
+        tier: ask.service_tier(),
+        fast: ask.is_fast(),
+        units: units_bound(arrival.endpoint, ask),
+        ..Ceiling::tokens(prompt, completion)
+    };
+    let mut bound = Bound {
+        prompt_tokens: prompt,
+        completion_tokens_max: completion,
+        ..Bound::default()
+    };
+    let mut priced = true;
+    for target in group.targets() {
+        let cost = cost_of(target, &ceiling);
+        let unpriced = cost.is_none() && target.door.is_some() && prompt > 0;
+        priced &= !unpriced;
+        if unpriced && rules.config.meridian.unknown_price == UnknownPrice::Reject {
+            return Err(GatewayError::BadField {
+                field: "model".to_owned(),
+                message: format!(
+                    "model={} has no price and `unknown_price: reject` is set",
+                    ask.model
+                ),
+            });
+        }
+        if cost.unwrap_or(NanoUsd::ZERO) >= bound.reserved {
+            bound.reserved = cost.unwrap_or(NanoUsd::ZERO);
+            bound.rates = target.rates;
+        }
+    }
+    Ok((bound, priced))
+}
+
+/// Operations that no provider bills by themselves.
+fn is_free(endpoint: Endpoint) -> bool {
+    matches!(
+        endpoint,
+        Endpoint::CountTokens
+            | Endpoint::ResponsesItem
+            | Endpoint::Files
+            | Endpoint::Batches
+            | Endpoint::Moderations
+    )
+}
+
+/// Most units that are not tokens.
+fn units_bound(endpoint: Endpoint, ask: &Ask) -> Units {
+    let mut units = Units::default();
+    match endpoint {
+        Endpoint::ImagesGenerations | Endpoint::ImagesEdits => units.images = ask.answers_max(),
+        Endpoint::AudioSpeech => units.characters = ask.input_characters(),
+        _ => {}
+    }
+    units
+}
+
+fn cost_of(target: &Target, ceiling: &Ceiling) -> Option<NanoUsd> {
+    target.price.as_ref()?.bound(ceiling, &target.place)
+}
+
+/// Estimated input and reserved output tokens of an endpoint.
+fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
+    let prompt = estimate_prompt_tokens(ask.body.bytes.len());
+    let completion = ask.completion_max.unwrap_or(OUTPUT_TOKENS_RESERVED);
+    match endpoint {
+        Endpoint::ChatCompletions
+        | Endpoint::Completions
+        | Endpoint::Responses
+        | Endpoint::ResponsesTool
+        | Endpoint::Messages => (prompt, completion),
+        Endpoint::Embeddings | Endpoint::Rerank | Endpoint::ImagesGenerations => (prompt, 0),
+        Endpoint::ResponsesItem
+        | Endpoint::CountTokens
+        | Endpoint::Moderations
+        | Endpoint::ImagesEdits
+        | Endpoint::AudioSpeech
+        | Endpoint::AudioTranscriptions
+        | Endpoint::Files
+        | Endpoint::Batches => (0, 0),
+    }
+}
+
+/// The record as far as it is known before dispatch; recovery settles a dead process's from it.
+fn record(arrival: &Arrival, ask: &Ask, key: Option<&KeyView>, group: &Group) -> SpendRecord {
+    let payer = Payer {
+        end_user: ask.end_user.clone(),
+        ..payer_of(key)
+    };
+    let mut record = SpendRecord {
+        call_id: arrival.call_id,
+        response_id: None,
+        endpoint: arrival.endpoint,
+        stream: ask.stream,
+        payer,
+        model_group: group.name.clone(),
+        deployment_id: String::new(),
+        model: String::new(),
+        provider: String::new(),
+        api_base: String::new(),
+        started: arrival.wall,
+        ended: arrival.wall,
+        first_byte: None,
+        usage: Usage::default(),
+        cost: NanoUsd::ZERO,
+        price_unknown: false,
+        estimated: false,
+        end_reason: EndReason::Crashed,
+        status: 500,
+        attempts: 0,
+        context: ask.context.clone(),
+        error: None,
+    };
+    if let Some(target) = group.targets().first() {
+        target.name_in(&mut record);
+    }
+    record
+}

@@ -1,0 +1,158 @@
+//! Management is one more upstream: its paths go to the admin server over a Unix socket, so that
+//! a slow report never shares a thread with traffic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use meridian_core::error::GatewayError;
+use meridian_core::routes;
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+
+use super::body::{self, BodyError, BodyLimits};
+use super::reply::{self, Gone};
+use crate::byte_budget::ByteBudget;
+use crate::upstream::{Exchange, Origin, RequestHead, SendError, Upstreams, is_hop_by_hop};
+
+/// Largest management request.
+const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Longest silence of a management upload.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+/// Longest management answer, reports included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Carries the client's address to the admin server.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Passes one request to the admin server and its answer back.
+pub(crate) async fn pass(
+    session: &mut ServerSession,
+    admin: &Origin,
+    upstreams: &Upstreams,
+    budget: &Arc<ByteBudget>,
+) -> Result<(), PassError> {
+    let limits = BodyLimits {
+        bytes_max: BODY_BYTES_MAX,
+        idle_timeout: BODY_IDLE,
+    };
+    let body = body::read_body(session, limits, budget).await?;
+    let head = request_head(session);
+    let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, async {
+        let connection = upstreams.connect(admin).await?;
+        let mut exchange = Exchange::send(connection, &head, &[body.bytes]).await?;
+        let answer = answer_head(exchange.read_head().await?)?;
+        Ok::<_, SendError>((exchange, answer))
+    });
+    let (exchange, answer) = match exchanged.await {
+        Ok(Ok(exchanged)) => exchanged,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the admin server did not answer");
+            return Err(unavailable());
+        }
+        Err(_) => return Err(unavailable()),
+    };
+    relay(session, exchange, answer, upstreams)
+        .await
+        .map_err(|Gone| PassError::ClientGone)
+}
+
+/// Why a management request got no answer from the admin server.
+#[derive(Debug)]
+pub(crate) enum PassError {
+    /// Answer with this.
+    Refused(GatewayError),
+    /// Nobody is left to answer.
+    ClientGone,
+}
+
+impl From<BodyError> for PassError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Refused(error) => Self::Refused(error),
+            BodyError::ClientGone => Self::ClientGone,
+        }
+    }
+}
+
+fn unavailable() -> PassError {
+    let what = "The management API is not available";
+    PassError::Refused(GatewayError::Overloaded {
+        what,
+        retry_after_s: 1,
+    })
+}
+
+fn request_head(session: &ServerSession) -> RequestHead {
+    let request = session.req_header();
+    let own = |name: &HeaderName| {
+        *name == http::header::HOST
+            || *name == http::header::CONTENT_LENGTH
+            || *name == http::header::EXPECT
+            || *name == FORWARDED_FOR
+            || is_hop_by_hop(name, &request.headers)
+    };
+    let mut headers: Vec<(HeaderName, HeaderValue)> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| !own(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let address = session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map(|inet| inet.ip());
+    if let Some(Ok(value)) = address.map(|ip| HeaderValue::from_str(&ip.to_string())) {
+        headers.push((FORWARDED_FOR, value));
+    }
+    // The path in the spelling that was matched, so that both sides decide about the same.
+    let mut path = routes::plain_spelling(request.uri.path()).into_owned();
+    if let Some(query) = request.uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    RequestHead {
+        method: request.method.clone(),
+        path,
+        authority: "admin".to_owned(),
+        headers,
+    }
+}
+
+fn answer_head(upstream: &ResponseHeader) -> Result<ResponseHeader, SendError> {
+    let invalid = |_| SendError::Invalid {
+        detail: "header".to_owned(),
+    };
+    let status = upstream.status.as_u16();
+    let mut head =
+        ResponseHeader::build_no_case(status, Some(upstream.headers.len())).map_err(invalid)?;
+    for (name, value) in &upstream.headers {
+        if !is_hop_by_hop(name, &upstream.headers) {
+            head.append_header(name.clone(), value.clone())
+                .map_err(invalid)?;
+        }
+    }
+    Ok(head)
+}
+
+async fn relay(
+    session: &mut ServerSession,
+    mut exchange: Exchange,
+    head: ResponseHeader,
+    upstreams: &Upstreams,
+) -> Result<(), Gone> {
+    reply::send_head(session, head).await?;
+    loop {
+        match tokio::time::timeout(ANSWER_TIMEOUT, exchange.read_body()).await {
+            Ok(Ok(Some(bytes))) => reply::send_part(session, bytes).await?,
+            Ok(Ok(None)) => break,
+            Ok(Err(_)) | Err(_) => {
+                session.shutdown().await;
+                return Err(Gone);
+            }
+        }
+    }
+    reply::send_end(session, Bytes::new()).await?;
+    exchange.finish(upstreams).await;
+    Ok(())
+}

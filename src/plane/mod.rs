@@ -1,0 +1,473 @@
+//! The data plane: the life of one request, read from top to bottom.
+
+mod admit;
+mod body;
+mod early;
+mod forward;
+mod management;
+mod outgoing;
+mod relay;
+mod reply;
+mod settle;
+mod source;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use memchr::memmem;
+use meridian_core::auth::KeyView;
+use meridian_core::endpoint::{Dialect, Endpoint};
+use meridian_core::error::GatewayError;
+use meridian_core::ids::CallId;
+use meridian_core::routes::{self, Access, Match, Target};
+use meridian_core::spend::EndReason;
+use meridian_core::wire::edit::UsageChunk;
+use pingora_core::ErrorType;
+use pingora_core::apps::{
+    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
+};
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use pingora_http::RequestHeader;
+use tokio::time::Instant;
+
+use self::admit::{Admitted, Arrival};
+use self::forward::{Failed, NoAnswer};
+use self::management::PassError;
+use self::relay::Delivered;
+use self::reply::Gone;
+use self::settle::Outcome;
+use crate::clock;
+use crate::state::State;
+use crate::telemetry::metrics::RequestLabels;
+
+/// Seconds after which another process should listen here.
+const CLOSED_RETRY_S: u64 = 1;
+
+/// Beginning of the preface by which HTTP/2 is known. Shorter than any request, so that nobody
+/// is waited for who has already said everything (a probe may be 18 bytes long).
+const H2_PREFACE: [u8; 3] = *b"PRI";
+
+/// The data plane: one call per request.
+pub struct Plane {
+    state: Arc<State>,
+    options: HttpServerOptions,
+}
+
+#[async_trait]
+impl HttpServerApp for Plane {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.prepare(&mut session);
+        let read = tokio::time::timeout(self.head_timeout(), session.read_request());
+        match read.await {
+            Ok(Ok(true)) => {}
+            Ok(Err(error)) if error.etype() == &ErrorType::InvalidHTTPHeader => {
+                refuse_head(&mut session).await;
+                return None;
+            }
+            Ok(_) | Err(_) => return None,
+        }
+        if *shutdown.borrow() || self.state.is_draining() {
+            session.set_keepalive(None);
+        }
+        if self.state.is_closed() {
+            self.turn_away(&mut session).await;
+            return None;
+        }
+        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        // A defect in one request must not take the others with it.
+        let served = AssertUnwindSafe(self.serve(&mut session))
+            .catch_unwind()
+            .await;
+        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
+        match served {
+            Ok(Delivered::Whole) => finish(session).await,
+            Ok(Delivered::Gone) => None,
+            Err(_) => fail(session).await,
+        }
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+/// The data plane behind a limit on the time until a connection says anything: Pingora waits for
+/// ever for the bytes that tell HTTP/2 from HTTP/1.
+pub struct Front {
+    http1: Arc<Plane>,
+    http2: Arc<Plane>,
+}
+
+impl Front {
+    /// The data plane as a listener's application.
+    pub fn new(state: Arc<State>) -> Self {
+        let http1 = Arc::new(Plane::new(Arc::clone(&state), false));
+        let http2 = Arc::new(Plane::new(state, true));
+        Self { http1, http2 }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(
+        self: &Arc<Self>,
+        mut stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        if stream.get_ssl_digest().is_some() {
+            return self.http1.process_new(stream, shutdown).await;
+        }
+        let mut preface = [0; H2_PREFACE.len()];
+        let first_bytes = stream.try_peek(&mut preface);
+        let peeked = tokio::time::timeout(self.http1.head_timeout(), first_bytes).await;
+        peeked.ok()?.ok()?;
+        let plane = match preface == H2_PREFACE {
+            true => &self.http2,
+            false => &self.http1,
+        };
+        plane.process_new(stream, shutdown).await
+    }
+}
+
+impl Plane {
+    /// A data plane over shared state; `h2c` expects HTTP/2 on connections without TLS.
+    fn new(state: Arc<State>, h2c: bool) -> Self {
+        let idle = state.rules.load().config.meridian.downstream_idle;
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(idle);
+        Self { state, options }
+    }
+
+    fn prepare(&self, session: &mut ServerSession) {
+        let rules = self.state.rules.load();
+        let limits = &rules.config.meridian;
+        session.set_read_timeout(Some(limits.body_timeout));
+        session.set_write_timeout(Some(limits.write_timeout));
+        session.set_keepalive(Some(limits.downstream_idle.as_secs()));
+        // Bytes behind a request are the next request, not a client that went away.
+        session.set_pipelining_enabled(true);
+    }
+
+    /// Longest wait for a whole request head, the idle time before it included: Pingora's own
+    /// limit starts anew with every byte.
+    fn head_timeout(&self) -> Duration {
+        let rules = self.state.rules.load();
+        let limits = &rules.config.meridian;
+        limits.downstream_idle + limits.body_timeout
+    }
+
+    /// Answers a request that came too late: the process is about to end.
+    async fn turn_away(&self, session: &mut ServerSession) {
+        let dialect = dialect_of_path(session.req_header().uri.path());
+        let error = GatewayError::Overloaded {
+            what: "The gateway is shutting down",
+            retry_after_s: CLOSED_RETRY_S,
+        };
+        self.refuse(session, Refusal::of(&error), dialect, clock::new_call_id())
+            .await;
+    }
+
+    async fn serve(&self, session: &mut ServerSession) -> Delivered {
+        let (at, wall) = (Instant::now(), clock::now());
+        let call_id = clock::new_call_id();
+        let request = session.req_header();
+        let path = path_of(request).to_owned();
+        let method = request.method.clone();
+        if is_smuggling(session) {
+            session.set_keepalive(None);
+            let error = GatewayError::BadField {
+                field: "transfer-encoding".to_owned(),
+                message: "Content-Length and Transfer-Encoding must not come together".to_owned(),
+            };
+            return self
+                .refuse(session, Refusal::of(&error), Dialect::OpenAi, call_id)
+                .await;
+        }
+        if wants_upgrade(session) {
+            let refusal = Refusal::of(&GatewayError::UpgradeRequired);
+            return self
+                .refuse(session, refusal, Dialect::OpenAi, call_id)
+                .await;
+        }
+        let matched = match routes::resolve(method.as_str(), &path) {
+            Ok(matched) => matched,
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                return self
+                    .refuse(session, refusal, dialect_of_path(&path), call_id)
+                    .await;
+            }
+        };
+        match matched.target {
+            Target::Inference(endpoint) => {
+                let arrival = Arrival::new(call_id, at, wall, endpoint, matched.canonical);
+                self.infer(session, arrival, &matched).await
+            }
+            Target::Own(_) => self.own(session, &matched, call_id).await,
+        }
+    }
+
+    /// A request for a provider: admit, forward, relay, settle.
+    async fn infer(
+        &self,
+        session: &mut ServerSession,
+        arrival: Arrival,
+        matched: &Match<'_>,
+    ) -> Delivered {
+        let (dialect, call_id) = (arrival.endpoint.dialect(), arrival.call_id);
+        let mut admitted = match admit::admit(&self.state, session, arrival, matched).await {
+            Ok(admitted) => admitted,
+            Err(admit::NotAdmitted::Refused { error, key }) => {
+                let refusal = Refusal {
+                    error: &error,
+                    key: key.as_deref(),
+                    route: matched.canonical,
+                };
+                return self.refuse(session, refusal, dialect, call_id).await;
+            }
+            Err(admit::NotAdmitted::ClientGone) => return Delivered::Gone,
+        };
+        match forward::forward(&self.state, session, &mut admitted).await {
+            Ok(answer) => relay::relay(&self.state, session, admitted, answer).await,
+            Err(NoAnswer::ClientGone) => {
+                let dispatched = admitted.dispatched.take();
+                let reason = EndReason::ClientGoneBeforeFirstByte;
+                let outcome = Outcome {
+                    target: dispatched.as_ref().map(|(target, _)| target),
+                    sent_at: dispatched.as_ref().map(|(_, at)| *at),
+                    ..Outcome::without_answer(reason, 499)
+                };
+                settle::settle(admitted, outcome);
+                Delivered::Gone
+            }
+            Err(NoAnswer::Failed(failed)) => self.failed(session, admitted, &failed).await,
+        }
+    }
+
+    /// No attempt gave an answer: says so, inside the stream if one was begun to bridge silence.
+    async fn failed(
+        &self,
+        session: &mut ServerSession,
+        admitted: Box<Admitted>,
+        failed: &Failed,
+    ) -> Delivered {
+        let (dialect, call_id) = (
+            admitted.arrival.endpoint.dialect(),
+            admitted.arrival.call_id,
+        );
+        let reply = failed.error.reply();
+        let headers = admitted.limit_headers();
+        let goodbye = early::is_open(session).then(|| {
+            let mut relay = admitted.stream_relay(UsageChunk::Asked);
+            relay.abort(&reply, &call_id.to_string())
+        });
+        let reason = match failed.timed_out {
+            true => EndReason::Timeout,
+            false => EndReason::UpstreamFailed,
+        };
+        let status = if goodbye.is_some() { 200 } else { reply.status };
+        let outcome = Outcome {
+            target: failed.target.as_ref(),
+            sent_at: failed.billable_since,
+            error: Some((failed.error.class(), reply.message.clone())),
+            ..Outcome::without_answer(reason, status)
+        };
+        settle::settle(admitted, outcome);
+        delivered(match goodbye {
+            Some(goodbye) => reply::send_end(session, goodbye).await,
+            None => reply::send_error(session, &reply, dialect, call_id, &headers).await,
+        })
+    }
+
+    /// A route that the gateway answers itself.
+    async fn own(
+        &self,
+        session: &mut ServerSession,
+        matched: &Match<'_>,
+        call_id: CallId,
+    ) -> Delivered {
+        let state = &self.state;
+        if is_management(matched.access) && !state.serves_management {
+            let refusal = Refusal::of(&GatewayError::RouteNotFound);
+            return self
+                .refuse(session, refusal, Dialect::OpenAi, call_id)
+                .await;
+        }
+        let passed =
+            management::pass(session, &state.admin, &state.upstreams, &state.admin_bytes).await;
+        match passed {
+            Ok(()) => Delivered::Whole,
+            Err(PassError::Refused(error)) => {
+                self.refuse(session, Refusal::of(&error), Dialect::OpenAi, call_id)
+                    .await
+            }
+            Err(PassError::ClientGone) => Delivered::Gone,
+        }
+    }
+
+    /// Answers with an error; a body that was not read is not waited for.
+    async fn refuse(
+        &self,
+        session: &mut ServerSession,
+        refusal: Refusal<'_>,
+        dialect: Dialect,
+        call_id: CallId,
+    ) -> Delivered {
+        let Refusal { error, key, route } = refusal;
+        let labels = RequestLabels {
+            route,
+            ..RequestLabels::default()
+        };
+        self.state
+            .metrics
+            .rejected(&admit::payer_of(key), &labels, error);
+        let unread = !session.is_body_done();
+        if unread {
+            session.set_keepalive(None);
+        }
+        let mut reply = error.reply();
+        if matches!(error, GatewayError::BudgetExceeded { .. }) {
+            reply.status = self
+                .state
+                .rules
+                .load()
+                .config
+                .settings
+                .budget_exceeded_status;
+        }
+        let mut headers = admit::limit_headers(key, clock::now());
+        headers.extend(reply::limit_details(error));
+        let sent = reply::send_error(session, &reply, dialect, call_id, &headers).await;
+        if unread && sent.is_ok() {
+            body::linger(session).await;
+        }
+        delivered(sent)
+    }
+}
+
+/// A request that is not served.
+#[derive(Clone, Copy)]
+struct Refusal<'a> {
+    error: &'a GatewayError,
+    key: Option<&'a KeyView>,
+    route: &'static str,
+}
+
+impl<'a> Refusal<'a> {
+    /// Before it is known whose request it is.
+    fn of(error: &'a GatewayError) -> Self {
+        Self {
+            error,
+            key: None,
+            route: "",
+        }
+    }
+}
+
+fn delivered(sent: Result<(), Gone>) -> Delivered {
+    match sent {
+        Ok(()) => Delivered::Whole,
+        Err(Gone) => Delivered::Gone,
+    }
+}
+
+/// Returns when the client has left; for ever pending while it is there.
+async fn client_gone(session: &mut ServerSession) {
+    loop {
+        if session.read_body_or_idle(true).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn finish(session: ServerSession) -> Option<ReusedHttpStream> {
+    let settings = HttpPersistentSettings::for_session(&session);
+    let reusable = session.finish().await.ok()??;
+    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+}
+
+/// Answers what is no HTTP request, without a word of it; nothing after it can be understood.
+async fn refuse_head(session: &mut ServerSession) {
+    session.set_keepalive(None);
+    let error = GatewayError::BadField {
+        field: "request".to_owned(),
+        message: "The head of the request is not valid HTTP.".to_owned(),
+    };
+    let call_id = clock::new_call_id();
+    let _ = reply::send_error(session, &error.reply(), Dialect::OpenAi, call_id, &[]).await;
+    session.shutdown().await;
+}
+
+/// The path that is asked for. A target that is neither a path nor a URL has none; pingora shows
+/// it as `/`.
+fn path_of(request: &RequestHeader) -> &str {
+    let target = request.raw_path();
+    let is_url = || memmem::find(target, b"://").is_some();
+    match target.first() {
+        Some(b'/') => request.uri.path(),
+        Some(_) if is_url() => request.uri.path(),
+        _ => "",
+    }
+}
+
+/// After a panic: say so if nothing was said yet, and end the connection.
+async fn fail(mut session: ServerSession) -> Option<ReusedHttpStream> {
+    session.set_keepalive(None);
+    if !early::is_open(&session) {
+        let error = GatewayError::Internal.reply();
+        let call_id = clock::new_call_id();
+        let _ = reply::send_error(&mut session, &error, Dialect::OpenAi, call_id, &[]).await;
+    }
+    session.shutdown().await;
+    None
+}
+
+/// Both framings at once is how requests are smuggled; pingora drops the length silently.
+fn is_smuggling(session: &ServerSession) -> bool {
+    let Some(session) = session.as_http1() else {
+        return false;
+    };
+    if session
+        .req_header()
+        .headers
+        .get(http::header::TRANSFER_ENCODING)
+        .is_none()
+    {
+        return false;
+    }
+    let raw = session.get_headers_raw_bytes().to_ascii_lowercase();
+    raw.windows(16).any(|window| window == b"\ncontent-length:")
+}
+
+/// Codex tries a WebSocket first and goes on with HTTP after a 426.
+fn wants_upgrade(session: &ServerSession) -> bool {
+    let upgrade = session.get_header(http::header::UPGRADE);
+    upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Dialect for errors of paths that are no route.
+fn dialect_of_path(path: &str) -> Dialect {
+    match path.starts_with("/v1/messages") {
+        true => Endpoint::Messages.dialect(),
+        false => Dialect::OpenAi,
+    }
+}
+
+/// Routes that belong to the management plane, which `--role gateway` leaves to another process.
+fn is_management(access: Access) -> bool {
+    match access {
+        Access::Public | Access::Inference | Access::AnyKey => false,
+        Access::OwnKeyOrAdmin | Access::AdminViewer | Access::Admin | Access::MasterKey => true,
+    }
+}

@@ -1,0 +1,169 @@
+//! Heads of answers: the upstream's own headers plus LiteLLM's (reference/litellm.md 2.6).
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora_http::ResponseHeader;
+
+use crate::plane::admit::Admitted;
+use crate::plane::forward::Answer;
+use crate::plane::reply::{self, set};
+use crate::plane::settle::Settled;
+use crate::rules::Target;
+use crate::upstream::is_hop_by_hop;
+
+const fn name(text: &'static str) -> HeaderName {
+    HeaderName::from_static(text)
+}
+
+/// The LiteLLM version whose wire behaviour this is.
+const COMPATIBLE_VERSION: &str = "1.87.1";
+/// Prefix under which LiteLLM shows the upstream's headers.
+const UPSTREAM_PREFIX: &str = "llm_provider-";
+/// Content type of a stream.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+/// Most upstream headers passed on.
+const UPSTREAM_HEADERS_MAX: usize = 64;
+
+/// Head of an answer that is not an event stream.
+pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHeader {
+    let mut head = reply::head_of(answer.head.status.as_u16());
+    copy_upstream(&mut head, &answer.head.headers);
+    add_identity(&mut head, admitted, &answer.target);
+    head
+}
+
+/// Head of a stream that begins before its provider has answered; names the deployment that was
+/// asked by then.
+pub(crate) fn early_head(admitted: &Admitted, target: &Target) -> ResponseHeader {
+    let mut head = reply::head_of(200);
+    add_identity(&mut head, admitted, target);
+    unbuffered(&mut head);
+    head
+}
+
+/// Head of an event stream: nothing between here and the client may hold it back.
+pub(super) fn of_stream(admitted: &Admitted, answer: &Answer) -> ResponseHeader {
+    let mut head = of_answer(admitted, answer);
+    unbuffered(&mut head);
+    head
+}
+
+fn unbuffered(head: &mut ResponseHeader) {
+    let is_events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    if !head.headers.get(CONTENT_TYPE).is_some_and(is_events) {
+        set(head, CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+    }
+    let no_transform = HeaderValue::from_static("no-cache, no-transform");
+    set(head, http::header::CACHE_CONTROL, no_transform);
+    set(
+        head,
+        name("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+}
+
+/// What is known once the request is settled.
+pub(super) fn add_cost(head: &mut ResponseHeader, settled: &Settled) {
+    set(head, name("x-litellm-response-cost"), text(settled.cost));
+    set(
+        head,
+        name("x-litellm-response-cost-original"),
+        text(settled.cost_before_margin),
+    );
+    if let Some(spend) = settled.key_spend {
+        set(head, name("x-litellm-key-spend"), text(spend));
+    }
+    let duration = settled.duration.as_secs_f64() * 1000.0;
+    set(
+        head,
+        name("x-litellm-response-duration-ms"),
+        millis(duration),
+    );
+    let overhead = settled.overhead.as_secs_f64() * 1000.0;
+    set(
+        head,
+        name("x-litellm-overhead-duration-ms"),
+        millis(overhead),
+    );
+}
+
+fn copy_upstream(head: &mut ResponseHeader, upstream: &HeaderMap) {
+    for (header, value) in upstream.iter().take(UPSTREAM_HEADERS_MAX) {
+        if is_framing(header) || is_hop_by_hop(header, upstream) {
+            continue;
+        }
+        let prefixed = [UPSTREAM_PREFIX, header.as_str()].concat();
+        if let Ok(prefixed) = HeaderName::try_from(prefixed) {
+            // Fails only when the map is full.
+            let _ = head.append_header(prefixed, value.clone());
+        }
+        let _ = head.append_header(header.clone(), value.clone());
+    }
+}
+
+fn is_framing(header: &HeaderName) -> bool {
+    *header == http::header::CONTENT_LENGTH
+        || *header == http::header::SET_COOKIE
+        || *header == http::header::ALT_SVC
+        || *header == http::header::STRICT_TRANSPORT_SECURITY
+}
+
+fn add_identity(head: &mut ResponseHeader, admitted: &Admitted, target: &Target) {
+    set(head, reply::CALL_ID, text(admitted.arrival.call_id));
+    set(
+        head,
+        name("x-litellm-model-id"),
+        target.header_values.model_id.clone(),
+    );
+    set(
+        head,
+        name("x-litellm-model-api-base"),
+        target.header_values.api_base.clone(),
+    );
+    set(
+        head,
+        name("x-litellm-model-group"),
+        text(&admitted.ask.model),
+    );
+    set(
+        head,
+        name("x-litellm-version"),
+        HeaderValue::from_static(COMPATIBLE_VERSION),
+    );
+    set(
+        head,
+        name("x-litellm-attempted-retries"),
+        HeaderValue::from(admitted.attempts.saturating_sub(1)),
+    );
+    set(
+        head,
+        name("x-litellm-attempted-fallbacks"),
+        HeaderValue::from(0),
+    );
+    if admitted.attempts > 1 {
+        set(
+            head,
+            name("x-litellm-max-retries"),
+            HeaderValue::from(admitted.retries()),
+        );
+    }
+    if let Some(region) = &target.header_values.region {
+        set(head, name("x-litellm-model-region"), region.clone());
+    }
+    set(
+        head,
+        http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    for (header, value) in admitted.limit_headers() {
+        set(head, header, value);
+    }
+}
+
+fn text(value: impl std::fmt::Display) -> HeaderValue {
+    HeaderValue::try_from(value.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn millis(value: f64) -> HeaderValue {
+    text(format_args!("{value:.3}"))
+}

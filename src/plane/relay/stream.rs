@@ -1,0 +1,285 @@
+//! A stream: every read goes on at once, silence is bridged by keepalives at event boundaries,
+//! and an upstream that breaks never looks like one that finished.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use meridian_core::relay::{Ending, abort_reply};
+use meridian_core::spend::EndReason;
+use pingora_core::protocols::http::ServerSession;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::prelude::StreamStart;
+use super::progress::Noted;
+use super::{Delivered, head, join};
+use crate::plane::admit::Admitted;
+use crate::plane::client_gone;
+use crate::plane::early;
+use crate::plane::forward::Answer;
+use crate::plane::reply::{self, Gone};
+use crate::plane::settle::{self, Outcome};
+use crate::state::State;
+use crate::telemetry::metrics::GapSketch;
+
+/// Longest wait for the end of a body whose last event has arrived, so that its connection can
+/// be used again.
+const TAIL_TIMEOUT: Duration = Duration::from_millis(500);
+/// Longest wait for the usage of a stream whose client left, when draining is asked for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the upstream or the clock did next.
+enum Turn {
+    Bytes(Bytes),
+    End,
+    Broken,
+    ClientGone,
+    Silence,
+    Stall,
+    /// The process ends before the stream does.
+    Cut,
+}
+
+/// One stream on its way from an upstream to a client.
+struct Stream<'a> {
+    state: &'a State,
+    session: &'a mut ServerSession,
+    answer: Box<Answer>,
+    start: Box<StreamStart>,
+    noted: Noted,
+    gaps: GapSketch,
+    last_bytes: Instant,
+    last_write: Instant,
+    keepalive: Duration,
+    stall: Duration,
+    cut: watch::Receiver<bool>,
+}
+
+/// Relays a stream to its end and settles it.
+pub(crate) async fn relay(
+    state: &State,
+    session: &mut ServerSession,
+    mut admitted: Box<Admitted>,
+    answer: Box<Answer>,
+    start: Box<StreamStart>,
+) -> Delivered {
+    let head = head::of_stream(&admitted, &answer);
+    let now = Instant::now();
+    let (keepalive, stall) = (admitted.keepalive(), admitted.stall_timeout());
+    let gaps = GapSketch::default();
+    let (last_bytes, last_write) = (now, now);
+    let mut stream = Stream {
+        state,
+        session,
+        answer,
+        start,
+        noted: Noted::default(),
+        gaps,
+        last_bytes,
+        last_write,
+        keepalive,
+        stall,
+        cut: state.cut.subscribe(),
+    };
+    let reason = stream.run(head, &mut admitted).await;
+    stream.finish(admitted, reason).await
+}
+
+impl Stream<'_> {
+    /// Relays until the stream is over; the bytes of its last event are still held then, because
+    /// the ledger comes first.
+    async fn run(
+        &mut self,
+        head: pingora_http::ResponseHeader,
+        admitted: &mut Admitted,
+    ) -> EndReason {
+        if !early::is_open(self.session) && reply::send_head(self.session, head).await.is_err() {
+            return EndReason::ClientGoneBeforeFirstByte;
+        }
+        loop {
+            if let Some(reason) = self.over() {
+                return reason;
+            }
+            if self.write_held(admitted).await.is_err() {
+                return EndReason::ClientGoneMidStream;
+            }
+            match self.next().await {
+                Turn::Bytes(bytes) => {
+                    self.gaps.record(self.last_bytes.elapsed());
+                    self.last_bytes = Instant::now();
+                    if self.start.relay.push(&bytes, &mut self.start.held).is_err() {
+                        return EndReason::UpstreamReset;
+                    }
+                }
+                Turn::End => self.start.at_end = true,
+                Turn::Silence => self
+                    .start
+                    .held
+                    .push(Bytes::from_static(self.start.relay.keepalive())),
+                Turn::Broken => return EndReason::UpstreamReset,
+                Turn::ClientGone => return EndReason::ClientGoneMidStream,
+                Turn::Stall => return EndReason::Stall,
+                Turn::Cut => return EndReason::InternalError,
+            }
+        }
+    }
+
+    /// How the stream ended, if it did.
+    fn over(&mut self) -> Option<EndReason> {
+        let relay = &mut self.start.relay;
+        if self.start.at_end {
+            return Some(match relay.finish(&mut self.start.held) {
+                Ending::Complete => EndReason::Complete,
+                Ending::ProviderError => EndReason::ProviderError,
+                Ending::Empty | Ending::Cut => EndReason::UpstreamReset,
+            });
+        }
+        let facts = relay.facts();
+        match (facts.terminal, facts.error.is_some()) {
+            (true, true) => Some(EndReason::ProviderError),
+            (true, false) => Some(EndReason::Complete),
+            (false, _) => None,
+        }
+    }
+
+    async fn next(&mut self) -> Turn {
+        let silence_at = self.last_write + self.keepalive;
+        let stall_at = self.last_bytes + self.stall;
+        let may_keep_alive = !self.keepalive.is_zero() && self.start.relay.at_event_boundary();
+        let wake_at = if may_keep_alive {
+            silence_at.min(stall_at)
+        } else {
+            stall_at
+        };
+        tokio::select! {
+            read = self.answer.source.read_body() => match read {
+                Ok(Some(bytes)) => Turn::Bytes(bytes),
+                Ok(None) => Turn::End,
+                Err(_) => Turn::Broken,
+            },
+            () = client_gone(self.session) => Turn::ClientGone,
+            _ = self.cut.wait_for(|cut| *cut) => Turn::Cut,
+            () = tokio::time::sleep_until(wake_at) => match wake_at == stall_at {
+                true => Turn::Stall,
+                false => Turn::Silence,
+            },
+        }
+    }
+
+    async fn write_held(&mut self, admitted: &mut Admitted) -> Result<(), Gone> {
+        if self.start.held.is_empty() {
+            return Ok(());
+        }
+        let (start, target) = (&self.start, &self.answer.target);
+        let meter = start.relay.meter();
+        self.noted
+            .note(admitted, target, meter, start.first_content);
+        self.send_held().await
+    }
+
+    async fn send_held(&mut self) -> Result<(), Gone> {
+        let bytes = join(&mut self.start.held);
+        reply::send_part(self.session, bytes).await?;
+        self.last_write = Instant::now();
+        Ok(())
+    }
+
+    /// Settles, then sends what is left and says goodbye honestly.
+    async fn finish(mut self, admitted: Box<Admitted>, reason: EndReason) -> Delivered {
+        let client_left = matches!(
+            reason,
+            EndReason::ClientGoneBeforeFirstByte | EndReason::ClientGoneMidStream
+        );
+        if client_left && admitted.drains_after_disconnect() {
+            self.drain().await;
+        }
+        let goodbye = match reason {
+            EndReason::UpstreamReset | EndReason::Stall | EndReason::InternalError => {
+                let request_id = admitted.arrival.call_id.to_string();
+                Some(self.start.relay.abort(&abort_reply(reason), &request_id))
+            }
+            _ => None,
+        };
+        let outcome = Outcome {
+            reason,
+            status: if reason == EndReason::ClientGoneBeforeFirstByte {
+                499
+            } else {
+                200
+            },
+            target: Some(&self.answer.target),
+            meter: Some(self.start.relay.meter()),
+            sent_at: Some(self.answer.sent_at),
+            first_content: self.start.first_content,
+            ready_at: None,
+            gaps: Some(&self.gaps),
+            error: None,
+        };
+        settle::settle(admitted, outcome);
+        if client_left {
+            self.answer.source.cancel().await;
+            return Delivered::Gone;
+        }
+        self.start.held.extend(goodbye);
+        let delivered = match reason {
+            EndReason::Complete => self.tail().await,
+            _ => Ok(()),
+        };
+        let last = join(&mut self.start.held);
+        let delivered = match delivered {
+            Ok(()) => reply::send_end(self.session, last).await,
+            Err(Gone) => Err(Gone),
+        };
+        self.release(reason).await;
+        match delivered {
+            Ok(()) => Delivered::Whole,
+            Err(Gone) => Delivered::Gone,
+        }
+    }
+
+    /// What follows the terminal event: comments, a `[DONE]` that not every dialect has, the end
+    /// of the body. Most often it is there already, and everything leaves in one write.
+    async fn tail(&mut self) -> Result<(), Gone> {
+        let until = Instant::now() + TAIL_TIMEOUT;
+        while !self.start.at_end {
+            let read = match self.answer.source.read_body().now_or_never() {
+                Some(read) => Ok(read),
+                None => {
+                    self.send_held().await?;
+                    tokio::time::timeout_at(until, self.answer.source.read_body()).await
+                }
+            };
+            match read {
+                Ok(Ok(Some(bytes))) => {
+                    let pushed = self.start.relay.push(&bytes, &mut self.start.held);
+                    self.start.at_end = pushed.is_err();
+                }
+                Ok(Ok(None) | Err(_)) | Err(_) => self.start.at_end = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on without a client, for the usage that comes last.
+    async fn drain(&mut self) {
+        let read = async {
+            while let Ok(Some(bytes)) = self.answer.source.read_body().await {
+                self.start.held.clear();
+                let pushed = self.start.relay.push(&bytes, &mut self.start.held);
+                if pushed.is_err() || self.start.relay.facts().terminal {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
+    }
+
+    async fn release(self, reason: EndReason) {
+        if reason != EndReason::Complete {
+            self.answer.source.cancel().await;
+            return;
+        }
+        self.answer.source.finish(&self.state.upstreams).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! Writing to the client: heads, bodies, errors.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use meridian_core::endpoint::Dialect;
+use meridian_core::error::{ErrorReply, GatewayError};
+use meridian_core::ids::CallId;
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+
+/// The client is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// Header that tells SDKs not to multiply the gateway's own retries by theirs.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// LiteLLM's request identity.
+pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+/// LiteLLM's answer to cross-origin requests.
+const ALLOW_ORIGIN: HeaderName = HeaderName::from_static("access-control-allow-origin");
+
+/// Sends a response head. A body of unknown length is chunked; a client of HTTP/1.0 gets it until
+/// the connection closes.
+pub(crate) async fn send_head(
+    session: &mut ServerSession,
+    mut head: ResponseHeader,
+) -> Result<(), Gone> {
+    let unframed = !head.headers.contains_key(http::header::CONTENT_LENGTH)
+        && !matches!(head.status.as_u16(), 100..=199 | 204 | 304);
+    if unframed && !session.is_http2() {
+        if session.req_header().version == http::Version::HTTP_11 {
+            let chunked = HeaderValue::from_static("chunked");
+            set(&mut head, http::header::TRANSFER_ENCODING, chunked);
+        } else {
+            session.set_keepalive(None);
+        }
+    }
+    session
+        .write_response_header(Box::new(head))
+        .await
+        .map_err(|_| Gone)
+}
+
+/// Sends a part of the body, flushed at once unless the head announced its length.
+pub(crate) async fn send_part(session: &mut ServerSession, part: Bytes) -> Result<(), Gone> {
+    session
+        .write_response_body(part, false)
+        .await
+        .map_err(|_| Gone)
+}
+
+/// Sends the last part of the body.
+pub(crate) async fn send_end(session: &mut ServerSession, part: Bytes) -> Result<(), Gone> {
+    session
+        .write_response_body(part, true)
+        .await
+        .map_err(|_| Gone)
+}
+
+/// Sends a whole answer: head and body leave in one write.
+pub(crate) async fn send_whole(
+    session: &mut ServerSession,
+    mut head: ResponseHeader,
+    body: Bytes,
+) -> Result<(), Gone> {
+    set(
+        &mut head,
+        http::header::CONTENT_LENGTH,
+        HeaderValue::from(body.len()),
+    );
+    send_head(session, head).await?;
+    send_end(session, body).await
+}
+
+/// Sends an error in the caller's dialect. `extra` are headers that belong to the refusal.
+pub(crate) async fn send_error(
+    session: &mut ServerSession,
+    error: &ErrorReply,
+    dialect: Dialect,
+    call_id: CallId,
+    extra: &[(HeaderName, HeaderValue)],
+) -> Result<(), Gone> {
+    let call_id = call_id.to_string();
+    let body = Bytes::from(error.body(dialect, &call_id));
+    let mut head = head_of(error.status);
+    set(
+        &mut head,
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    set(&mut head, ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if let Ok(value) = HeaderValue::try_from(call_id) {
+        set(&mut head, CALL_ID, value);
+    }
+    if let Some(seconds) = error.retry_after_s {
+        set(
+            &mut head,
+            http::header::RETRY_AFTER,
+            HeaderValue::from(seconds),
+        );
+    }
+    if matches!(error.status, 400..=407 | 409..=428) {
+        set(&mut head, SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    for (name, value) in extra {
+        set(&mut head, name.clone(), value.clone());
+    }
+    send_whole(session, head, body).await
+}
+
+/// An empty head that keeps no letter case: names are written in lower case.
+pub(crate) fn head_of(status: u16) -> ResponseHeader {
+    let built = ResponseHeader::build_no_case(status, Some(24));
+    built.unwrap_or_else(|_| http_internal_error())
+}
+
+fn http_internal_error() -> ResponseHeader {
+    http::Response::new(()).into_parts().0.into()
+}
+
+/// Sets a header; names and values are valid by type. An empty value leaves it out.
+pub(crate) fn set(head: &mut ResponseHeader, name: HeaderName, value: HeaderValue) {
+    if value.is_empty() {
+        return;
+    }
+    // Fails only when the map is full, far above what is ever set.
+    let _ = head.insert_header(name, value);
+}
+
+/// LiteLLM's extra headers of a refused rate.
+pub(crate) fn limit_details(error: &GatewayError) -> Vec<(HeaderName, HeaderValue)> {
+    let GatewayError::RateLimited {
+        what, resets_at, ..
+    } = error
+    else {
+        return Vec::new();
+    };
+    let mut headers = vec![(
+        HeaderName::from_static("rate_limit_type"),
+        HeaderValue::from_static(what),
+    )];
+    if let Ok(value) = HeaderValue::try_from((resets_at.0 / 1000).to_string()) {
+        headers.push((HeaderName::from_static("reset_at"), value));
+    }
+    headers
+}

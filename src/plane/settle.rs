@@ -1,0 +1,355 @@
+//! Stage 5: settle, exactly once, on every way out.
+//!
+//! `settle` consumes the `Admitted`; one that is dropped instead (a panic, a cancelled task)
+//! settles itself as an internal error. What is billed is the termination table's
+//! (`docs/TERMINATION.md`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use meridian_core::endpoint::Endpoint;
+use meridian_core::meter::Meter;
+use meridian_core::money::NanoUsd;
+use meridian_core::spend::{EndReason, SpendRecord};
+use meridian_core::time::WallMs;
+use meridian_core::usage::{Usage, estimate_text_tokens};
+use tokio::time::Instant;
+
+use super::admit::{Admitted, Hold};
+use crate::clock;
+use crate::owners::Owner;
+use crate::rules::Target;
+use crate::state::State;
+use crate::telemetry::metrics::{
+    AttemptOutcome, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
+};
+
+/// How a request ended.
+pub(crate) struct Outcome<'a> {
+    /// Why.
+    pub reason: EndReason,
+    /// Status the client saw; 499 when it was gone before one was sent.
+    pub status: u16,
+    /// Deployment that answered or was last tried.
+    pub target: Option<&'a Arc<Target>>,
+    /// What the answer said.
+    pub meter: Option<&'a Meter>,
+    /// When the answering attempt was sent.
+    pub sent_at: Option<Instant>,
+    /// When the first content arrived.
+    pub first_content: Option<Instant>,
+    /// When the gateway had everything it needed to answer.
+    pub ready_at: Option<Instant>,
+    /// Gaps between the chunks of a stream.
+    pub gaps: Option<&'a GapSketch>,
+    /// LiteLLM's class and the text of the error that the client saw.
+    pub error: Option<(&'static str, String)>,
+}
+
+impl Outcome<'_> {
+    /// An ending without an answer.
+    pub(crate) fn without_answer(reason: EndReason, status: u16) -> Self {
+        Self {
+            reason,
+            status,
+            target: None,
+            meter: None,
+            sent_at: None,
+            first_content: None,
+            ready_at: None,
+            gaps: None,
+            error: None,
+        }
+    }
+}
+
+/// What is known once a request is settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    /// What it cost.
+    pub cost: NanoUsd,
+    /// The same before discount and margin.
+    pub cost_before_margin: NanoUsd,
+    /// Spend of the key in its period, this request included.
+    pub key_spend: Option<NanoUsd>,
+    /// From arrival to now.
+    pub duration: Duration,
+    /// The gateway's own part of it.
+    pub overhead: Duration,
+}
+
+/// Settles a request: meters, journal, metrics.
+pub(crate) fn settle(mut admitted: Box<Admitted>, outcome: Outcome<'_>) -> Settled {
+    let state = Arc::clone(&admitted.state);
+    let hold = admitted.hold.take();
+    settle_hold(&state, &admitted, hold, outcome)
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            let state = Arc::clone(&self.state);
+            let dispatched = self.dispatched.take();
+            let outcome = Outcome {
+                target: dispatched.as_ref().map(|(target, _)| target),
+                sent_at: dispatched.as_ref().map(|(_, at)| *at),
+                ..Outcome::without_answer(EndReason::InternalError, 500)
+            };
+            settle_hold(&state, self, Some(hold), outcome);
+        }
+    }
+}
+
+fn settle_hold(
+    state: &State,
+    admitted: &Admitted,
+    hold: Option<Hold>,
+    outcome: Outcome<'_>,
+) -> Settled {
+    let (now, at) = (clock::now(), Instant::now());
+    let duration = at - admitted.arrival.at;
+    let overhead = overhead(admitted, &outcome, at);
+    let Some(hold) = hold else {
+        let zero = NanoUsd::ZERO;
+        return Settled {
+            cost: zero,
+            cost_before_margin: zero,
+            key_spend: None,
+            duration,
+            overhead,
+        };
+    };
+    let Hold {
+        mut record,
+        admission,
+        ticket,
+        bound,
+    } = hold;
+    let bill = bill(&outcome, admitted, bound.prompt_tokens, now);
+    fill(&mut record, &outcome, &bill, admitted, now);
+    state.reservations.fetch_sub(1, Ordering::Relaxed);
+    let tokens = record.usage.total();
+    admission.settle(record.cost, tokens);
+    if let Err(error) = state.journal.append_close(Some(ticket), &record) {
+        tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
+    }
+    remember_owner(state, &record);
+    observe(state, admitted, &record, &outcome, duration, overhead);
+    Settled {
+        cost: record.cost,
+        cost_before_margin: bill.before_margin,
+        key_spend: admitted.key.as_ref().map(|key| key.meters.spent(now)),
+        duration,
+        overhead,
+    }
+}
+
+/// What is charged.
+struct Bill {
+    usage: Usage,
+    cost: NanoUsd,
+    before_margin: NanoUsd,
+    price_unknown: bool,
+    estimated: bool,
+}
+
+fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: WallMs) -> Bill {
+    let (mut usage, estimated) = usage(outcome, admitted.arrival.endpoint, prompt_estimate);
+    if admitted.arrival.endpoint == Endpoint::AudioSpeech && outcome.meter.is_some() {
+        usage.units.characters = admitted.ask.input_characters();
+    }
+    let zero = NanoUsd::ZERO;
+    let nothing = Bill {
+        usage: usage.clone(),
+        cost: zero,
+        before_margin: zero,
+        price_unknown: false,
+        estimated,
+    };
+    let Some(target) = outcome.target else {
+        return nothing;
+    };
+    if usage == Usage::default() {
+        return nothing;
+    }
+    match &target.price {
+        Some(price) => {
+            let cost = price.cost(&usage, &target.place.at(now));
+            Bill {
+                cost: cost.total,
+                before_margin: cost.original,
+                price_unknown: cost.price_unknown,
+                ..nothing
+            }
+        }
+        None => Bill {
+            price_unknown: target.door.is_some(),
+            ..nothing
+        },
+    }
+}
+
+/// The provider's usage if it came; else what the termination table says, marked estimated.
+fn usage(outcome: &Outcome<'_>, endpoint: Endpoint, prompt_estimate: u64) -> (Usage, bool) {
+    let Some(meter) = outcome.meter else {
+        // Sent and never answered: the provider has read the prompt, as far as anybody knows.
+        let dispatched = outcome.sent_at.is_some() && prompt_estimate > 0;
+        let prompt = if dispatched { prompt_estimate } else { 0 };
+        return (
+            Usage {
+                prompt,
+                ..Usage::default()
+            },
+            dispatched,
+        );
+    };
+    let facts = meter.facts();
+    let reported = meter.usage();
+    let content = estimate_text_tokens(facts.content.total().bytes as usize);
+    let is_final = facts.usage_final
+        || (outcome.reason == EndReason::Complete
+            && reported
+                .as_ref()
+                .is_some_and(|usage| usage.completion >= content));
+    match reported {
+        Some(usage) if is_final => (usage, false),
+        None if !counts_tokens(endpoint) => (Usage::default(), false),
+        reported => {
+            let mut usage = reported.unwrap_or_default();
+            if usage.prompt == 0 {
+                usage.prompt = prompt_estimate;
+            }
+            usage.completion = usage.completion.max(content);
+            (usage, true)
+        }
+    }
+}
+
+/// Whether an answer without usage must have consumed tokens all the same.
+fn counts_tokens(endpoint: Endpoint) -> bool {
+    matches!(
+        endpoint,
+        Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::Responses
+            | Endpoint::Messages
+            | Endpoint::Embeddings
+    )
+}
+
+fn overhead(admitted: &Admitted, outcome: &Outcome<'_>, now: Instant) -> Duration {
+    let before = outcome.sent_at.unwrap_or(now) - admitted.arrival.body_at;
+    let after = outcome.ready_at.map_or(Duration::ZERO, |ready| now - ready);
+    before + after
+}
+
+fn fill(
+    record: &mut SpendRecord,
+    outcome: &Outcome<'_>,
+    bill: &Bill,
+    admitted: &Admitted,
+    now: WallMs,
+) {
+    record.ended = now;
+    record.end_reason = outcome.reason;
+    record.status = outcome.status;
+    record.attempts = admitted.attempts;
+    record.usage = bill.usage.clone();
+    record.cost = bill.cost;
+    record.price_unknown = bill.price_unknown;
+    record.estimated = bill.estimated;
+    record.error = outcome.error.as_ref().map(|(_, text)| text.clone());
+    if let Some(target) = outcome.target {
+        target.name_in(record);
+    }
+    if let Some(meter) = outcome.meter {
+        record.response_id.clone_from(&meter.facts().response_id);
+    }
+    record.first_byte = outcome
+        .first_content
+        .map(|first| admitted.arrival.wall_of(first));
+}
+
+/// A stored response is found again by its maker, also before the ledger has the record.
+fn remember_owner(state: &State, record: &SpendRecord) {
+    if let (Endpoint::Responses, Some(id)) = (record.endpoint, &record.response_id) {
+        let owner = Owner {
+            key: record.payer.key,
+            deployment_id: record.deployment_id.clone(),
+            model_group: record.model_group.clone(),
+        };
+        state.owners.remember(id, owner);
+    }
+}
+
+/// An answer that its deployment broke off after it was committed.
+fn broken_attempt(reason: EndReason) -> Option<AttemptOutcome> {
+    match reason {
+        EndReason::UpstreamReset => Some(AttemptOutcome::Reset),
+        EndReason::Stall => Some(AttemptOutcome::Stall),
+        EndReason::ProviderError => Some(AttemptOutcome::StreamError),
+        _ => None,
+    }
+}
+
+fn observe(
+    state: &State,
+    admitted: &Admitted,
+    record: &SpendRecord,
+    outcome: &Outcome<'_>,
+    total: Duration,
+    overhead: Duration,
+) {
+    let configured = !admitted.group.is_wildcard;
+    let labels = RequestLabels {
+        route: admitted.arrival.canonical,
+        requested_model: if configured {
+            &admitted.group.name
+        } else {
+            OTHER
+        },
+        model: match outcome.target {
+            Some(target) if configured => &target.model,
+            Some(_) => OTHER,
+            None => "",
+        },
+        exception_class: outcome.error.as_ref().map(|(class, _)| *class),
+        ..RequestLabels::default()
+    };
+    if let Some((outcome, target)) = broken_attempt(record.end_reason).zip(outcome.target) {
+        let status = if outcome == AttemptOutcome::StreamError {
+            500
+        } else {
+            502
+        };
+        let deployment = target.labels(configured);
+        let payer = &record.payer;
+        let labels = &labels;
+        let attempt = FailedAttempt {
+            payer,
+            labels,
+            deployment: &deployment,
+            outcome,
+            status,
+        };
+        state.metrics.attempt_failed(&attempt);
+    }
+    let none = GapSketch::default();
+    let since_arrival = |at: Instant| at - admitted.arrival.at;
+    let is_stream = record.stream && record.endpoint != Endpoint::CountTokens;
+    state.metrics.observe(&Ended {
+        record,
+        labels: &labels,
+        total,
+        overhead,
+        upstream: outcome
+            .sent_at
+            .map(|sent| outcome.ready_at.unwrap_or_else(Instant::now) - sent),
+        ttft: outcome
+            .first_content
+            .filter(|_| is_stream)
+            .map(since_arrival),
+        gaps: outcome.gaps.unwrap_or(&none),
+    });
+}

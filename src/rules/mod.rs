@@ -1,0 +1,251 @@
+//! What a request is judged by: one immutable view of configuration and prices, with an epoch.
+//!
+//! A request loads it once and keeps it to its end, so a reload never changes a running request.
+
+mod target;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use meridian_core::access::ModelFacts;
+use meridian_core::config::{Config, Deployment};
+use meridian_core::endpoint::Dialect;
+use meridian_core::price::{AdjustmentRules, PriceBook};
+
+pub use target::{Door, HeaderValues, Target};
+
+/// Names resolved through wildcards that are kept; further ones are resolved for each request.
+const WILDCARD_NAMES_MAX: usize = 10_000;
+
+/// One version of configuration and prices.
+pub struct Rules {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The price map.
+    pub prices: Arc<PriceBook>,
+    /// Grows with every reload.
+    pub epoch: u64,
+    groups: HashMap<String, Arc<Group>>,
+    wildcards: Vec<Arc<Deployment>>,
+    wildcard_groups: DashMap<String, Arc<Group>>,
+    adjustments: AdjustmentRules,
+}
+
+/// The deployments that can serve one model name.
+pub struct Group {
+    /// The name clients ask for.
+    pub name: String,
+    /// Whether the name was matched by a wildcard: then it is not a configured object.
+    pub is_wildcard: bool,
+    targets: Vec<Arc<Target>>,
+    access_groups: Vec<String>,
+    providers: Vec<String>,
+}
+
+impl Rules {
+    /// Resolves prices and groups of a configuration.
+    pub fn build(config: Arc<Config>, prices: Arc<PriceBook>, epoch: u64) -> Self {
+        let adjustments = AdjustmentRules::default();
+        let mut rules = Self {
+            prices,
+            epoch,
+            groups: HashMap::new(),
+            wildcards: Vec::new(),
+            wildcard_groups: DashMap::new(),
+            adjustments,
+            config,
+        };
+        let mut groups: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
+        for deployment in rules.config.models.clone() {
+            let deployment = Arc::new(deployment);
+            if deployment.is_wildcard() {
+                rules.wildcards.push(deployment);
+                continue;
+            }
+            let name = deployment.model_name.clone();
+            let target = rules.target(&deployment, &name);
+            groups.entry(name).or_default().push(target);
+        }
+        let group = |(name, targets): (String, Vec<Arc<Target>>)| {
+            (name.clone(), Arc::new(Group::of(name, targets)))
+        };
+        rules.groups = groups.into_iter().map(group).collect();
+        // The longest pattern is the most specific one.
+        rules
+            .wildcards
+            .sort_by_key(|one| std::cmp::Reverse(one.model_name.len()));
+        rules
+    }
+
+    /// The same configuration with other prices.
+    pub fn with_prices(&self, prices: Arc<PriceBook>) -> Self {
+        Self::build(Arc::clone(&self.config), prices, self.epoch + 1)
+    }
+
+    /// The deployments of a model name, aliases already applied.
+    pub fn group(&self, name: &str) -> Option<Arc<Group>> {
+        if let Some(group) = self.groups.get(name) {
+            return Some(Arc::clone(group));
+        }
+        if let Some(group) = self.wildcard_groups.get(name) {
+            return Some(Arc::clone(&group));
+        }
+        let best = self
+            .wildcards
+            .iter()
+            .find(|deployment| deployment.matches(name))?;
+        let same_pattern = |one: &&Arc<Deployment>| one.model_name == best.model_name;
+        let targets = self
+            .wildcards
+            .iter()
+            .filter(same_pattern)
+            .map(|deployment| self.target(deployment, name))
+            .collect();
+        let mut group = Group::of(name.to_owned(), targets);
+        group.is_wildcard = true;
+        let group = Arc::new(group);
+        if self.wildcard_groups.len() < WILDCARD_NAMES_MAX {
+            self.wildcard_groups
+                .insert(name.to_owned(), Arc::clone(&group));
+        }
+        Some(group)
+    }
+
+    /// What `model_group_alias` makes of a name.
+    pub fn alias<'a>(&'a self, name: &'a str) -> &'a str {
+        self.config
+            .aliases
+            .get(name)
+            .map_or(name, |alias| &alias.model)
+    }
+
+    /// Every concrete deployment, for passive health and metrics.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.groups.values().flat_map(|group| group.targets.iter())
+    }
+
+    /// The deployment with this id, for objects that were made through it. `model` names it when
+    /// it is a wildcard.
+    pub fn deployment(&self, id: &str, model: &str) -> Option<Arc<Target>> {
+        let concrete = self.targets().find(|target| target.deployment.id == id);
+        let wildcard = || {
+            let deployment = self
+                .wildcards
+                .iter()
+                .find(|deployment| deployment.id == id)?;
+            Some(self.target(deployment, model))
+        };
+        concrete.cloned().or_else(wildcard)
+    }
+
+    /// Deployments of any model that speak OpenAI's dialect and have a credential of their own:
+    /// where files and batches live.
+    pub fn accounts(&self) -> Vec<Arc<Target>> {
+        let wildcards = self
+            .wildcards
+            .iter()
+            .map(|one| self.target(one, &one.model_name));
+        let mut accounts: Vec<Arc<Target>> = Vec::new();
+        for target in self.targets().cloned().chain(wildcards) {
+            let fits = target.door.is_some() && target.deployment.serves(Dialect::OpenAi);
+            if fits && !accounts.iter().any(|known| known.same_account(&target)) {
+                accounts.push(target);
+            }
+        }
+        accounts.sort_by(|a, b| a.deployment.id.cmp(&b.deployment.id));
+        accounts
+    }
+
+    fn target(&self, deployment: &Arc<Deployment>, name: &str) -> Arc<Target> {
+        Arc::new(Target::build(
+            deployment,
+            name,
+            &self.prices,
+            &self.adjustments,
+        ))
+    }
+}
+
+impl Group {
+    /// A group of the given deployments.
+    pub fn of(name: String, targets: Vec<Arc<Target>>) -> Self {
+        let mut access_groups: Vec<String> = Vec::new();
+        let mut providers: Vec<String> = Vec::new();
+        for target in &targets {
+            access_groups.extend(target.deployment.access_groups.iter().cloned());
+            providers.push(target.deployment.provider.label().to_owned());
+        }
+        for list in [&mut access_groups, &mut providers] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Self {
+            name,
+            is_wildcard: false,
+            targets,
+            access_groups,
+            providers,
+        }
+    }
+
+    /// What permission rules need to know.
+    pub fn facts(&self) -> ModelFacts<'_> {
+        ModelFacts {
+            name: &self.name,
+            groups: &self.access_groups,
+            providers: &self.providers,
+        }
+    }
+
+    /// The part of the group that speaks a dialect.
+    pub fn serves(&self, dialect: Dialect) -> bool {
+        self.targets
+            .iter()
+            .any(|target| target.deployment.serves(dialect))
+    }
+
+    /// Every deployment of the group.
+    pub fn targets(&self) -> &[Arc<Target>] {
+        &self.targets
+    }
+
+    /// Weighted choice (`simple-shuffle`) among the deployments that speak `dialect`, those
+    /// already tried last. `dice` is uniform in `[0, 1)`.
+    pub fn pick(&self, dialect: Dialect, tried: &[Arc<Target>], dice: f64) -> Option<Arc<Target>> {
+        let fits = |target: &&Arc<Target>| target.deployment.serves(dialect);
+        let untried = |target: &&Arc<Target>| {
+            fits(target) && !tried.iter().any(|one| Arc::ptr_eq(one, target))
+        };
+        weighted(self.targets.iter().filter(untried), dice)
+            .or_else(|| weighted(self.targets.iter().filter(fits), dice))
+            .cloned()
+    }
+
+    /// Whether a deployment that speaks `dialect` has not been tried.
+    pub fn has_untried(&self, dialect: Dialect, tried: &[Arc<Target>]) -> bool {
+        let fits = self
+            .targets
+            .iter()
+            .filter(|target| target.deployment.serves(dialect));
+        fits.into_iter()
+            .any(|target| !tried.iter().any(|one| Arc::ptr_eq(one, target)))
+    }
+}
+
+fn weighted<'a>(
+    targets: impl Iterator<Item = &'a Arc<Target>> + Clone,
+    dice: f64,
+) -> Option<&'a Arc<Target>> {
+    let total: f64 = targets.clone().map(|target| target.deployment.weight).sum();
+    let mut left = dice * total;
+    let mut last = None;
+    for target in targets {
+        last = Some(target);
+        left -= target.deployment.weight;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
+}

@@ -1,0 +1,233 @@
+//! A deployment made ready for the request path: nothing is formatted or looked up per request.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use meridian_core::config::{AuthStyle, Deployment, Target as UpstreamTarget};
+use meridian_core::journal::Rates;
+use meridian_core::money::NanoUsd;
+use meridian_core::price::{AdjustmentRules, BillingPlace, Ceiling, ModelPrice, PriceBook};
+use meridian_core::spend::SpendRecord;
+
+use crate::telemetry::metrics::{DeploymentLabels, OTHER};
+use crate::upstream::Origin;
+
+/// Tokens that journal rates are quoted for.
+const TOKENS_PER_RATE: u64 = 1_000_000;
+
+/// A deployment with everything that a request needs of it.
+pub struct Target {
+    /// The configured entry.
+    pub deployment: Arc<Deployment>,
+    /// The provider's name of the model for this group.
+    pub model: String,
+    /// Its price; `None` is unknown, never zero.
+    pub price: Option<Arc<ModelPrice>>,
+    /// Facts that change the price.
+    pub place: BillingPlace,
+    /// Price per token as the journal's recovery needs it.
+    pub rates: Rates,
+    /// Where it is; `None` for canned answers and providers not served yet.
+    pub door: Option<Door>,
+    /// Values of response headers.
+    pub header_values: HeaderValues,
+    /// Base URL without credentials, for the ledger.
+    pub api_base: String,
+}
+
+/// How to reach an upstream.
+pub struct Door {
+    /// Address.
+    pub origin: Origin,
+    /// `Host`.
+    pub authority: String,
+    /// Credentials and fixed headers; the values are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Builds paths.
+    pub paths: UpstreamTarget,
+}
+
+/// Values that every answer of this deployment carries.
+pub struct HeaderValues {
+    /// `x-litellm-model-id`.
+    pub model_id: HeaderValue,
+    /// `x-litellm-model-api-base`.
+    pub api_base: HeaderValue,
+    /// `x-litellm-model-region`.
+    pub region: Option<HeaderValue>,
+}
+
+impl Target {
+    /// Makes a deployment ready for clients that ask for `name`.
+    pub fn build(
+        deployment: &Arc<Deployment>,
+        name: &str,
+        prices: &PriceBook,
+        adjustments: &AdjustmentRules,
+    ) -> Self {
+        let model = deployment.upstream_model(name);
+        let label = deployment.provider.label();
+        let host = deployment
+            .target
+            .as_ref()
+            .map_or("", |target| target.base.host.as_str());
+        let mut place = BillingPlace::of(label, host, None);
+        place.adjustment = adjustments.resolve(label, &model);
+        let price = price_of(deployment, &model, prices);
+        let door = deployment
+            .target
+            .as_ref()
+            .map(|target| Door::build(deployment, target));
+        let api_base = door.as_ref().map(Door::base).unwrap_or_default();
+        Self {
+            rates: rates_of(price.as_deref(), &place),
+            header_values: HeaderValues {
+                model_id: value(&deployment.id),
+                api_base: value(&api_base),
+                region: deployment.region_name.as_deref().map(value),
+            },
+            deployment: Arc::clone(deployment),
+            model,
+            price,
+            place,
+            door,
+            api_base,
+        }
+    }
+
+    /// Labels of metrics; a wildcard's model is the client's choice and not shown.
+    pub fn labels(&self, configured: bool) -> DeploymentLabels<'_> {
+        DeploymentLabels {
+            id: &self.deployment.id,
+            model: if configured { &self.model } else { OTHER },
+            api_base: &self.api_base,
+            provider: self.deployment.provider.label(),
+        }
+    }
+
+    /// Names this deployment in a ledger record.
+    pub fn name_in(&self, record: &mut SpendRecord) {
+        record.deployment_id.clone_from(&self.deployment.id);
+        record.model.clone_from(&self.model);
+        self.deployment
+            .provider
+            .label()
+            .clone_into(&mut record.provider);
+        record.api_base.clone_from(&self.api_base);
+    }
+
+    /// Whether both use the same account of the same provider.
+    pub fn same_account(&self, other: &Self) -> bool {
+        let same = |(ours, theirs): (&Door, &Door)| {
+            ours.origin == theirs.origin && ours.headers == theirs.headers
+        };
+        self.door
+            .as_ref()
+            .zip(other.door.as_ref())
+            .is_some_and(same)
+    }
+}
+
+impl Door {
+    fn build(deployment: &Deployment, target: &UpstreamTarget) -> Self {
+        let base = &target.base;
+        let standard_port = if base.tls { 443 } else { 80 };
+        let host = match base.host.contains(':') {
+            true => format!("[{}]", base.host),
+            false => base.host.clone(),
+        };
+        let authority = match base.port == standard_port {
+            true => host,
+            false => format!("{host}:{}", base.port),
+        };
+        let origin = Origin::Tcp {
+            host: base.host.clone(),
+            port: base.port,
+            tls: base.tls,
+        };
+        Self {
+            origin,
+            authority,
+            headers: fixed_headers(deployment, target),
+            paths: target.clone(),
+        }
+    }
+
+    fn base(&self) -> String {
+        let base = &self.paths.base;
+        let scheme = if base.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, base.path)
+    }
+}
+
+fn fixed_headers(
+    deployment: &Deployment,
+    target: &UpstreamTarget,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    let mut add = |name: &str, text: &str, sensitive: bool| {
+        let pair = HeaderName::try_from(name)
+            .ok()
+            .zip(HeaderValue::try_from(text).ok());
+        if let Some((name, mut value)) = pair {
+            value.set_sensitive(sensitive);
+            headers.push((name, value));
+        }
+    };
+    if let Some(key) = target.api_key.as_ref().map(|key| key.reveal()) {
+        match target.auth {
+            AuthStyle::Bearer => add("authorization", &format!("Bearer {key}"), true),
+            AuthStyle::ApiKey => add("api-key", key, true),
+            AuthStyle::XApiKey => add("x-api-key", key, true),
+            AuthStyle::XApiKeyAndApiKey => {
+                add("x-api-key", key, true);
+                add("api-key", key, true);
+            }
+            AuthStyle::None => {}
+        }
+    }
+    if let Some(organization) = &deployment.organization {
+        add("openai-organization", organization, false);
+    }
+    for (name, text) in &deployment.extra_headers {
+        add(name, text.reveal(), true);
+    }
+    headers
+}
+
+fn price_of(deployment: &Deployment, model: &str, prices: &PriceBook) -> Option<Arc<ModelPrice>> {
+    let label = deployment.provider.label();
+    let listed = prices.find(label, model, deployment.base_model.as_deref());
+    if deployment.prices.is_empty() {
+        return listed;
+    }
+    let own = match &listed {
+        Some(listed) => listed.with_overrides(&deployment.prices),
+        None => ModelPrice::from_overrides(&deployment.prices),
+    };
+    match own {
+        Ok(own) => Some(Arc::new(own)),
+        Err(error) => {
+            tracing::error!(deployment = deployment.id, %error, "custom price is not used");
+            listed
+        }
+    }
+}
+
+fn rates_of(price: Option<&ModelPrice>, place: &BillingPlace) -> Rates {
+    let bound = |prompt, completion| {
+        let ceiling = Ceiling::tokens(prompt, completion);
+        price
+            .and_then(|price| price.bound(&ceiling, place))
+            .unwrap_or(NanoUsd::ZERO)
+            .0
+    };
+    Rates {
+        prompt_nano_per_mtok: bound(TOKENS_PER_RATE, 0),
+        completion_nano_per_mtok: bound(0, TOKENS_PER_RATE),
+    }
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

@@ -1,0 +1,227 @@
+//! The management API on its own runtime: over a Unix socket behind the data plane, or on a port
+//! of its own with `--role admin`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use meridian_core::auth::KeyView;
+use meridian_core::health::Readiness;
+use meridian_core::time::WallMs;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::admin::{self, AdminState, DeploymentHealth, Hooks, KeyRules};
+use crate::cli::{Role, ServeArgs};
+use crate::clock;
+use crate::journal::Drain;
+use crate::price_source::PriceSource;
+use crate::state::State;
+use crate::store::Store;
+use crate::telemetry::metrics::{DeploymentState, Gauges, KeyBudget};
+use crate::upstream::Origin;
+
+/// Longest path of a Unix socket that every system takes.
+const SOCKET_PATH_MAX: usize = 100;
+/// Keys whose budgets the metrics page shows.
+const BUDGETS_SHOWN_MAX: usize = 1_000;
+/// Age of a record that waits for the store, in milliseconds, from which the store counts as down.
+const STORE_LAG_MAX_MS: u64 = 10_000;
+/// Longest wait of a report for the newest records.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The management API and what it needs.
+pub(super) struct Management {
+    pub(super) state: Arc<State>,
+    pub(super) store: Store,
+    pub(super) drain: Arc<Drain>,
+    pub(super) prices: Arc<PriceSource>,
+}
+
+/// Address of the management API's socket. A data directory with a long path gets one in the
+/// system's folder for temporary files, named by the process.
+pub(super) fn socket_origin(data_dir: &Path) -> Origin {
+    Origin::Unix {
+        path: socket_path(data_dir).display().to_string(),
+    }
+}
+
+fn socket_path(data_dir: &Path) -> PathBuf {
+    let absolute = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let path = absolute.join("admin.sock");
+    match path.as_os_str().len() <= SOCKET_PATH_MAX {
+        true => path,
+        false => std::env::temp_dir().join(format!("meridian-{}.sock", std::process::id())),
+    }
+}
+
+impl Management {
+    /// Starts listening; serving goes on in the background until `stop` turns true.
+    pub(super) async fn start(
+        self,
+        args: &ServeArgs,
+        address: &str,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
+        let router = admin::router(self.admin_state()?);
+        let stopped = stopped(stop);
+        match args.role {
+            Role::Admin => {
+                let listener = TcpListener::bind(address).await?;
+                tokio::spawn(async move {
+                    let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
+                    report(served.await);
+                });
+            }
+            Role::All | Role::Gateway => {
+                let path = socket_path(&args.data_dir);
+                // Left behind by a process that was killed; the directory is locked by this one.
+                let _ = std::fs::remove_file(&path);
+                let listener = UnixListener::bind(&path)?;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+                tokio::spawn(async move {
+                    let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
+                    report(served.await);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn admin_state(self) -> Result<AdminState, StartError> {
+        let rules = self.state.rules.load_full();
+        let master_key = rules
+            .config
+            .general
+            .master_key
+            .clone()
+            .ok_or(StartError::Config)?;
+        let key_rules = KeyRules::default();
+        let keys = Arc::clone(&self.state.keys);
+        let store = self.store.clone();
+        Ok(AdminState::new(
+            store,
+            keys,
+            master_key,
+            key_rules,
+            self.hooks(),
+        ))
+    }
+
+    fn hooks(self) -> Hooks {
+        let Self {
+            state,
+            drain,
+            prices,
+            ..
+        } = self;
+        let [
+            for_rules,
+            for_metrics,
+            for_ready,
+            for_flight,
+            for_deployments,
+            for_prices,
+        ] = std::array::from_fn(|_| Arc::clone(&state));
+        let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
+        Hooks {
+            rules: Box::new(move || {
+                let rules = for_rules.rules.load();
+                let (config, prices) = (Arc::clone(&rules.config), Arc::clone(&rules.prices));
+                admin::Rules { config, prices }
+            }),
+            flush_spend: Box::new(move || {
+                let drain = Arc::clone(&flushed);
+                Box::pin(async move {
+                    if !drain.flush(FLUSH_TIMEOUT).await {
+                        tracing::warn!("a report is answered without the newest records");
+                    }
+                })
+            }),
+            metrics: Box::new(move || metrics(&for_metrics, &lagging)),
+            reload_prices: Box::new(move || {
+                let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
+                Box::pin(async move {
+                    prices
+                        .refresh(clock::now())
+                        .await
+                        .map_err(|error| error.to_string())?;
+                    let book = prices.book();
+                    let models = book.len();
+                    state.update_rules(|old| old.with_prices(book));
+                    Ok(models)
+                })
+            }),
+            readiness: Box::new(move || Readiness {
+                loaded: true,
+                draining: for_ready.is_draining(),
+                store_up: waiting.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+            }),
+            in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
+            deployments: Box::new(move || deployments(&for_deployments)),
+        }
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: the process ends.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn report(served: std::io::Result<()>) {
+    if let Err(error) = served {
+        tracing::error!(%error, "the management API stopped");
+    }
+}
+
+fn metrics(state: &State, drain: &Drain) -> String {
+    let rules = state.rules.load();
+    let deployments = rules
+        .targets()
+        .map(|target| (target.labels(true), DeploymentState::Healthy));
+    let now = clock::now();
+    let budgets = state.keys.with_budget(BUDGETS_SHOWN_MAX, now);
+    let key_budget = |key| key_budget(key, now);
+    let page = state.metrics.render(&Gauges {
+        requests_in_flight: state.in_flight.load(Ordering::Relaxed),
+        buffered_bytes: state.bytes.used(),
+        journal_bytes: state.journal.bytes(),
+        journal_lag: Duration::from_millis(drain.lag_ms(clock::now())),
+        ledger_records: drain.drained(),
+        reservations_outstanding: state.reservations.load(Ordering::Relaxed),
+        key_budgets: budgets.iter().map(key_budget).collect(),
+        deployments: deployments.collect(),
+    });
+    String::from_utf8(page).unwrap_or_default()
+}
+
+fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
+    let budget = key.meters.budget();
+    let limit = budget.limit(now).unwrap_or_default();
+    let left_ms = |at: WallMs| u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0);
+    KeyBudget {
+        key: key.policy.token,
+        alias: key.policy.alias.as_deref(),
+        limit,
+        remaining: limit.saturating_sub(budget.spent(now)),
+        resets_in: budget
+            .resets_at(now)
+            .map(|at| Duration::from_millis(left_ms(at))),
+    }
+}
+
+fn deployments(state: &State) -> Vec<DeploymentHealth> {
+    let rules = state.rules.load();
+    let healthy = |target: &Arc<crate::rules::Target>| DeploymentHealth {
+        model_id: target.deployment.id.clone(),
+        model_name: target.deployment.model_name.clone(),
+        model: format!("{}/{}", target.deployment.provider.label(), target.model),
+        provider: target.deployment.provider.label().to_owned(),
+        api_base: target.api_base.clone(),
+        unhealthy: None,
+    };
+    rules.targets().map(healthy).collect()
+}

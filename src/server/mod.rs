@@ -1,0 +1,373 @@
+//! The only wiring: what is started in which order, and stopped in which.
+//!
+//! Order matters for money: journal and store come up and every earlier record is in the ledger
+//! before the first key is loaded; the last record is in the ledger before the process ends.
+
+mod budgets;
+mod first_steps;
+mod keep;
+mod management;
+mod prices;
+mod reload;
+mod shutdown;
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_core::config::{self, Config, Loaded};
+use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::listening::Service;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::cli::{Role, ServeArgs};
+use crate::config_load;
+use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::owners::ResponseOwners;
+use crate::plane::Front;
+use crate::price_source::PriceSource;
+use crate::rules::Rules;
+use crate::state::{Parts, State};
+use crate::store::Store;
+use crate::telemetry;
+use crate::upstream::{UpstreamOptions, Upstreams};
+
+/// Threads of everything that is not traffic: management, drain, reload.
+const CONTROL_THREADS: usize = 2;
+/// Longest wait for the last records to reach the store at shutdown; what is not there then is
+/// drained by the next start.
+const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for an earlier process's records to reach the store.
+const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
+/// Name of the consumer that fills the store.
+const STORE_CONSUMER: &str = "store";
+/// Time between two fsyncs of the journal with `fsync: interval`.
+const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration has errors; they were printed.
+    #[error("the configuration has errors")]
+    Config,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error("tls: {0}")]
+    Tls(String),
+    /// The data directory cannot be used.
+    #[error("data directory {path}: {error}")]
+    DataDir {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    /// The store cannot be opened.
+    #[error("store: {0}")]
+    Store(#[from] crate::store::StoreError),
+    /// Earlier records did not reach the store.
+    #[error("the journal's records cannot be stored; see the log")]
+    Ledger,
+    /// Prices cannot be read.
+    #[error("prices: {0}")]
+    Prices(#[from] crate::price_source::PriceSourceError),
+    /// The log cannot be set up.
+    #[error("log: {0}")]
+    Log(String),
+    /// A table of metrics is wrong.
+    #[error("metrics: {0}")]
+    Metrics(String),
+    /// The system refuses threads or sockets.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// `meridian serve`.
+pub fn serve(args: &ServeArgs, env: &HashMap<String, String>) -> ExitCode {
+    match run(args, env) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Config) => ExitCode::FAILURE,
+        Err(error) => {
+            // The log may not be set up yet, and a unit file shows standard error.
+            let _ = writeln!(std::io::stderr(), "meridian: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError> {
+    let loaded = config_load::load_from(args.config.as_deref(), env);
+    let mut config = accepted(&loaded)?;
+    let logs = telemetry::logs::start(&log_options(&config, env));
+    // Held to the end: dropping it writes the last lines.
+    let _logs = logs.map_err(|error| StartError::Log(error.to_string()))?;
+    report_warnings(&loaded);
+    let address = address(args, &config);
+    check_address(&address)?;
+    let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
+    let control = control_runtime()?;
+    let opened = control.block_on(open(args, env, config))?;
+    let gateway = opened.start(&control, args, env, &loaded)?;
+    let server = listener(&gateway.state, &address, args)?;
+    first_steps::print(args, &gateway.state, &address, first_start.as_deref());
+    let signal = shutdown::Signal::new(Arc::clone(&gateway.state));
+    server.run(RunArgs {
+        shutdown_signal: Box::new(signal),
+    });
+    gateway.stop(&control);
+    Ok(())
+}
+
+/// The configuration, unless it has errors: then they are printed.
+fn accepted(loaded: &Loaded) -> Result<Config, StartError> {
+    let Some(config) = loaded.config.clone() else {
+        let mut err = std::io::stderr().lock();
+        for problem in &loaded.problems {
+            let _ = writeln!(err, "{problem}");
+        }
+        return Err(StartError::Config);
+    };
+    Ok(config)
+}
+
+fn report_warnings(loaded: &Loaded) {
+    for problem in &loaded.problems {
+        match problem.severity {
+            config::Severity::Notice => tracing::info!(%problem, "configuration"),
+            _ => tracing::warn!(%problem, "configuration"),
+        }
+    }
+}
+
+fn address(args: &ServeArgs, config: &Config) -> String {
+    if args.role == Role::Admin {
+        let bind = config.meridian.admin_bind;
+        let host = if args.host == "0.0.0.0" {
+            bind.ip().to_string()
+        } else {
+            args.host.clone()
+        };
+        return join_address(&host, args.port.unwrap_or(bind.port()));
+    }
+    join_address(&args.host, args.port.unwrap_or(4000))
+}
+
+fn join_address(host: &str, port: u16) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+/// Pingora panics on an address it cannot bind; a person gets a sentence instead.
+fn check_address(address: &str) -> Result<(), StartError> {
+    let bound = std::net::TcpListener::bind(address);
+    bound.map(drop).map_err(|error| StartError::Listen {
+        address: address.to_owned(),
+        error,
+    })
+}
+
+fn control_runtime() -> Result<Runtime, StartError> {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build();
+    Ok(built?)
+}
+
+/// Everything that is open before a request is served.
+struct Opened {
+    state: Arc<State>,
+    store: Store,
+    drain: Arc<Drain>,
+    prices: Arc<PriceSource>,
+}
+
+/// A running gateway.
+struct Gateway {
+    state: Arc<State>,
+    drain: Arc<Drain>,
+    stop: watch::Sender<bool>,
+}
+
+async fn open(
+    args: &ServeArgs,
+    env: &HashMap<String, String>,
+    config: Config,
+) -> Result<Opened, StartError> {
+    let data_dir = args.data_dir.as_path();
+    let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
+    if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
+        let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
+        tracing::warn!(settled, damaged, "the last process did not stop in order");
+    }
+    let journal = Arc::new(journal);
+    let store = Store::open_embedded(data_dir).await?;
+    let drain = Arc::new(Drain::new(
+        Arc::clone(&journal),
+        store.clone(),
+        STORE_CONSUMER,
+    ));
+    if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
+        return Err(StartError::Ledger);
+    }
+    let zone = budgets::zone(&config);
+    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
+    let shared_budgets = budgets::shared(&store, &config, &zone).await?;
+    let prices = Arc::new(prices::open(&config, env)?);
+    let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
+        series_max: config.meridian.metrics_series_max,
+        ..Default::default()
+    })
+    .map_err(|error| StartError::Metrics(error.to_string()))?;
+    let metrics = Arc::new(metrics);
+    telemetry::report_panics(Arc::clone(&metrics));
+    let state = State::new(Parts {
+        upstreams: Upstreams::new(upstream_options(&config)),
+        rules: Rules::build(Arc::new(config), prices.book(), 1),
+        keys,
+        shared_budgets,
+        journal,
+        metrics,
+        owners: ResponseOwners::new(store.clone()),
+        admin: management::socket_origin(data_dir),
+        serves_management: args.role == Role::All,
+        region: args.region.clone(),
+    });
+    Ok(Opened {
+        state,
+        store,
+        drain,
+        prices,
+    })
+}
+
+impl Opened {
+    /// Starts everything that runs beside the traffic.
+    fn start(
+        self,
+        control: &Runtime,
+        args: &ServeArgs,
+        env: &HashMap<String, String>,
+        loaded: &Loaded,
+    ) -> Result<Gateway, StartError> {
+        let Self {
+            state,
+            store,
+            drain,
+            prices,
+        } = self;
+        let (stop, stopped) = watch::channel(false);
+        let draining = Arc::clone(&drain);
+        let stop_drain = stopped.clone();
+        control.spawn(async move { draining.run(stop_drain).await });
+        let keeper = keep::Keeper {
+            state: Arc::clone(&state),
+            store: store.clone(),
+            prices: Arc::clone(&prices),
+        };
+        control.spawn(keeper.run(stopped.clone()));
+        let reloader = reload::Reloader {
+            state: Arc::clone(&state),
+            prices: Arc::clone(&prices),
+            config: args.config.clone(),
+            files: loaded.files.clone(),
+            env: env.clone(),
+        };
+        control.spawn(reloader.run(stopped.clone()));
+        let admin = management::Management {
+            state: Arc::clone(&state),
+            store,
+            drain: Arc::clone(&drain),
+            prices,
+        };
+        control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
+        Ok(Gateway { state, drain, stop })
+    }
+}
+
+impl Gateway {
+    /// After the last request: its record goes into the store.
+    fn stop(self, control: &Runtime) {
+        if !control.block_on(self.drain.flush(LAST_DRAIN_TIMEOUT)) {
+            tracing::warn!("records are left in the journal; the next start stores them");
+        }
+        // Nobody may be listening any more.
+        let _ = self.stop.send(true);
+        tracing::info!("stopped");
+    }
+}
+
+/// Pingora's server with the data plane on its listener.
+fn listener(state: &Arc<State>, address: &str, args: &ServeArgs) -> Result<Server, StartError> {
+    let threads = args
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let conf = ServerConf {
+        threads: threads.unwrap_or(1),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    if args.role == Role::Admin {
+        return Ok(server);
+    }
+    let plane = Front::new(Arc::clone(state));
+    let mut service = Service::new("data plane".to_owned(), plane);
+    match &state.rules.load().config.meridian.tls {
+        None => service.add_tcp(address),
+        Some(tls) => {
+            let (cert, key) = (&tls.cert, &tls.key);
+            let failed = |error| StartError::Tls(format!("{cert}, {key}: {error}"));
+            let mut settings = TlsSettings::intermediate(cert, key).map_err(failed)?;
+            settings.enable_h2();
+            service.add_tls_with_settings(address, None, settings);
+        }
+    }
+    server.add_service(service);
+    Ok(server)
+}
+
+fn log_options(config: &Config, env: &HashMap<String, String>) -> telemetry::logs::LogOptions {
+    let terminal = std::io::stdout().is_terminal();
+    telemetry::logs::LogOptions::of(env, config.settings.json_logs, terminal)
+}
+
+fn journal_options(config: &Config) -> JournalOptions {
+    JournalOptions {
+        bytes_max: config.meridian.journal_bytes_max,
+        fsync: match config.meridian.fsync {
+            config::Fsync::Interval => Fsync::Interval(FSYNC_INTERVAL),
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::Never => Fsync::Never,
+        },
+        ..JournalOptions::default()
+    }
+}
+
+fn upstream_options(config: &Config) -> UpstreamOptions {
+    let limits = &config.meridian;
+    UpstreamOptions {
+        connect_timeout: limits.connect_timeout,
+        idle_timeout: limits.upstream_idle,
+        dns_ttl: limits.dns_ttl,
+        ca_file: limits.upstream_ca_file.clone(),
+    }
+}

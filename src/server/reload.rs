@@ -1,0 +1,146 @@
+//! New configuration for a running gateway: on SIGHUP and when a file changes, all or nothing.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use meridian_core::config::{Config, Severity};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config_load;
+use crate::price_source::PriceSource;
+use crate::rules::Rules;
+use crate::state::State;
+
+/// How often the files are looked at. Works on every file system and through symbolic links, as
+/// Kubernetes mounts them.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What identifies one version of a file.
+type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// Reloads configuration and prices of a running gateway.
+pub(super) struct Reloader {
+    pub(super) state: Arc<State>,
+    pub(super) prices: Arc<PriceSource>,
+    pub(super) config: Option<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) env: HashMap<String, String>,
+}
+
+impl Reloader {
+    /// Runs until `stop` turns true.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("SIGHUP cannot be received; only file changes reload");
+            return;
+        };
+        let mut seen = stamp(&self.files);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    self.reload("SIGHUP");
+                    seen = stamp(&self.files);
+                }
+                () = tokio::time::sleep(LOOK) => {
+                    let now = stamp(&self.files);
+                    if now != seen {
+                        self.reload("file change");
+                        seen = stamp(&self.files);
+                    }
+                }
+                _ = stop.changed() => return,
+            }
+        }
+    }
+
+    fn reload(&mut self, cause: &'static str) {
+        let Some(path) = self.config.clone() else {
+            return;
+        };
+        let loaded = config_load::load_from(Some(&path), &self.env);
+        if !loaded.files.is_empty() {
+            self.files = loaded.files;
+        }
+        for problem in loaded
+            .problems
+            .iter()
+            .filter(|one| one.severity != Severity::Notice)
+        {
+            tracing::warn!(%problem, "configuration");
+        }
+        let Some(config) = loaded.config else {
+            self.state.metrics.reloaded(false);
+            tracing::error!(
+                cause,
+                "configuration has errors; the old one stays in force"
+            );
+            return;
+        };
+        let old = self.state.rules.load_full();
+        for setting in needs_restart(&old.config, &config) {
+            tracing::warn!(setting, "changed; takes effect at the next start");
+        }
+        let (config, prices) = (Arc::new(config), self.prices.book());
+        self.state
+            .update_rules(|old| Rules::build(config, prices, old.epoch + 1));
+        let epoch = self.state.rules.load().epoch;
+        self.state.metrics.reloaded(true);
+        tracing::info!(cause, epoch, "configuration reloaded");
+    }
+}
+
+/// Settings that were changed and that a running process keeps as they were.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (a, b) = (&old.meridian, &new.meridian);
+    let budget = |config: &Config| config.settings.budget.is_some();
+    let changed = [
+        ("meridian.tls", a.tls.is_some() != b.tls.is_some()),
+        ("meridian.admin_bind", a.admin_bind != b.admin_bind),
+        (
+            "meridian.journal_bytes_max",
+            a.journal_bytes_max != b.journal_bytes_max,
+        ),
+        ("meridian.fsync", a.fsync != b.fsync),
+        (
+            "meridian.metrics_series_max",
+            a.metrics_series_max != b.metrics_series_max,
+        ),
+        (
+            "meridian.connect_timeout_s",
+            a.connect_timeout != b.connect_timeout,
+        ),
+        (
+            "meridian.upstream_idle_s",
+            a.upstream_idle != b.upstream_idle,
+        ),
+        ("meridian.dns_ttl_s", a.dns_ttl != b.dns_ttl),
+        (
+            "meridian.upstream_ca_file",
+            a.upstream_ca_file != b.upstream_ca_file,
+        ),
+        (
+            "litellm_settings.timezone",
+            old.settings.timezone != new.settings.timezone,
+        ),
+        (
+            "litellm_settings.json_logs",
+            old.settings.json_logs != new.settings.json_logs,
+        ),
+        ("litellm_settings.max_budget", budget(old) != budget(new)),
+    ];
+    changed
+        .into_iter()
+        .filter_map(|(name, changed)| changed.then_some(name))
+        .collect()
+}
+
+fn stamp(files: &[PathBuf]) -> Stamp {
+    let of = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.iter().map(|path| (path.clone(), of(path))).collect()
+}

@@ -1,0 +1,179 @@
+//! What requests share: rules, keys, journal, meters, pools.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use meridian_core::budget::Terms;
+use meridian_core::ids::KeyHash;
+use meridian_core::meters::{KeyMeters, ScopeBudget};
+use meridian_core::period::BudgetDuration;
+
+use crate::byte_budget::ByteBudget;
+use crate::clock;
+use crate::journal::Journal;
+use crate::keys::Keys;
+use crate::owners::ResponseOwners;
+use crate::rules::Rules;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Origin, Upstreams};
+
+/// Bytes of management requests held at the same time.
+const ADMIN_BYTES_MAX: u64 = 64 << 20;
+
+/// Everything a request touches; nothing in it is waited for but the upstream.
+pub struct State {
+    /// Configuration and prices; loaded once per request.
+    pub rules: ArcSwap<Rules>,
+    /// Virtual keys with their meters.
+    pub keys: Arc<Keys>,
+    /// Counters of the master key, which has no limits.
+    pub master_meters: Arc<KeyMeters>,
+    /// Budgets that every request is charged to besides its key's: the installation's.
+    pub shared_budgets: Vec<ScopeBudget>,
+    /// The spend journal.
+    pub journal: Arc<Journal>,
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Connections to providers and to the admin server.
+    pub upstreams: Upstreams,
+    /// Bytes held in memory for requests to providers.
+    pub bytes: Arc<ByteBudget>,
+    /// The same for management, whose bodies come before their credential is checked.
+    pub admin_bytes: Arc<ByteBudget>,
+    /// True once running requests are told to end now.
+    pub cut: watch::Sender<bool>,
+    /// Held while rules are replaced, so that two reloads do not undo each other.
+    reloading: Mutex<()>,
+    /// Who made which stored response.
+    pub owners: ResponseOwners,
+    /// Where the routes go that the data plane does not serve itself.
+    pub admin: Origin,
+    /// Whether management is among them; not with `--role gateway`.
+    pub serves_management: bool,
+    /// Name of this node's region.
+    pub region: Option<String>,
+    /// Requests being served.
+    pub in_flight: AtomicU64,
+    /// Admitted requests that are not settled.
+    pub reservations: AtomicU64,
+    draining: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// The parts of a `State`.
+pub struct Parts {
+    /// First version of the rules.
+    pub rules: Rules,
+    /// Virtual keys.
+    pub keys: Arc<Keys>,
+    /// The installation's own budgets.
+    pub shared_budgets: Vec<ScopeBudget>,
+    /// The spend journal.
+    pub journal: Arc<Journal>,
+    /// Counters and histograms.
+    pub metrics: Arc<Metrics>,
+    /// Connection pools.
+    pub upstreams: Upstreams,
+    /// Who made which stored response.
+    pub owners: ResponseOwners,
+    /// Where the routes go that the data plane does not serve itself.
+    pub admin: Origin,
+    /// Whether management is among them.
+    pub serves_management: bool,
+    /// Name of this node's region.
+    pub region: Option<String>,
+}
+
+impl State {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts {
+            rules,
+            keys,
+            shared_budgets,
+            journal,
+            metrics,
+            upstreams,
+            owners,
+            admin,
+            serves_management,
+            region,
+        } = parts;
+        let master = rules
+            .config
+            .general
+            .master_key
+            .as_ref()
+            .map_or("", |key| key.reveal());
+        let master = KeyHash::of_secret(master);
+        let master_meters = KeyMeters::unlimited(master, keys.zone(), clock::now());
+        let bytes = ByteBudget::new(rules.config.meridian.buffered_bytes_max);
+        Arc::new(Self {
+            rules: ArcSwap::from_pointee(rules),
+            keys,
+            master_meters: Arc::new(master_meters),
+            shared_budgets,
+            journal,
+            metrics,
+            upstreams,
+            bytes,
+            admin_bytes: ByteBudget::new(ADMIN_BYTES_MAX),
+            cut: watch::Sender::new(false),
+            reloading: Mutex::new(()),
+            owners,
+            admin,
+            serves_management,
+            region,
+            in_flight: AtomicU64::new(0),
+            reservations: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on connections are closed after their request and readiness says no.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// From now on new requests are turned away.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether new requests are turned away.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the process is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Puts new rules in force for requests that arrive from now on. `make` gets the ones they
+    /// replace; calls wait for each other.
+    pub fn update_rules(&self, make: impl FnOnce(&Rules) -> Rules) {
+        let _reloading = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rules = make(&self.rules.load());
+        self.bytes.set_max(rules.config.meridian.buffered_bytes_max);
+        let budget = rules.config.settings.budget.as_ref();
+        if let Some((shared, budget)) = self.shared_budgets.first().zip(budget) {
+            let duration = budget.duration.as_deref().and_then(BudgetDuration::parse);
+            let limit = Some(budget.max);
+            let terms = Terms {
+                limit,
+                duration,
+                ..Terms::default()
+            };
+            shared.slot.update(terms, clock::now());
+        }
+        self.rules.store(Arc::new(rules));
+    }
+}

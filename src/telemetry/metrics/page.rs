@@ -1,0 +1,180 @@
+//! What `/metrics` answers: the series of requests, and state mirrored when it is asked for.
+
+use std::time::Duration;
+
+use meridian_core::ids::KeyHash;
+use meridian_core::money::NanoUsd;
+
+use super::catalogue::{COUNTERS, Described, Kind, LATENCIES, Label};
+use super::exposition::Page;
+use super::histogram::gap_bounds;
+use super::labels::{MISSING, clip};
+use super::series::{Copied, Unlabelled};
+use super::{DeploymentLabels, Metrics, outcome, plain, process};
+
+/// State of other parts of the gateway at the moment of the page.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges<'a> {
+    /// Admitted requests that are not settled.
+    pub requests_in_flight: u64,
+    /// Request and response bytes held in memory.
+    pub buffered_bytes: u64,
+    /// Bytes of spend journal on disk.
+    pub journal_bytes: u64,
+    /// Age of the oldest record that is not drained.
+    pub journal_lag: Duration,
+    /// Records drained into the store since the start of the process.
+    pub ledger_records: u64,
+    /// Reservations that are neither settled nor released.
+    pub reservations_outstanding: u64,
+    /// Keys that have a budget.
+    pub key_budgets: Vec<KeyBudget<'a>>,
+    /// Every deployment.
+    pub deployments: Vec<(DeploymentLabels<'a>, DeploymentState)>,
+}
+
+/// Budget of one key.
+#[derive(Clone, Debug)]
+pub struct KeyBudget<'a> {
+    /// The key.
+    pub key: KeyHash,
+    /// Its alias.
+    pub alias: Option<&'a str>,
+    /// The budget of a period.
+    pub limit: NanoUsd,
+    /// What is left of it, reservations not subtracted; negative after an overshoot.
+    pub remaining: NanoUsd,
+    /// Until the period ends; `None` is never.
+    pub resets_in: Option<Duration>,
+}
+
+/// Health of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeploymentState {
+    /// Its last attempts went well.
+    Healthy = 0,
+    /// It fails at times.
+    PartialOutage = 1,
+    /// It is left out.
+    Outage = 2,
+}
+
+impl Metrics {
+    /// The page in text format 0.0.4. Takes milliseconds when there are many series: do not call
+    /// it on a thread that serves requests.
+    pub fn render(&self, gauges: &Gauges<'_>) -> Vec<u8> {
+        let mut page = Page::default();
+        let stripes = self.table.copy();
+        let series = || stripes.iter().flat_map(|stripe| &stripe.series);
+        for family in COUNTERS {
+            page.counter_family(family, series());
+        }
+        let latencies = || stripes.iter().flat_map(|stripe| &stripe.latencies);
+        for family in LATENCIES {
+            let bounds = self.table.bounds(family.latency);
+            page.latency_family(family, bounds, latencies());
+        }
+        page.attempts(series());
+        self.write_unlabelled(&mut page, &stripes);
+        write_state(&mut page, gauges);
+        let unshown = self.write_key_budgets(&mut page, gauges);
+        let dropped = self.table.dropped() + unshown;
+        page.value(&plain::SERIES_DROPPED, Some(dropped as f64));
+        self.events.write(&mut page.out);
+        process::write(&mut page);
+        page.out.into_bytes()
+    }
+
+    fn write_unlabelled(&self, page: &mut Page, stripes: &[Copied]) {
+        let mut sum = Unlabelled::default();
+        for Copied { unlabelled, .. } in stripes {
+            sum.overhead.add(&unlabelled.overhead);
+            sum.ttft.add(&unlabelled.ttft);
+            sum.gaps.add(&unlabelled.gaps);
+            for (total, count) in sum.stream_ends.iter_mut().zip(unlabelled.stream_ends) {
+                *total += count;
+            }
+        }
+        page.plain_histogram(&plain::OVERHEAD, &self.overhead_bounds, &sum.overhead);
+        page.plain_histogram(&plain::TTFT, &self.ttft_bounds, &sum.ttft);
+        page.plain_histogram(&plain::GAP, &gap_bounds(), &sum.gaps);
+        page.plain_header(&plain::STREAM_END);
+        for (reason, count) in outcome::END_REASONS.iter().zip(sum.stream_ends) {
+            page.sample(&plain::STREAM_END, &[reason.label()], count as f64);
+        }
+    }
+
+    /// Returns how many keys did not fit.
+    fn write_key_budgets(&self, page: &mut Page, gauges: &Gauges<'_>) -> u64 {
+        let shown = gauges.key_budgets.len().min(self.series_max);
+        let keys: Vec<_> = gauges.key_budgets[..shown]
+            .iter()
+            .map(|budget| (budget, budget.key.to_string()))
+            .collect();
+        let mut write = |family, figure: fn(&KeyBudget<'_>) -> Option<f64>| {
+            page.plain_header(family);
+            for (budget, hash) in &keys {
+                if let Some(value) = figure(budget) {
+                    let alias = clip(budget.alias.unwrap_or(MISSING));
+                    page.sample(family, &[hash, alias], value);
+                }
+            }
+        };
+        write(&plain::KEY_BUDGET_REMAINING, |it| {
+            Some(it.remaining.dollars())
+        });
+        write(&plain::KEY_BUDGET_MAX, |it| Some(it.limit.dollars()));
+        write(&plain::KEY_BUDGET_HOURS, |it| {
+            it.resets_in.map(|time| time.as_secs_f64() / 3600.0)
+        });
+        (gauges.key_budgets.len() - shown) as u64
+    }
+}
+
+fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
+    let figures = [
+        (&plain::LITELLM_IN_FLIGHT, gauges.requests_in_flight),
+        (&plain::IN_FLIGHT, gauges.requests_in_flight),
+        (&plain::BUFFERED_BYTES, gauges.buffered_bytes),
+        (&plain::JOURNAL_BYTES, gauges.journal_bytes),
+        (&plain::LEDGER_RECORDS, gauges.ledger_records),
+        (&plain::RESERVATIONS, gauges.reservations_outstanding),
+    ];
+    for (family, figure) in figures {
+        page.value(family, Some(figure as f64));
+    }
+    let lag = gauges.journal_lag.as_secs_f64();
+    page.value(&plain::JOURNAL_LAG, Some(lag));
+    page.plain_header(&plain::DEPLOYMENT_STATE);
+    for (deployment, state) in &gauges.deployments {
+        let labels = [
+            deployment.model,
+            deployment.id,
+            deployment.api_base,
+            deployment.provider,
+        ];
+        let state = f64::from(*state as u8);
+        page.sample(&plain::DEPLOYMENT_STATE, &labels, state);
+    }
+}
+
+/// Every family that the page may hold.
+pub fn catalogue() -> Vec<Described> {
+    let described = |name, kind, labels: &[Label]| Described {
+        name,
+        kind,
+        labels: labels.iter().map(|label| label.name()).collect(),
+    };
+    let counters = COUNTERS
+        .iter()
+        .map(|family| described(family.name, Kind::Counter, family.labels));
+    let latencies = LATENCIES
+        .iter()
+        .map(|family| described(family.name, Kind::Histogram, family.labels));
+    let plain = plain::PLAIN.iter().map(|family| Described {
+        name: family.name,
+        kind: family.kind,
+        labels: family.labels.to_vec(),
+    });
+    counters.chain(latencies).chain(plain).collect()
+}

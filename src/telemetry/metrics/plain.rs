@@ -1,0 +1,294 @@
+//! Families that are not per request: mirrored state, closed sets, process figures.
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::DeploymentLabels;
+use super::catalogue::{Kind, PlainFamily};
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> PlainFamily {
+    PlainFamily {
+        name,
+        help,
+        kind: Kind::Gauge,
+        labels,
+    }
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> PlainFamily {
+    PlainFamily {
+        kind: Kind::Counter,
+        ..gauge(name, labels, help)
+    }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> PlainFamily {
+    PlainFamily {
+        kind: Kind::Histogram,
+        ..gauge(name, &[], help)
+    }
+}
+
+/// Labels of LiteLLM's deployment gauges.
+pub(super) const DEPLOYMENT: [&str; 4] =
+    ["litellm_model_name", "model_id", "api_base", "api_provider"];
+/// Labels of LiteLLM's key budget gauges.
+pub(super) const KEY: [&str; 2] = ["hashed_api_key", "api_key_alias"];
+
+pub(super) const LITELLM_IN_FLIGHT: PlainFamily = gauge(
+    "litellm_in_flight_requests",
+    &[],
+    "Inference requests in flight on this node",
+);
+pub(super) const DEPLOYMENT_STATE: PlainFamily = gauge(
+    "litellm_deployment_state",
+    &DEPLOYMENT,
+    "State of a deployment: 0 healthy, 1 partial outage, 2 complete outage",
+);
+pub(super) const KEY_BUDGET_REMAINING: PlainFamily = gauge(
+    "litellm_remaining_api_key_budget_metric",
+    &KEY,
+    "US dollars left in the running period of a key's budget",
+);
+pub(super) const KEY_BUDGET_MAX: PlainFamily = gauge(
+    "litellm_api_key_max_budget_metric",
+    &KEY,
+    "US dollars that a key may spend per period",
+);
+pub(super) const KEY_BUDGET_HOURS: PlainFamily = gauge(
+    "litellm_api_key_budget_remaining_hours_metric",
+    &KEY,
+    "Hours until a key's budget period ends",
+);
+pub(super) const IN_FLIGHT: PlainFamily = gauge(
+    "meridian_requests_in_flight",
+    &[],
+    "Inference requests in flight on this node",
+);
+pub(super) const BUFFERED_BYTES: PlainFamily = gauge(
+    "meridian_buffered_bytes",
+    &[],
+    "Request and response bytes held in memory",
+);
+pub(super) const JOURNAL_BYTES: PlainFamily = gauge(
+    "meridian_journal_bytes",
+    &[],
+    "Bytes of spend journal on disk",
+);
+pub(super) const JOURNAL_LAG: PlainFamily = gauge(
+    "meridian_journal_lag_seconds",
+    &[],
+    "Age of the oldest spend record that is not in the store yet",
+);
+pub(super) const LEDGER_RECORDS: PlainFamily = counter(
+    "meridian_ledger_records_total",
+    &[],
+    "Spend records stored since the process started",
+);
+pub(super) const RESERVATIONS: PlainFamily = gauge(
+    "meridian_reservations_outstanding",
+    &[],
+    "Budget reservations that are neither settled nor released",
+);
+pub(super) const OVERHEAD: PlainFamily = histogram(
+    "meridian_overhead_seconds",
+    "Seconds of a request that were spent in the gateway, not on the provider or the client",
+);
+pub(super) const TTFT: PlainFamily = histogram(
+    "meridian_ttft_seconds",
+    "Seconds from a request's arrival to the first content of its streamed answer",
+);
+pub(super) const GAP: PlainFamily = histogram(
+    "meridian_inter_chunk_gap_seconds",
+    "Seconds between two reads of a streamed answer",
+);
+pub(super) const STREAM_END: PlainFamily = counter(
+    "meridian_stream_end_total",
+    &["reason"],
+    "Streamed requests by the way they ended",
+);
+pub(super) const ATTEMPTS: PlainFamily = counter(
+    "meridian_upstream_attempts_total",
+    &["deployment", "outcome"],
+    "Attempts at a deployment by outcome",
+);
+pub(super) const SERIES_DROPPED: PlainFamily = counter(
+    "meridian_metrics_series_dropped_total",
+    &[],
+    "Observations added to an _other series because the limit on series was reached",
+);
+const DEPLOYMENT_COOLED_DOWN: PlainFamily = counter(
+    "litellm_deployment_cooled_down_total",
+    &[
+        "litellm_model_name",
+        "model_id",
+        "api_base",
+        "api_provider",
+        "exception_status",
+    ],
+    "Times a deployment was left out after failures",
+);
+const REJECTED: PlainFamily = counter(
+    "meridian_rejected_total",
+    &["reason"],
+    "Requests refused before they reached a provider",
+);
+const RELOADS: PlainFamily = counter(
+    "meridian_config_reload_total",
+    &["result"],
+    "Configuration reloads",
+);
+const LAST_RELOAD: PlainFamily = gauge(
+    "meridian_config_last_reload_success",
+    &[],
+    "1 when the last reload took effect, 0 when the old configuration was kept",
+);
+const PANICS: PlainFamily = counter("meridian_panics_total", &[], "Panics, each a defect");
+const BUILD: PlainFamily = gauge("meridian_build_info", &["version"], "Always 1");
+pub(super) const RESIDENT: PlainFamily = gauge(
+    "process_resident_memory_bytes",
+    &[],
+    "Resident memory in bytes",
+);
+pub(super) const VIRTUAL: PlainFamily = gauge(
+    "process_virtual_memory_bytes",
+    &[],
+    "Virtual memory in bytes",
+);
+pub(super) const CPU: PlainFamily = counter(
+    "process_cpu_seconds_total",
+    &[],
+    "User and system CPU time in seconds",
+);
+pub(super) const OPEN_FDS: PlainFamily = gauge("process_open_fds", &[], "Open file descriptors");
+pub(super) const MAX_FDS: PlainFamily =
+    gauge("process_max_fds", &[], "Limit on open file descriptors");
+pub(super) const START_TIME: PlainFamily = gauge(
+    "process_start_time_seconds",
+    &[],
+    "Start of the process in seconds since the Unix epoch",
+);
+pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
+
+/// All of them.
+pub(super) const PLAIN: [&PlainFamily; 30] = [
+    &LITELLM_IN_FLIGHT,
+    &DEPLOYMENT_STATE,
+    &DEPLOYMENT_COOLED_DOWN,
+    &KEY_BUDGET_REMAINING,
+    &KEY_BUDGET_MAX,
+    &KEY_BUDGET_HOURS,
+    &IN_FLIGHT,
+    &BUFFERED_BYTES,
+    &JOURNAL_BYTES,
+    &JOURNAL_LAG,
+    &LEDGER_RECORDS,
+    &RESERVATIONS,
+    &OVERHEAD,
+    &TTFT,
+    &GAP,
+    &STREAM_END,
+    &ATTEMPTS,
+    &SERIES_DROPPED,
+    &REJECTED,
+    &RELOADS,
+    &LAST_RELOAD,
+    &PANICS,
+    &BUILD,
+    &RESIDENT,
+    &VIRTUAL,
+    &CPU,
+    &OPEN_FDS,
+    &MAX_FDS,
+    &START_TIME,
+    &THREADS,
+];
+
+/// Events that are rare or have few series: held by the prometheus crate.
+pub(super) struct Events {
+    registry: Registry,
+    cooled_down: IntCounterVec,
+    rejected: IntCounterVec,
+    reloads: IntCounterVec,
+    last_reload: IntGauge,
+    panics: IntCounter,
+}
+
+impl Events {
+    /// Fails only if the tables above are wrong, which a test would show.
+    pub(super) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let events = Self {
+            cooled_down: counters(&registry, &DEPLOYMENT_COOLED_DOWN)?,
+            rejected: counters(&registry, &REJECTED)?,
+            reloads: counters(&registry, &RELOADS)?,
+            last_reload: register(&registry, IntGauge::with_opts(opts(&LAST_RELOAD))?)?,
+            panics: register(&registry, IntCounter::with_opts(opts(&PANICS))?)?,
+            registry,
+        };
+        let build = IntGaugeVec::new(opts(&BUILD), BUILD.labels)?;
+        let build = register(&events.registry, build)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // Series that alerts watch exist from the start.
+        events.reloads.with_label_values(&["ok"]);
+        events.reloads.with_label_values(&["error"]);
+        events.last_reload.set(1);
+        Ok(events)
+    }
+
+    pub(super) fn cooled_down(&self, deployment: &DeploymentLabels<'_>, status: u16) {
+        let status = status.to_string();
+        let labels = [
+            deployment.model,
+            deployment.id,
+            deployment.api_base,
+            deployment.provider,
+            &status,
+        ];
+        self.cooled_down.with_label_values(&labels).inc();
+    }
+
+    pub(super) fn rejected(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn reloaded(&self, ok: bool) {
+        let result = if ok { "ok" } else { "error" };
+        self.reloads.with_label_values(&[result]).inc();
+        self.last_reload.set(i64::from(ok));
+    }
+
+    pub(super) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    pub(super) fn write(&self, out: &mut String) {
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), out) {
+            tracing::error!(%error, "metrics were not encoded");
+        }
+    }
+}
+
+fn opts(family: &PlainFamily) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+fn counters(registry: &Registry, family: &PlainFamily) -> Result<IntCounterVec, prometheus::Error> {
+    register(registry, IntCounterVec::new(opts(family), family.labels)?)
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

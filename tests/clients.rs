@@ -1,0 +1,210 @@
+//! Real clients hold streamed conversations with a tool call: first with the fake provider itself,
+//! which shows that the scripts are right, then through the gateway.
+#![cfg(test)]
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use meridian_testkit::config::Config;
+use meridian_testkit::gateway::{Gateway, Setup};
+use meridian_testkit::provider::{POOR_KEY, Provider, Row, UPSTREAM_KEY};
+use meridian_testkit::run::Run;
+use serde_json::json;
+
+const LIMIT: Duration = Duration::from_secs(120);
+const BAD_KEY: &str = "sk-wrong-0123456789abcdef";
+
+/// Something that clients are pointed at. The processes live as long as it does.
+struct Target {
+    url: String,
+    key: String,
+    poor_key: String,
+    provider: Provider,
+    _gateway: Option<Gateway>,
+}
+
+fn direct() -> Target {
+    let provider = Provider::start();
+    Target {
+        url: provider.url(),
+        key: UPSTREAM_KEY.to_owned(),
+        poor_key: POOR_KEY.to_owned(),
+        provider,
+        _gateway: None,
+    }
+}
+
+/// A gateway with one key that may spend and one whose budget is smaller than any request.
+async fn gateway() -> Target {
+    let provider = Provider::start();
+    let config = Config::standard(&provider);
+    let gateway = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config)
+        .start()
+        .await;
+    let key = gateway.key(&json!({"max_budget": 10})).await;
+    let poor_key = gateway.key(&json!({"max_budget": 0})).await;
+    Target {
+        url: gateway.url(),
+        key,
+        poor_key,
+        provider,
+        _gateway: Some(gateway),
+    }
+}
+
+/// Where the SDKs are; installs them if need be. Stops with the installer's words if it cannot.
+fn installed() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/clients.sh");
+        let ran = std::process::Command::new(script).arg(&home).output();
+        let why = match ran {
+            Ok(output) if output.status.success() => return home,
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        panic!("scripts/clients.sh could not install the client SDKs:\n{why}");
+    })
+}
+
+impl Target {
+    fn script(&self, program: &Path, script: PathBuf, model: &str) -> Run {
+        let arguments = [
+            ("--base-url", self.url.as_str()),
+            ("--key", &self.key),
+            ("--bad-key", BAD_KEY),
+            ("--poor-key", &self.poor_key),
+            ("--model", model),
+        ];
+        let run = Run::new(program)
+            .arg(script)
+            .limit(LIMIT)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        let add = |run: Run, (name, value): (&str, &str)| run.arg(name).arg(value);
+        arguments.into_iter().fold(run, add)
+    }
+
+    async fn python(&self, script: &str, model: &str) {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python");
+        let python = installed().join("python/bin/python");
+        let run = self.script(&python, scripts.join(script), model);
+        run.succeed().await;
+        self.saw_a_tool_result();
+    }
+
+    async fn node(&self, script: &str, model: &str) {
+        let script = installed().join("node").join(script);
+        let run = self.script(Path::new("node"), script, model);
+        run.succeed().await;
+        self.saw_a_tool_result();
+    }
+
+    /// Claude Code, offline: the model asks for a shell command, which really runs.
+    async fn claude_code(&self) {
+        let package = "node/node_modules/@anthropic-ai/claude-code-linux-x64/claude";
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let run = Run::new(installed().join(package))
+            .arg("--print")
+            .arg("run the command")
+            .arg("--allowedTools")
+            .arg("Bash")
+            .dir(home.path())
+            .limit(LIMIT)
+            .env("HOME", &home.path().to_string_lossy())
+            .env("ANTHROPIC_BASE_URL", &self.url)
+            .env("ANTHROPIC_AUTH_TOKEN", &self.key)
+            .env("ANTHROPIC_MODEL", "claude-opus-4-8")
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
+        let said = run.succeed().await;
+        assert_eq!(said.trim(), "the quick brown fox jumps");
+        self.saw_a_tool_result();
+        let ran = |row: &Row| body_of(row).contains("from-the-tool\"");
+        assert!(self.provider.rows().iter().any(ran), "no command ran");
+    }
+
+    /// The provider was sent a result by the client's tool, not only asked.
+    fn saw_a_tool_result(&self) {
+        let result = |row: &Row| {
+            let body = body_of(row);
+            [
+                "\"tool_call_id\"",
+                "\"tool_result\"",
+                "\"function_call_output\"",
+            ]
+            .iter()
+            .any(|name| body.contains(name))
+        };
+        assert!(self.provider.rows().iter().any(result), "no tool was used");
+    }
+}
+
+fn body_of(row: &Row) -> String {
+    let request = row.request.clone().unwrap_or_default();
+    String::from_utf8_lossy(&request.body).into_owned()
+}
+
+#[tokio::test]
+async fn openai_python_directly() {
+    direct().python("openai_sdk.py", "fake-ok").await;
+}
+
+#[tokio::test]
+async fn openai_python_through_the_gateway() {
+    gateway().await.python("openai_sdk.py", "fake-ok").await;
+}
+
+#[tokio::test]
+async fn anthropic_python_directly() {
+    direct().python("anthropic_sdk.py", "claude-fake").await;
+}
+
+#[tokio::test]
+async fn anthropic_python_through_the_gateway() {
+    let target = gateway().await;
+    target.python("anthropic_sdk.py", "claude-fake").await;
+}
+
+#[tokio::test]
+async fn langchain_directly() {
+    let models = "fake-ok,claude-fake";
+    direct().python("langchain_sdks.py", models).await;
+}
+
+#[tokio::test]
+async fn langchain_through_the_gateway() {
+    let models = "fake-ok,claude-fake";
+    gateway().await.python("langchain_sdks.py", models).await;
+}
+
+#[tokio::test]
+async fn openai_node_directly() {
+    direct().node("openai_sdk.js", "fake-ok").await;
+}
+
+#[tokio::test]
+async fn openai_node_through_the_gateway() {
+    gateway().await.node("openai_sdk.js", "fake-ok").await;
+}
+
+#[tokio::test]
+async fn anthropic_node_directly() {
+    direct().node("anthropic_sdk.js", "claude-fake").await;
+}
+
+#[tokio::test]
+async fn anthropic_node_through_the_gateway() {
+    let target = gateway().await;
+    target.node("anthropic_sdk.js", "claude-fake").await;
+}
+
+#[tokio::test]
+async fn claude_code_directly() {
+    direct().claude_code().await;
+}
+
+#[tokio::test]
+async fn claude_code_through_the_gateway() {
+    gateway().await.claude_code().await;
+}

@@ -1,0 +1,61 @@
+//! Stopping in order: what runs is let run.
+
+use std::time::Duration;
+
+use meridian_testkit::deadline::within;
+use meridian_testkit::gateway::Setup;
+use meridian_testkit::provider::Provider;
+use meridian_testkit::raw::{BodyEnd, Conn, Request};
+use serde_json::json;
+
+use super::load::Load;
+use crate::ledger;
+
+/// Streams that run when the signal comes.
+const STREAMS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_lets_streams_finish_and_completes_the_ledger() {
+    let provider = Provider::start();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &super::config(&provider));
+    let mut gateway = setup.start().await;
+    let key = gateway.key(&json!({"key_alias": "crash-0"})).await;
+    let load = Load::start(gateway.addr(), std::slice::from_ref(&key), 3, 7);
+    let mut streams = Vec::new();
+    for number in 0..STREAMS {
+        let body = json!({
+            "model": "fake-x+tokens=60+chunk_ms=20", "stream": true, "user": format!("s{number}"),
+            "messages": [{"role": "user", "content": "hello"}],
+        });
+        let mut conn = Conn::open(gateway.addr()).await;
+        let request = Request::post("/v1/chat/completions", &body).bearer(&key);
+        conn.send(&request.bytes()).await.unwrap();
+        let head = conn.head().await.unwrap();
+        assert_eq!(head.status, 200);
+        streams.push((conn, head));
+    }
+    gateway.signal("TERM");
+    for (mut conn, head) in streams {
+        let answer = conn.rest_of(head).await;
+        assert_eq!(answer.end, BodyEnd::Complete);
+        assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
+    }
+    let status = gateway.exited(Duration::from_secs(30)).await;
+    assert!(status.success(), "{status:?}");
+    let fates = within(Duration::from_secs(30), "the load", load.finish()).await;
+    gateway.start().await;
+    let rows = ledger::rows(&gateway).await;
+    let served = provider.settled().await;
+    assert_eq!(rows.len(), served.len(), "one row for each request served");
+    for row in &rows {
+        let marker = row["end_user"].as_str().unwrap();
+        let truth = &provider.attempts(marker)[0];
+        let metadata = &row["metadata"];
+        assert_eq!(metadata["estimated"], false, "{row}");
+        assert_eq!(metadata["end_reason"], "complete", "{row}");
+        assert_eq!(row["completion_tokens"], truth.usage.completion, "{row}");
+        assert_eq!(row["prompt_tokens"], truth.usage.prompt, "{row}");
+    }
+    let whole = fates.values().filter(|fate| fate.complete).count();
+    assert_eq!(whole + STREAMS, rows.len(), "and each client got it whole");
+}

@@ -1,0 +1,138 @@
+//! LiteLLM's response headers on a plain answer, a stream and an error.
+
+use meridian_testkit::provider::Provider;
+use meridian_testkit::raw::{Request, Response};
+use serde_json::json;
+
+use super::{chat, gateway, messages};
+
+#[track_caller]
+fn has(answer: &Response, names: &[&str]) {
+    for name in names {
+        let value = answer.header(name);
+        assert!(
+            value.is_some_and(|value| !value.is_empty()),
+            "{name}: {:?}",
+            answer.head.fields
+        );
+    }
+}
+
+#[track_caller]
+fn has_not(answer: &Response, names: &[&str]) {
+    for name in names {
+        assert_eq!(
+            answer.header(name),
+            None,
+            "{name}: {:?}",
+            answer.head.fields
+        );
+    }
+}
+
+/// On every answer that a provider gave.
+const ALWAYS: [&str; 6] = [
+    "x-litellm-call-id",
+    "x-litellm-model-id",
+    "x-litellm-version",
+    "x-litellm-key-spend",
+    "x-litellm-key-max-budget",
+    "x-litellm-key-rpm-limit",
+];
+
+#[tokio::test]
+async fn answers_carry_litellms_headers() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    let fields = json!({"max_budget": 5.0, "rpm_limit": 100, "tpm_limit": 100_000});
+    let key = gateway.key(&fields).await;
+    let answer = gateway
+        .send(&chat("fake-x+prompt=10+tokens=5").bearer(&key))
+        .await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    has(&answer, &ALWAYS);
+    has(
+        &answer,
+        &["x-litellm-model-api-base", "x-litellm-model-group"],
+    );
+    has(
+        &answer,
+        &[
+            "x-litellm-response-duration-ms",
+            "x-litellm-overhead-duration-ms",
+        ],
+    );
+    assert_eq!(answer.header("x-litellm-key-tpm-limit"), Some("100000"));
+    assert_eq!(answer.header("x-litellm-key-max-budget"), Some("5.0"));
+    assert_eq!(
+        answer.header("x-ratelimit-api_key-limit-requests"),
+        Some("100")
+    );
+    assert_eq!(
+        answer.header("x-ratelimit-api_key-remaining-requests"),
+        Some("99")
+    );
+    // 10 tokens at 1e-6 and 5 at 2e-6 dollars.
+    let cost = |name: &str| {
+        answer
+            .header(name)
+            .and_then(|text| text.parse::<f64>().ok())
+    };
+    assert_eq!(
+        cost("x-litellm-response-cost"),
+        Some(2e-5),
+        "{:?}",
+        answer.head.fields
+    );
+    assert_eq!(cost("x-litellm-key-spend"), Some(2e-5));
+    assert_eq!(answer.header("x-litellm-attempted-retries"), Some("0"));
+    has_not(&answer, &["x-litellm-max-retries"]);
+}
+
+#[tokio::test]
+async fn streams_messages_and_errors_carry_litellms_headers() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    let key = gateway
+        .key(&json!({"max_budget": 5.0, "rpm_limit": 100}))
+        .await;
+    let answer = gateway.send(&messages("cl-x").bearer(&key)).await;
+    has(&answer, &ALWAYS);
+
+    let body = json!({
+        "model": "fake-x", "stream": true, "messages": [{"role": "user", "content": "hello"}],
+    });
+    let stream = Request::post("/v1/chat/completions", &body).bearer(&key);
+    let answer = gateway.send(&stream).await;
+    has(&answer, &ALWAYS);
+    assert_eq!(answer.header("x-accel-buffering"), Some("no"));
+    has_not(&answer, &["x-litellm-response-cost", "content-length"]);
+
+    let answer = gateway.send(&chat("fake-x+status=400").bearer(&key)).await;
+    assert_eq!(answer.status(), 400);
+    has(
+        &answer,
+        &[
+            "x-litellm-call-id",
+            "x-litellm-key-spend",
+            "x-litellm-key-max-budget",
+            "x-litellm-key-rpm-limit",
+        ],
+    );
+    has_not(&answer, &["x-litellm-model-api-base"]);
+}
+
+#[tokio::test]
+async fn a_call_id_that_was_sent_hides_nothing_from_the_ledger() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    let key = gateway.key(&json!({})).await;
+    let id = "0f4e3a2b-1c0d-4e5f-8a9b-0c1d2e3f4a5b";
+    let asked = chat("fake-x").bearer(&key).field("x-litellm-call-id", id);
+    for _ in 0..3 {
+        let answer = gateway.send(&asked).await;
+        has(&answer, &["x-litellm-call-id"]);
+    }
+    let rows = crate::ledger::rows(&gateway).await;
+    assert_eq!(rows.len(), 3, "identity is the gateway's own");
+}

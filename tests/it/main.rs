@@ -1,0 +1,16 @@
+//! The whole gateway, as a process, against the fake provider.
+#![cfg(test)]
+
+mod bodies;
+mod crash;
+mod dice;
+mod endings;
+mod errors;
+mod fuzz;
+mod keys;
+mod ledger;
+mod reload;
+mod secrets;
+mod streaming;
+mod upstreams;
+mod world;

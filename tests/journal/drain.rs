@@ -1,0 +1,124 @@
+//! Draining into a real store: exactly once, whatever is replayed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian::journal::Drain;
+use meridian::store::{SpendPageAt, SpendQuery, Store};
+use meridian_core::journal::Position;
+
+use super::support::{COST, call, journal, record, request, small};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Rows of the log and the sum of the roll-ups.
+pub(crate) async fn ledger(store: &Store) -> (u64, i64) {
+    let query = SpendQuery {
+        page: SpendPageAt::Number(1),
+        size: 1,
+        ..SpendQuery::default()
+    };
+    let rows = store.spend_logs(query).await.unwrap().total.unwrap();
+    (rows, store.global_spend(None).await.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_drain_moves_everything_once_and_frees_the_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(dir.path(), small());
+    let journal = Arc::new(journal);
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+    for round in 1..=3u64 {
+        (0..400).for_each(|number| request(&journal, call(round << 32 | number)));
+        assert!(drain.flush(DEADLINE).await);
+        let rows = 400 * round;
+        assert_eq!(ledger(&store).await, (rows, rows as i64 * COST));
+        assert_eq!(journal.segments(), 1);
+    }
+    assert_eq!(drain.drained(), 1_200);
+    assert_eq!(drain.lag_ms(meridian::clock::now()), 0);
+}
+
+#[tokio::test]
+async fn a_replay_from_any_cursor_counts_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(dir.path(), small());
+    let journal = Arc::new(journal);
+    journal.consumed("keeps all segments", Position::default());
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    (0..100).for_each(|number| request(&journal, call(number)));
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+    assert!(drain.flush(DEADLINE).await);
+    // A crash between reading and committing leaves an older cursor behind.
+    let first = store.journal_position("store").await.unwrap().unwrap();
+    for position in [Position::default(), Position { offset: 0, ..first }] {
+        store
+            .apply_spend("store", Vec::new(), position)
+            .await
+            .unwrap();
+        let again = Drain::new(Arc::clone(&journal), store.clone(), "store");
+        assert!(again.flush(DEADLINE).await);
+        assert_eq!(ledger(&store).await, (100, 100 * COST));
+    }
+}
+
+#[tokio::test]
+async fn a_second_consumer_has_its_own_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    let other_dir = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(dir.path(), small());
+    let journal = Arc::new(journal);
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let other = Store::open_embedded(other_dir.path()).await.unwrap();
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+    let slow = Drain::new(Arc::clone(&journal), other.clone(), "other");
+    (0..300).for_each(|number| request(&journal, call(number)));
+    assert!(drain.flush(DEADLINE).await);
+    assert!(journal.segments() > 1, "the other consumer needs them");
+    assert!(slow.flush(DEADLINE).await);
+    assert_eq!(ledger(&other).await, (300, 300 * COST));
+    assert_eq!(journal.segments(), 1);
+}
+
+#[tokio::test]
+async fn a_journal_that_was_deleted_starts_over_without_losing_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    for round in 0..2u64 {
+        let (journal, _) = journal(dir.path(), small());
+        let journal = Arc::new(journal);
+        let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+        (0..10).for_each(|number| request(&journal, call(round << 32 | number)));
+        assert!(drain.flush(DEADLINE).await);
+        assert_eq!(ledger(&store).await.0, 10 * (round + 1));
+        drop((drain, journal));
+        std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_drain_loop_keeps_up_by_itself_and_stops_when_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(dir.path(), small());
+    let journal = Arc::new(journal);
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let drain = Arc::new(Drain::new(Arc::clone(&journal), store.clone(), "store"));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn({
+        let drain = Arc::clone(&drain);
+        async move { drain.run(stopped).await }
+    });
+    journal.append_close(None, &record(call(1))).unwrap();
+    let stored = async {
+        while ledger(&store).await.0 == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, stored).await.unwrap();
+    stop.send(true).unwrap();
+    tokio::time::timeout(DEADLINE, running)
+        .await
+        .unwrap()
+        .unwrap();
+}
