@@ -33,7 +33,7 @@ pub fn random_bytes() -> [u8; 16] {
 
 /// A fresh request identity.
 pub fn new_call_id() -> CallId {
-    CallId::from_random(random_bytes())
+    CallId::new(now(), random_bytes())
 }
 
 /// The environment, read once at start. Names or values that are not UTF-8 are left out.

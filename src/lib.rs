@@ -12,6 +12,7 @@ pub mod keys;
 pub mod owners;
 pub mod plane;
 pub mod price_source;
+pub mod priority;
 pub mod rules;
 pub mod server;
 pub mod state;

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::time::WallMs;
+
 /// SHA-256 of a virtual key: LiteLLM's `token` column (64 hex digits, no salt).
 ///
 /// The clear key is shown once to its owner and never stored.
@@ -82,15 +84,17 @@ impl<'de> Deserialize<'de> for KeyHash {
 }
 
 /// Identity of one client request, made before anything is dispatched: the key under which its
-/// spend is stored exactly once. Shown as a version 4 UUID (`x-litellm-call-id`).
+/// spend is stored exactly once. Shown as a UUID of version 7 (`x-litellm-call-id`): it begins
+/// with its time, so that the rows of a batch lie side by side in every index over it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(u128);
 
 impl CallId {
-    /// Makes a version 4 UUID of sixteen random bytes.
-    pub fn from_random(random: [u8; 16]) -> Self {
-        let bits = u128::from_be_bytes(random);
-        Self(bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
+    /// Makes a UUID of version 7 out of its time and sixteen random bytes, of which 74 bits count.
+    pub fn new(at: WallMs, random: [u8; 16]) -> Self {
+        let time = u128::from(at.0.max(0) as u64 & 0xffff_ffff_ffff) << 80;
+        let bits = u128::from_be_bytes(random) & !(0xffff_ffff_ffff << 80);
+        Self(time | bits & !(0xf << 76) & !(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
     }
 
     /// The sixteen bytes of the UUID, as frames and tables store it.
@@ -198,9 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn call_id_is_a_version_4_uuid_and_survives_text() {
-        let id = CallId::from_random([0xff; 16]);
-        assert_eq!(id.to_string(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    fn call_id_is_a_version_7_uuid_and_survives_text() {
+        let id = CallId::new(WallMs(0x0123_4567_89ab), [0xff; 16]);
+        assert_eq!(id.to_string(), "01234567-89ab-7fff-bfff-ffffffffffff");
+        assert!(CallId::new(WallMs(2), [0; 16]) > CallId::new(WallMs(1), [0xff; 16]));
         assert_eq!(CallId::parse(&id.to_string()), Some(id));
         assert_eq!(CallId::parse("ffffffff-ffff-4fff-bfff-fffffffffffé"), None);
     }

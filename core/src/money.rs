@@ -49,10 +49,17 @@ impl fmt::Display for NanoUsd {
             self.0.unsigned_abs() / 1_000_000_000,
             self.0.unsigned_abs() % 1_000_000_000,
         );
-        let digits = format!("{fraction:09}");
-        let digits = digits.trim_end_matches('0');
-        let digits = if digits.is_empty() { "0" } else { digits };
-        write!(f, "{sign}{whole}.{digits}")
+        // Written into several headers of every answer: no text is made on the way.
+        let mut digits = [b'0'; 9];
+        let mut left = fraction;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        let length = digits.iter().rposition(|digit| *digit != b'0');
+        let digits = &digits[..=length.unwrap_or(0)];
+        write!(f, "{sign}{whole}.")?;
+        f.write_str(std::str::from_utf8(digits).unwrap_or("0"))
     }
 }
 

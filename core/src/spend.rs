@@ -23,7 +23,7 @@ pub struct SpendRecord {
     #[serde(default)]
     pub stream: bool,
     /// Who pays.
-    #[serde(flatten)]
+    #[serde(default)]
     pub payer: Payer,
     /// Name the client asked for, after aliases: LiteLLM's `model_group`.
     pub model_group: String,

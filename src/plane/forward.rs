@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use meridian_core::error::GatewayError;
 use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::admit::Admitted;
@@ -21,6 +20,7 @@ use crate::clock;
 use crate::rules::Target;
 use crate::state::State;
 use crate::telemetry::metrics::{AttemptOutcome, FailedAttempt, OTHER, RequestLabels};
+use crate::upstream::ResponseHead;
 
 /// First pause before the same deployment is tried again; doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ pub(crate) struct Answer {
     /// What is still to be read.
     pub source: Source,
     /// The upstream's head.
-    pub head: ResponseHeader,
+    pub head: ResponseHead,
     /// Deployment that answered.
     pub target: Arc<Target>,
     /// When the winning attempt was sent.

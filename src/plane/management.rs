@@ -9,12 +9,13 @@ use http::{HeaderName, HeaderValue};
 use meridian_core::error::GatewayError;
 use meridian_core::routes;
 use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::reply::{self, Gone};
 use crate::byte_budget::ByteBudget;
-use crate::upstream::{Exchange, Origin, RequestHead, SendError, Upstreams, is_hop_by_hop};
+use crate::upstream::{
+    Exchange, Origin, RequestHead, ResponseHead, SendError, Upstreams, is_hop_by_hop,
+};
 
 /// Largest management request.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -41,7 +42,7 @@ pub(crate) async fn pass(
     let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, async {
         let connection = upstreams.connect(admin).await?;
         let mut exchange = Exchange::send(connection, &head, &[body.bytes]).await?;
-        let answer = answer_head(exchange.read_head().await?)?;
+        let answer = answer_head(&exchange.read_head().await?);
         Ok::<_, SendError>((exchange, answer))
     });
     let (exchange, answer) = match exchanged.await {
@@ -119,26 +120,20 @@ fn request_head(session: &ServerSession) -> RequestHead {
     }
 }
 
-fn answer_head(upstream: &ResponseHeader) -> Result<ResponseHeader, SendError> {
-    let invalid = |_| SendError::Invalid {
-        detail: "header".to_owned(),
-    };
-    let status = upstream.status.as_u16();
-    let mut head =
-        ResponseHeader::build_no_case(status, Some(upstream.headers.len())).map_err(invalid)?;
+fn answer_head(upstream: &ResponseHead) -> ResponseHead {
+    let mut head = ResponseHead::new(upstream.status);
     for (name, value) in &upstream.headers {
         if !is_hop_by_hop(name, &upstream.headers) {
-            head.append_header(name.clone(), value.clone())
-                .map_err(invalid)?;
+            head.headers.append(name.clone(), value.clone());
         }
     }
-    Ok(head)
+    head
 }
 
 async fn relay(
     session: &mut ServerSession,
     mut exchange: Exchange,
-    head: ResponseHeader,
+    head: ResponseHead,
     upstreams: &Upstreams,
 ) -> Result<(), Gone> {
     reply::send_head(session, head).await?;

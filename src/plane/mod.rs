@@ -238,7 +238,9 @@ impl Plane {
             }
             Err(admit::NotAdmitted::ClientGone) => return Delivered::Gone,
         };
-        match forward::forward(&self.state, session, &mut admitted).await {
+        // Boxed, so that a stream that is relayed for hours does not carry it.
+        let forwarded = Box::pin(forward::forward(&self.state, session, &mut admitted)).await;
+        match forwarded {
             Ok(answer) => relay::relay(&self.state, session, admitted, answer).await,
             Err(NoAnswer::ClientGone) => {
                 let dispatched = admitted.dispatched.take();

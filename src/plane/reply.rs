@@ -1,12 +1,13 @@
 //! Writing to the client: heads, bodies, errors.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 use meridian_core::endpoint::Dialect;
 use meridian_core::error::{ErrorReply, GatewayError};
 use meridian_core::ids::CallId;
 use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
+
+use crate::upstream::ResponseHead;
 
 /// The client is not there any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,20 +24,20 @@ const ALLOW_ORIGIN: HeaderName = HeaderName::from_static("access-control-allow-o
 /// the connection closes.
 pub(crate) async fn send_head(
     session: &mut ServerSession,
-    mut head: ResponseHeader,
+    mut head: ResponseHead,
 ) -> Result<(), Gone> {
     let unframed = !head.headers.contains_key(http::header::CONTENT_LENGTH)
         && !matches!(head.status.as_u16(), 100..=199 | 204 | 304);
     if unframed && !session.is_http2() {
         if session.req_header().version == http::Version::HTTP_11 {
             let chunked = HeaderValue::from_static("chunked");
-            set(&mut head, http::header::TRANSFER_ENCODING, chunked);
+            head.set(http::header::TRANSFER_ENCODING, chunked);
         } else {
             session.set_keepalive(None);
         }
     }
     session
-        .write_response_header(Box::new(head))
+        .write_response_header(Box::new(head.into()))
         .await
         .map_err(|_| Gone)
 }
@@ -60,14 +61,10 @@ pub(crate) async fn send_end(session: &mut ServerSession, part: Bytes) -> Result
 /// Sends a whole answer: head and body leave in one write.
 pub(crate) async fn send_whole(
     session: &mut ServerSession,
-    mut head: ResponseHeader,
+    mut head: ResponseHead,
     body: Bytes,
 ) -> Result<(), Gone> {
-    set(
-        &mut head,
-        http::header::CONTENT_LENGTH,
-        HeaderValue::from(body.len()),
-    );
+    head.set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     send_head(session, head).await?;
     send_end(session, body).await
 }
@@ -83,48 +80,30 @@ pub(crate) async fn send_error(
     let call_id = call_id.to_string();
     let body = Bytes::from(error.body(dialect, &call_id));
     let mut head = head_of(error.status);
-    set(
-        &mut head,
+    head.set(
         http::header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    set(&mut head, ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    head.set(ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Ok(value) = HeaderValue::try_from(call_id) {
-        set(&mut head, CALL_ID, value);
+        head.set(CALL_ID, value);
     }
     if let Some(seconds) = error.retry_after_s {
-        set(
-            &mut head,
-            http::header::RETRY_AFTER,
-            HeaderValue::from(seconds),
-        );
+        head.set(http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if matches!(error.status, 400..=407 | 409..=428) {
-        set(&mut head, SHOULD_RETRY, HeaderValue::from_static("false"));
+        head.set(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     for (name, value) in extra {
-        set(&mut head, name.clone(), value.clone());
+        head.set(name.clone(), value.clone());
     }
     send_whole(session, head, body).await
 }
 
-/// An empty head that keeps no letter case: names are written in lower case.
-pub(crate) fn head_of(status: u16) -> ResponseHeader {
-    let built = ResponseHeader::build_no_case(status, Some(24));
-    built.unwrap_or_else(|_| http_internal_error())
-}
-
-fn http_internal_error() -> ResponseHeader {
-    http::Response::new(()).into_parts().0.into()
-}
-
-/// Sets a header; names and values are valid by type. An empty value leaves it out.
-pub(crate) fn set(head: &mut ResponseHeader, name: HeaderName, value: HeaderValue) {
-    if value.is_empty() {
-        return;
-    }
-    // Fails only when the map is full, far above what is ever set.
-    let _ = head.insert_header(name, value);
+/// An empty head.
+pub(crate) fn head_of(status: u16) -> ResponseHead {
+    let status = StatusCode::from_u16(status);
+    ResponseHead::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// LiteLLM's extra headers of a refused rate.

@@ -33,6 +33,7 @@ impl Keeper {
                 self.drop_old_logs().await;
             }
             self.refresh_prices().await;
+            self.state.upstreams.sweep();
             turn += 1;
             let _ = tokio::time::timeout(TURN, stop.changed()).await;
         }

@@ -4,9 +4,13 @@
 //! send is visible to the attempt loop in `plane::forward`.
 
 mod exchange;
+mod h1;
+mod head;
+mod pool;
 mod resolve;
 
-pub use exchange::{Exchange, RequestHead, SendError, is_hop_by_hop};
+pub use exchange::{Exchange, SendError};
+pub use head::{RequestHead, ResponseHead, is_hop_by_hop};
 pub use resolve::{Origin, Resolver};
 
 use std::sync::Arc;
@@ -14,9 +18,12 @@ use std::time::Duration;
 
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
-use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::upstreams::peer::HttpPeer;
+
+use pool::IdlePool;
+use resolve::Address;
 
 /// Idle connections kept per process, over all providers.
 const POOL_CONNECTIONS_MAX: usize = 4096;
@@ -40,7 +47,10 @@ pub struct UpstreamOptions {
 
 /// The pool of connections to all providers.
 pub struct Upstreams {
+    /// Makes connections, and keeps those over HTTP/2.
     connector: Connector,
+    /// Keeps those over HTTP/1.1.
+    idle: IdlePool,
     resolver: Arc<Resolver>,
     options: UpstreamOptions,
 }
@@ -52,6 +62,7 @@ impl Upstreams {
         connector.ca_file = options.ca_file.clone();
         Self {
             connector: Connector::new(Some(connector)),
+            idle: IdlePool::new(POOL_CONNECTIONS_MAX, options.idle_timeout),
             resolver: Arc::new(Resolver::new(options.dns_ttl)),
             options,
         }
@@ -59,37 +70,51 @@ impl Upstreams {
 
     /// Takes a pooled connection to `origin` or makes one.
     pub async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
-        let peer = self.resolver.peer(origin, &self.options).await?;
+        let address = self.resolver.address(origin, &self.options).await?;
+        if let Some(stream) = self.idle.take(address.key) {
+            let link = Link::Http1(stream);
+            return Ok(Connection { link, address });
+        }
         // Boxed: a new TLS connection needs 19 KB, which every waiting request would carry.
-        let session = Box::pin(self.connector.get_http_session(&*peer)).await;
+        let session = Box::pin(self.connector.get_http_session(&address.peer)).await;
         match session {
-            Ok((session, reused)) => Ok(Connection {
-                session,
-                peer,
-                reused,
+            Ok((HttpSession::H1(session), _)) => Ok(Connection {
+                link: Link::Http1(session.into_inner()),
+                address,
+            }),
+            Ok((session, _)) => Ok(Connection {
+                link: Link::Http2(Box::new(session)),
+                address,
             }),
             Err(error) => {
-                self.resolver.connect_failed(origin, &peer);
+                self.resolver.connect_failed(origin, &address);
                 Err(SendError::connect(&error))
             }
         }
     }
 
-    /// Gives a connection back after its answer was read to the end.
-    pub async fn release(&self, session: HttpSession, peer: &HttpPeer) {
+    /// Drops idle connections that are too old or that their servers closed.
+    pub fn sweep(&self) {
+        self.idle.sweep();
+    }
+
+    async fn release_h2(&self, session: HttpSession, address: &Address) {
         let idle = Some(self.options.idle_timeout);
         self.connector
-            .release_http_session(session, peer, idle)
+            .release_http_session(session, &address.peer, idle)
             .await;
     }
 }
 
 /// A connection checked out of the pool.
 pub struct Connection {
-    session: HttpSession,
-    peer: Arc<HttpPeer>,
-    /// Whether it was used before: such a one may be closed under our hands.
-    pub reused: bool,
+    link: Link,
+    address: Arc<Address>,
+}
+
+enum Link {
+    Http1(Stream),
+    Http2(Box<HttpSession>),
 }
 
 /// A peer with this installation's timeouts and ALPN.

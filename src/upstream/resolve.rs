@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
 use super::{SendError, UpstreamOptions, peer_with_options};
 use crate::clock;
@@ -31,7 +31,23 @@ pub enum Origin {
     },
 }
 
-/// Peers by origin, re-resolved in the background.
+/// One address of an origin.
+pub(super) struct Address {
+    /// How Pingora connects to it.
+    pub(super) peer: HttpPeer,
+    /// Connections with the same key may stand in for each other.
+    pub(super) key: u64,
+}
+
+impl Address {
+    fn new(peer: HttpPeer, options: &UpstreamOptions) -> Arc<Self> {
+        let peer = peer_with_options(peer, options);
+        let key = peer.reuse_hash();
+        Arc::new(Self { peer, key })
+    }
+}
+
+/// Addresses by origin, re-resolved in the background.
 pub struct Resolver {
     ttl: Duration,
     started: Instant,
@@ -39,7 +55,7 @@ pub struct Resolver {
 }
 
 struct Entry {
-    peers: ArcSwap<Vec<Arc<HttpPeer>>>,
+    addresses: ArcSwap<Vec<Arc<Address>>>,
     next: AtomicUsize,
     /// Milliseconds since the resolver started.
     fresh_until_ms: AtomicU64,
@@ -56,12 +72,12 @@ impl Resolver {
         }
     }
 
-    /// A peer for `origin`: at once when it was resolved before, even if long ago.
-    pub(super) async fn peer(
+    /// An address of `origin`: at once when it was resolved before, even if long ago.
+    pub(super) async fn address(
         self: &Arc<Self>,
         origin: &Origin,
         options: &UpstreamOptions,
-    ) -> Result<Arc<HttpPeer>, SendError> {
+    ) -> Result<Arc<Address>, SendError> {
         let known = self.entries.get(origin).map(|entry| Arc::clone(&entry));
         let entry = match known {
             Some(entry) => {
@@ -74,7 +90,7 @@ impl Resolver {
     }
 
     /// After a failed connect the next one tries another address.
-    pub(super) fn connect_failed(&self, origin: &Origin, failed: &Arc<HttpPeer>) {
+    pub(super) fn connect_failed(&self, origin: &Origin, failed: &Arc<Address>) {
         let Some(entry) = self.entries.get(origin) else {
             return;
         };
@@ -89,9 +105,9 @@ impl Resolver {
         origin: &Origin,
         options: &UpstreamOptions,
     ) -> Result<Arc<Entry>, SendError> {
-        let peers = lookup(origin, options).await?;
+        let addresses = lookup(origin, options).await?;
         let entry = Arc::new(Entry {
-            peers: ArcSwap::from_pointee(peers),
+            addresses: ArcSwap::from_pointee(addresses),
             next: AtomicUsize::new(0),
             fresh_until_ms: AtomicU64::new(self.fresh_until_ms()),
             refreshing: AtomicBool::new(false),
@@ -114,7 +130,7 @@ impl Resolver {
         let (origin, options) = (origin.clone(), options.clone());
         tokio::spawn(async move {
             match lookup(&origin, &options).await {
-                Ok(peers) => entry.replace(peers),
+                Ok(addresses) => entry.replace(addresses),
                 Err(error) => tracing::warn!(%error, ?origin, "address kept, look-up failed"),
             }
             entry
@@ -134,29 +150,29 @@ impl Resolver {
 }
 
 impl Entry {
-    fn pick(&self) -> Arc<HttpPeer> {
-        let peers = self.peers.load();
-        let at = self.next.load(Ordering::Relaxed) % peers.len().max(1);
-        Arc::clone(&peers[at])
+    fn pick(&self) -> Arc<Address> {
+        let addresses = self.addresses.load();
+        let at = self.next.load(Ordering::Relaxed) % addresses.len().max(1);
+        Arc::clone(&addresses[at])
     }
 
-    /// Keeps the peers whose address is unchanged, so that their pooled connections stay in use.
-    fn replace(&self, fresh: Vec<Arc<HttpPeer>>) {
-        let known = self.peers.load();
-        let keep = |peer: Arc<HttpPeer>| {
+    /// Keeps the addresses that are unchanged, so that their pooled connections stay in use.
+    fn replace(&self, fresh: Vec<Arc<Address>>) {
+        let known = self.addresses.load();
+        let keep = |address: Arc<Address>| {
             known
                 .iter()
-                .find(|old| old._address == peer._address)
+                .find(|old| old.key == address.key)
                 .cloned()
-                .unwrap_or(peer)
+                .unwrap_or(address)
         };
-        let peers: Vec<_> = fresh.into_iter().map(keep).collect();
-        let same_set = peers.len() == known.len()
-            && peers
+        let addresses: Vec<_> = fresh.into_iter().map(keep).collect();
+        let same_set = addresses.len() == known.len()
+            && addresses
                 .iter()
-                .all(|peer| known.iter().any(|old| Arc::ptr_eq(old, peer)));
+                .all(|address| known.iter().any(|old| Arc::ptr_eq(old, address)));
         if !same_set {
-            self.peers.store(Arc::new(peers));
+            self.addresses.store(Arc::new(addresses));
         }
     }
 }
@@ -165,12 +181,12 @@ impl Entry {
 async fn lookup(
     origin: &Origin,
     options: &UpstreamOptions,
-) -> Result<Vec<Arc<HttpPeer>>, SendError> {
+) -> Result<Vec<Arc<Address>>, SendError> {
     match origin {
         Origin::Unix { path } => {
             let peer = HttpPeer::new_uds(path, false, String::new())
                 .map_err(|error| SendError::connect(&error))?;
-            Ok(vec![Arc::new(peer_with_options(peer, options))])
+            Ok(vec![Address::new(peer, options)])
         }
         Origin::Tcp { host, port, tls } => {
             let found = tokio::time::timeout(
@@ -184,11 +200,9 @@ async fn lookup(
             if addresses.is_empty() {
                 return Err(SendError::Unresolved { host: host.clone() });
             }
-            let peer = |address: SocketAddr| {
-                let peer = HttpPeer::new(address, *tls, host.clone());
-                Arc::new(peer_with_options(peer, options))
-            };
-            Ok(addresses.into_iter().map(peer).collect())
+            let peer = |address: SocketAddr| HttpPeer::new(address, *tls, host.clone());
+            let address = |found| Address::new(peer(found), options);
+            Ok(addresses.into_iter().map(address).collect())
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const RESERVED: i64 = 7_000_000;
 
 /// A request's identity out of a number.
 pub(crate) fn call(number: u64) -> CallId {
-    CallId::from_random(
+    CallId::from_bytes(
         [number.to_be_bytes(), number.to_be_bytes()].concat()[..]
             .try_into()
             .unwrap(),

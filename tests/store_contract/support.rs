@@ -34,7 +34,7 @@ pub(crate) fn key(name: &str) -> KeyRecord {
 }
 
 pub(crate) fn call(number: u64) -> CallId {
-    CallId::from_random((u128::from(number) << 80).to_be_bytes())
+    CallId::from_bytes((u128::from(number) << 80).to_be_bytes())
 }
 
 /// A request of key `name` that started at `started` and cost `cost`.

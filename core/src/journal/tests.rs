@@ -9,7 +9,7 @@ use crate::ids::CallId;
 use crate::spend::{Payer, RequestContext};
 
 fn call(number: u8) -> CallId {
-    CallId::from_random([number; 16])
+    CallId::from_bytes([number; 16])
 }
 
 fn record(number: u8) -> SpendRecord {

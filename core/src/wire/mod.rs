@@ -2,6 +2,7 @@
 
 pub mod edit;
 pub mod field;
+pub mod http1;
 pub mod json;
 pub mod multipart;
 pub mod retry_after;

@@ -13,7 +13,7 @@ const DAY: i64 = 86_400_000;
 
 fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecord {
     SpendRecord {
-        call_id: CallId::from_random([number; 16]),
+        call_id: CallId::from_bytes([number; 16]),
         response_id: Some(format!("chatcmpl-{number}")),
         endpoint: Endpoint::ChatCompletions,
         stream: false,

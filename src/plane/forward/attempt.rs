@@ -6,7 +6,6 @@ use std::time::Duration;
 use meridian_core::error::GatewayError;
 use meridian_core::wire::upstream_error::ErrorAnswer;
 use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::{Answer, AttemptEnd, Failure, canned};
@@ -19,7 +18,7 @@ use crate::plane::source::Source;
 use crate::plane::{client_gone, early};
 use crate::rules::{Door, Target};
 use crate::state::State;
-use crate::upstream::{Connection, Exchange, RequestHead, SendError};
+use crate::upstream::{Connection, Exchange, RequestHead, ResponseHead, SendError};
 
 /// Upstream error bodies are read up to this size.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -49,10 +48,7 @@ pub(super) async fn run(
         until: sent_at + limit,
         limit,
     };
-    let mut exchange = wait.exchange(state, door, &outgoing).await?;
-    let Some(head) = exchange.head().cloned() else {
-        return Err(Failure::broken(target).into());
-    };
+    let (mut exchange, head) = wait.exchange(state, door, &outgoing).await?;
     if !head.status.is_success() {
         return Err(refusal(state, exchange, &head, target).await.into());
     }
@@ -98,7 +94,7 @@ impl Wait<'_> {
         state: &State,
         door: &Door,
         outgoing: &Outgoing,
-    ) -> Result<Exchange, AttemptEnd> {
+    ) -> Result<(Exchange, ResponseHead), AttemptEnd> {
         let mut unprocessed = 0;
         loop {
             let connection = self.step(state.upstreams.connect(&door.origin)).await?;
@@ -109,7 +105,7 @@ impl Wait<'_> {
                 .step(send(connection, &outgoing.head, &outgoing.body))
                 .await?
             {
-                Ok(exchange) => return Ok(exchange),
+                Ok(answered) => return Ok(answered),
                 Err(SendError::Unprocessed) if unprocessed < UNPROCESSED_MAX => unprocessed += 1,
                 Err(error) => return Err(unreachable(self.target, &error).into()),
             }
@@ -124,6 +120,7 @@ impl Wait<'_> {
         tokio::pin!(step);
         loop {
             tokio::select! {
+                biased;
                 done = &mut step => return Ok(done),
                 () = client_gone(self.session) => return Err(AttemptEnd::ClientGone),
                 () = tokio::time::sleep_until(self.until) => {
@@ -144,10 +141,10 @@ async fn send(
     connection: Connection,
     head: &RequestHead,
     body: &[bytes::Bytes],
-) -> Result<Exchange, SendError> {
+) -> Result<(Exchange, ResponseHead), SendError> {
     let mut exchange = Exchange::send(connection, head, body).await?;
-    exchange.read_head().await?;
-    Ok(exchange)
+    let head = exchange.read_head().await?;
+    Ok((exchange, head))
 }
 
 fn unreachable(target: &Target, error: &SendError) -> Failure {
@@ -158,7 +155,7 @@ fn unreachable(target: &Target, error: &SendError) -> Failure {
 async fn refusal(
     state: &State,
     mut exchange: Exchange,
-    head: &ResponseHeader,
+    head: &ResponseHead,
     target: &Target,
 ) -> Failure {
     let mut body = Vec::new();

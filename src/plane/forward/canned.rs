@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use meridian_core::error::GatewayError;
 use meridian_core::mock::{self, MockAsk};
 use meridian_core::wire::edit::UsageChunk;
@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::{Answer, AttemptEnd, Failure};
 use crate::plane::admit::Admitted;
 use crate::plane::relay::prelude::{Prelude, StreamStart};
-use crate::plane::reply;
 use crate::plane::source::Source;
 use crate::rules::Target;
+use crate::upstream::ResponseHead;
 
 /// What `mock/...` says without a `mock_response`.
 const DEFAULT_TEXT: &str = "This is a mock request";
@@ -48,9 +48,11 @@ pub(super) fn answer(
         let (route, model) = (admitted.arrival.canonical, ask.requested_model.clone());
         return Err(Failure::terminal(GatewayError::EndpointNotServed { route, model }).into());
     };
-    let mut head = reply::head_of(200);
     let content_type = HeaderValue::from_static(canned.content_type);
-    reply::set(&mut head, http::header::CONTENT_TYPE, content_type);
+    let head = ResponseHead {
+        status: StatusCode::OK,
+        headers: HeaderMap::from_iter([(http::header::CONTENT_TYPE, content_type)]),
+    };
     let body = Bytes::from(canned.body);
     let prelude = match ask.stream {
         true => stream(admitted, body),

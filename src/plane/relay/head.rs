@@ -1,15 +1,17 @@
 //! Heads of answers: the upstream's own headers plus LiteLLM's (reference/litellm.md 2.6).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora_http::ResponseHeader;
 
 use crate::plane::admit::Admitted;
 use crate::plane::forward::Answer;
-use crate::plane::reply::{self, set};
+use crate::plane::reply;
 use crate::plane::settle::Settled;
 use crate::rules::Target;
-use crate::upstream::is_hop_by_hop;
+use crate::upstream::{ResponseHead, is_hop_by_hop};
 
 const fn name(text: &'static str) -> HeaderName {
     HeaderName::from_static(text)
@@ -21,11 +23,13 @@ const COMPATIBLE_VERSION: &str = "1.87.1";
 const UPSTREAM_PREFIX: &str = "llm_provider-";
 /// Content type of a stream.
 const EVENTS: &str = "text/event-stream; charset=utf-8";
+/// Names that one thread keeps with that prefix.
+const PREFIXED_NAMES_MAX: usize = 512;
 /// Most upstream headers passed on.
 const UPSTREAM_HEADERS_MAX: usize = 64;
 
 /// Head of an answer that is not an event stream.
-pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHeader {
+pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHead {
     let mut head = reply::head_of(answer.head.status.as_u16());
     copy_upstream(&mut head, &answer.head.headers);
     add_identity(&mut head, admitted, &answer.target);
@@ -34,7 +38,7 @@ pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHeader 
 
 /// Head of a stream that begins before its provider has answered; names the deployment that was
 /// asked by then.
-pub(crate) fn early_head(admitted: &Admitted, target: &Target) -> ResponseHeader {
+pub(crate) fn early_head(admitted: &Admitted, target: &Target) -> ResponseHead {
     let mut head = reply::head_of(200);
     add_identity(&mut head, admitted, target);
     unbuffered(&mut head);
@@ -42,63 +46,66 @@ pub(crate) fn early_head(admitted: &Admitted, target: &Target) -> ResponseHeader
 }
 
 /// Head of an event stream: nothing between here and the client may hold it back.
-pub(super) fn of_stream(admitted: &Admitted, answer: &Answer) -> ResponseHeader {
+pub(super) fn of_stream(admitted: &Admitted, answer: &Answer) -> ResponseHead {
     let mut head = of_answer(admitted, answer);
     unbuffered(&mut head);
     head
 }
 
-fn unbuffered(head: &mut ResponseHeader) {
+fn unbuffered(head: &mut ResponseHead) {
     let is_events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
     if !head.headers.get(CONTENT_TYPE).is_some_and(is_events) {
-        set(head, CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+        head.set(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
     }
     let no_transform = HeaderValue::from_static("no-cache, no-transform");
-    set(head, http::header::CACHE_CONTROL, no_transform);
-    set(
-        head,
-        name("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    );
+    head.set(http::header::CACHE_CONTROL, no_transform);
+    head.set(name("x-accel-buffering"), HeaderValue::from_static("no"));
 }
 
 /// What is known once the request is settled.
-pub(super) fn add_cost(head: &mut ResponseHeader, settled: &Settled) {
-    set(head, name("x-litellm-response-cost"), text(settled.cost));
-    set(
-        head,
+pub(super) fn add_cost(head: &mut ResponseHead, settled: &Settled) {
+    head.set(name("x-litellm-response-cost"), text(settled.cost));
+    head.set(
         name("x-litellm-response-cost-original"),
         text(settled.cost_before_margin),
     );
     if let Some(spend) = settled.key_spend {
-        set(head, name("x-litellm-key-spend"), text(spend));
+        head.set(name("x-litellm-key-spend"), text(spend));
     }
     let duration = settled.duration.as_secs_f64() * 1000.0;
-    set(
-        head,
-        name("x-litellm-response-duration-ms"),
-        millis(duration),
-    );
+    head.set(name("x-litellm-response-duration-ms"), millis(duration));
     let overhead = settled.overhead.as_secs_f64() * 1000.0;
-    set(
-        head,
-        name("x-litellm-overhead-duration-ms"),
-        millis(overhead),
-    );
+    head.set(name("x-litellm-overhead-duration-ms"), millis(overhead));
 }
 
-fn copy_upstream(head: &mut ResponseHeader, upstream: &HeaderMap) {
+fn copy_upstream(head: &mut ResponseHead, upstream: &HeaderMap) {
     for (header, value) in upstream.iter().take(UPSTREAM_HEADERS_MAX) {
         if is_framing(header) || is_hop_by_hop(header, upstream) {
             continue;
         }
-        let prefixed = [UPSTREAM_PREFIX, header.as_str()].concat();
-        if let Ok(prefixed) = HeaderName::try_from(prefixed) {
-            // Fails only when the map is full.
-            let _ = head.append_header(prefixed, value.clone());
+        if let Some(prefixed) = prefixed(header) {
+            head.headers.append(prefixed, value.clone());
         }
-        let _ = head.append_header(header.clone(), value.clone());
+        head.headers.append(header.clone(), value.clone());
     }
+}
+
+/// The name under which LiteLLM shows an upstream's header. Names repeat from answer to answer,
+/// so each thread keeps those that it has made.
+fn prefixed(header: &HeaderName) -> Option<HeaderName> {
+    thread_local! {
+        static MADE: RefCell<HashMap<HeaderName, HeaderName>> = RefCell::default();
+    }
+    MADE.with_borrow_mut(|made| {
+        if let Some(name) = made.get(header) {
+            return Some(name.clone());
+        }
+        let name = HeaderName::try_from([UPSTREAM_PREFIX, header.as_str()].concat()).ok()?;
+        if made.len() < PREFIXED_NAMES_MAX {
+            made.insert(header.clone(), name.clone());
+        }
+        Some(name)
+    })
 }
 
 fn is_framing(header: &HeaderName) -> bool {
@@ -108,55 +115,41 @@ fn is_framing(header: &HeaderName) -> bool {
         || *header == http::header::STRICT_TRANSPORT_SECURITY
 }
 
-fn add_identity(head: &mut ResponseHeader, admitted: &Admitted, target: &Target) {
-    set(head, reply::CALL_ID, text(admitted.arrival.call_id));
-    set(
-        head,
+fn add_identity(head: &mut ResponseHead, admitted: &Admitted, target: &Target) {
+    head.set(reply::CALL_ID, text(admitted.arrival.call_id));
+    head.set(
         name("x-litellm-model-id"),
         target.header_values.model_id.clone(),
     );
-    set(
-        head,
+    head.set(
         name("x-litellm-model-api-base"),
         target.header_values.api_base.clone(),
     );
-    set(
-        head,
-        name("x-litellm-model-group"),
-        text(&admitted.ask.model),
-    );
-    set(
-        head,
+    head.set(name("x-litellm-model-group"), text(&admitted.ask.model));
+    head.set(
         name("x-litellm-version"),
         HeaderValue::from_static(COMPATIBLE_VERSION),
     );
-    set(
-        head,
+    head.set(
         name("x-litellm-attempted-retries"),
         HeaderValue::from(admitted.attempts.saturating_sub(1)),
     );
-    set(
-        head,
-        name("x-litellm-attempted-fallbacks"),
-        HeaderValue::from(0),
-    );
+    head.set(name("x-litellm-attempted-fallbacks"), HeaderValue::from(0));
     if admitted.attempts > 1 {
-        set(
-            head,
+        head.set(
             name("x-litellm-max-retries"),
             HeaderValue::from(admitted.retries()),
         );
     }
     if let Some(region) = &target.header_values.region {
-        set(head, name("x-litellm-model-region"), region.clone());
+        head.set(name("x-litellm-model-region"), region.clone());
     }
-    set(
-        head,
+    head.set(
         http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
     for (header, value) in admitted.limit_headers() {
-        set(head, header, value);
+        head.set(header, value);
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn relay(
 ) -> Delivered {
     let mut head = head::of_answer(&admitted, &answer);
     if let Some(length) = answer.head.headers.get(http::header::CONTENT_LENGTH) {
-        reply::set(&mut head, http::header::CONTENT_LENGTH, length.clone());
+        head.set(http::header::CONTENT_LENGTH, length.clone());
     }
     let mut tail = Tail::default();
     parts.iter().for_each(|part| tail.push(part));

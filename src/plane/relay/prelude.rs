@@ -12,7 +12,6 @@ use meridian_core::restream;
 use meridian_core::wire::edit::UsageChunk;
 use meridian_core::wire::upstream_error::fault;
 use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::join;
@@ -20,7 +19,7 @@ use crate::plane::admit::Admitted;
 use crate::plane::client_gone;
 use crate::plane::forward::{AttemptEnd, Failure};
 use crate::rules::Target;
-use crate::upstream::Exchange;
+use crate::upstream::{Exchange, ResponseHead};
 
 /// JSON answers up to this size are read whole before they are sent on, so that their cost can
 /// be told in a header and an error inside a 200 can fail over.
@@ -75,7 +74,7 @@ enum Interrupt {
 /// Reads the prelude of one answer.
 pub(crate) async fn read(
     mut reader: Reader<'_>,
-    head: &ResponseHeader,
+    head: &ResponseHead,
     admitted: &mut Admitted,
 ) -> Result<Prelude, AttemptEnd> {
     let content_type = head
@@ -180,6 +179,7 @@ impl Reader<'_> {
     /// Next bytes from the upstream, unless the client leaves or time runs out.
     async fn next(&mut self, until: Instant) -> Result<Option<Bytes>, Interrupt> {
         tokio::select! {
+            biased;
             read = self.exchange.read_body() => read.map_err(|_| Interrupt::Broken),
             () = client_gone(self.session) => Err(Interrupt::ClientGone),
             () = tokio::time::sleep_until(until) => Err(Interrupt::Time),

@@ -22,6 +22,7 @@ use crate::plane::reply::{self, Gone};
 use crate::plane::settle::{self, Outcome};
 use crate::state::State;
 use crate::telemetry::metrics::GapSketch;
+use crate::upstream::ResponseHead;
 
 /// Longest wait for the end of a body whose last event has arrived, so that its connection can
 /// be used again.
@@ -89,11 +90,7 @@ pub(crate) async fn relay(
 impl Stream<'_> {
     /// Relays until the stream is over; the bytes of its last event are still held then, because
     /// the ledger comes first.
-    async fn run(
-        &mut self,
-        head: pingora_http::ResponseHeader,
-        admitted: &mut Admitted,
-    ) -> EndReason {
+    async fn run(&mut self, head: ResponseHead, admitted: &mut Admitted) -> EndReason {
         if !early::is_open(self.session) && reply::send_head(self.session, head).await.is_err() {
             return EndReason::ClientGoneBeforeFirstByte;
         }
@@ -153,6 +150,7 @@ impl Stream<'_> {
             stall_at
         };
         tokio::select! {
+            biased;
             read = self.answer.source.read_body() => match read {
                 Ok(Some(bytes)) => Turn::Bytes(bytes),
                 Ok(None) => Turn::End,

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
+use crate::priority;
 
 /// The database in the data directory.
 const DATABASE_FILE: &str = "meridian.db";
@@ -66,6 +67,7 @@ impl Embedded {
         std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
+                priority::yield_to_requests();
                 while let Some(write) = queue.blocking_recv() {
                     // One write that panics must not end all later ones; its transaction is undone.
                     let run = AssertUnwindSafe(|| write(&mut connection));

@@ -18,7 +18,7 @@ fn metrics() -> Metrics {
 
 fn record(key: u32) -> SpendRecord {
     SpendRecord {
-        call_id: CallId::from_random([7; 16]),
+        call_id: CallId::from_bytes([7; 16]),
         response_id: None,
         endpoint: Endpoint::ChatCompletions,
         stream: true,
