@@ -23,6 +23,7 @@ pub mod price;
 pub mod relay;
 pub mod restream;
 pub mod routes;
+pub mod routing;
 pub mod spend;
 pub mod time;
 pub mod usage;
