@@ -20,6 +20,7 @@ pub mod mock;
 pub mod money;
 pub mod period;
 pub mod price;
+pub mod region;
 pub mod relay;
 pub mod restream;
 pub mod routes;

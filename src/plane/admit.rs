@@ -238,7 +238,7 @@ impl Admitted {
             .targets()
             .iter()
             .find_map(|one| one.deployment.num_retries);
-        let configured = self.rules.config.router.num_retries;
+        let configured = self.rules.config.routing.retries.retries;
         self.ask
             .overrides
             .num_retries

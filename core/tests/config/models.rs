@@ -115,10 +115,7 @@ fn a_deployment_holds_defaults_prices_and_limits() {
     assert_eq!(json(&model.prices), prices);
     assert_eq!((model.weight, model.num_retries), (0.5, Some(4)));
     assert_eq!(model.timeout, Some(Duration::from_secs(30)));
-    assert_eq!(
-        (model.planned.rpm, &*model.planned.tags),
-        (Some(5), &["x".to_owned()][..])
-    );
+    assert_eq!((model.rpm, &*model.tags), (Some(5), &["x".to_owned()][..]));
     assert_eq!(model.extra_headers[0].0, "x-a");
     assert_eq!(model.model_info["owner"], "me");
     assert_eq!((model.position.line, model.position.column), (3, 5));
@@ -176,7 +173,7 @@ fn meridians_own_settings_have_exact_defaults() {
     assert_eq!((&own.tls, own.price_map.url.is_some()), (&None, false));
     assert_eq!(
         (
-            config.router.num_retries,
+            config.routing.retries.retries,
             config.settings.budget_exceeded_status
         ),
         (2, 429)
