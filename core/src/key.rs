@@ -34,6 +34,9 @@ pub struct KeyRecord {
     /// Routes, prefixes (`/x/*`) and route groups it may call; empty is all that its role may.
     #[serde(default)]
     pub allowed_routes: Vec<String>,
+    /// Regions that may serve its requests; empty is all.
+    #[serde(default)]
+    pub allowed_regions: Vec<String>,
     /// Its user.
     #[serde(default)]
     pub user_id: Option<String>,

@@ -361,6 +361,7 @@ fn empty_record(clear: &str) -> KeyRecord {
         models: Vec::new(),
         aliases: Default::default(),
         allowed_routes: Vec::new(),
+        allowed_regions: Vec::new(),
         user_id: None,
         team_id: None,
         organization_id: None,
