@@ -7,6 +7,7 @@ mod choose;
 mod client_ip;
 mod hold;
 mod limits;
+mod overrides;
 
 use std::sync::Arc;
 use std::time::Duration;
