@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::access::{ModelFacts, ModelRules};
 use crate::error::GatewayError;
 use crate::ids::{KeyHash, Secret};
-use crate::key::KeyRecord;
+use crate::key::{KeyOverrides, KeyRecord};
 use crate::meters::KeyMeters;
 use crate::routes::{Access, Match, RouteSet};
 use crate::time::WallMs;
@@ -86,6 +86,8 @@ pub struct KeyPolicy {
     routes_written: Box<[String]>,
     /// Regions that may serve its requests, fallbacks and retries too; `None` is all.
     pub allowed_regions: Option<Arc<BTreeSet<String>>>,
+    /// What it says about routing; `None` is nothing.
+    pub overrides: Option<Arc<KeyOverrides>>,
     /// Tags that count as its requests' own when tags select deployments.
     pub tags: Box<[Box<str>]>,
     /// Its alias.
@@ -113,6 +115,7 @@ impl KeyPolicy {
             routes: RouteSet::of_entries(&record.allowed_routes),
             routes_written: record.allowed_routes.as_slice().into(),
             allowed_regions: allowed_regions(record),
+            overrides: overrides(record),
             tags: tags(record),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),
@@ -146,6 +149,12 @@ impl KeyPolicy {
 fn allowed_regions(record: &KeyRecord) -> Option<Arc<BTreeSet<String>>> {
     let regions: BTreeSet<String> = record.allowed_regions.iter().cloned().collect();
     (!regions.is_empty()).then(|| Arc::new(regions))
+}
+
+/// A stored key was checked when it was written; what cannot be read overrides nothing.
+fn overrides(record: &KeyRecord) -> Option<Arc<KeyOverrides>> {
+    let overrides = KeyOverrides::of(record).unwrap_or_default();
+    (overrides != KeyOverrides::default()).then(|| Arc::new(overrides))
 }
 
 /// LiteLLM keeps a key's tags in its metadata.

@@ -1,7 +1,10 @@
 //! A virtual key as it is stored: LiteLLM's `VerificationToken` row with sane types.
 
+mod overrides;
+
 use std::collections::BTreeMap;
 
+pub use overrides::KeyOverrides;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! `fallbacks` of a request: names of models, in the shapes that LiteLLM's clients write.
+//! Fallbacks of a request or a key: names of models, in the shapes that LiteLLM's users write.
 
 use serde_json::{Map, Value as Json};
 
@@ -14,44 +14,71 @@ const ANY: &str = "*";
 const SHAPE: &str = "must be a list of model names";
 const OTHER_REQUEST: &str = "may change the model alone: write its name";
 
-/// The models that a list names for a request of `model`: `["b"]`, `[{"model": "b"}]`, or as in a
-/// configuration `[{"a": ["b"]}]`, of which the entry of `model` counts, else that of `*`.
-///
-/// # Errors
-/// What is wrong, to be said after the field's name.
-pub fn names(list: Value<'_>, model: &str) -> Result<Vec<String>, String> {
-    if list.kind != Kind::Array {
-        return Err(SHAPE.to_owned());
+/// A list of fallbacks: `["b"]`, `[{"model": "b"}]`, or as in a configuration `[{"a": ["b"]}]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fallbacks {
+    always: Vec<String>,
+    of_model: Vec<(String, Vec<String>)>,
+}
+
+impl Fallbacks {
+    /// Reads a field of a body.
+    ///
+    /// # Errors
+    /// What is wrong, to be said after the field's name.
+    pub fn read(list: Value<'_>) -> Result<Self, String> {
+        if list.kind != Kind::Array {
+            return Err(SHAPE.to_owned());
+        }
+        if list.raw.len() > BYTES_MAX {
+            return Err(format!("must have at most {BYTES_MAX} bytes"));
+        }
+        let list = serde_json::from_slice(list.raw).map_err(|_| SHAPE.to_owned())?;
+        Self::of_json(list)
     }
-    if list.raw.len() > BYTES_MAX {
-        return Err(format!("must have at most {BYTES_MAX} bytes"));
-    }
-    let items: Vec<Json> = serde_json::from_slice(list.raw).map_err(|_| SHAPE.to_owned())?;
-    let (mut names, mut of_model, mut of_any) = (Vec::new(), None, None);
-    for item in items {
-        match item {
-            Json::String(name) => names.push(name),
-            Json::Object(fields) if fields.contains_key("model") => names.push(alone(fields)?),
-            Json::Object(table) => {
-                for (key, to) in table {
-                    let to = list_of(to)?;
-                    match key.as_str() {
-                        _ if key == model => of_model = of_model.or(Some(to)),
-                        ANY => of_any = of_any.or(Some(to)),
-                        _ => {}
+
+    /// Reads JSON.
+    ///
+    /// # Errors
+    /// What is wrong, to be said after the field's name.
+    pub fn of_json(list: Json) -> Result<Self, String> {
+        let Json::Array(items) = list else {
+            return Err(SHAPE.to_owned());
+        };
+        let mut read = Self::default();
+        for item in items {
+            match item {
+                Json::String(name) => read.always.push(name),
+                Json::Object(fields) if fields.contains_key("model") => {
+                    read.always.push(alone(fields)?);
+                }
+                Json::Object(table) => {
+                    for (model, to) in table {
+                        read.of_model.push((model, list_of(to)?));
                     }
                 }
+                _ => return Err(SHAPE.to_owned()),
             }
-            _ => return Err(SHAPE.to_owned()),
+        }
+        let names = || {
+            let of_model = read.of_model.iter().flat_map(|(_, to)| to);
+            read.always.iter().chain(of_model)
+        };
+        match names().any(String::is_empty) {
+            true => Err(SHAPE.to_owned()),
+            false if names().count() > NAMES_MAX => {
+                Err(format!("must name at most {NAMES_MAX} models"))
+            }
+            false => Ok(read),
         }
     }
-    names.extend(of_model.or(of_any).unwrap_or_default());
-    if names.len() > NAMES_MAX {
-        return Err(format!("must name at most {NAMES_MAX} models"));
-    }
-    match names.iter().any(String::is_empty) {
-        true => Err(SHAPE.to_owned()),
-        false => Ok(names),
+
+    /// The models to try for a request of `model`: its own entry counts, else that of `*`.
+    pub fn for_model(&self, model: &str) -> Vec<String> {
+        let entry = |name| self.of_model.iter().find(|(of, _)| of == name);
+        let own = entry(model).or_else(|| entry(ANY));
+        let own = own.map_or(&[][..], |(_, to)| to);
+        self.always.iter().chain(own).cloned().collect()
     }
 }
 
@@ -81,7 +108,8 @@ mod tests {
     use crate::wire::json::whole;
 
     fn read(list: &str) -> Result<Vec<String>, String> {
-        names(whole(list.as_bytes()).unwrap(), "a")
+        let read = Fallbacks::read(whole(list.as_bytes()).unwrap())?;
+        Ok(read.for_model("a"))
     }
 
     #[test]

@@ -78,6 +78,9 @@ fn by_model(
     let (model, group) = allowed(rules, key, &ask.model)?;
     let group = group.ok_or_else(unknown)?;
     check_fallbacks(rules, key, ask)?;
+    if let Some(own) = key.and_then(|key| key.policy.overrides.as_deref()) {
+        ask.overrides.inherit(own, &ask.requested_model);
+    }
     ask.model = model;
     if !group.serves(arrival.endpoint.dialect()) {
         let (route, model) = (arrival.canonical, ask.requested_model.clone());

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use meridian_core::error::GatewayError;
-use meridian_core::wire::fallbacks;
+use meridian_core::key::KeyOverrides;
+use meridian_core::wire::fallbacks::Fallbacks;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
 
@@ -64,12 +65,10 @@ impl Overrides {
         };
         let retries = retries.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         self.num_retries = retries.or(self.num_retries);
-        let names = |field: Field| {
-            let list = spans.value(body, field);
-            let names = list.map(|list| fallbacks::names(list, model));
-            names
-                .transpose()
-                .map_err(|why| bad(field.name(), format!("'{}' {why}", field.name())))
+        let names = |field: Field| match spans.value(body, field).map(Fallbacks::read) {
+            None => Ok(None),
+            Some(Ok(list)) => Ok(Some(list.for_model(model))),
+            Some(Err(why)) => Err(bad(field.name(), format!("'{}' {why}", field.name()))),
         };
         self.fallbacks = names(Field::Fallbacks)?;
         self.context_window_fallbacks = names(Field::ContextWindowFallbacks)?;
@@ -81,6 +80,31 @@ impl Overrides {
 }
 
 impl Overrides {
+    /// Takes what the key says about requests of `model` where the request says nothing.
+    pub(super) fn inherit(&mut self, key: &KeyOverrides, model: &str) {
+        self.timeout = self.timeout.or(key.timeout);
+        self.stream_timeout = self.stream_timeout.or(key.stream_timeout);
+        self.num_retries = self.num_retries.or(key.num_retries);
+        for (own, list) in [
+            (&mut self.fallbacks, &key.fallbacks),
+            (
+                &mut self.context_window_fallbacks,
+                &key.context_window_fallbacks,
+            ),
+            (
+                &mut self.content_policy_fallbacks,
+                &key.content_policy_fallbacks,
+            ),
+        ] {
+            let names = || list.as_ref().map(|list| list.for_model(model));
+            // A key's list that says nothing about this model leaves it to the configuration.
+            *own = own
+                .take()
+                .or_else(|| names().filter(|names| !names.is_empty()));
+        }
+        self.disable_fallbacks |= key.disable_fallbacks;
+    }
+
     /// Models that the request names as fallbacks, each with its field; none when it turns them
     /// off.
     pub(super) fn named_fallbacks(&self) -> impl Iterator<Item = (Field, &str)> {
@@ -151,6 +175,9 @@ fn bad(field: &'static str, message: String) -> GatewayError {
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
+    use meridian_core::ids::KeyHash;
+    use meridian_core::key::KeyRecord;
+    use serde_json::json;
 
     use super::*;
 
@@ -240,5 +267,36 @@ mod tests {
             assert_eq!(found, field, "{body}");
             assert!(message.contains(&format!("'{field}'")), "{message}");
         }
+    }
+
+    #[test]
+    fn a_key_says_what_a_request_leaves_open() {
+        let record: KeyRecord = serde_json::from_value(json!({
+            "token": KeyHash::of_secret("k"), "key_name": "k",
+            "metadata": {"disable_fallbacks": false},
+            "extra": {"router_settings": {"timeout": 7, "num_retries": 5, "allowed_fails": null,
+                "fallbacks": [{"a": ["k"]}], "context_window_fallbacks": [{"z": ["k"]}]}},
+        }))
+        .unwrap();
+        let key = KeyOverrides::of(&record).unwrap();
+        let asked = |body: &str| {
+            let mut asked = Overrides::default();
+            let spans = BodySpans::scan(body.as_bytes()).unwrap();
+            asked.read_body(&spans, body.as_bytes(), "a").unwrap();
+            asked.inherit(&key, "a");
+            asked
+        };
+        let silent = asked("{}");
+        assert_eq!(silent.timeout, Some(Duration::from_secs(7)));
+        assert_eq!(silent.num_retries, Some(5));
+        assert_eq!(silent.fallbacks, Some(vec!["k".to_owned()]));
+        assert_eq!(silent.context_window_fallbacks, None);
+        assert!(!silent.disable_fallbacks);
+        let own = asked(r#"{"timeout": 1, "num_retries": 0, "fallbacks": []}"#);
+        assert_eq!(own.timeout, Some(Duration::from_secs(1)));
+        assert_eq!(
+            (own.num_retries, own.fallbacks),
+            (Some(0), Some(Vec::new()))
+        );
     }
 }

@@ -114,3 +114,23 @@ async fn settings_for_the_gateway_never_reach_a_provider() {
     let head = String::from_utf8_lossy(&seen.head).to_lowercase();
     assert!(!head.contains("x-litellm-"), "{head}");
 }
+
+#[tokio::test]
+async fn a_key_retries_as_its_router_settings_say_unless_the_request_does() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    let fields = json!({"router_settings": {"num_retries": 2, "timeout": 20}});
+    let (patient, plain) = (gateway.key(&fields).await, gateway.key(&json!({})).await);
+    let failing = json!({});
+    for (key, more, sends) in [
+        (&plain, &failing, 1),
+        (&patient, &failing, 3),
+        (&patient, &json!({"num_retries": 1}), 2),
+    ] {
+        provider.reset();
+        let request = with("/v1/chat/completions", "fake-x+status=500", more);
+        let answer = gateway.send(&request.bearer(key)).await;
+        assert_eq!(answer.status(), 500, "{}", answer.text());
+        assert_eq!(provider.rows().len(), sends, "{more}");
+    }
+}
