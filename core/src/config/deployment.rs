@@ -37,8 +37,8 @@ pub struct Deployment {
     pub default_params: Map<String, Json>,
     /// Fields set over the client's body.
     pub extra_body: Map<String, Json>,
-    /// Share among the deployments of a model.
-    pub weight: f64,
+    /// Share among the deployments of a model; `None` weighs 1 beside others that say theirs.
+    pub weight: Option<f64>,
     /// Limit of one attempt, where it differs from the router's.
     pub timeout: Option<Duration>,
     /// The same for streams, until the first token.
@@ -189,7 +189,7 @@ fn check_weights(deployments: &[Deployment], problems: &mut Problems) {
     let mut heaviest: HashMap<&str, f64> = HashMap::new();
     for deployment in deployments {
         let weight = heaviest.entry(&deployment.model_name).or_default();
-        *weight = weight.max(deployment.weight);
+        *weight = weight.max(deployment.weight.unwrap_or(1.0));
     }
     let mut reported = HashSet::new();
     for Deployment {
@@ -245,7 +245,7 @@ fn resolve(
         extra_headers: extra_headers(&params, problems),
         default_params: default_params(&params),
         extra_body: params.json_map("extra_body"),
-        weight: params.number("weight").unwrap_or(1.0),
+        weight: params.number("weight"),
         timeout: params.seconds("timeout"),
         stream_timeout: params.seconds("stream_timeout"),
         num_retries: retries.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),

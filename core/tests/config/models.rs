@@ -113,7 +113,7 @@ fn a_deployment_holds_defaults_prices_and_limits() {
     let prices = serde_json::json!({"input_cost_per_token": 3e-7, "output_cost_per_token": 1e-6,
         "search_context_cost_per_query": {"search_context_size_low": 0.01}});
     assert_eq!(json(&model.prices), prices);
-    assert_eq!((model.weight, model.num_retries), (0.5, Some(4)));
+    assert_eq!((model.weight, model.num_retries), (Some(0.5), Some(4)));
     assert_eq!(model.timeout, Some(Duration::from_secs(30)));
     assert_eq!((model.rpm, &*model.tags), (Some(5), &["x".to_owned()][..]));
     assert_eq!(model.extra_headers[0].0, "x-a");

@@ -62,7 +62,11 @@ pub(super) const PARAMS: &[Key] = &[
         Secret,
         "Azure: bearer token instead of `api_key`; not refreshed",
     ),
-    on("weight", Number, "share of the model's requests; default 1"),
+    on(
+        "weight",
+        Number,
+        "share of the model's requests; default 1, or by `rpm` or `tpm` if none has one",
+    ),
     on(
         "timeout",
         Seconds,
