@@ -189,6 +189,15 @@ fn fallbacks_are_read_in_both_spellings_and_the_first_list_of_a_model_counts() {
     assert_eq!(problems.len(), 4, "{said}");
     let circle = quiet("router_settings: {fallbacks: [{m: [n]}, {n: [m]}], default_fallbacks: o}");
     assert_eq!(circle.fallbacks.general["*"], to(&["o"]));
+    let (aliased, problems) = routing(
+        "router_settings: {model_group_alias: {best: m, next: n}, fallbacks: [{best: [next]}]}",
+    );
+    assert_eq!(aliased.fallbacks.general["m"], to(&["n"]));
+    let said = "notice: router_settings.fallbacks: `best` is an alias: this holds for `m`";
+    assert!(
+        problems.len() == 1 && problems[0].contains(said),
+        "{problems:?}"
+    );
     let off = quiet("router_settings: {fallbacks: [{m: [n]}], max_fallbacks: 0}").fallbacks;
     assert!(off.general.is_empty() && off.depth_max == 5);
 }

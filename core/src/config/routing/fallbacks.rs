@@ -90,7 +90,8 @@ impl Reader<'_> {
         self.add(general, ANY, node, &area.path_of(KEY));
     }
 
-    /// The first list of a model counts.
+    /// The first list of a model counts. Requests are looked up by their model, so a list that is
+    /// written for an alias is the model's.
     fn add(
         &mut self,
         found: &mut BTreeMap<String, Vec<String>>,
@@ -99,6 +100,12 @@ impl Reader<'_> {
         path: &str,
     ) {
         let to_names = self.targets(to, path);
+        let written = model;
+        let model = self.names.model(written);
+        if model != written {
+            let message = format!("`{written}` is an alias: this holds for `{model}` by any name");
+            self.problems.notice(&to.at, path, message);
+        }
         if found.contains_key(model) {
             let message = format!("no effect: `{model}` has fallbacks above, which count");
             self.problems.warning(&to.at, path, message);
@@ -118,7 +125,7 @@ impl Reader<'_> {
                 Some(scalar) => {
                     self.names
                         .check(scalar.text(), &node.at, path, self.problems);
-                    found.push(scalar.text().to_owned());
+                    found.push(self.names.model(scalar.text()).to_owned());
                 }
                 None => self
                     .problems
