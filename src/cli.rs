@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use meridian_core::config::REGION_VARIABLE;
 
 use crate::{check, clock, config_load, journal, server};
 
@@ -52,8 +53,8 @@ pub struct ServeArgs {
     /// Port to listen on: 4000, for `--role admin` 4001.
     #[arg(long, env = "PORT")]
     pub port: Option<u16>,
-    /// Name of the region that this node is in.
-    #[arg(long, env = "MERIDIAN_REGION")]
+    /// Name of the region that this node is in; default: `meridian.default_region` of the file.
+    #[arg(long, env = REGION_VARIABLE)]
     pub region: Option<String>,
     /// What runs in this process.
     #[arg(long, env = "MERIDIAN_ROLE", value_enum, default_value_t = Role::All)]
@@ -71,6 +72,9 @@ struct CheckArgs {
     /// Configuration file.
     #[arg(long, short, env = "CONFIG_FILE_PATH")]
     config: PathBuf,
+    /// Name of the region of the node that it is checked for.
+    #[arg(long, env = REGION_VARIABLE)]
+    region: Option<String>,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -112,10 +116,18 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let env = clock::environment();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => server::serve(&args, &env),
-        Command::Check(args) => check_config(&args, &env),
+        Command::Serve(args) => server::serve(&args, &in_region(env, args.region.as_deref())),
+        Command::Check(args) => check_config(&args, &in_region(env, args.region.as_deref())),
         Command::Journal(args) => inspect_journal(&args),
     }
+}
+
+/// The environment with the region of the command line, which is where configurations look for it.
+fn in_region(mut env: HashMap<String, String>, region: Option<&str>) -> HashMap<String, String> {
+    if let Some(region) = region {
+        env.insert(REGION_VARIABLE.to_owned(), region.to_owned());
+    }
+    env
 }
 
 fn check_config(args: &CheckArgs, env: &HashMap<String, String>) -> ExitCode {

@@ -3,12 +3,13 @@
 //! A credential is taken out of the headers once, whatever header carried it; from there on only
 //! the [`Principal`] and the matched route decide.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::access::{ModelFacts, ModelRules};
 use crate::error::GatewayError;
 use crate::ids::{KeyHash, Secret};
-use crate::key::KeyRecord;
+use crate::key::{KeyOverrides, KeyRecord};
 use crate::meters::KeyMeters;
 use crate::routes::{Access, Match, RouteSet};
 use crate::time::WallMs;
@@ -83,6 +84,12 @@ pub struct KeyPolicy {
     pub routes: RouteSet,
     /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
     routes_written: Box<[String]>,
+    /// Regions that may serve its requests, fallbacks and retries too; `None` is all.
+    pub allowed_regions: Option<Arc<BTreeSet<String>>>,
+    /// What it says about routing; `None` is nothing.
+    pub overrides: Option<Arc<KeyOverrides>>,
+    /// Tags that count as its requests' own when tags select deployments.
+    pub tags: Box<[Box<str>]>,
     /// Its alias.
     pub alias: Option<Box<str>>,
     /// Its user.
@@ -107,6 +114,9 @@ impl KeyPolicy {
             aliases: record.aliases.iter().map(alias).collect(),
             routes: RouteSet::of_entries(&record.allowed_routes),
             routes_written: record.allowed_routes.as_slice().into(),
+            allowed_regions: allowed_regions(record),
+            overrides: overrides(record),
+            tags: tags(record),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),
             team_id: boxed(&record.team_id),
@@ -134,6 +144,24 @@ impl KeyPolicy {
         }
         self.models.check("key", facts)
     }
+}
+
+fn allowed_regions(record: &KeyRecord) -> Option<Arc<BTreeSet<String>>> {
+    let regions: BTreeSet<String> = record.allowed_regions.iter().cloned().collect();
+    (!regions.is_empty()).then(|| Arc::new(regions))
+}
+
+/// A stored key was checked when it was written; what cannot be read overrides nothing.
+fn overrides(record: &KeyRecord) -> Option<Arc<KeyOverrides>> {
+    let overrides = KeyOverrides::of(record).unwrap_or_default();
+    (overrides != KeyOverrides::default()).then(|| Arc::new(overrides))
+}
+
+/// LiteLLM keeps a key's tags in its metadata.
+fn tags(record: &KeyRecord) -> Box<[Box<str>]> {
+    let tags = record.metadata.get("tags").and_then(|tags| tags.as_array());
+    let texts = tags.into_iter().flatten().filter_map(|tag| tag.as_str());
+    texts.map(Box::from).collect()
 }
 
 /// A key as requests see it: rules and counters. Replaced whole when the key changes; the counters

@@ -1,7 +1,10 @@
 //! A virtual key as it is stored: LiteLLM's `VerificationToken` row with sane types.
 
+mod overrides;
+
 use std::collections::BTreeMap;
 
+pub use overrides::KeyOverrides;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -34,6 +37,9 @@ pub struct KeyRecord {
     /// Routes, prefixes (`/x/*`) and route groups it may call; empty is all that its role may.
     #[serde(default)]
     pub allowed_routes: Vec<String>,
+    /// Regions that may serve its requests; empty is all.
+    #[serde(default)]
+    pub allowed_regions: Vec<String>,
     /// Its user.
     #[serde(default)]
     pub user_id: Option<String>,

@@ -196,9 +196,13 @@ fn shown(deployment: &Deployment, prices: &PriceBook, caller: &Caller) -> Value 
         "timeout": seconds(deployment.timeout),
         "stream_timeout": seconds(deployment.stream_timeout),
         "max_retries": deployment.num_retries,
-        "rpm": deployment.planned.rpm,
-        "tpm": deployment.planned.tpm,
-        "tags": deployment.planned.tags,
+        "rpm": deployment.rpm,
+        "tpm": deployment.tpm,
+        "max_parallel_requests": deployment.max_parallel_requests,
+        "order": deployment.order,
+        "cooldown_time": seconds(deployment.cooldown_time),
+        "tags": deployment.tags,
+        "allowed_regions": deployment.allowed_regions,
     });
     if let Value::Object(params) = &mut params {
         params.retain(|_, value| !value.is_null());
@@ -259,8 +263,8 @@ fn group(name: &str, members: &[&Deployment], prices: &PriceBook) -> Value {
         "input_cost_per_token": largest("input_cost_per_token"),
         "output_cost_per_token": largest("output_cost_per_token"),
         "mode": infos.iter().find_map(|info| info.get("mode").cloned()),
-        "tpm": sum(&mut members.iter().map(|deployment| deployment.planned.tpm)),
-        "rpm": sum(&mut members.iter().map(|deployment| deployment.planned.rpm)),
+        "tpm": sum(&mut members.iter().map(|deployment| deployment.tpm)),
+        "rpm": sum(&mut members.iter().map(|deployment| deployment.rpm)),
         "supported_openai_params": [],
         "configurable_clientside_auth_params": null,
         "is_public_model_group": false,

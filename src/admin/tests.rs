@@ -3,6 +3,7 @@
 mod errors;
 mod keys;
 mod pages;
+mod regions;
 mod roles;
 mod spend;
 

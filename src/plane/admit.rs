@@ -7,6 +7,7 @@ mod choose;
 mod client_ip;
 mod hold;
 mod limits;
+mod overrides;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,7 +239,7 @@ impl Admitted {
             .targets()
             .iter()
             .find_map(|one| one.deployment.num_retries);
-        let configured = self.rules.config.router.num_retries;
+        let configured = self.rules.config.routing.retries.retries;
         self.ask
             .overrides
             .num_retries

@@ -237,12 +237,13 @@ fn weighted<'a>(
     targets: impl Iterator<Item = &'a Arc<Target>> + Clone,
     dice: f64,
 ) -> Option<&'a Arc<Target>> {
-    let total: f64 = targets.clone().map(|target| target.deployment.weight).sum();
+    let weight = |target: &Target| target.deployment.weight.unwrap_or(1.0);
+    let total: f64 = targets.clone().map(|target| weight(target)).sum();
     let mut left = dice * total;
     let mut last = None;
     for target in targets {
         last = Some(target);
-        left -= target.deployment.weight;
+        left -= weight(target);
         if left < 0.0 {
             break;
         }

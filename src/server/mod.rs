@@ -250,6 +250,7 @@ async fn open(
     .map_err(|error| StartError::Metrics(error.to_string()))?;
     let metrics = Arc::new(metrics);
     telemetry::report_panics(Arc::clone(&metrics));
+    let region = config.routing.regions.own.clone();
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
         rules: Rules::build(Arc::new(config), prices.book(), 1),
@@ -260,7 +261,7 @@ async fn open(
         owners: ResponseOwners::new(store.clone()),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
-        region: args.region.clone(),
+        region,
     });
     Ok(Opened {
         state,

@@ -2,6 +2,7 @@
 
 mod headers;
 mod limits;
+mod overrides;
 mod upstream;
 
 use meridian_core::ids::KeyHash;

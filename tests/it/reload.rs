@@ -163,7 +163,13 @@ async fn a_new_master_key_counts_for_models_and_management_alike() {
 }
 
 async fn check(path: &str) -> Ran {
+    check_for(path, &[]).await
+}
+
+/// With more arguments.
+async fn check_for(path: &str, more: &[&str]) -> Ran {
     let run = Run::new(BINARY).arg("check").arg("--config").arg(path);
+    let run = more.iter().fold(run, |run, argument| run.arg(argument));
     let run = run
         .env("OPENAI_API_KEY", "sk-x")
         .env("ANTHROPIC_API_KEY", "sk-x")
@@ -195,6 +201,22 @@ async fn check_accepts_every_configuration_that_is_shipped() {
         }
     }
     assert!(files > 3, "{files} files");
+}
+
+#[tokio::test]
+async fn check_looks_at_a_region_from_the_node_that_is_named() {
+    let regions = concat!(env!("CARGO_MANIFEST_DIR"), "/regions");
+    for own in ["us-east-1", "eu-west-1", "ap-southeast-1"] {
+        let path = format!("{regions}/{own}.yaml");
+        for node in [&[][..], &["--region", own], &["--region", "nowhere-1"]] {
+            let ran = check_for(&path, node).await;
+            assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+            let far = ran.stdout.contains("in this node's region `nowhere-1`");
+            assert_eq!(far, node.contains(&"nowhere-1"), "{}", ran.stdout);
+        }
+        let ran = check_for(&path, &["--region", "no where"]).await;
+        assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    }
 }
 
 #[tokio::test]

@@ -220,3 +220,87 @@ async fn spend_can_be_set_and_reset() {
     );
     assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(1_006));
 }
+
+#[tokio::test]
+async fn the_residency_of_a_key_is_kept_through_its_whole_life() {
+    let (dir, store) = embedded().await;
+    let regions =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+    let mut bound = key("a");
+    bound.allowed_regions = regions(&["eu-west-1", "eu-central-1"]);
+    store.insert_key(bound.clone()).await.unwrap();
+    assert_eq!(
+        store.get_key(token("a")).await.unwrap(),
+        Some(bound.clone())
+    );
+    bound.allowed_regions = regions(&["eu-west-1"]);
+    let stored = store.update_key(bound).await.unwrap();
+    assert_eq!(stored.allowed_regions, regions(&["eu-west-1"]));
+    let mut new = stored.clone();
+    new.token = token("new");
+    let rotated = store.rotate_key(token("a"), new, NOON).await.unwrap();
+    assert_eq!(rotated.allowed_regions, regions(&["eu-west-1"]));
+    drop(store);
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    assert_eq!(store.load_keys().await.unwrap().first(), Some(&rotated));
+    let mut free = rotated.clone();
+    free.allowed_regions = Vec::new();
+    assert_eq!(
+        store.update_key(free).await.unwrap().allowed_regions,
+        regions(&[])
+    );
+    let mut again = store.get_key(token("new")).await.unwrap().unwrap();
+    again.allowed_regions = regions(&["us-east-1"]);
+    store.update_key(again).await.unwrap();
+    let by = "admin".to_owned();
+    store.delete_key(token("new"), by, NOON).await.unwrap();
+    let query = KeyQuery {
+        deleted: true,
+        ..KeyQuery::default()
+    };
+    let page = store.list_keys(query).await.unwrap();
+    assert_eq!(page.keys[0].allowed_regions, regions(&["us-east-1"]));
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date_with_its_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = key("old");
+    {
+        let mut db = rusqlite::Connection::open(dir.path().join("meridian.db")).unwrap();
+        let ledger = include_str!("../../migrations/embedded/V1__ledger.sql");
+        let first = refinery::Migration::unapplied("V1__ledger", ledger).unwrap();
+        refinery::Runner::new(&[first]).run(&mut db).unwrap();
+        let record = serde_json::to_value(&old).unwrap();
+        let mut record = record.as_object().unwrap().clone();
+        record.remove("allowed_regions").unwrap();
+        for table in ["virtual_key", "deleted_key"] {
+            let (more, values) = match table {
+                "virtual_key" => ("", ""),
+                _ => (", period_start, deleted_at, deleted_by", ", 0, 1, 'admin'"),
+            };
+            let sql = format!(
+                "INSERT INTO {table} (token, spend, created_at, updated_at, version, record{more})
+                 VALUES (?1, 5, 1, 1, 1, ?2{values})"
+            );
+            let token = old.token.to_string();
+            let text = serde_json::to_string(&record).unwrap();
+            db.execute(&sql, rusqlite::params![token, text]).unwrap();
+        }
+    }
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let kept = store.get_key(old.token).await.unwrap().unwrap();
+    assert_eq!((kept.spend.0, &kept.allowed_regions), (5, &Vec::new()));
+    let mut bound = kept;
+    bound.allowed_regions = vec!["eu-west-1".to_owned()];
+    store.update_key(bound).await.unwrap();
+    let query = KeyQuery {
+        deleted: true,
+        ..KeyQuery::default()
+    };
+    assert_eq!(store.list_keys(query).await.unwrap().total, 1);
+    drop(store);
+    let again = Store::open_embedded(dir.path()).await.unwrap();
+    let keys = again.load_keys().await.unwrap();
+    assert_eq!(keys[0].allowed_regions, ["eu-west-1"]);
+}

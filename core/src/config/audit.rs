@@ -173,6 +173,7 @@ fn fits(kind: Kind, value: &Value) -> bool {
         Kind::Bool => scalar.as_bool().is_some(),
         Kind::Whole(min, max) => scalar.as_i64().is_some_and(|n| (min..=max).contains(&n)),
         Kind::Number | Kind::Seconds | Kind::Price => scalar.as_f64().is_some_and(|n| n >= 0.0),
+        Kind::Share => scalar.as_f64().is_some_and(|n| (0.0..=1.0).contains(&n)),
         Kind::Duration => period::parse(scalar.text()).is_some(),
         Kind::Word(words) => words.contains(&scalar.text()),
         Kind::List | Kind::Map | Kind::Section(_) | Kind::Sections(_) => false,

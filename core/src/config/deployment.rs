@@ -1,6 +1,6 @@
 //! One entry of `model_list`, resolved.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::keys::{BODY_FIELDS, Section};
 use super::problem::{Position, Problems};
 use super::provider::Provider;
+use super::routing::regions;
 use super::section::{Area, to_json};
 use super::target::{self, Target};
 use super::tree::Node;
@@ -36,8 +37,8 @@ pub struct Deployment {
     pub default_params: Map<String, Json>,
     /// Fields set over the client's body.
     pub extra_body: Map<String, Json>,
-    /// Share among the deployments of a model.
-    pub weight: f64,
+    /// Share among the deployments of a model; `None` weighs 1 beside others that say theirs.
+    pub weight: Option<f64>,
     /// Limit of one attempt, where it differs from the router's.
     pub timeout: Option<Duration>,
     /// The same for streams, until the first token.
@@ -48,6 +49,26 @@ pub struct Deployment {
     pub mock_response: Option<String>,
     /// Region it runs in.
     pub region_name: Option<String>,
+    /// Regions that may serve its model; `None` is all.
+    pub allowed_regions: Option<BTreeSet<String>>,
+    /// It gets no request.
+    pub blocked: bool,
+    /// Whether background probes include it.
+    pub probed: bool,
+    /// Requests per minute.
+    pub rpm: Option<u64>,
+    /// Tokens per minute.
+    pub tpm: Option<u64>,
+    /// Requests at the same time.
+    pub max_parallel_requests: Option<u64>,
+    /// Lower ones are used first; `None` comes last.
+    pub order: Option<u64>,
+    /// First time that it is left out after failures, where it differs from the router's.
+    pub cooldown_time: Option<Duration>,
+    /// Tags that requests choose it by.
+    pub tags: Vec<String>,
+    /// Tokens of the longest prompt, where the price map's figure does not hold.
+    pub max_input_tokens: Option<u64>,
     /// Prices over the price map's, in the price map's form.
     pub prices: Map<String, Json>,
     /// Name to look the price up by.
@@ -67,18 +88,6 @@ pub struct Deployment {
 /// Settings of a deployment that are read and validated, but decide nothing in this version.
 #[derive(Clone, Debug, Default)]
 pub struct Planned {
-    /// Requests per minute.
-    pub rpm: Option<u64>,
-    /// Tokens per minute.
-    pub tpm: Option<u64>,
-    /// Requests at the same time.
-    pub max_parallel_requests: Option<u64>,
-    /// Lower ones are tried first.
-    pub order: Option<u64>,
-    /// Time left out after failures.
-    pub cooldown_time: Option<Duration>,
-    /// Tags that requests choose it by.
-    pub tags: Vec<String>,
     /// Dollars per `budget_duration`.
     pub max_budget: Option<f64>,
     /// Period of `max_budget`.
@@ -114,10 +123,19 @@ impl Deployment {
     }
 }
 
+/// What deployments inherit that do not say it themselves.
+pub(super) struct Defaults<'a> {
+    /// `meridian.default_region`.
+    pub(super) region: Option<&'a str>,
+    /// `router_settings.default_max_parallel_requests`.
+    pub(super) max_parallel_requests: Option<u64>,
+}
+
 /// Resolves `model_list`. `digests` are those of its entries before variables were put in.
 pub(super) fn resolve_all(
     list: &[Node],
     digests: &[String],
+    defaults: &Defaults<'_>,
     env: &HashMap<String, String>,
     problems: &mut Problems,
 ) -> Vec<Deployment> {
@@ -127,7 +145,7 @@ pub(super) fn resolve_all(
         let path = format!("model_list[{index}]");
         let entry = Area::new(Some(node), &node.at, path);
         let digest = digests.get(index).map_or("", String::as_str);
-        let Some(mut deployment) = resolve(&entry, digest, env, problems) else {
+        let Some(mut deployment) = resolve(&entry, digest, defaults, env, problems) else {
             continue;
         };
         take_id(&entry, &mut deployment, (&mut ids, &mut repeats), problems);
@@ -171,7 +189,7 @@ fn check_weights(deployments: &[Deployment], problems: &mut Problems) {
     let mut heaviest: HashMap<&str, f64> = HashMap::new();
     for deployment in deployments {
         let weight = heaviest.entry(&deployment.model_name).or_default();
-        *weight = weight.max(deployment.weight);
+        *weight = weight.max(deployment.weight.unwrap_or(1.0));
     }
     let mut reported = HashSet::new();
     for Deployment {
@@ -191,6 +209,7 @@ fn check_weights(deployments: &[Deployment], problems: &mut Problems) {
 fn resolve(
     entry: &Area<'_>,
     digest: &str,
+    defaults: &Defaults<'_>,
     env: &HashMap<String, String>,
     problems: &mut Problems,
 ) -> Option<Deployment> {
@@ -212,6 +231,9 @@ fn resolve(
         Some(_) => None,
         None => target::resolve(&params, provider, &mut model, env, problems),
     };
+    let limit = |key| params.count(key).or_else(|| entry.count(key));
+    let region = regions::name(&params, "region_name", problems).or(defaults.region);
+    let parallel = params.count("max_parallel_requests");
     let retries = params.count("num_retries").or(params.count("max_retries"));
     Some(Deployment {
         id: facts.text("id").unwrap_or(digest).to_owned(),
@@ -223,18 +245,28 @@ fn resolve(
         extra_headers: extra_headers(&params, problems),
         default_params: default_params(&params),
         extra_body: params.json_map("extra_body"),
-        weight: params.number("weight").unwrap_or(1.0),
+        weight: params.number("weight"),
         timeout: params.seconds("timeout"),
         stream_timeout: params.seconds("stream_timeout"),
         num_retries: retries.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
         mock_response,
-        region_name: params.text("region_name").map(str::to_owned),
+        region_name: region.map(str::to_owned),
+        allowed_regions: allowed_regions(&params, &facts, problems),
+        blocked: facts.bool("blocked").unwrap_or(false),
+        probed: facts.bool("disable_background_health_check") != Some(true),
+        rpm: limit("rpm"),
+        tpm: limit("tpm"),
+        max_parallel_requests: parallel.or(defaults.max_parallel_requests),
+        order: params.count("order").or_else(|| facts.count("order")),
+        cooldown_time: params.seconds("cooldown_time"),
+        tags: owned(params.texts("tags")),
+        max_input_tokens: facts.count("max_input_tokens"),
         prices: prices(&params, &facts),
         base_model: facts.text("base_model").map(str::to_owned),
         mode: facts.text("mode").map(str::to_owned),
         access_groups: owned(facts.texts("access_groups")),
         model_info: entry.json_map("model_info"),
-        planned: planned(entry, &params, &facts),
+        planned: planned(&params),
         position: entry.start().clone(),
     })
 }
@@ -355,15 +387,20 @@ fn number_of_text(value: &mut Json) {
     }
 }
 
-fn planned(entry: &Area<'_>, params: &Area<'_>, facts: &Area<'_>) -> Planned {
-    let limit = |key| params.count(key).or_else(|| entry.count(key));
+/// An empty list says nothing.
+fn allowed_regions(
+    params: &Area<'_>,
+    facts: &Area<'_>,
+    problems: &mut Problems,
+) -> Option<BTreeSet<String>> {
+    const KEY: &str = "allowed_regions";
+    let place = if params.has(KEY) { params } else { facts };
+    let names: BTreeSet<String> = regions::names(place, KEY, problems).into_iter().collect();
+    (!names.is_empty()).then_some(names)
+}
+
+fn planned(params: &Area<'_>) -> Planned {
     Planned {
-        rpm: limit("rpm"),
-        tpm: limit("tpm"),
-        max_parallel_requests: params.count("max_parallel_requests"),
-        order: params.count("order").or_else(|| facts.count("order")),
-        cooldown_time: params.seconds("cooldown_time"),
-        tags: owned(params.texts("tags")),
         max_budget: params.number("max_budget"),
         budget_duration: params.text("budget_duration").map(str::to_owned),
         drop_params: params.bool("drop_params").unwrap_or(false),

@@ -101,7 +101,11 @@ impl<'a, R: FnMut(&Path) -> Result<String, String>> Files<'a, R> {
     }
 }
 
-/// Lists are extended, everything else is overwritten.
+/// The section that LiteLLM does not have. Its parts are joined key by key, and the including file
+/// wins: an overlay says what differs.
+const OWN_SECTION: &str = "meridian";
+
+/// Lists are extended, everything else is overwritten, as in LiteLLM.
 fn join(root: &mut Node, included: Node, problems: &mut Problems) {
     let (Value::Map(own), Value::Map(added)) = (&mut root.value, included.value) else {
         return;
@@ -111,6 +115,10 @@ fn join(root: &mut Node, included: Node, problems: &mut Problems) {
             own.push(entry);
             continue;
         };
+        if entry.key == OWN_SECTION {
+            fill(&mut known.value, entry.value);
+            continue;
+        }
         match (&mut known.value.value, entry.value.value) {
             (Value::List(items), Value::List(more)) => items.extend(more),
             (_, value) => {
@@ -119,6 +127,23 @@ fn join(root: &mut Node, included: Node, problems: &mut Problems) {
                 known.key_at = entry.key_at;
                 known.value = Node { value, at };
             }
+        }
+    }
+}
+
+/// Adds what is not written yet.
+fn fill(own: &mut Node, added: Node) {
+    if own.is_null() {
+        *own = added;
+        return;
+    }
+    let (Value::Map(own), Value::Map(added)) = (&mut own.value, added.value) else {
+        return;
+    };
+    for entry in added {
+        match own.iter_mut().find(|known| known.key == entry.key) {
+            Some(known) => fill(&mut known.value, entry.value),
+            None => own.push(entry),
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Meridian {
     pub tls: Option<Tls>,
     /// Prices over the built-in map.
     pub price_map: PriceMap,
+    /// Answers say how they were routed.
+    pub explain_header: bool,
 }
 
 /// When the journal is forced to disk.
@@ -201,6 +203,7 @@ pub(super) fn resolve(
         admin_bind: admin_bind(area, problems),
         tls: tls(&area.child("tls"), problems),
         price_map: price_map(&area.child("price_map"), env, problems),
+        explain_header: area.bool("explain_header").unwrap_or(false),
     }
 }
 

@@ -20,6 +20,7 @@ mod problem;
 mod provider;
 mod redis;
 mod router;
+mod routing;
 mod scalar;
 mod section;
 mod target;
@@ -40,12 +41,15 @@ pub use names::Alias;
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::Redis;
-pub use router::{Fallback, Router, Strategy};
+pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
 
+use crate::routing::policy::RoutingPolicy;
+use deployment::Defaults;
 use files::Files;
 use keys::Section;
 use problem::Problems;
+use routing::{Sections, regions};
 use section::Area;
 use tree::{Node, Value};
 
@@ -60,8 +64,10 @@ pub struct Config {
     pub general: General,
     /// `litellm_settings`.
     pub settings: Settings,
-    /// `router_settings`.
+    /// Deadlines of one attempt.
     pub router: Router,
+    /// How a deployment is chosen, and what follows when it fails.
+    pub routing: RoutingPolicy,
     /// `meridian`.
     pub meridian: Meridian,
     /// Where Redis is. Not used in this version.
@@ -124,12 +130,17 @@ pub fn load_with(
     }
 }
 
+/// What `--region` becomes: the name of this node's region.
+pub const REGION_VARIABLE: &str = "MERIDIAN_REGION";
+
 fn resolve(
     mut root: Node,
     env: &HashMap<String, String>,
     needed: MasterKey,
     problems: &mut Problems,
 ) -> Config {
+    // A file that several nodes share does not say where they are.
+    let own_region = environ::variable(env, REGION_VARIABLE);
     let env = &environ::exported(&root, env, problems);
     let digests = match root.get("model_list").map(|list| &list.value) {
         Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
@@ -139,29 +150,44 @@ fn resolve(
     audit::section(Section::Top, &root, "", problems);
 
     let top = Area::new(Some(&root), &root.at, "");
-    let (litellm, routing) = (top.child("litellm_settings"), top.child("router_settings"));
-    let written = top.child("general_settings");
+    let sections = Sections {
+        router: top.child("router_settings"),
+        litellm: top.child("litellm_settings"),
+        general: top.child("general_settings"),
+        meridian: top.child("meridian"),
+    };
     let list = top.get("model_list").map_or(&[][..], Node::items);
     if list.is_empty() {
         let message = "no models: every request gets 400; list at least one deployment";
         problems.warning(top.at("model_list"), "model_list", message);
     }
-    let models = deployment::resolve_all(list, &digests, env, problems);
-    let settings = general::settings(&litellm, &written, env, problems);
+    let defaults = Defaults {
+        region: regions::default_region(&sections.meridian, problems),
+        max_parallel_requests: sections.router.count("default_max_parallel_requests"),
+    };
+    let models = deployment::resolve_all(list, &digests, &defaults, env, problems);
     let known = names::Models::new(&models);
-    let aliases = names::aliases(&routing, &litellm, &known, problems);
+    let aliases = names::aliases(&sections.router, &sections.litellm, &known, problems);
     let names = names::Names {
         aliases: &aliases,
         models: &known,
     };
-    let router = router::resolve(&routing, &litellm, &settings, &names, problems);
+    let routing = routing::resolve(&sections, own_region, &models, &names, problems);
+    let Sections {
+        router,
+        litellm,
+        general,
+        meridian,
+    } = &sections;
+    let settings = general::settings(litellm, general, env, problems);
     Config {
+        router: router::resolve(router, &settings),
+        routing,
+        general: general::general(general, env, needed, problems),
+        meridian: meridian::resolve(meridian, general, env, problems),
+        redis: redis::resolve(&litellm.child("cache_params"), router, general, env),
+        settings,
         models,
         aliases,
-        general: general::general(&written, env, needed, problems),
-        meridian: meridian::resolve(&top.child("meridian"), &written, env, problems),
-        redis: redis::resolve(&litellm.child("cache_params"), &routing, &written, env),
-        settings,
-        router,
     }
 }

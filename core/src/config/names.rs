@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::deployment::Deployment;
 use super::problem::{Position, Problems};
-use super::router::Fallback;
 use super::section::Area;
 use super::tree::{Entry, Node};
 
@@ -59,23 +58,9 @@ impl Names<'_> {
         }
     }
 
-    /// A fallback to the names under `key`, each of them checked.
-    pub(super) fn fallback(
-        &self,
-        model: &str,
-        row: &Area<'_>,
-        key: &str,
-        problems: &mut Problems,
-    ) -> Fallback {
-        let texts = row.texts(key);
-        let path = row.path_of(key);
-        for (name, at) in &texts {
-            self.check(name, at, &path, problems);
-        }
-        Fallback {
-            model: model.to_owned(),
-            to: texts.into_iter().map(|(text, _)| text.to_owned()).collect(),
-        }
+    /// The model that a name leads to; the name itself when it is no alias.
+    pub(super) fn model<'n>(&'n self, name: &'n str) -> &'n str {
+        self.aliases.get(name).map_or(name, |alias| &alias.model)
     }
 }
 

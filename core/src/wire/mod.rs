@@ -1,6 +1,7 @@
 //! Bytes of requests and answers: found by span, changed by splice, never re-serialised.
 
 pub mod edit;
+pub mod fallbacks;
 pub mod field;
 pub mod http1;
 pub mod json;

@@ -232,15 +232,16 @@ impl BodySpans {
         number.transpose()
     }
 
-    /// A list of strings; items of other types are left out.
+    /// A list of strings.
     pub fn texts(&self, body: &[u8], field: Field) -> Result<Vec<String>, ScanError> {
         match self.value(body, field) {
             None => Ok(Vec::new()),
             Some(value) if value.kind == Kind::Array => {
-                let texts = value.items().filter_map(Value::text);
-                Ok(texts.map(Cow::into_owned).collect())
+                let text = |item: Value<'_>| item.text().map(Cow::into_owned);
+                let texts = value.items().map(text).collect::<Option<_>>();
+                texts.ok_or_else(|| wrong(field, "a list of strings"))
             }
-            Some(_) => Err(wrong(field, "a list")),
+            Some(_) => Err(wrong(field, "a list of strings")),
         }
     }
 
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn fields_are_typed_and_null_is_absent() {
         let body = r#"{"model":"gpt-4o","stream":true,"max_tokens":16.0,"timeout":1.5,
-            "user":null,"tags":["a",1,"b"],"stream_options":{"include_usage":true}}"#;
+            "user":null,"tags":["a","b"],"stream_options":{"include_usage":true}}"#;
         let (spans, bytes) = (scan(body).unwrap(), body.as_bytes());
         assert_eq!(spans.text(bytes, Field::Model).unwrap().unwrap(), "gpt-4o");
         assert_eq!(spans.flag(bytes, Field::Stream), Ok(Some(true)));
@@ -289,6 +290,12 @@ mod tests {
         assert!(spans.has(Field::User));
         assert_eq!(spans.texts(bytes, Field::Tags).unwrap(), ["a", "b"]);
         assert!(spans.asks_for_usage(bytes));
+        let mixed = r#"{"tags":["a",1]}"#;
+        let error = scan(mixed).unwrap().texts(mixed.as_bytes(), Field::Tags);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "'tags' must be a list of strings"
+        );
         let wrong_type = spans.flag(bytes, Field::Model).unwrap_err();
         assert_eq!(wrong_type.to_string(), "'model' must be true or false");
     }

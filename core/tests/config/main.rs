@@ -9,6 +9,7 @@ use meridian_core::config::{
 };
 use meridian_core::endpoint::Dialect;
 use meridian_core::money::NanoUsd;
+use meridian_core::routing::policy::{LatencyArgs, Strategy};
 
 #[cfg(test)]
 mod docs;
@@ -18,6 +19,10 @@ mod models;
 mod problems;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod regions;
+#[cfg(test)]
+mod routing;
 #[cfg(test)]
 mod sources;
 

@@ -113,12 +113,9 @@ fn a_deployment_holds_defaults_prices_and_limits() {
     let prices = serde_json::json!({"input_cost_per_token": 3e-7, "output_cost_per_token": 1e-6,
         "search_context_cost_per_query": {"search_context_size_low": 0.01}});
     assert_eq!(json(&model.prices), prices);
-    assert_eq!((model.weight, model.num_retries), (0.5, Some(4)));
+    assert_eq!((model.weight, model.num_retries), (Some(0.5), Some(4)));
     assert_eq!(model.timeout, Some(Duration::from_secs(30)));
-    assert_eq!(
-        (model.planned.rpm, &*model.planned.tags),
-        (Some(5), &["x".to_owned()][..])
-    );
+    assert_eq!((model.rpm, &*model.tags), (Some(5), &["x".to_owned()][..]));
     assert_eq!(model.extra_headers[0].0, "x-a");
     assert_eq!(model.model_info["owner"], "me");
     assert_eq!((model.position.line, model.position.column), (3, 5));
@@ -176,7 +173,7 @@ fn meridians_own_settings_have_exact_defaults() {
     assert_eq!((&own.tls, own.price_map.url.is_some()), (&None, false));
     assert_eq!(
         (
-            config.router.num_retries,
+            config.routing.retries.retries,
             config.settings.budget_exceeded_status
         ),
         (2, 429)

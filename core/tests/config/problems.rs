@@ -30,7 +30,6 @@ meridian:
     assert!(loaded.config.is_none());
     let found = shown(&loaded);
     let expected = [
-        "c.yaml:6:7: warning: model_list[0].litellm_params.rpm: not in this version yet: limits",
         "c.yaml:6:12: error: model_list[0].litellm_params.rpm: expected a whole number of at \
          least 0, got `-5`",
         "c.yaml:7:17: error: model_list[0].litellm_params.api_base: expected a URL that begins",

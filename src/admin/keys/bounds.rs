@@ -68,12 +68,14 @@ fn fill(mut patch: KeyPatch, values: &Map<String, Value>) -> Result<KeyPatch, Ad
         .or_default(from.budget_duration.value());
     patch.duration = patch.duration.or_default(from.duration.value());
     patch.models = non_empty(patch.models).or_default(from.models.value());
+    patch.allowed_regions =
+        non_empty(patch.allowed_regions).or_default(from.allowed_regions.value());
     patch.metadata = non_empty_map(patch.metadata).or_default(from.metadata.value());
     Ok(patch)
 }
 
-fn non_empty(models: Given<Vec<String>>) -> Given<Vec<String>> {
-    match models {
+fn non_empty(list: Given<Vec<String>>) -> Given<Vec<String>> {
+    match list {
         Given::Value(list) if list.is_empty() => Given::Absent,
         other => other,
     }

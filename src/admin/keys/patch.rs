@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
+use meridian_core::region;
 use serde_json::{Map, Value};
 
 use super::super::fields::{Fields, Given};
@@ -75,6 +76,7 @@ pub(in crate::admin) struct KeyPatch {
     pub(super) metadata: Given<Map<String, Value>>,
     pub(super) blocked: Given<bool>,
     pub(super) allowed_routes: Given<Vec<String>>,
+    pub(super) allowed_regions: Given<Vec<String>>,
     pub(super) key_type: Given<String>,
     pub(super) folded: Vec<(&'static str, Given<Value>)>,
     pub(super) extra: Vec<(&'static str, Given<Value>)>,
@@ -108,6 +110,7 @@ impl KeyPatch {
             metadata: fields.object("metadata"),
             blocked: fields.flag("blocked"),
             allowed_routes: fields.texts("allowed_routes"),
+            allowed_regions: fields.texts("allowed_regions"),
             key_type: fields.word("key_type", KEY_TYPES),
             folded: FOLDED.map(|name| (name, fields.any(name))).into(),
             extra: EXTRA.map(|name| (name, fields.any(name))).into(),
@@ -128,6 +131,7 @@ impl KeyPatch {
             "max_parallel_requests" => self.max_parallel_requests.as_value().is_some(),
             "tpm_limit" => self.tpm_limit.as_value().is_some(),
             "rpm_limit" => self.rpm_limit.as_value().is_some(),
+            "allowed_regions" => self.allowed_regions.as_value().is_some(),
             "metadata" => self.metadata.as_value().is_some(),
             other => self
                 .folded
@@ -149,6 +153,7 @@ impl KeyPatch {
         for (model, budget) in self.model_max_budget.as_value().into_iter().flatten() {
             check_model_budget(model, budget)?;
         }
+        check_regions(self.allowed_regions.as_value().into_iter().flatten())?;
         Ok(())
     }
 
@@ -173,6 +178,7 @@ impl KeyPatch {
             metadata,
             blocked,
             allowed_routes,
+            allowed_regions,
             key_type,
             folded,
             extra,
@@ -193,6 +199,7 @@ impl KeyPatch {
         rpm_limit.write_to(&mut record.rpm_limit);
         blocked.write_or_empty(&mut record.blocked);
         allowed_routes.write_or_empty(&mut record.allowed_routes);
+        allowed_regions.write_or_empty(&mut record.allowed_regions);
         if let Some(group) = key_type.value().as_deref().and_then(route_group) {
             record.allowed_routes = vec![group.to_owned()];
         }
@@ -292,6 +299,27 @@ fn check_model_budget(model: &str, budget: &Value) -> Result<(), AdminError> {
         Some(Value::Null) | None => Ok(()),
         Some(_) => Err(invalid("time_period must be a string")),
     }
+}
+
+/// Any name is taken, known here or not: a key is valid in every region.
+fn check_regions<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), AdminError> {
+    let mut known: Vec<&str> = Vec::new();
+    for name in names {
+        let why = match name {
+            _ if !region::is_name(name) => format!("expected {}", region::EXPECTED),
+            _ if known.contains(&name.as_str()) => format!("'{name}' is listed twice"),
+            _ if known.len() >= region::NAMES_MAX => {
+                format!("more than {} regions", region::NAMES_MAX)
+            }
+            _ => {
+                known.push(name);
+                continue;
+            }
+        };
+        let text = format!("Invalid allowed_regions: {why}");
+        return Err(AdminError::bad_request("allowed_regions", text));
+    }
+    Ok(())
 }
 
 /// Route group of a `key_type`.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use meridian_core::ids::KeyHash;
-use meridian_core::key::KeyRecord;
+use meridian_core::key::{KeyOverrides, KeyRecord};
 use meridian_core::meters::check_rules;
 use meridian_core::money::NanoUsd;
 use serde_json::{Map, Value, json};
@@ -339,6 +339,7 @@ pub(super) fn key_name(clear: &str) -> String {
 /// What must hold of a key before it is stored: every rule in it can be enforced as written.
 pub(super) fn check_record(record: &KeyRecord) -> Result<(), AdminError> {
     check_rules(record)?;
+    KeyOverrides::of(record)?;
     let bytes = serde_json::to_vec(record).map_or(usize::MAX, |text| text.len());
     if bytes > KEY_BYTES_MAX {
         let text = format!("A key and its metadata may have {KEY_BYTES_MAX} bytes together");
@@ -361,6 +362,7 @@ fn empty_record(clear: &str) -> KeyRecord {
         models: Vec::new(),
         aliases: Default::default(),
         allowed_routes: Vec::new(),
+        allowed_regions: Vec::new(),
         user_id: None,
         team_id: None,
         organization_id: None,

@@ -335,3 +335,38 @@ async fn a_key_has_a_size_and_a_name_may_be_given_twice() {
         .await;
     assert!(admin.keys.is_empty());
 }
+
+#[tokio::test]
+async fn router_settings_of_a_key_are_kept_and_what_it_cannot_have_is_refused() {
+    let admin = admin().await;
+    let settings = json!({"num_retries": 1, "fallbacks": [{"gpt-4o": ["claude"]}]});
+    let key = admin.key(json!({"router_settings": settings})).await;
+    assert_eq!(admin.info(&key).await["router_settings"], settings);
+    let view = admin.keys.get(&KeyHash::of_secret(&key), clock::now());
+    let own = view.unwrap().policy.overrides.clone().unwrap();
+    assert_eq!(own.num_retries, Some(1));
+    for (bad, name) in [
+        (
+            json!({"router_settings": {"allowed_fails": 3}}),
+            "router_settings.allowed_fails",
+        ),
+        (
+            json!({"router_settings": {"timeout": "5"}}),
+            "router_settings.timeout",
+        ),
+        (json!({"router_settings": [1]}), "router_settings"),
+        (
+            json!({"metadata": {"disable_fallbacks": 1}}),
+            "metadata.disable_fallbacks",
+        ),
+    ] {
+        let answer = admin.post("/key/generate", bad).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert!(answer.message().contains(name), "{}", answer.text);
+        assert_eq!(answer.json()["error"]["param"], name);
+    }
+    let body = json!({"key": key, "router_settings": null});
+    admin.done("/key/update", body).await;
+    let view = admin.keys.get(&KeyHash::of_secret(&key), clock::now());
+    assert!(view.unwrap().policy.overrides.is_none());
+}

@@ -1,7 +1,5 @@
 //! What exactly a request asks for: read once, from path, headers and the body's top level.
 
-use std::time::Duration;
-
 use http::{HeaderMap, Method};
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -14,6 +12,7 @@ use meridian_core::wire::multipart::FormSpans;
 use meridian_core::wire::span::BodySpans;
 use pingora_core::protocols::http::ServerSession;
 
+use super::overrides::{Overrides, header};
 use super::{Arrival, banned, client_ip};
 use crate::plane::body::BufferedBody;
 use crate::rules::Rules;
@@ -24,8 +23,6 @@ const LABEL_BYTES_MAX: usize = 256;
 const TAGS_MAX: usize = 64;
 /// Largest `spend_logs_metadata`.
 const SPEND_METADATA_BYTES_MAX: usize = 4_096;
-/// Longest deadline that a request may set.
-const DEADLINE_MAX: Duration = Duration::from_secs(86_400);
 /// Query parameters that are ours or the deployment's.
 const OWN_QUERY: [&str; 3] = ["api-version", "key", "model"];
 
@@ -47,9 +44,9 @@ pub(crate) struct Ask {
     pub wants_usage: bool,
     /// Most output tokens the request allows, over all answers.
     pub completion_max: Option<u64>,
-    /// The request's own deadlines and retries.
+    /// The request's own deadlines, retries and fallbacks.
     pub overrides: Overrides,
-    /// Facts for reports.
+    /// Facts for reports; its tags also select deployments.
     pub context: RequestContext,
     /// The caller's customer.
     pub end_user: Option<String>,
@@ -67,17 +64,6 @@ pub(crate) enum Content {
     Form(FormSpans),
     /// Passed on as it is.
     Bytes,
-}
-
-/// Settings that a request brings with it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Overrides {
-    /// Limit of one attempt.
-    pub timeout: Option<Duration>,
-    /// The same for a stream, until its first content.
-    pub stream_timeout: Option<Duration>,
-    /// Attempts after the first.
-    pub num_retries: Option<u32>,
 }
 
 impl Ask {
@@ -102,8 +88,8 @@ impl Ask {
             stream: false,
             wants_usage: false,
             completion_max: None,
-            overrides: Overrides::from_headers(headers),
-            context: context_from_headers(headers),
+            overrides: Overrides::from_headers(headers)?,
+            context: context_from_headers(headers)?,
             end_user: None,
             tail: tail(matched, request.uri.query()),
             id: matched.id.as_deref().map(str::to_owned),
@@ -209,14 +195,8 @@ impl Ask {
         }
         let answers = spans.count(body, Field::N)?.unwrap_or(1).max(1);
         self.completion_max = completion_max.map(|max| max.saturating_mul(answers));
-        let seconds = |field| Ok::<_, GatewayError>(spans.number(body, field)?.and_then(duration));
-        let overrides = &mut self.overrides;
-        overrides.timeout = seconds(Field::Timeout)?.or(overrides.timeout);
-        overrides.stream_timeout = seconds(Field::StreamTimeout)?.or(overrides.stream_timeout);
-        let retries = spans.count(body, Field::NumRetries)?;
-        overrides.num_retries = retries
-            .and_then(|n| u32::try_from(n).ok())
-            .or(overrides.num_retries);
+        let asked = &self.requested_model;
+        self.overrides.read_body(spans, body, asked)?;
         let tags = spans.texts(body, Field::Tags)?;
         add_tags(&mut self.context.tags, tags.into_iter());
         for field in [Field::Metadata, Field::LitellmMetadata] {
@@ -251,18 +231,6 @@ impl Ask {
             });
         }
         Ok(customer)
-    }
-}
-
-impl Overrides {
-    fn from_headers(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name)?.to_str().ok();
-        let seconds = |name| text(name)?.parse().ok().and_then(duration);
-        Self {
-            timeout: seconds("x-litellm-timeout"),
-            stream_timeout: seconds("x-litellm-stream-timeout"),
-            num_retries: text("x-litellm-num-retries").and_then(|text| text.parse().ok()),
-        }
     }
 }
 
@@ -304,7 +272,7 @@ fn require(spans: &BodySpans, arrival: &Arrival) -> Result<(), GatewayError> {
     }
 }
 
-fn context_from_headers(headers: &HeaderMap) -> RequestContext {
+fn context_from_headers(headers: &HeaderMap) -> Result<RequestContext, GatewayError> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let mut context = RequestContext {
         user_agent: text("user-agent").and_then(label),
@@ -317,14 +285,14 @@ fn context_from_headers(headers: &HeaderMap) -> RequestContext {
         .find_map(|name| label(text(name)?)),
         ..RequestContext::default()
     };
-    let tags = text("x-litellm-tags")
+    let tags = header(headers, "x-litellm-tags")?
         .unwrap_or_default()
         .split(',')
         .map(str::trim);
     add_tags(&mut context.tags, tags.map(str::to_owned));
     let metadata = text("x-litellm-spend-logs-metadata");
     context.spend_logs_metadata = metadata.and_then(|text| bounded_json(text.as_bytes()));
-    context
+    Ok(context)
 }
 
 fn read_metadata(context: &mut RequestContext, metadata: Value<'_>) {
@@ -366,14 +334,6 @@ fn label(text: &str) -> Option<String> {
         end -= 1;
     }
     (end > 0).then(|| text[..end].to_owned())
-}
-
-/// A deadline from a request: positive, and at most a day.
-fn duration(seconds: f64) -> Option<Duration> {
-    let asked = Duration::try_from_secs_f64(seconds).ok();
-    asked
-        .filter(|one| !one.is_zero())
-        .map(|one| one.min(DEADLINE_MAX))
 }
 
 /// The operation below `/v1`, with its id and the client's query.

@@ -71,27 +71,56 @@ fn by_model(
     ask: &mut Ask,
     arrival: &Arrival,
 ) -> Result<Arc<Group>, GatewayError> {
-    let aliased = key.map_or(ask.model.as_str(), |key| key.policy.model_for(&ask.model));
-    let model = rules.alias(aliased).to_owned();
     let unknown = || GatewayError::UnknownModel {
         route: arrival.canonical,
         model: ask.requested_model.clone(),
     };
-    let group = rules.group(&model);
-    if let Some(key) = key {
-        let facts = match &group {
-            Some(group) => group.facts(),
-            None => ModelFacts::named(&model),
-        };
-        key.policy.check_model(&ask.requested_model, facts)?;
-    }
+    let (model, group) = allowed(rules, key, &ask.model)?;
     let group = group.ok_or_else(unknown)?;
+    check_fallbacks(rules, key, ask)?;
+    if let Some(own) = key.and_then(|key| key.policy.overrides.as_deref()) {
+        ask.overrides.inherit(own, &ask.requested_model);
+    }
     ask.model = model;
     if !group.serves(arrival.endpoint.dialect()) {
         let (route, model) = (arrival.canonical, ask.requested_model.clone());
         return Err(GatewayError::EndpointNotServed { route, model });
     }
     Ok(group)
+}
+
+/// What a name leads to, if the caller may use that: the model after aliases, and its group.
+fn allowed(
+    rules: &Rules,
+    key: Option<&KeyView>,
+    asked: &str,
+) -> Result<(String, Option<Arc<Group>>), GatewayError> {
+    let aliased = key.map_or(asked, |key| key.policy.model_for(asked));
+    let model = rules.alias(aliased).to_owned();
+    let group = rules.group(&model);
+    if let Some(key) = key {
+        let facts = match &group {
+            Some(group) => group.facts(),
+            None => ModelFacts::named(&model),
+        };
+        key.policy.check_model(asked, facts)?;
+    }
+    Ok((model, group))
+}
+
+/// A model that a key may not use is no way around its list, and a mistyped one is said at once
+/// and not in the hour when it is needed.
+fn check_fallbacks(rules: &Rules, key: Option<&KeyView>, ask: &Ask) -> Result<(), GatewayError> {
+    for (field, name) in ask.overrides.named_fallbacks() {
+        if allowed(rules, key, name)?.1.is_none() {
+            let field = field.name();
+            return Err(GatewayError::BadField {
+                field: field.to_owned(),
+                message: format!("'{field}' names a model that there is not: {name}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A stored response goes back to the deployment that made it; for anybody else it does not exist.

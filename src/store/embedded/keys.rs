@@ -20,7 +20,7 @@ const KEYS_READ_MAX: u32 = 10_000;
 const DEPRECATED_KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// Columns that `key_of` reads, in its order.
-const COLUMNS: &str = "record, spend, version, budget_reset_at";
+const COLUMNS: &str = "record, spend, version, budget_reset_at, allowed_regions";
 
 impl Embedded {
     pub(crate) async fn load_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
@@ -56,10 +56,10 @@ impl Embedded {
             db.prepare_cached(
                 "INSERT INTO virtual_key (token, key_alias, user_id, team_id, organization_id,
                      expires, max_budget, budget_reset_at, spend, created_at, updated_at,
-                     version, record)
+                     version, record, allowed_regions)
                  VALUES (:token, :key_alias, :user_id, :team_id, :organization_id, :expires,
                      :max_budget, :budget_reset_at, :spend, :created_at, :updated_at,
-                     :version, :record)",
+                     :version, :record, :allowed_regions)",
             )?
             .execute(named_params! {
                 ":token": key.token.to_string(),
@@ -75,6 +75,7 @@ impl Embedded {
                 ":updated_at": key.updated_at.0,
                 ":version": column(key.version),
                 ":record": serde_json::to_string(&key)?,
+                ":allowed_regions": regions_column(&key)?,
             })?;
             Ok(())
         })
@@ -104,10 +105,10 @@ impl Embedded {
             work.execute(
                 "INSERT INTO deleted_key (token, key_alias, user_id, team_id, organization_id,
                      expires, max_budget, budget_reset_at, period_start, spend, created_at,
-                     updated_at, version, record, deleted_at, deleted_by)
+                     updated_at, version, record, allowed_regions, deleted_at, deleted_by)
                  SELECT token, key_alias, user_id, team_id, organization_id, expires, max_budget,
                      budget_reset_at, period_start, spend, created_at, updated_at, version,
-                     record, ?2, ?3 FROM virtual_key WHERE token = ?1",
+                     record, allowed_regions, ?2, ?3 FROM virtual_key WHERE token = ?1",
                 params![text, now.0, by],
             )?;
             work.execute("DELETE FROM virtual_key WHERE token = ?1", [&text])?;
@@ -190,7 +191,7 @@ fn replace_key(
                  user_id = :user_id, team_id = :team_id, organization_id = :organization_id,
                  expires = :expires, max_budget = :max_budget,
                  budget_reset_at = :budget_reset_at, updated_at = :updated_at,
-                 version = version + 1, record = :record
+                 version = version + 1, record = :record, allowed_regions = :allowed_regions
              WHERE token = :token AND version = :version",
         )?
         .execute(named_params! {
@@ -206,6 +207,7 @@ fn replace_key(
             ":budget_reset_at": new.budget_reset_at.map(|at| at.0),
             ":updated_at": new.updated_at.0,
             ":record": serde_json::to_string(new)?,
+            ":allowed_regions": regions_column(new)?,
         })?;
     if changed == 1 {
         return select_key(work, new.token)?.ok_or(StoreError::NotFound);
@@ -233,7 +235,16 @@ fn key_of(row: &Row<'_>) -> Result<KeyRecord, StoreError> {
     key.spend = NanoUsd(row.get(1)?);
     key.version = super::count(row.get(2)?);
     key.budget_reset_at = row.get::<_, Option<i64>>(3)?.map(WallMs);
+    let regions: Option<String> = row.get(4)?;
+    key.allowed_regions = regions.map_or(Ok(Vec::new()), |list| serde_json::from_str(&list))?;
     Ok(key)
+}
+
+/// NULL for all regions.
+fn regions_column(key: &KeyRecord) -> Result<Option<String>, StoreError> {
+    let list = &key.allowed_regions;
+    let limited = (!list.is_empty()).then(|| serde_json::to_string(list));
+    Ok(limited.transpose()?)
 }
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<KeyRecord>, StoreError> {

@@ -33,10 +33,16 @@ const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long SQLite itself waits for a lock; only another program can hold one.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: &[(&str, &str)] = &[(
-    "V1__ledger",
-    include_str!("../../../migrations/embedded/V1__ledger.sql"),
-)];
+const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "V1__ledger",
+        include_str!("../../../migrations/embedded/V1__ledger.sql"),
+    ),
+    (
+        "V2__key_regions",
+        include_str!("../../../migrations/embedded/V2__key_regions.sql"),
+    ),
+];
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 

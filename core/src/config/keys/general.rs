@@ -1,16 +1,13 @@
-//! Keys of `general_settings` and `router_settings`.
+//! Keys of `general_settings`.
 
-use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
-use super::settings::{
-    ADMISSION, NO_CACHE, NO_COOLDOWN, NO_FALLBACKS, NO_MCP, NO_REDIS, NO_USERS, PYTHON,
-};
+use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts};
+use super::settings::{ADMISSION, NO_MCP, NO_REDIS, NO_USERS};
 use super::{COUNT, Key, later, off, on};
 
 const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
 const EMBEDDED: &str = "the embedded store is used";
-const NO_HEALTH: &str = "no background health check runs";
-const NO_STRATEGY: &str = "simple-shuffle is used";
-const NO_ALERTS: &str = "no alert is sent; use the metrics";
+pub(super) const NO_HEALTH: &str = "probes keep to `meridian.probes`";
+pub(super) const NO_ALERTS: &str = "no alert is sent; use the metrics";
 const NO_SSO: &str = "only the master key and virtual keys are accepted";
 const NO_HOOKS: &str = "requests pass without it";
 const RECORDED: &str = "the spend ledger is never switched off";
@@ -154,7 +151,16 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "budgets do not depend on a server here",
     ),
-    later("background_health_checks", Bool, NO_HEALTH),
+    on(
+        "background_health_checks",
+        Bool,
+        "deployments are probed; only for free unless `meridian.probes` allows more; default false",
+    ),
+    on(
+        "health_check_interval",
+        Seconds,
+        "from one probe of a deployment to the next, at least 1; default 300",
+    ),
     later("health_check_*", Any, NO_HEALTH),
     later("use_shared_health_check", Bool, NO_HEALTH),
     later("enable_health_check_routing", Bool, NO_HEALTH),
@@ -259,103 +265,4 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "such parameters are ignored",
     ),
-];
-
-pub(super) const ROUTER: &[Key] = &[
-    on(
-        "routing_strategy",
-        Text,
-        "`simple-shuffle` (default): by weight; others fall back to it",
-    ),
-    on(
-        "model_group_alias",
-        Map,
-        "`alias: model` or `alias: {model, hidden}`",
-    ),
-    on("num_retries", COUNT, "attempts after the first; default 2"),
-    on("max_retries", COUNT, "another name of `num_retries`"),
-    on(
-        "timeout",
-        Seconds,
-        "limit of one attempt; default `litellm_settings.request_timeout`",
-    ),
-    on(
-        "stream_timeout",
-        Seconds,
-        "the same for streams, until the first token",
-    ),
-    on("set_verbose", Bool, "debug logs; default false"),
-    later("retry_after", Seconds, "a retry waits as the provider says"),
-    later("retry_policy", Any, "`num_retries` holds for every error"),
-    later("model_group_retry_policy", Map, "`num_retries` holds"),
-    later("fallbacks", List, NO_FALLBACKS),
-    later("default_fallbacks", Texts, NO_FALLBACKS),
-    later("context_window_fallbacks", List, NO_FALLBACKS),
-    later("content_policy_fallbacks", List, NO_FALLBACKS),
-    later("max_fallbacks", COUNT, NO_FALLBACKS),
-    later("fallback_on_unsupported_params", Bool, NO_FALLBACKS),
-    later(
-        "enable_mid_stream_fallback_continuation",
-        Bool,
-        NO_FALLBACKS,
-    ),
-    later("enable_weighted_failover", Bool, NO_FALLBACKS),
-    later("allowed_fails", COUNT, NO_COOLDOWN),
-    later("allowed_fails_policy", Map, NO_COOLDOWN),
-    later("cooldown_time", Seconds, NO_COOLDOWN),
-    off(
-        "disable_cooldowns",
-        Bool,
-        "no deployment is left out after failures in this version",
-    ),
-    later("routing_strategy_args", Map, NO_STRATEGY),
-    later("routing_groups", List, NO_STRATEGY),
-    later("weights", Map, "write `weight` into `litellm_params`"),
-    later(
-        "default_litellm_params",
-        Map,
-        "write them into each deployment",
-    ),
-    later(
-        "default_max_parallel_requests",
-        COUNT,
-        "deployments are not limited",
-    ),
-    later(
-        "default_priority",
-        Whole(0, 255),
-        "requests have no priority",
-    ),
-    later(
-        "enable_pre_call_checks",
-        Bool,
-        "the provider checks the context window",
-    ),
-    later("optional_pre_call_checks", Texts, "no such check is made"),
-    later("enable_tag_filtering", Bool, NO_STRATEGY),
-    later("tag_filtering_match_any", Bool, NO_STRATEGY),
-    later("tag_routing_prefix", Text, NO_STRATEGY),
-    later("deployment_affinity_ttl_seconds", Seconds, NO_STRATEGY),
-    later("model_group_affinity_config", Map, NO_STRATEGY),
-    later("session_affinity_repin_on_failover", Bool, NO_STRATEGY),
-    later(
-        "provider_budget_config",
-        Map,
-        "not enforced; set budgets on keys",
-    ),
-    later("enable_health_check_routing", Bool, NO_HEALTH),
-    later("health_check_staleness_threshold", Seconds, NO_HEALTH),
-    later("health_check_ignore_transient_errors", Bool, NO_HEALTH),
-    later("redis_*", Any, NO_REDIS),
-    later("cache_kwargs", Map, NO_REDIS),
-    later("cache_responses", Bool, NO_CACHE),
-    later("caching_groups", List, NO_CACHE),
-    later("alerting_config", Any, NO_ALERTS),
-    later("assistants_config", Any, NO_MCP),
-    later("search_tools", Any, NO_MCP),
-    later("guardrail_list", Any, "no guardrail runs"),
-    off("client_ttl", Seconds, PYTHON),
-    off("polling_interval", Number, PYTHON),
-    off("debug_level", Text, "use `litellm_settings.set_verbose`"),
-    off("router_general_settings", Map, PYTHON),
 ];

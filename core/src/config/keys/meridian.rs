@@ -1,6 +1,6 @@
 //! Keys of `meridian`: what LiteLLM has no setting for. Units are in the names.
 
-use super::Kind::{Any, Text, Whole};
+use super::Kind::{Any, Bool, Number, Seconds, Share, Text, Whole};
 use super::{Key, Kind, Section, on};
 
 /// A day.
@@ -114,6 +114,56 @@ pub(super) const MERIDIAN: &[Key] = &[
         Kind::Section(Section::PriceMap),
         "prices; default: the built-in map",
     ),
+    on(
+        "default_region",
+        Text,
+        "of deployments without `region_name`, and of a node without `--region`; default: none",
+    ),
+    on(
+        "regions",
+        Kind::Section(Section::Regions),
+        "which regions are near",
+    ),
+    on(
+        "max_attempts",
+        Whole(1, 100),
+        "upstream sends of one request, retries, fallbacks and hedges together; default 6",
+    ),
+    on(
+        "retry_budget",
+        Share,
+        "further sends as a share of all requests of this node; default 0.1",
+    ),
+    on(
+        "latency_decay_s",
+        Seconds,
+        "latency-based-routing: a measurement has lost 63 % of its weight; default 10",
+    ),
+    on(
+        "cooldown",
+        Kind::Section(Section::Cooldown),
+        "when a deployment is left out",
+    ),
+    on(
+        "affinity",
+        Kind::Section(Section::Affinity),
+        "conversations keep to a deployment for its prompt cache; default: off",
+    ),
+    on(
+        "hedge",
+        Kind::Section(Section::Hedge),
+        "a second request when the first is slow to begin; default: never",
+    ),
+    on(
+        "probes",
+        Kind::Section(Section::Probes),
+        "of `general_settings.background_health_checks`",
+    ),
+    on(
+        "explain_header",
+        Bool,
+        "answers say in a header how they were routed; default false",
+    ),
 ];
 
 const DISCONNECT: &str = "a client leaves: cancel upstream or drain it; default cancel";
@@ -138,5 +188,93 @@ pub(super) const PRICE_MAP: &[Key] = &[
         "refresh_s",
         Whole(0, 30 * DAY_S),
         "how often both are read again; default 86400, 0 off",
+    ),
+];
+
+pub(super) const REGIONS: &[Key] = &[on(
+    "nearest",
+    Any,
+    "other regions, nearest first: a list, or one for each region: `{us-east-1: [eu-west-1]}`",
+)];
+
+pub(super) const COOLDOWN: &[Key] = &[
+    on(
+        "min_samples",
+        Whole(1, 1_000_000),
+        "requests before a share of failures means anything; default 5",
+    ),
+    on(
+        "failure_rate",
+        Share,
+        "share of failures above which a deployment is left out; default 0.5",
+    ),
+    on(
+        "window_s",
+        Whole(1, 3_600),
+        "what is looked back at; default 60",
+    ),
+    on(
+        "time_max_s",
+        Whole(1, DAY_S),
+        "longest time out that is not a provider's `Retry-After`; default 300",
+    ),
+    on(
+        "ramp_s",
+        Whole(0, 3_600),
+        "until a deployment that is back has its full share; default 10",
+    ),
+    on(
+        "all_cooling",
+        Kind::Word(&["least-bad", "wait", "refuse"]),
+        "all are left out: use the first one that is back, wait for it, or 429; default least-bad",
+    ),
+    on(
+        "wait_s",
+        Seconds,
+        "longest wait of `all_cooling: wait`; default 10",
+    ),
+];
+
+pub(super) const AFFINITY: &[Key] = &[
+    on(
+        "prefix_bytes",
+        Whole(1, 1 << 20),
+        "of the prompt, where no session is named; default 4096",
+    ),
+    on(
+        "load_max",
+        Number,
+        "at least 1: times the mean load, above which a deployment is passed over; default 1.25",
+    ),
+];
+
+pub(super) const HEDGE: &[Key] = &[
+    on(
+        "after_s",
+        Seconds,
+        "required: wait for the first token before the second request",
+    ),
+    on(
+        "share_max",
+        Share,
+        "second requests as a share of all; default 0.05",
+    ),
+    on(
+        "cost_max_usd",
+        Number,
+        "most that a second request may be expected to cost; default 0.01",
+    ),
+];
+
+pub(super) const PROBES: &[Key] = &[
+    on(
+        "timeout_s",
+        Whole(1, 600),
+        "longest wait for one; default 10",
+    ),
+    on(
+        "billed_usd_per_day",
+        Number,
+        "what probes may cost on this node; default: only lists of models are asked for",
     ),
 ];

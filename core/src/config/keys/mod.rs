@@ -7,6 +7,7 @@ mod general;
 mod meridian;
 mod mistaken;
 mod models;
+mod router;
 mod settings;
 
 pub(super) use mistaken::UNREAD_VARIABLES;
@@ -30,6 +31,14 @@ pub enum Section {
     General,
     /// `router_settings`.
     Router,
+    /// `routing_strategy_args`.
+    StrategyArgs,
+    /// One entry of `router_settings.routing_groups`.
+    RoutingGroup,
+    /// `router_settings.retry_policy`, and each value of `model_group_retry_policy`.
+    RetryPolicy,
+    /// `router_settings.allowed_fails_policy`.
+    AllowedFails,
     /// `litellm_settings.cache_params`.
     Cache,
     /// `meridian`: settings that LiteLLM does not have.
@@ -38,11 +47,21 @@ pub enum Section {
     Tls,
     /// `meridian.price_map`.
     PriceMap,
+    /// `meridian.regions`.
+    Regions,
+    /// `meridian.cooldown`.
+    Cooldown,
+    /// `meridian.affinity`.
+    Affinity,
+    /// `meridian.hedge`.
+    Hedge,
+    /// `meridian.probes`.
+    Probes,
 }
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 20] = [
         Self::Top,
         Self::Model,
         Self::Params,
@@ -50,10 +69,19 @@ impl Section {
         Self::Settings,
         Self::General,
         Self::Router,
+        Self::StrategyArgs,
+        Self::RoutingGroup,
+        Self::RetryPolicy,
+        Self::AllowedFails,
         Self::Cache,
         Self::Meridian,
         Self::Tls,
         Self::PriceMap,
+        Self::Regions,
+        Self::Cooldown,
+        Self::Affinity,
+        Self::Hedge,
+        Self::Probes,
     ];
 
     /// Where it is in the file.
@@ -66,10 +94,19 @@ impl Section {
             Self::Settings => "litellm_settings",
             Self::General => "general_settings",
             Self::Router => "router_settings",
+            Self::StrategyArgs => "router_settings.routing_strategy_args",
+            Self::RoutingGroup => "router_settings.routing_groups[]",
+            Self::RetryPolicy => "router_settings.retry_policy",
+            Self::AllowedFails => "router_settings.allowed_fails_policy",
             Self::Cache => "litellm_settings.cache_params",
             Self::Meridian => "meridian",
             Self::Tls => "meridian.tls",
             Self::PriceMap => "meridian.price_map",
+            Self::Regions => "meridian.regions",
+            Self::Cooldown => "meridian.cooldown",
+            Self::Affinity => "meridian.affinity",
+            Self::Hedge => "meridian.hedge",
+            Self::Probes => "meridian.probes",
         }
     }
 
@@ -82,11 +119,20 @@ impl Section {
             Self::ModelInfo => models::MODEL_INFO,
             Self::Settings => settings::SETTINGS,
             Self::General => general::GENERAL,
-            Self::Router => general::ROUTER,
+            Self::Router => router::ROUTER,
+            Self::StrategyArgs => router::STRATEGY_ARGS,
+            Self::RoutingGroup => router::ROUTING_GROUP,
+            Self::RetryPolicy => router::RETRY_POLICY,
+            Self::AllowedFails => router::ALLOWED_FAILS,
             Self::Cache => settings::CACHE,
             Self::Meridian => meridian::MERIDIAN,
             Self::Tls => meridian::TLS,
             Self::PriceMap => meridian::PRICE_MAP,
+            Self::Regions => meridian::REGIONS,
+            Self::Cooldown => meridian::COOLDOWN,
+            Self::Affinity => meridian::AFFINITY,
+            Self::Hedge => meridian::HEDGE,
+            Self::Probes => meridian::PROBES,
         }
     }
 
@@ -162,6 +208,8 @@ pub enum Kind {
     Whole(i64, i64),
     /// A number, zero or more.
     Number,
+    /// A part of a whole, 0 to 1.
+    Share,
     /// Seconds, zero or more, fractions allowed.
     Seconds,
     /// `30d` and its like.
@@ -192,6 +240,7 @@ impl Kind {
             Self::Whole(min, i64::MAX) => format!("a whole number of at least {min}"),
             Self::Whole(min, max) => format!("a whole number from {min} to {max}"),
             Self::Number => "a number of at least 0".into(),
+            Self::Share => "a share from 0 to 1".into(),
             Self::Seconds => "seconds, at least 0".into(),
             Self::Duration => "a duration such as 30s, 15m, 12h, 30d, 2w or 1mo".into(),
             Self::Price => "dollars per unit, at least 0".into(),

@@ -1,10 +1,11 @@
 //! Keys of `model_list`.
 
 use super::Kind::{Any, Bool, Duration, List, Map, Number, Price, Seconds, Secret, Text, Texts};
+use super::general::NO_HEALTH;
 use super::{COUNT, Key, Kind, Section, later, off, on};
 
-const LIMITS: &str = "limits of a deployment are not enforced; set limits on keys";
-const ROUTING: &str = "deployments of a model are chosen by weight alone";
+const LIMITS: &str = "`rpm` and `tpm` are the limits of a deployment";
+const REGIONS: &str = "regions that may serve the model, a hard limit; default: all";
 const UNSERVED: &str = "belongs to a provider that this version does not serve";
 const PROMPT_ROUTERS: &str = "there are no prompt-based routers";
 const NO_FORWARDING: &str = "clients cannot choose credentials or targets";
@@ -28,8 +29,8 @@ pub(super) const MODEL: &[Key] = &[
         Kind::Section(Section::ModelInfo),
         "facts about it",
     ),
-    later("rpm", COUNT, LIMITS),
-    later("tpm", COUNT, LIMITS),
+    on("rpm", COUNT, "as in `litellm_params`, which wins"),
+    on("tpm", COUNT, "as in `litellm_params`, which wins"),
 ];
 
 pub(super) const PARAMS: &[Key] = &[
@@ -61,7 +62,11 @@ pub(super) const PARAMS: &[Key] = &[
         Secret,
         "Azure: bearer token instead of `api_key`; not refreshed",
     ),
-    on("weight", Number, "share of the model's requests; default 1"),
+    on(
+        "weight",
+        Number,
+        "share of the model's requests; default 1, or by `rpm` or `tpm` if none has one",
+    ),
     on(
         "timeout",
         Seconds,
@@ -92,20 +97,40 @@ pub(super) const PARAMS: &[Key] = &[
     on(
         "region_name",
         Text,
-        "shown in `x-litellm-model-region`; does not restrict routing yet",
+        "where it runs; default `meridian.default_region`; shown in `x-litellm-model-region`",
+    ),
+    on("allowed_regions", Texts, REGIONS),
+    on("rpm", COUNT, "requests per minute; default: no limit"),
+    on("tpm", COUNT, "tokens per minute; default: no limit"),
+    on(
+        "max_parallel_requests",
+        COUNT,
+        "requests at the same time; default `router_settings.default_max_parallel_requests`",
+    ),
+    on(
+        "order",
+        COUNT,
+        "deployments with a lower one are used first; default: last",
+    ),
+    on(
+        "tags",
+        Texts,
+        "tags of requests that it is for; `default`: for the others",
+    ),
+    on(
+        "cooldown_time",
+        Seconds,
+        "as in `router_settings`, for this deployment",
     ),
     on("*cost_per_*", Price, PRICE),
     on("*token_cost*", Price, PRICE),
     on("tiered_pricing", Price, PRICE),
     on("regional_*", Price, "price uplift of regional processing"),
-    later("rpm", COUNT, LIMITS),
-    later("tpm", COUNT, LIMITS),
     later("rpd", COUNT, LIMITS),
     later("tpd", COUNT, LIMITS),
     later("itpm", COUNT, LIMITS),
     later("otpm", COUNT, LIMITS),
     later("daily_reset_time", Text, LIMITS),
-    later("max_parallel_requests", COUNT, LIMITS),
     later(
         "default_api_key_tpm_limit",
         COUNT,
@@ -126,10 +151,7 @@ pub(super) const PARAMS: &[Key] = &[
         Duration,
         "not enforced for a deployment; set budgets on keys",
     ),
-    later("order", COUNT, ROUTING),
-    later("tags", Texts, ROUTING),
-    later("tag_regex", Texts, ROUTING),
-    later("cooldown_time", Seconds, ROUTING),
+    later("tag_regex", Texts, "write `tags`"),
     later(
         "timeout_by_service_tier",
         Map,
@@ -253,15 +275,21 @@ pub(super) const MODEL_INFO: &[Key] = &[
     on("tiered_pricing", Price, PRICE),
     on("regional_*", Price, "price uplift of regional processing"),
     on("max_tokens", Any, "returned by `/model/info`"),
-    on("max_input_tokens", Any, "returned by `/model/info`"),
+    on(
+        "max_input_tokens",
+        COUNT,
+        "longest prompt of `enable_pre_call_checks`; default: the price map's",
+    ),
     on("max_output_tokens", Any, "returned by `/model/info`"),
     on("litellm_provider", Text, RETURNED),
     on("supports_*", Any, RETURNED),
-    later("order", COUNT, ROUTING),
-    later(
-        "blocked",
+    on("order", COUNT, "as in `litellm_params`, which wins"),
+    on("allowed_regions", Texts, REGIONS),
+    on("blocked", Bool, "it gets no request; default false"),
+    on(
+        "disable_background_health_check",
         Bool,
-        "the deployment is used; remove it from the list",
+        "it is not probed; default false",
     ),
     later(
         "team_id",
@@ -278,12 +306,7 @@ pub(super) const MODEL_INFO: &[Key] = &[
         Texts,
         "the deployment is used in every environment",
     ),
-    later("health_check_*", Any, "no background health check runs"),
-    later(
-        "disable_background_health_check",
-        Bool,
-        "no background health check runs",
-    ),
+    later("health_check_*", Any, NO_HEALTH),
     later(
         "enforce_supported_endpoints",
         Bool,

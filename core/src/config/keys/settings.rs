@@ -5,8 +5,7 @@ use super::{COUNT, Key, Kind, Section, later, off, on};
 
 pub(super) const NO_REDIS: &str = "Redis is not used";
 pub(super) const NO_CACHE: &str = "answers are not cached";
-pub(super) const NO_FALLBACKS: &str = "a failed request is retried, then fails";
-pub(super) const NO_COOLDOWN: &str = "no deployment is left out after failures";
+const ROUTERS: &str = "as in `router_settings`, which wins";
 pub(super) const NO_USERS: &str = "there are no users and teams; set it on keys";
 const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
 pub(super) const NO_MCP: &str = "such routes answer 404";
@@ -126,17 +125,13 @@ pub(super) const SETTINGS: &[Key] = &[
         Texts,
         "as `callbacks`; `prometheus_system` is part of `/metrics`",
     ),
-    on(
-        "model_group_alias",
-        Map,
-        "as in `router_settings`, which wins",
-    ),
+    on("model_group_alias", Map, ROUTERS),
     later("audit_log_callbacks", Texts, NO_CALLBACK),
-    later("fallbacks", List, NO_FALLBACKS),
-    later("default_fallbacks", Texts, NO_FALLBACKS),
-    later("context_window_fallbacks", List, NO_FALLBACKS),
-    later("content_policy_fallbacks", List, NO_FALLBACKS),
-    later("allowed_fails", COUNT, NO_COOLDOWN),
+    on("fallbacks", List, ROUTERS),
+    on("default_fallbacks", Texts, ROUTERS),
+    on("context_window_fallbacks", List, ROUTERS),
+    on("content_policy_fallbacks", List, ROUTERS),
+    on("allowed_fails", COUNT, ROUTERS),
     later("cache", Bool, NO_CACHE),
     later("cache_params", Kind::Section(Section::Cache), NO_CACHE),
     later("enable_redis_auth_cache", Bool, NO_REDIS),

@@ -1,0 +1,3 @@
+//! Which deployment gets a request, and what follows when it fails: decisions only.
+
+pub mod policy;
