@@ -1,3 +1,5 @@
 //! Which deployment gets a request, and what follows when it fails: decisions only.
 
+pub mod failure;
 pub mod policy;
+pub mod share;
