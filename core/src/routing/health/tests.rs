@@ -55,6 +55,12 @@ fn fail_with(
     flight.failed(now, Failed { verdict, wait }, &around(policy))
 }
 
+/// Fails as often as it takes.
+fn break_down(health: &Arc<Health>) {
+    let times = (0..5).filter_map(|_| fail(health, FailureClass::Server, at(0)));
+    assert_eq!(times.count(), 1);
+}
+
 fn succeed(health: &Arc<Health>, entry: Entry, now: MonoUs, taken: u64) {
     let policy = CooldownPolicy::default();
     let mut flight = begin(health, entry, now).unwrap();
@@ -168,7 +174,7 @@ fn a_bad_credential_is_left_out_for_all_its_deployments() {
 #[test]
 fn exactly_one_request_tries_and_its_failure_doubles_the_time() {
     let health = fresh();
-    (0..5).for_each(|_| drop(fail(&health, FailureClass::Server, at(0))));
+    break_down(&health);
     assert_eq!(gate(&health, at(5_000)), Gate::HalfOpen);
     let probe = begin(&health, Entry::Probe, at(5_000)).unwrap();
     for n in 0..100 {
@@ -196,7 +202,7 @@ fn exactly_one_request_tries_and_its_failure_doubles_the_time() {
 #[test]
 fn many_threads_get_one_try() {
     let health = fresh();
-    (0..5).for_each(|_| drop(fail(&health, FailureClass::Server, at(0))));
+    break_down(&health);
     let flights: Vec<Option<Flight>> = std::thread::scope(|scope| {
         let tries = (0..8).map(|_| scope.spawn(|| begin(&health, Entry::Probe, at(6_000))));
         let tries: Vec<_> = tries.collect();
