@@ -121,9 +121,9 @@ pub struct Attempts {
     tried: Vec<usize>,
     sends: u32,
     /// Retries in the current group.
-    retries: u32,
+    retries_here: u32,
     /// Retries in all groups.
-    retries_in_all: u32,
+    retries: u32,
     /// The first group whose deployments were all left out.
     busy: Option<String>,
     last_resort: bool,
@@ -138,8 +138,8 @@ impl Attempts {
             chain: Chain::new(group),
             tried: Vec::new(),
             sends: 0,
+            retries_here: 0,
             retries: 0,
-            retries_in_all: 0,
             busy: None,
             last_resort: false,
             committed: false,
@@ -168,7 +168,7 @@ impl Attempts {
 
     /// Retries so far (`x-litellm-attempted-retries`).
     pub fn retries(&self) -> u32 {
-        self.retries_in_all
+        self.retries
     }
 
     /// Other models so far (`x-litellm-attempted-fallbacks`).
@@ -208,8 +208,8 @@ impl Attempts {
             let pause = self.pause_before_retry(setback, situation);
             if let Some(pause) = pause {
                 return self.paid(situation, |this| {
+                    this.retries_here += 1;
                     this.retries += 1;
-                    this.retries_in_all += 1;
                     Next::Retry { pause }
                 });
             }
@@ -290,7 +290,7 @@ impl Attempts {
             self.tried.clear();
         }
         self.chain.enter(group);
-        self.retries = 0;
+        self.retries_here = 0;
     }
 
     /// A further send, if the node's budget allows one more. The first send of a request is free.
@@ -303,7 +303,7 @@ impl Attempts {
 
     /// Pause before a retry in the same group; `None` when there is to be none.
     fn pause_before_retry(&self, setback: &Setback, situation: &Situation<'_>) -> Option<Duration> {
-        if self.retries >= self.retries_allowed(setback, situation.policy) {
+        if self.retries_here >= self.retries_allowed(setback, situation.policy) {
             return None;
         }
         if setback.verdict.again == Again::Elsewhere && !setback.others {
@@ -312,7 +312,7 @@ impl Attempts {
         let policy = &situation.policy.retries;
         let pause = match setback.others {
             true => Duration::ZERO,
-            false => pause::at_same(self.retries, setback.wait, policy, situation.dice)?,
+            false => pause::at_same(self.retries_here, setback.wait, policy, situation.dice)?,
         };
         let in_time = situation.left.is_none_or(|left| pause < left);
         in_time.then_some(pause)

@@ -4,6 +4,7 @@
 //! Sending and explaining are one code path: a [`Decision`] always says why each of the others was
 //! skipped.
 
+mod refusal;
 mod regions;
 mod sieve;
 
@@ -15,6 +16,7 @@ use crate::routing::health::{Entry, Health, Limit, Limits};
 use crate::routing::policy::{AffinityPolicy, AllCooling, FailureClass, RoutingPolicy, Strategy};
 use crate::routing::strategy::choose;
 use crate::time::MonoUs;
+pub use refusal::Refused;
 use sieve::Sieve;
 
 /// What a configuration says about one deployment.
@@ -210,7 +212,7 @@ pub fn decide(
     let mut sieve = Sieve::new(ask, candidates, moment);
     let plan = match sieve.drop_unfit() {
         Err(refusal) => Plan::Refuse(refusal),
-        Ok(()) => sieve.pick(dice),
+        Ok(()) => sieve.plan(dice),
     };
     let mut skips = sieve.into_skips();
     if let Plan::Send(choice) = &plan {
@@ -226,7 +228,7 @@ pub fn decide(
 }
 
 impl Sieve<'_> {
-    fn pick(&mut self, dice: &mut dyn FnMut() -> f64) -> Plan {
+    fn plan(&mut self, dice: &mut dyn FnMut() -> f64) -> Plan {
         let fit = self.left();
         let half_open = self.drop_unavailable();
         let first_send = self.ask.tried.is_empty();
@@ -246,10 +248,10 @@ impl Sieve<'_> {
         }
         self.drop_other_pools(dice);
         self.drop_ramping(dice);
-        self.from_pool(dice)
+        self.choose_in_pool(dice)
     }
 
-    fn from_pool(&mut self, dice: &mut dyn FnMut() -> f64) -> Plan {
+    fn choose_in_pool(&mut self, dice: &mut dyn FnMut() -> f64) -> Plan {
         let (pool, policy) = (self.left(), self.moment.policy);
         if let (Some(key), AffinityPolicy::On { load_max, .. }) =
             (self.ask.affinity, policy.affinity)

@@ -25,8 +25,10 @@ const KINDS: [PolicyError; 6] = [
 pub struct Circuit {
     /// End of the time out in microseconds; zero is closed.
     until: AtomicU64,
-    /// When the one request that tries was sent; zero is none.
-    probe_at: AtomicU64,
+    /// The one request that tries; zero is none.
+    probe: AtomicU64,
+    /// Requests that tried so far: each has a number of its own.
+    probes: AtomicU64,
     /// When it was closed last.
     back_at: AtomicU64,
     /// Times out in a row.
@@ -66,6 +68,10 @@ pub struct Opened {
     pub times: u32,
 }
 
+/// The one request that tries, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Probe(u64);
+
 /// One failure, as a circuit sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hit {
@@ -74,7 +80,7 @@ pub(super) struct Hit {
     /// What the provider asks to wait.
     pub(super) wait: Option<Duration>,
     /// It was the request that tried.
-    pub(super) probe: bool,
+    pub(super) probe: Option<Probe>,
     /// Another deployment can take the traffic.
     pub(super) others: bool,
     /// First time out, where the deployment has its own.
@@ -109,7 +115,8 @@ impl Circuit {
     pub fn new(now: MonoUs) -> Self {
         Self {
             until: AtomicU64::new(0),
-            probe_at: AtomicU64::new(0),
+            probe: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
             back_at: AtomicU64::new(now.0),
             times: AtomicU32::new(0),
             failed_in_row: AtomicU32::new(0),
@@ -127,7 +134,7 @@ impl Circuit {
                 until: MonoUs(until),
                 cause: self.cause(),
             },
-            _ if self.probe_at.load(Relaxed) == 0 => Gate::HalfOpen,
+            _ if self.probe.load(Relaxed) == 0 => Gate::HalfOpen,
             _ => Gate::Probing,
         }
     }
@@ -146,7 +153,7 @@ impl Circuit {
         self.bad.iter().for_each(Tally::clear);
         self.failed_in_row.store(0, Relaxed);
         self.back_at.store(now.0, Relaxed);
-        self.probe_at.store(0, Relaxed);
+        self.probe.store(0, Relaxed);
         self.until.store(0, Relaxed);
     }
 
@@ -177,19 +184,20 @@ impl Circuit {
         (age.as_secs_f64() / length.as_secs_f64()).max(RAMP_FIRST)
     }
 
-    /// Becomes the one request that tries. False when another one is, or when none is needed yet.
-    pub(super) fn take_probe(&self, now: MonoUs) -> bool {
-        let due = self.gate(now) == Gate::HalfOpen;
-        let sent = now.0.max(1);
-        due && self
-            .probe_at
-            .compare_exchange(0, sent, Relaxed, Relaxed)
-            .is_ok()
+    /// Becomes the one request that tries. `None` when another one is, or when none is needed yet.
+    pub(super) fn take_probe(&self, now: MonoUs) -> Option<Probe> {
+        if self.gate(now) != Gate::HalfOpen {
+            return None;
+        }
+        let number = self.probes.fetch_add(1, Relaxed) + 1;
+        let taken = self.probe.compare_exchange(0, number, Relaxed, Relaxed);
+        taken.ok().map(|_| Probe(number))
     }
 
     /// The request that tried has shown nothing: another one may.
-    pub(super) fn give_probe(&self) {
-        self.probe_at.store(0, Relaxed);
+    pub(super) fn give_probe(&self, probe: Probe) {
+        // An error says that it is over already.
+        let _ = self.probe.compare_exchange(probe.0, 0, Relaxed, Relaxed);
     }
 
     /// Counts a success. The result is for [`Circuit::take_back`].
@@ -220,10 +228,14 @@ impl Circuit {
         let due = match gate {
             Gate::Closed => self.is_enough(hit, policy),
             // Requests that were sent before it opened say nothing new.
-            Gate::HalfOpen | Gate::Probing => hit.probe,
+            Gate::HalfOpen | Gate::Probing => hit.probe.is_some(),
             Gate::Open { .. } => false,
         };
-        if due { self.open(hit, policy) } else { None }
+        let opened = if due { self.open(hit, policy) } else { None };
+        if let Some(probe) = hit.probe {
+            self.give_probe(probe);
+        }
+        opened
     }
 
     fn is_enough(&self, hit: Hit, policy: &CooldownPolicy) -> bool {
@@ -262,7 +274,7 @@ impl Circuit {
 
     fn open(&self, hit: Hit, policy: &CooldownPolicy) -> Option<Opened> {
         let back_at = MonoUs(self.back_at.load(Relaxed));
-        let healthy_since = hit.now.since(back_at) > policy.window && !hit.probe;
+        let healthy_since = hit.now.since(back_at) > policy.window && hit.probe.is_none();
         let before = if healthy_since { 0 } else { self.times() };
         let first = hit.time.unwrap_or(policy.time);
         let doubled = first.saturating_mul(2_u32.saturating_pow(before));
@@ -271,8 +283,7 @@ impl Circuit {
         let asked = hit.wait.map(|wait| spread(wait, hit.dice));
         let time = own.max(asked.unwrap_or_default());
         if time.is_zero() {
-            // `cooldown_time: 0`. A request that tried and failed leaves its place.
-            self.give_probe();
+            // `cooldown_time: 0`.
             return None;
         }
         let times = before.saturating_add(1);
@@ -280,7 +291,6 @@ impl Circuit {
         self.cause.store(code_of(hit.class), Relaxed);
         let until = hit.now.plus(time).0.max(1);
         let until = self.until.fetch_max(until, Relaxed).max(until);
-        self.give_probe();
         Some(Opened {
             until: MonoUs(until),
             cause: hit.class,

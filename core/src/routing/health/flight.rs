@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::circuit::{Circuit, Gate, Hit, Opened};
+use super::circuit::{Circuit, Gate, Hit, Opened, Probe};
 use super::load::{Awaited, Held, Limits};
 use super::{Health, TOKENS_WEIGHED};
 use crate::routing::failure::{Blame, Verdict};
@@ -66,8 +66,8 @@ pub struct Flight {
     /// `None` once it is over.
     held: Option<Held>,
     entry: Entry,
-    own_probe: bool,
-    credential_probe: bool,
+    own_probe: Option<Probe>,
+    credential_probe: Option<Probe>,
     sent_at: MonoUs,
     first_at: Option<MonoUs>,
     /// Where the success was counted, for the deployment and for its credential.
@@ -94,8 +94,8 @@ impl Flight {
             health: Arc::clone(health),
             held: Some(held),
             entry,
-            own_probe: false,
-            credential_probe: false,
+            own_probe: None,
+            credential_probe: None,
             sent_at: now,
             first_at: None,
             counted: None,
@@ -106,19 +106,12 @@ impl Flight {
     }
 
     fn take_probes(&mut self, now: MonoUs) -> bool {
-        let take = |circuit: &Circuit| match circuit.gate(now) {
-            Gate::Closed => Some(false),
-            _ => circuit.take_probe(now).then_some(true),
+        let take = |circuit: &Circuit, probe: &mut Option<Probe>| {
+            *probe = circuit.take_probe(now);
+            probe.is_some() || circuit.gate(now) == Gate::Closed
         };
-        let Some(own) = take(&self.health.own) else {
-            return false;
-        };
-        self.own_probe = own;
-        let Some(credential) = take(&self.health.credential) else {
-            return false;
-        };
-        self.credential_probe = credential;
-        true
+        take(&self.health.own, &mut self.own_probe)
+            && take(&self.health.credential, &mut self.credential_probe)
     }
 
     /// When it was sent.
@@ -200,15 +193,12 @@ impl Flight {
             now,
             class: failed.verdict.class,
             wait: failed.wait,
-            probe: std::mem::take(probe),
+            probe: probe.take(),
             others: around.others,
             time: around.time,
             dice: around.dice,
         };
         let opened = circuit.failed(hit, around.policy);
-        if hit.probe && opened.is_none() {
-            circuit.give_probe();
-        }
         health.penalise(now, now.since(self.sent_at), around.decay);
         self.land(None);
         opened.map(|opened| Cooled {
@@ -226,7 +216,8 @@ impl Flight {
             (&*health.credential, &mut self.credential_probe),
         ] {
             let left_out = circuit.gate(now) != Gate::Closed;
-            if left_out && (std::mem::take(probe) || last_resort) {
+            let tried = probe.take().is_some();
+            if left_out && (tried || last_resort) {
                 circuit.close(now);
                 // What it was like before says nothing.
                 health.ttft.forget();
@@ -248,11 +239,11 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.land(None);
-        if self.own_probe {
-            self.health.own.give_probe();
+        if let Some(probe) = self.own_probe.take() {
+            self.health.own.give_probe(probe);
         }
-        if self.credential_probe {
-            self.health.credential.give_probe();
+        if let Some(probe) = self.credential_probe.take() {
+            self.health.credential.give_probe(probe);
         }
     }
 }
