@@ -72,14 +72,19 @@ pub struct Home {
     pub in_flight: u32,
 }
 
+/// What chance alone puts above a mean, in roots of it: independent requests are within three
+/// almost always. Without it, a few requests would count as an overload.
+const CHANCE: f64 = 3.0;
+
 /// The home of a conversation. One that has more than `load_max` times the mean of requests in
-/// flight is passed over for the next in line. `None` when there are none.
+/// flight, and more than chance explains, is passed over for the next in line. `None` when there
+/// are none.
 pub fn home(key: AffinityKey, homes: &[Home], load_max: f64) -> Option<usize> {
     let running: u32 = homes
         .iter()
         .fold(0, |sum, home| sum.saturating_add(home.in_flight));
     let mean = (f64::from(running) + 1.0) / homes.len().max(1) as f64;
-    let most = (load_max.max(1.0) * mean).ceil();
+    let most = load_max.max(1.0) * mean + CHANCE * mean.sqrt();
     let mut ranked: Vec<(f64, &Home)> = homes.iter().map(|home| (rank(key, home), home)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
     let room = |(_, home): &&(f64, &Home)| f64::from(home.in_flight) + 1.0 <= most;
@@ -172,7 +177,7 @@ mod tests {
         let first = home(key, &all, 1.25).unwrap();
         all.iter_mut().for_each(|home| home.in_flight = 10);
         assert_eq!(home(key, &all, 1.25), Some(first));
-        all[first].in_flight = 20;
+        all[first].in_flight = 40;
         let second = home(key, &all, 1.25).unwrap();
         assert_ne!(second, first);
         assert_eq!(home(key, &all, 9.0), Some(first));

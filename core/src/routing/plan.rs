@@ -38,6 +38,8 @@ pub struct Facts {
     pub max_input_tokens: Option<u64>,
     /// Dollars per input token and per output token, added.
     pub price: Option<f64>,
+    /// It gets no request.
+    pub blocked: bool,
 }
 
 /// One deployment of the model.
@@ -78,6 +80,8 @@ pub struct Ask<'a> {
 /// Why a deployment does not get the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {
+    /// An administrator has blocked it.
+    Blocked,
     /// It does not speak the request's dialect.
     Dialect,
     /// It is not in an allowed region.
@@ -109,6 +113,27 @@ pub enum Skip {
     NotChosen,
 }
 
+impl Skip {
+    /// Word for the explanation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Dialect => "dialect",
+            Self::Residency => "residency",
+            Self::Tags => "tags",
+            Self::PromptTooLong => "prompt_too_long",
+            Self::Cooling { .. } => "cooling",
+            Self::Probing => "probing",
+            Self::Full(limit) => limit.as_str(),
+            Self::Tried => "tried",
+            Self::LaterOrder => "later_order",
+            Self::FartherRegion => "farther_region",
+            Self::Ramping => "ramping",
+            Self::NotChosen => "not_chosen",
+        }
+    }
+}
+
 /// Why a deployment gets the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -120,6 +145,18 @@ pub enum Why {
     Probe,
     /// All are left out, and it is back first.
     LeastBad,
+}
+
+impl Why {
+    /// Word for logs, the response header and the explanation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strategy => "strategy",
+            Self::Affinity => "affinity",
+            Self::Probe => "probe",
+            Self::LeastBad => "least_bad",
+        }
+    }
 }
 
 /// The deployment that gets the request.
@@ -154,7 +191,7 @@ pub enum Plan {
 /// Why no deployment of the group gets the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// None speaks the dialect.
+    /// None speaks the dialect, those that are blocked aside.
     NotServed,
     /// None is in an allowed region.
     Region {

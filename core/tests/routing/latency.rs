@@ -3,16 +3,19 @@
 use meridian_core::routing::policy::FailureClass;
 
 use crate::faults::{LATENCY, SHUFFLE};
+use crate::providers::{Behaviour, answer, fail, healthy};
 use crate::rng::lognormal;
-use crate::world::{Behaviour, Chooser, World, answer, healthy};
+use crate::world::{Chooser, World};
 
 /// A provider with slow times: ten times slower in the given stretches of seconds, and slower the
 /// more it has to do.
 fn uneven(median: f64, slow: &'static [(f64, f64)]) -> Behaviour {
-    Box::new(move |second, in_flight, rng| {
-        let is_slow = slow.iter().any(|(from, to)| (*from..*to).contains(&second));
+    Box::new(move |call, rng| {
+        let is_slow = slow
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&call.second));
         let factor = if is_slow { 10.0 } else { 1.0 };
-        let crowded = 1.0 + f64::from(in_flight) / 100.0;
+        let crowded = 1.0 + f64::from(call.in_flight) / 100.0;
         answer(lognormal(rng, median * factor * crowded, 0.5))
     })
 }
@@ -55,8 +58,8 @@ fn the_slowest_percent_is_faster_than_with_shuffle_and_with_the_mean_of_ten() {
 #[test]
 fn one_that_turns_ten_times_slower_has_lost_its_load_within_two_seconds() {
     for (gateways, rate) in [(1, 20.0), (1, 100.0), (10, 200.0)] {
-        let slow: Behaviour = Box::new(|second, _, rng| {
-            let median = if second < 30.0 { 0.3 } else { 3.0 };
+        let slow: Behaviour = Box::new(|call, rng| {
+            let median = if call.second < 30.0 { 0.3 } else { 3.0 };
             answer(lognormal(rng, median, 0.4))
         });
         let providers = vec![healthy(0.3), healthy(0.3), slow];
@@ -76,9 +79,9 @@ fn one_that_turns_ten_times_slower_has_lost_its_load_within_two_seconds() {
 
 #[test]
 fn one_that_stalls_loses_its_load_though_nothing_comes_back() {
-    let stalls: Behaviour = Box::new(|second, _, rng| match second < 30.0 {
+    let stalls: Behaviour = Box::new(|call, rng| match call.second < 30.0 {
         true => answer(lognormal(rng, 0.3, 0.4)),
-        false => crate::world::fail(60.0, FailureClass::Timeout),
+        false => fail(60.0, FailureClass::Timeout),
     });
     let mut world = World::new(13, 1, LATENCY, vec![healthy(0.3), healthy(0.3), stalls]);
     world.traffic(0, 50.0, 0.0, 80.0);
@@ -96,7 +99,8 @@ fn a_new_one_takes_its_share_step_by_step() {
         world.run();
         let share = |second: f64| world.share(2, 30.0 + second, 32.0 + second);
         let steps = [0.0, 4.0, 8.0, 20.0].map(share);
-        println!("new provider, {chooser:?}: {steps:.2?} of the traffic at 0, 4, 8 and 20 s");
+        let name = chooser.name();
+        println!("new provider, {name}: {steps:.2?} of the traffic after 0, 4, 8 and 20 s");
         assert_eq!(world.share(2, 0.0, 30.0), 0.0);
         assert!(steps[0] < 0.12, "{steps:?}");
         assert!(

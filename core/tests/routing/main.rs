@@ -8,9 +8,13 @@ mod callers;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod latency;
+#[cfg(test)]
+mod providers;
 #[cfg(test)]
 mod residency;
 #[cfg(test)]

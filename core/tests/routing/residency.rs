@@ -9,7 +9,7 @@ use meridian_core::routing::attempts::{Attempts, Next, Overrides, Setback, Situa
 use meridian_core::routing::health::{
     Awaited, Circuit, Failed, Flight, Health, Limits, Surroundings,
 };
-use meridian_core::routing::plan::{Ask, Candidate, Facts, Moment, Plan, Refusal, decide};
+use meridian_core::routing::plan::{Ask, Candidate, Choice, Facts, Moment, Plan, Refusal, decide};
 use meridian_core::routing::policy::{
     AffinityPolicy, AllCooling, FailureClass, LatencyArgs, RoutingPolicy, Strategy, TagMatch,
 };
@@ -89,100 +89,105 @@ impl Lottery {
         self.budget.request(1.0);
     }
 
-    /// One client request whose attempts mostly fail, to its end.
+    /// One client request whose attempts fail, to its end.
     fn request(&mut self, allowed: &BTreeSet<String>) {
         let mut attempts = Attempts::new("m".to_owned(), Overrides::default());
-        let tags = [vec![], vec!["t".to_owned()]][self.rng.below(2)].clone();
         let session = format!("{}", self.rng.below(50));
+        let key = |policy| AffinityKey::of(&policy, b"t", Some(&session), b"");
         let mut waited = Duration::ZERO;
         for _ in 0..100 {
             self.shake();
-            let group = GROUPS
-                .iter()
-                .position(|name| *name == attempts.group())
-                .unwrap();
-            let (facts, health) = &self.groups[group];
-            let fits: Vec<bool> = facts.iter().map(|_| self.rng.dice() < 0.9).collect();
-            let candidates: Vec<Candidate<'_>> = (facts.iter().zip(health))
-                .zip(fits)
-                .map(|((facts, health), fits)| Candidate {
-                    facts,
-                    health,
-                    fits,
-                })
-                .collect();
-            let ask = Ask {
-                group: GROUPS[group],
-                residency: &[allowed],
-                tags: &tags,
-                prompt_tokens: self.rng.below(2_000) as u64,
-                tokens: 10,
-                affinity: AffinityKey::of(&self.policy.affinity, b"t", Some(&session), b""),
-                tried: attempts.tried(),
-                last_resort: attempts.is_last_resort(),
-                waited,
-            };
-            let moment = Moment {
-                policy: &self.policy,
-                now: self.now,
-            };
-            let rng = &mut self.rng;
-            let plan = decide(&ask, &candidates, moment, &mut || rng.dice()).plan;
-            let next = match plan {
-                Plan::Send(choice) => {
-                    let facts = &facts[choice.index];
-                    assert_eq!(facts.region.as_deref(), Some("eu-west-1"), "{choice:?}");
-                    self.inside += 1;
-                    let tokens = (10, Awaited::FirstToken);
-                    let begin = Flight::begin(
-                        &health[choice.index],
-                        choice.entry,
-                        &facts.limits,
-                        tokens,
-                        (self.now, &self.policy.cooldown),
-                    );
-                    let Some(flight) = begin else { continue };
-                    attempts.sent(choice.index);
-                    let class = FailureClass::ALL[self.rng.below(11)];
-                    let around = Surroundings {
-                        policy: &self.policy.cooldown,
-                        decay: Duration::from_secs(10),
-                        time: None,
-                        others: choice.others,
-                        dice: self.rng.dice(),
-                    };
-                    let verdict = class.verdict();
-                    flight.failed(
-                        self.now,
-                        Failed {
-                            verdict,
-                            wait: None,
-                        },
-                        &around,
-                    );
-                    let setback = Setback {
-                        verdict,
-                        wait: None,
-                        deployment_retries: None,
-                        others: choice.others,
-                    };
-                    attempts.failed(&setback, &situation(&self.policy, &self.budget, self.now))
-                }
+            let affinity = key(self.policy.affinity);
+            let next = match self.plan(&attempts, allowed, affinity, waited) {
+                Plan::Send(choice) => self.send(&mut attempts, choice),
                 Plan::Wait { until } => {
                     waited += until.since(self.now);
                     self.now = until;
-                    continue;
+                    None
                 }
                 Plan::Refuse(refusal) => {
                     self.refused += usize::from(matches!(refusal, Refusal::Region { .. }));
-                    attempts.refused(&refusal, &situation(&self.policy, &self.budget, self.now))
+                    let situation = situation(&self.policy, &self.budget, self.now);
+                    Some(attempts.refused(&refusal, &situation))
                 }
             };
-            if matches!(next, Next::GiveUp(_)) {
+            if matches!(next, Some(Next::GiveUp(_))) {
                 return;
             }
         }
     }
+
+    fn plan(
+        &mut self,
+        attempts: &Attempts,
+        allowed: &BTreeSet<String>,
+        affinity: Option<AffinityKey>,
+        waited: Duration,
+    ) -> Plan {
+        let tags = [vec![], vec!["t".to_owned()]][self.rng.below(2)].clone();
+        let (facts, health) = &self.groups[group(attempts)];
+        let candidates: Vec<Candidate<'_>> = facts
+            .iter()
+            .zip(health)
+            .map(|(facts, health)| Candidate {
+                facts,
+                health,
+                fits: self.rng.dice() < 0.9,
+            })
+            .collect();
+        let ask = Ask {
+            group: attempts.group(),
+            residency: &[allowed],
+            tags: &tags,
+            prompt_tokens: self.rng.below(2_000) as u64,
+            tokens: 10,
+            affinity,
+            tried: attempts.tried(),
+            last_resort: attempts.is_last_resort(),
+            waited,
+        };
+        let moment = Moment {
+            policy: &self.policy,
+            now: self.now,
+        };
+        let rng = &mut self.rng;
+        decide(&ask, &candidates, moment, &mut || rng.dice()).plan
+    }
+
+    /// Sends, and fails for some reason; `None` when the place was gone.
+    fn send(&mut self, attempts: &mut Attempts, choice: Choice) -> Option<Next> {
+        let (facts, health) = &self.groups[group(attempts)];
+        let facts = &facts[choice.index];
+        assert_eq!(facts.region.as_deref(), Some("eu-west-1"), "{choice:?}");
+        self.inside += 1;
+        let (tokens, moment) = ((10, Awaited::FirstToken), (self.now, &self.policy.cooldown));
+        let health = &health[choice.index];
+        let flight = Flight::begin(health, choice.entry, &facts.limits, tokens, moment)?;
+        attempts.sent(choice.index);
+        let verdict = FailureClass::ALL[self.rng.below(11)].verdict();
+        let around = Surroundings {
+            policy: &self.policy.cooldown,
+            decay: Duration::from_secs(10),
+            time: None,
+            others: choice.others,
+            dice: self.rng.dice(),
+        };
+        let wait = None;
+        flight.failed(self.now, Failed { verdict, wait }, &around);
+        let setback = Setback {
+            verdict,
+            wait,
+            deployment_retries: None,
+            others: choice.others,
+        };
+        let situation = situation(&self.policy, &self.budget, self.now);
+        Some(attempts.failed(&setback, &situation))
+    }
+}
+
+fn group(attempts: &Attempts) -> usize {
+    let name = attempts.group();
+    GROUPS.iter().position(|one| *one == name).unwrap()
 }
 
 fn situation<'a>(policy: &'a RoutingPolicy, budget: &'a ShareBucket, now: MonoUs) -> Situation<'a> {
@@ -209,6 +214,7 @@ fn facts(index: usize, rng: &mut Rng) -> Facts {
         },
         max_input_tokens: [None, Some(1_000)][rng.below(2)],
         price: Some(rng.dice()),
+        blocked: rng.dice() < 0.1,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::routing::affinity::DeploymentHash;
+use meridian_core::routing::affinity::{AffinityKey, DeploymentHash};
 use meridian_core::routing::attempts::{Attempts, Next, Overrides, Setback, Situation};
 use meridian_core::routing::health::{
     Awaited, Circuit, Cooled, Entry, Failed, Flight, Health, Limits, Surroundings,
@@ -15,26 +15,11 @@ use meridian_core::routing::policy::{FailureClass, RoutingPolicy, Strategy};
 use meridian_core::routing::share::ShareBucket;
 use meridian_core::time::MonoUs;
 
-use crate::rng::{Rng, lognormal, noise};
+use crate::providers::{Behaviour, Call, Outcome};
+use crate::rng::{Rng, noise};
 
 /// Memory of the times, as in `LatencyArgs::default`.
 const DECAY: Duration = Duration::from_secs(10);
-
-/// What a provider does with a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
-    /// First token after so many seconds, then tokens at this pace.
-    Answer { ttft: f64, tokens: u64, each: f64 },
-    /// A failure after so many seconds.
-    Fail {
-        after: f64,
-        class: FailureClass,
-        wait: Option<Duration>,
-    },
-}
-
-/// Says what a provider does: second, requests that it runs, the request's own dice.
-pub(crate) type Behaviour = Box<dyn Fn(f64, u32, &mut Rng) -> Outcome>;
 
 /// How a gateway chooses.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,19 +30,27 @@ pub(crate) enum Chooser {
     MeanOfTen,
 }
 
+impl Chooser {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Plan(strategy) => strategy.as_str(),
+            Self::MeanOfTen => "mean of ten",
+        }
+    }
+}
+
 /// One request at one provider.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Send {
     pub at: f64,
-    pub gateway: usize,
     pub provider: usize,
+    pub conversation: Option<u64>,
     pub why: Why,
 }
 
 /// What a caller got.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Got {
-    pub arrived: f64,
     pub tenant: usize,
     /// Seconds until the first token, all attempts included; the class of the last failure
     /// otherwise, `None` when no deployment was there.
@@ -73,6 +66,7 @@ struct Gateway {
 struct Request {
     gateway: usize,
     tenant: usize,
+    conversation: Option<u64>,
     arrived: f64,
     attempts: Attempts,
     last: Option<FailureClass>,
@@ -119,29 +113,6 @@ pub(crate) fn at(seconds: f64) -> MonoUs {
 
 fn seconds(now: MonoUs) -> f64 {
     now.since(at(0.0)).as_secs_f64()
-}
-
-/// A healthy provider: lognormal time to first token with this median, 50 tokens of 10 ms.
-pub(crate) fn healthy(median: f64) -> Behaviour {
-    Box::new(move |_, _, rng| answer(lognormal(rng, median, 0.4)))
-}
-
-/// An answer of usual length.
-pub(crate) fn answer(ttft: f64) -> Outcome {
-    Outcome::Answer {
-        ttft,
-        tokens: 50,
-        each: 0.01,
-    }
-}
-
-/// A failure.
-pub(crate) fn fail(after: f64, class: FailureClass) -> Outcome {
-    Outcome::Fail {
-        after,
-        class,
-        wait: None,
-    }
 }
 
 impl World {
@@ -194,18 +165,35 @@ impl World {
             if second >= to {
                 return;
             }
-            let id = self.fresh();
-            let request = Request {
-                gateway: self.rng.below(self.gateways.len()),
-                tenant,
-                arrived: second,
-                attempts: Attempts::new("m".to_owned(), Overrides::default()),
-                last: None,
-                waited: Duration::ZERO,
-            };
-            self.requests.insert(id, request);
-            self.at(second, Event::Dispatch(id));
+            self.arrives(tenant, None, second);
         }
+    }
+
+    /// Conversations that begin at random in the first `length` seconds, one turn every ten
+    /// seconds.
+    pub(crate) fn conversations(&mut self, count: u64, turns: u32, length: f64) {
+        for conversation in 0..count {
+            let begin = self.rng.dice() * length;
+            for turn in 0..turns {
+                let second = begin + f64::from(turn) * 10.0;
+                self.arrives(0, Some(conversation), second);
+            }
+        }
+    }
+
+    fn arrives(&mut self, tenant: usize, conversation: Option<u64>, second: f64) {
+        let id = self.fresh();
+        let request = Request {
+            gateway: self.rng.below(self.gateways.len()),
+            tenant,
+            conversation,
+            arrived: second,
+            attempts: Attempts::new("m".to_owned(), Overrides::default()),
+            last: None,
+            waited: Duration::ZERO,
+        };
+        self.requests.insert(id, request);
+        self.at(second, Event::Dispatch(id));
     }
 
     /// Runs until nothing is left to happen.
@@ -275,13 +263,14 @@ impl World {
                 fits: seconds(now) >= *since,
             })
             .collect();
+        let session = request.conversation.map(|number| number.to_string());
         let ask = Ask {
             group: "m",
             residency: &[],
             tags: &[],
             prompt_tokens: 100,
             tokens: 150,
-            affinity: None,
+            affinity: AffinityKey::of(&self.policy.affinity, b"t", session.as_deref(), b""),
             tried: request.attempts.tried(),
             last_resort: request.attempts.is_last_resort(),
             waited: request.waited,
@@ -326,12 +315,17 @@ impl World {
         request.attempts.sent(index);
         self.sends.push(Send {
             at: seconds(now),
-            gateway: request.gateway,
             provider: index,
+            conversation: request.conversation,
             why: choice.why,
         });
         let mut own = noise(id, index);
-        let outcome = (self.providers[index])(seconds(now), self.in_flight[index], &mut own);
+        let call = Call {
+            second: seconds(now),
+            in_flight: self.in_flight[index],
+            tenant: request.tenant,
+        };
+        let outcome = (self.providers[index])(call, &mut own);
         self.in_flight[index] += 1;
         let number = self.fresh();
         let running = Running {
@@ -343,7 +337,9 @@ impl World {
         self.running.insert(number, running);
         match outcome {
             Outcome::Answer { ttft, .. } => self.at(seconds(now) + ttft, Event::First(number)),
-            Outcome::Fail { after, .. } => self.at(seconds(now) + after, Event::End(number)),
+            Outcome::Fail { after, .. } | Outcome::Leaves { after } => {
+                self.at(seconds(now) + after, Event::End(number));
+            }
         }
         true
     }
@@ -366,7 +362,6 @@ impl World {
                 recent.remove(0);
             }
             self.got.push(Got {
-                arrived: request.arrived,
                 tenant: request.tenant,
                 result: Ok(seconds(now) - request.arrived),
             });
@@ -387,6 +382,10 @@ impl World {
                 return running.flight.finished(now, used, &around);
             }
             Outcome::Fail { class, wait, .. } => (class, wait),
+            Outcome::Leaves { .. } => {
+                self.requests.remove(&id);
+                return running.flight.left(now, &around);
+            }
         };
         let verdict = class.verdict();
         let failed = Failed { verdict, wait };
@@ -435,38 +434,10 @@ impl World {
     fn give_up(&mut self, id: u64) {
         if let Some(request) = self.requests.remove(&id) {
             self.got.push(Got {
-                arrived: request.arrived,
                 tenant: request.tenant,
                 result: Err(request.last),
             });
         }
-    }
-
-    /// Sends to a provider between two seconds.
-    pub(crate) fn sent_to(&self, provider: usize, from: f64, to: f64) -> usize {
-        let there = |send: &&Send| send.provider == provider && (from..to).contains(&send.at);
-        self.sends.iter().filter(there).count()
-    }
-
-    /// Share of all sends between two seconds that went to a provider.
-    pub(crate) fn share(&self, provider: usize, from: f64, to: f64) -> f64 {
-        let all = self
-            .sends
-            .iter()
-            .filter(|send| (from..to).contains(&send.at));
-        self.sent_to(provider, from, to) as f64 / all.count().max(1) as f64
-    }
-
-    /// Callers that got no answer.
-    pub(crate) fn errors(&self) -> usize {
-        self.got.iter().filter(|got| got.result.is_err()).count()
-    }
-
-    /// The time to first token that this part of the answered callers did not exceed.
-    pub(crate) fn quantile(&self, part: f64) -> f64 {
-        let mut times: Vec<f64> = self.got.iter().filter_map(|got| got.result.ok()).collect();
-        times.sort_by(f64::total_cmp);
-        times[((times.len() as f64 * part) as usize).min(times.len() - 1)]
     }
 }
 

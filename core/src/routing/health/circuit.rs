@@ -100,6 +100,16 @@ impl Gate {
         }
     }
 
+    /// Word for the state page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "in_use",
+            Self::HalfOpen => "half_open",
+            Self::Probing => "probing",
+            Self::Open { .. } => "cooling",
+        }
+    }
+
     fn rank(self) -> (u8, MonoUs) {
         match self {
             Self::Closed => (0, MonoUs(0)),
@@ -128,7 +138,11 @@ impl Circuit {
 
     /// Whether a request may pass now.
     pub fn gate(&self, now: MonoUs) -> Gate {
-        match self.until.load(Relaxed) {
+        self.gate_of(self.until.load(Relaxed), now)
+    }
+
+    fn gate_of(&self, until: u64, now: MonoUs) -> Gate {
+        match until {
             0 => Gate::Closed,
             until if now.0 < until => Gate::Open {
                 until: MonoUs(until),
@@ -220,18 +234,22 @@ impl Circuit {
         if policy.disabled {
             return None;
         }
-        let gate = self.gate(hit.now);
-        if let Some(wait) = hit.wait.filter(|_| gate != Gate::Closed) {
-            // A standing deadline only ever moves on.
-            self.hear(hit.now.plus(spread(wait, hit.dice)), hit.class);
-        }
-        let due = match gate {
+        let seen = self.until.load(Relaxed);
+        let due = match self.gate_of(seen, hit.now) {
             Gate::Closed => self.is_enough(hit, policy),
             // Requests that were sent before it opened say nothing new.
             Gate::HalfOpen | Gate::Probing => hit.probe.is_some(),
             Gate::Open { .. } => false,
         };
-        let opened = if due { self.open(hit, policy) } else { None };
+        let opened = match (due, hit.wait) {
+            (true, _) => self.open(hit, seen, policy),
+            (false, Some(wait)) if seen != 0 => {
+                // A standing deadline only ever moves on.
+                self.hear(hit.now.plus(spread(wait, hit.dice)), hit.class);
+                None
+            }
+            (false, _) => None,
+        };
         if let Some(probe) = hit.probe {
             self.give_probe(probe);
         }
@@ -272,25 +290,25 @@ impl Circuit {
         counts.fold(0, u32::saturating_add)
     }
 
-    fn open(&self, hit: Hit, policy: &CooldownPolicy) -> Option<Opened> {
+    /// Begins a time out, if no other thread has done so since the deadline was `seen`.
+    fn open(&self, hit: Hit, seen: u64, policy: &CooldownPolicy) -> Option<Opened> {
         let back_at = MonoUs(self.back_at.load(Relaxed));
-        let healthy_since = hit.now.since(back_at) > policy.window && hit.probe.is_none();
-        let before = if healthy_since { 0 } else { self.times() };
-        let first = hit.time.unwrap_or(policy.time);
-        let doubled = first.saturating_mul(2_u32.saturating_pow(before));
-        let own = doubled.min(policy.time_max.max(first));
-        let own = own.mul_f64(0.75 + 0.5 * hit.dice);
-        let asked = hit.wait.map(|wait| spread(wait, hit.dice));
-        let time = own.max(asked.unwrap_or_default());
+        let was_well = hit.probe.is_none() && hit.now.since(back_at) > policy.window;
+        let before = if was_well { 0 } else { self.times() };
+        let time = time_out(hit, before, policy);
         if time.is_zero() {
             // `cooldown_time: 0`.
+            return None;
+        }
+        let until = hit.now.plus(time).0.max(seen).max(1);
+        let won = self.until.compare_exchange(seen, until, Relaxed, Relaxed);
+        if won.is_err() {
+            self.until.fetch_max(until, Relaxed);
             return None;
         }
         let times = before.saturating_add(1);
         self.times.store(times, Relaxed);
         self.cause.store(code_of(hit.class), Relaxed);
-        let until = hit.now.plus(time).0.max(1);
-        let until = self.until.fetch_max(until, Relaxed).max(until);
         Some(Opened {
             until: MonoUs(until),
             cause: hit.class,
@@ -303,6 +321,16 @@ impl Circuit {
         let class = FailureClass::ALL.get(code).copied();
         class.unwrap_or(FailureClass::Server)
     }
+}
+
+/// How long: doubled for each time before in a row, and not less than the provider asks for.
+fn time_out(hit: Hit, before: u32, policy: &CooldownPolicy) -> Duration {
+    let first = hit.time.unwrap_or(policy.time);
+    let doubled = first.saturating_mul(2_u32.saturating_pow(before));
+    let own = doubled.min(policy.time_max.max(first));
+    let asked = hit.wait.map(|wait| spread(wait, hit.dice));
+    own.mul_f64(0.75 + 0.5 * hit.dice)
+        .max(asked.unwrap_or_default())
 }
 
 /// A provider tells all gateways the same time: they should not come back at once.

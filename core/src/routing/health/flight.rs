@@ -58,7 +58,7 @@ pub struct Cooled {
 }
 
 /// A running request. Dropped without a report it was cancelled: nothing is counted, and if it was
-/// the one that tried, another one may.
+/// the one that tried, another one may. [`Flight::left`] is better where the time is at hand.
 #[derive(Debug)]
 #[must_use = "a flight that is dropped counts as cancelled"]
 pub struct Flight {
@@ -205,6 +205,17 @@ impl Flight {
             whose: blame,
             opened,
         })
+    }
+
+    /// The caller left, or its own deadline passed. No failure; but if it waited longer for the
+    /// first token than is usual here, that is a measurement.
+    pub fn left(self, now: MonoUs, around: &Surroundings<'_>) {
+        let waited = now.since(self.sent_at).as_secs_f64();
+        let ttft = &self.health.ttft;
+        let slower = ttft.is_measured() && waited > ttft.at(now, around.decay);
+        if self.first_at.is_none() && slower {
+            ttft.add(now, waited, around.decay);
+        }
     }
 
     fn succeed(&mut self, now: MonoUs, around: &Surroundings<'_>) {

@@ -200,6 +200,51 @@ fn exactly_one_request_tries_and_its_failure_doubles_the_time() {
 }
 
 #[test]
+fn many_threads_begin_one_time_out() {
+    let health = fresh();
+    (0..4).for_each(|n| assert_eq!(fail(&health, FailureClass::Server, at(n)), None));
+    let cooled: Vec<Cooled> = std::thread::scope(|scope| {
+        let fails = (0..8).map(|_| scope.spawn(|| fail(&health, FailureClass::Server, at(9))));
+        let fails: Vec<_> = fails.collect();
+        let joined = fails.into_iter().map(|one| one.join().unwrap());
+        joined.flatten().collect()
+    });
+    assert_eq!(cooled.len(), 1);
+    assert_eq!(
+        health.circuit().times(),
+        1,
+        "the time is not doubled by a crowd"
+    );
+}
+
+#[test]
+fn a_failed_try_keeps_to_what_the_provider_asks() {
+    let (health, policy) = (fresh(), CooldownPolicy::default());
+    break_down(&health);
+    let probe = begin(&health, Entry::Probe, at(6_000)).unwrap();
+    let failed = Failed {
+        verdict: FailureClass::Overload.verdict(),
+        wait: Some(Duration::from_secs(40)),
+    };
+    let cooled = probe.failed(at(6_000), failed, &around(&policy)).unwrap();
+    assert_eq!((cooled.opened.until, cooled.opened.times), (at(48_000), 2));
+}
+
+#[test]
+fn a_caller_that_waited_in_vain_has_measured_something() {
+    let (health, policy, args) = (fresh(), CooldownPolicy::default(), LatencyArgs::default());
+    succeed(&health, Entry::Usual, at(0), 300);
+    let leave = |sent: u64, left: u64| {
+        let flight = begin(&health, Entry::Usual, at(sent)).unwrap();
+        flight.left(at(left), &around(&policy));
+        health.score(at(left), &args)
+    };
+    assert!(leave(300, 301) < 0.31, "who leaves at once has not");
+    assert!(leave(400, 9_400) > 8.9);
+    assert!(matches!(gate(&health, at(9_400)), Gate::Closed));
+}
+
+#[test]
 fn many_threads_get_one_try() {
     let health = fresh();
     break_down(&health);

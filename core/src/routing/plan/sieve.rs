@@ -70,6 +70,7 @@ impl<'a> Sieve<'a> {
     /// Leaves out what can never serve this request, in the order in which a caller should hear
     /// about it.
     pub(super) fn drop_unfit(&mut self) -> Result<(), Refusal> {
+        self.drop_where(|one| one.facts.blocked.then_some(Skip::Blocked));
         self.drop_where(|one| (!one.fits).then_some(Skip::Dialect));
         self.unless_empty(Refusal::NotServed)?;
         let policy = self.moment.policy;

@@ -217,6 +217,10 @@ fn what_cannot_serve_is_told_apart_from_what_is_busy() {
         Plan::Refuse(Refusal::NotServed)
     );
     let mut group = Group::of(&["eu", "eu"]);
+    group.facts[0].blocked = true;
+    assert_eq!(group.indices(&ask()), [1].into());
+    assert_eq!(group.decide(&ask()).skips[0], Some(Skip::Blocked));
+    let mut group = Group::of(&["eu", "eu"]);
     group.policy.pre_call_checks = true;
     group.facts[0].max_input_tokens = Some(5);
     assert_eq!(group.indices(&ask()), [1].into());
