@@ -53,7 +53,8 @@ pub enum Strategy {
 pub struct LatencyArgs {
     /// Time after which an old measurement has lost 63 % of its weight.
     pub decay: Duration,
-    /// Deployments within this fraction of the best count as equal (LiteLLM's `lowest_latency_buffer`).
+    /// Deployments within this fraction of the best count as equal (LiteLLM's
+    /// `lowest_latency_buffer`).
     pub buffer: f64,
 }
 
@@ -127,7 +128,8 @@ pub struct CooldownPolicy {
     pub window: Duration,
     /// First time out; doubles with each further one in a row.
     pub time: Duration,
-    /// Longest time out that the gateway itself decides on; a provider's `Retry-After` may be longer.
+    /// Longest time out that the gateway itself decides on; a provider's `Retry-After` may be
+    /// longer.
     pub time_max: Duration,
     /// Time over which a deployment that is back gets its full share again.
     pub ramp: Duration,
