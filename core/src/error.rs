@@ -165,6 +165,29 @@ pub enum GatewayError {
         /// Seconds until the first of them is back.
         retry_after_s: u64,
     },
+    /// No deployment is in a region that the key, the team and the model allow.
+    #[error(
+        "No deployment of model={model} is in an allowed region. Allowed: {}",
+        python_list(allowed)
+    )]
+    RegionNotAllowed {
+        /// What was asked for.
+        model: String,
+        /// Regions that are allowed.
+        allowed: Vec<String>,
+    },
+    /// No deployment carries a tag of the request.
+    #[error(
+        "Not allowed to access model due to tags configuration. Passed model={model} and \
+         tags={}",
+        python_list(tags)
+    )]
+    TagsNotAllowed {
+        /// What was asked for.
+        model: String,
+        /// Tags of the request.
+        tags: Vec<String>,
+    },
     /// The body is not JSON.
     #[error("Invalid JSON payload: {detail}")]
     InvalidJson {
@@ -357,6 +380,8 @@ impl GatewayError {
             Self::UnknownModel { .. } => (400, "None", none()),
             Self::EndpointNotServed { .. } => (400, "invalid_request_error", Some("model".into())),
             Self::NoDeployment { .. } => (429, "None", none()),
+            Self::RegionNotAllowed { .. } => (403, "permission_error", Some("model".into())),
+            Self::TagsNotAllowed { .. } => (401, "auth_error", none()),
             Self::InvalidJson { .. } => (400, "invalid_request_error", Some("request_body".into())),
             Self::MissingField { field, .. } => {
                 (400, "invalid_request_error", Some((*field).into()))

@@ -1,5 +1,7 @@
 //! Time as a value: rules are told what time it is, they never look.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Wall clock: milliseconds since the Unix epoch, UTC. For stored facts and calendar periods.
@@ -40,6 +42,25 @@ impl WallMs {
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
+    }
+}
+
+/// Monotonic clock: microseconds since an origin that is fixed while the process lives. For
+/// durations and deadlines, which a step of the wall clock must not move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MonoUs(pub u64);
+
+impl MonoUs {
+    /// This moment plus a duration.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// Time since `earlier`; zero when that is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 

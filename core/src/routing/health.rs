@@ -1,0 +1,146 @@
+//! What is known of one deployment with its credential: load, speed, failures, and whether it is
+//! left out.
+//!
+//! Plain atomics: many threads report and read without a lock. A reader may see a report half
+//! done; a decision made of that is a little old, never wrong in kind. `src/` keeps one
+//! `Arc<Health>` for each pair of deployment and credential over reloads, and one `Arc<Circuit>`
+//! for each credential, which all its deployments share.
+
+mod circuit;
+mod ewma;
+mod flight;
+mod load;
+mod report;
+mod window;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+pub use circuit::{Circuit, Gate, Opened};
+pub use flight::{Cooled, Entry, Failed, Flight, Surroundings};
+pub use load::{Awaited, Limit, Limits};
+pub use report::Report;
+
+use crate::routing::policy::{CooldownPolicy, LatencyArgs};
+use crate::time::MonoUs;
+use ewma::PeakEwma;
+use load::Load;
+
+/// Tokens of an answer that count into its expected time: a slow writer is worth avoiding, but a
+/// caller waits for the first token most.
+const TOKENS_WEIGHED: f64 = 64.0;
+
+/// Shortest time that a score is made of, so that requests in flight count where nothing has been
+/// measured.
+const TIME_MIN_S: f64 = 0.001;
+
+/// What a failure counts as, at least, in the time to first token: a deployment that fails in a
+/// millisecond must not look fast.
+const PENALTY: Duration = Duration::from_secs(5);
+
+/// Longest such penalty: it doubles with each failure in a row.
+const PENALTY_MAX: Duration = Duration::from_secs(300);
+
+/// State of one deployment with its credential.
+#[derive(Debug)]
+pub struct Health {
+    /// The deployment's own.
+    own: Circuit,
+    /// Shared by all deployments with this credential.
+    credential: Arc<Circuit>,
+    load: Load,
+    /// Time to first token, in seconds.
+    ttft: PeakEwma,
+    /// Time per output token after the first, in seconds.
+    per_token: PeakEwma,
+    /// When something was last heard of it, in microseconds.
+    heard_at: AtomicU64,
+}
+
+impl Health {
+    /// A deployment that has not been used. `now` is when it appeared: its share ramps up from
+    /// there, unless the others are as new.
+    pub fn new(credential: Arc<Circuit>, now: MonoUs) -> Self {
+        Self {
+            own: Circuit::new(now),
+            credential,
+            load: Load::default(),
+            ttft: PeakEwma::default(),
+            per_token: PeakEwma::default(),
+            heard_at: AtomicU64::new(now.0),
+        }
+    }
+
+    /// Its own circuit: for what another node of the region says.
+    pub fn circuit(&self) -> &Circuit {
+        &self.own
+    }
+
+    /// The circuit of its credential.
+    pub fn credential(&self) -> &Arc<Circuit> {
+        &self.credential
+    }
+
+    /// Whether a request may go there, by what has failed.
+    pub fn gate(&self, now: MonoUs, policy: &CooldownPolicy) -> Gate {
+        if policy.disabled {
+            return Gate::Closed;
+        }
+        self.own.gate(now).or_worse(self.credential.gate(now))
+    }
+
+    /// The limit that leaves no room for a request of `tokens`, if there is one.
+    pub fn full(&self, limits: &Limits, tokens: u64, now: MonoUs) -> Option<Limit> {
+        self.load.full(limits, tokens, now)
+    }
+
+    /// Share of its usual traffic, 0 to 1, while it ramps up.
+    pub fn ramp(&self, now: MonoUs, policy: &CooldownPolicy) -> f64 {
+        if policy.disabled {
+            return 1.0;
+        }
+        let own = self.own.ramp(now, policy.ramp);
+        own.min(self.credential.ramp(now, policy.ramp))
+    }
+
+    /// Expected seconds until a useful answer, times the requests that wait: lower is better.
+    ///
+    /// The time to first token is at least the age of the oldest request that still waits for one:
+    /// a deployment that stalls is known before anything comes back.
+    pub fn score(&self, now: MonoUs, args: &LatencyArgs) -> f64 {
+        let waited = self.load.oldest_wait(now).as_secs_f64();
+        let first = self.ttft.at(now, args.decay).max(waited);
+        let rest = TOKENS_WEIGHED * self.per_token.at(now, args.decay);
+        (first + rest).max(TIME_MIN_S) * (1.0 + f64::from(self.load.waiting()))
+    }
+
+    /// Requests that run.
+    pub fn in_flight(&self) -> u32 {
+        self.load.in_flight()
+    }
+
+    /// Tokens of the running minute.
+    pub fn tokens_this_minute(&self, now: MonoUs) -> u64 {
+        self.load.tokens(now)
+    }
+
+    /// Whether anything was ever measured.
+    pub fn is_measured(&self) -> bool {
+        self.ttft.is_measured()
+    }
+
+    fn heard(&self, now: MonoUs) {
+        self.heard_at.fetch_max(now.0, Relaxed);
+    }
+
+    /// What a failure after `taken` counts as: longer with each one in a row.
+    fn penalise(&self, now: MonoUs, taken: Duration, decay: Duration) {
+        let row = self.own.failures_in_row().saturating_sub(1).min(8);
+        let penalty = (PENALTY * 2_u32.pow(row)).min(PENALTY_MAX).max(taken);
+        self.ttft.add(now, penalty.as_secs_f64(), decay);
+    }
+}
+
+#[cfg(test)]
+mod tests;
