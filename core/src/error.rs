@@ -396,6 +396,19 @@ impl GatewayError {
         }
     }
 
+    /// Whether LiteLLM says `x-litellm-response-cost: 0` with it: what is refused after the key
+    /// was checked, when the request itself is looked at.
+    pub fn tells_cost(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::UnknownModel { .. }
+                | Self::EndpointNotServed { .. }
+                | Self::NoDeployment { .. }
+                | Self::MissingField { .. }
+        )
+    }
+
     /// Bounded label for metrics: LiteLLM's exception class.
     pub fn class(&self) -> &'static str {
         match self {

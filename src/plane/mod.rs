@@ -23,6 +23,7 @@ use meridian_core::auth::KeyView;
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
 use meridian_core::ids::CallId;
+use meridian_core::money::NanoUsd;
 use meridian_core::routes::{self, Access, Match, Target};
 use meridian_core::spend::EndReason;
 use meridian_core::wire::edit::UsageChunk;
@@ -267,7 +268,11 @@ impl Plane {
             admitted.arrival.call_id,
         );
         let reply = failed.error.reply();
-        let headers = admitted.limit_headers();
+        let mut headers = admitted.limit_headers();
+        let limit = failed
+            .target
+            .as_ref()
+            .map(|target| admitted.timeout(target));
         let goodbye = early::is_open(session).then(|| {
             let mut relay = admitted.stream_relay(UsageChunk::Asked);
             relay.abort(&reply, &call_id.to_string())
@@ -283,7 +288,9 @@ impl Plane {
             error: Some((failed.error.class(), reply.message.clone())),
             ..Outcome::without_answer(reason, status)
         };
-        settle::settle(admitted, outcome);
+        let settled = settle::settle(admitted, outcome);
+        headers.extend(reply::failure_details(settled.cost, limit));
+        headers.extend(reply::key_spend(settled.key_spend));
         delivered(match goodbye {
             Some(goodbye) => reply::send_end(session, goodbye).await,
             None => reply::send_error(session, &reply, dialect, call_id, &headers).await,
@@ -348,6 +355,9 @@ impl Plane {
         }
         let mut headers = admit::limit_headers(key, clock::now());
         headers.extend(reply::limit_details(error));
+        if error.tells_cost() {
+            headers.extend(reply::failure_details(NanoUsd::ZERO, None));
+        }
         let sent = reply::send_error(session, &reply, dialect, call_id, &headers).await;
         if unread && sent.is_ok() {
             body::linger(session).await;

@@ -253,10 +253,16 @@ async fn metrics_that_need_a_key_say_so() {
         text.contains("require_auth_for_metrics_endpoint: false"),
         "{text}"
     );
-    let answer = gateway
-        .send(&Request::get("/metrics/").bearer(MASTER_KEY))
-        .await;
+    // As LiteLLM, and to a place on the same host: a scraper that follows keeps its credential.
+    let moved = Request::get("/metrics").bearer(MASTER_KEY);
+    let moved = gateway.send(&moved).await;
+    assert_eq!(moved.status(), 307);
+    let target = moved.header("location").unwrap();
+    assert_eq!(target, "/metrics/");
+    let answer = gateway.send(&Request::get(target).bearer(MASTER_KEY)).await;
     assert_eq!(answer.status(), 200);
+    let text = answer.text();
+    assert!(text.contains("# TYPE meridian_"), "{text}");
 }
 
 #[tokio::test]

@@ -64,14 +64,14 @@ fn unbuffered(head: &mut ResponseHeader) {
 
 /// What is known once the request is settled.
 pub(super) fn add_cost(head: &mut ResponseHeader, settled: &Settled) {
-    set(head, name("x-litellm-response-cost"), text(settled.cost));
+    set(head, reply::RESPONSE_COST, text(settled.cost));
     set(
         head,
         name("x-litellm-response-cost-original"),
         text(settled.cost_before_margin),
     );
-    if let Some(spend) = settled.key_spend {
-        set(head, name("x-litellm-key-spend"), text(spend));
+    if let Some((name, value)) = reply::key_spend(settled.key_spend) {
+        set(head, name, value);
     }
     let duration = settled.duration.as_secs_f64() * 1000.0;
     set(
