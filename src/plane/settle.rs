@@ -13,7 +13,7 @@ use meridian_core::meter::Meter;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, SpendRecord};
 use meridian_core::time::WallMs;
-use meridian_core::usage::{Usage, estimate_text_tokens};
+use meridian_core::usage::Usage;
 use tokio::time::Instant;
 
 use super::admit::{Admitted, Hold};
@@ -24,6 +24,9 @@ use crate::state::State;
 use crate::telemetry::metrics::{
     AttemptOutcome, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
 };
+
+/// What a token of English prose has on the average.
+const PROSE_BYTES_PER_TOKEN: u64 = 4;
 
 /// How a request ended.
 pub(crate) struct Outcome<'a> {
@@ -206,12 +209,14 @@ fn usage(outcome: &Outcome<'_>, endpoint: Endpoint, prompt_estimate: u64) -> (Us
     };
     let facts = meter.facts();
     let reported = meter.usage();
-    let content = estimate_text_tokens(facts.content.total().bytes as usize);
+    let content = facts.content.tokens();
+    // The first usage of a stream may be its last; one below prose of this length is not.
+    let prose = facts.content.total().bytes.div_ceil(PROSE_BYTES_PER_TOKEN);
     let is_final = facts.usage_final
         || (outcome.reason == EndReason::Complete
             && reported
                 .as_ref()
-                .is_some_and(|usage| usage.completion >= content));
+                .is_some_and(|usage| usage.completion >= prose));
     match reported {
         Some(usage) if is_final => (usage, false),
         None if !counts_tokens(endpoint) => (Usage::default(), false),
