@@ -3,6 +3,7 @@
 //! Status, `type`, `param` and message are LiteLLM 1.87.1's; routes of the Anthropic dialect get
 //! the same facts in Anthropic's envelope.
 
+mod ledger;
 mod reply;
 
 pub use reply::{ErrorReply, anthropic_kind, exception_class};

@@ -282,10 +282,12 @@ impl Plane {
             false => EndReason::UpstreamFailed,
         };
         let status = if goodbye.is_some() { 200 } else { reply.status };
+        let with_message = admitted.rules.config.general.store_prompts;
+        let text = failed.error.ledger_text(with_message);
         let outcome = Outcome {
             target: failed.target.as_ref(),
             sent_at: failed.billable_since,
-            error: Some((failed.error.class(), reply.message.clone())),
+            error: Some((failed.error.class(), text)),
             ..Outcome::without_answer(reason, status)
         };
         let settled = settle::settle(admitted, outcome);

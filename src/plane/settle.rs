@@ -46,7 +46,7 @@ pub(crate) struct Outcome<'a> {
     pub ready_at: Option<Instant>,
     /// Gaps between the chunks of a stream.
     pub gaps: Option<&'a GapSketch>,
-    /// LiteLLM's class and the text of the error that the client saw.
+    /// LiteLLM's class of the error that the client saw, and what the ledger keeps of its text.
     pub error: Option<(&'static str, String)>,
 }
 
