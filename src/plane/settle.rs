@@ -129,7 +129,8 @@ fn settle_hold(
         ticket,
         bound,
     } = hold;
-    let bill = bill(&outcome, admitted, bound.prompt_tokens, now);
+    let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
+    add_unanswered(&mut bill, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);
     state.reservations.fetch_sub(1, Ordering::Relaxed);
     let tokens = record.usage.total();
@@ -190,6 +191,29 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
             price_unknown: target.door.is_some(),
             ..nothing
         },
+    }
+}
+
+/// Adds the prompt of each earlier attempt that was not answered in time. The row's tokens stay
+/// those of the last one, which is what the client was told.
+fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64, now: WallMs) {
+    if prompt_estimate == 0 {
+        return;
+    }
+    let usage = Usage {
+        prompt: prompt_estimate,
+        ..Usage::default()
+    };
+    for target in targets {
+        bill.estimated = true;
+        let Some(price) = &target.price else {
+            bill.price_unknown = true;
+            continue;
+        };
+        let cost = price.cost(&usage, &target.place.at(now));
+        bill.cost = bill.cost.saturating_add(cost.total);
+        bill.before_margin = bill.before_margin.saturating_add(cost.original);
+        bill.price_unknown |= cost.price_unknown;
     }
 }
 
@@ -265,7 +289,7 @@ fn fill(
     record.price_unknown = bill.price_unknown;
     record.estimated = bill.estimated;
     record.error = outcome.error.as_ref().map(|(_, text)| text.clone());
-    if let Some(target) = outcome.target {
+    if let Some(target) = outcome.target.or(admitted.unanswered.last()) {
         target.name_in(record);
     }
     if let Some(meter) = outcome.meter {

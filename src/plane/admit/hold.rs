@@ -78,6 +78,7 @@ pub(super) fn hold(
         group,
         attempts: 0,
         dispatched: None,
+        unanswered: Vec::new(),
         answer_lease,
         keepalive_due: None,
         hold: Some(hold),
