@@ -26,7 +26,6 @@ use axum::response::{IntoResponse, Response};
 use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
-pub use keys::bounds::KeyRules;
 pub use reply::AdminError;
 pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Rules};
 

@@ -15,6 +15,7 @@ mod general;
 pub mod keys;
 mod meridian;
 mod names;
+mod new_keys;
 pub mod period;
 mod problem;
 mod provider;
@@ -37,6 +38,7 @@ pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
 pub use names::Alias;
+pub use new_keys::NewKeys;
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::Redis;
@@ -60,6 +62,8 @@ pub struct Config {
     pub general: General,
     /// `litellm_settings`.
     pub settings: Settings,
+    /// What keys get by default, and at most.
+    pub new_keys: NewKeys,
     /// `router_settings`.
     pub router: Router,
     /// `meridian`.
@@ -160,6 +164,7 @@ fn resolve(
         aliases,
         general: general::general(&written, env, needed, problems),
         meridian: meridian::resolve(&top.child("meridian"), &written, env, problems),
+        new_keys: new_keys::resolve(&litellm, problems),
         redis: redis::resolve(&litellm.child("cache_params"), &routing, &written, env),
         settings,
         router,

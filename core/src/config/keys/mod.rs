@@ -30,6 +30,14 @@ pub enum Section {
     General,
     /// `router_settings`.
     Router,
+    /// `litellm_settings.default_key_generate_params`.
+    KeyDefaults,
+    /// `litellm_settings.upperbound_key_generate_params`.
+    KeyBounds,
+    /// `litellm_settings.key_generation_settings`.
+    KeyGeneration,
+    /// One kind of key in it.
+    KeyKind,
     /// `litellm_settings.cache_params`.
     Cache,
     /// `meridian`: settings that LiteLLM does not have.
@@ -42,7 +50,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Top,
         Self::Model,
         Self::Params,
@@ -50,6 +58,10 @@ impl Section {
         Self::Settings,
         Self::General,
         Self::Router,
+        Self::KeyDefaults,
+        Self::KeyBounds,
+        Self::KeyGeneration,
+        Self::KeyKind,
         Self::Cache,
         Self::Meridian,
         Self::Tls,
@@ -66,6 +78,10 @@ impl Section {
             Self::Settings => "litellm_settings",
             Self::General => "general_settings",
             Self::Router => "router_settings",
+            Self::KeyDefaults => "litellm_settings.default_key_generate_params",
+            Self::KeyBounds => "litellm_settings.upperbound_key_generate_params",
+            Self::KeyGeneration => "litellm_settings.key_generation_settings",
+            Self::KeyKind => "litellm_settings.key_generation_settings.*",
             Self::Cache => "litellm_settings.cache_params",
             Self::Meridian => "meridian",
             Self::Tls => "meridian.tls",
@@ -83,6 +99,10 @@ impl Section {
             Self::Settings => settings::SETTINGS,
             Self::General => general::GENERAL,
             Self::Router => general::ROUTER,
+            Self::KeyDefaults => settings::KEY_DEFAULTS,
+            Self::KeyBounds => settings::KEY_BOUNDS,
+            Self::KeyGeneration => settings::KEY_GENERATION,
+            Self::KeyKind => settings::KEY_KIND,
             Self::Cache => settings::CACHE,
             Self::Meridian => meridian::MERIDIAN,
             Self::Tls => meridian::TLS,
