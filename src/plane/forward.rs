@@ -247,9 +247,12 @@ impl Failure {
     }
 
     /// A deadline passed before an answer.
-    pub(crate) fn timeout(limit: Duration, taken: Duration) -> Self {
-        let (limit_s, taken_s) = (limit.as_secs_f64(), taken.as_secs_f64());
-        let error = GatewayError::UpstreamTimeout { limit_s, taken_s };
+    pub(crate) fn timeout(target: &Target, limit: Duration, taken: Duration) -> Self {
+        let error = GatewayError::UpstreamTimeout {
+            limit_s: limit.as_secs_f64(),
+            taken_s: taken.as_secs_f64(),
+            deployment_s: target.deployment.timeout.map(|own| own.as_secs_f64()),
+        };
         Self {
             retryable: true,
             elsewhere: true,

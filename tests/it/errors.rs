@@ -47,8 +47,13 @@ struct Says {
     message: String,
 }
 
-fn says(status: u16, kind: &str, param: Option<&str>, message: &str) -> Says {
-    let (kind, param) = (json!(kind), json!(param));
+fn says<'a>(
+    status: u16,
+    kind: impl Into<Option<&'a str>>,
+    param: Option<&str>,
+    message: &str,
+) -> Says {
+    let (kind, param) = (json!(kind.into()), json!(param));
     let message = message.to_owned();
     Says {
         status,
@@ -275,6 +280,8 @@ async fn requests_that_make_no_sense_are_refused_in_the_callers_dialect() {
                    Call `/v1/models` to view available models for your key.";
     let answer = gateway.send(&chat("nope").bearer(&key)).await;
     check(&answer, &says(400, "None", Some("None"), unknown));
+    let specific = &answer.json()["error"]["provider_specific_fields"];
+    assert_eq!(specific, &json!({"error": unknown}));
     let answer = gateway.send(&messages("nope").bearer(&key)).await;
     check_anthropic(
         &answer,

@@ -63,6 +63,11 @@ fn the_ledger_keeps_what_kind_of_error_it_was_and_nothing_that_was_quoted() {
     let own = GatewayError::UpstreamTimeout {
         limit_s: 1.0,
         taken_s: 1.01,
+        deployment_s: Some(1.0),
     };
+    let text = "litellm.Timeout: APITimeoutError - Request timed out. Error_str: Request timed \
+                out. - timeout value=1.0, time taken=1.01 seconds\n\nDeployment Info: \
+                request_timeout: None\ntimeout: 1.0";
+    assert_eq!(own.to_string(), text);
     assert_eq!(own.ledger_text(false), own.to_string());
 }
