@@ -5,26 +5,14 @@ mod limits;
 mod upstream;
 
 use meridian_core::ids::KeyHash;
-use meridian_testkit::config::{Config, MASTER_KEY};
+use meridian_testkit::config::MASTER_KEY;
 use meridian_testkit::deadline::{SOON, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
-
-fn config(provider: &Provider) -> Config {
-    let url = provider.url();
-    Config::new()
-        .model("fake-*", "openai/fake-*", &format!("{url}/v1"), "")
-        .model("cl-*", "anthropic/fake-*", &url, "")
-        .router("num_retries: 0")
-}
-
-async fn gateway(provider: &Provider) -> Gateway {
-    Setup::new(BINARY, &config(provider)).start().await
-}
+use crate::world::{binary, gateway, tried_once};
 
 fn chat(model: &str) -> Request {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
@@ -246,8 +234,8 @@ async fn management_is_not_for_everyone() {
 #[tokio::test]
 async fn metrics_that_need_a_key_say_so() {
     let provider = Provider::start();
-    let config = config(&provider).litellm("require_auth_for_metrics_endpoint: true");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let config = tried_once(&provider).litellm("require_auth_for_metrics_endpoint: true");
+    let gateway = Setup::new(binary(), &config).start().await;
     let answer = gateway.send(&Request::get("/metrics")).await;
     assert_eq!(answer.status(), 401, "{}", answer.text());
     let body = answer.json();
@@ -273,8 +261,8 @@ async fn metrics_that_need_a_key_say_so() {
 #[tokio::test]
 async fn requests_that_make_no_sense_are_refused_in_the_callers_dialect() {
     let provider = Provider::start();
-    let config = config(&provider).raw("meridian:\n  body_bytes_max: 65536");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let config = tried_once(&provider).raw("meridian:\n  body_bytes_max: 65536");
+    let gateway = Setup::new(binary(), &config).start().await;
     let key = gateway.key(&json!({})).await;
     let unknown = "/chat/completions: Invalid model name passed in model=nope. \
                    Call `/v1/models` to view available models for your key.";

@@ -5,7 +5,8 @@ use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
 use serde_json::json;
 
-use super::{chat, gateway, messages};
+use super::{chat, messages};
+use crate::world::gateway;
 
 #[track_caller]
 fn has(answer: &Response, names: &[&str]) {

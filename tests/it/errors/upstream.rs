@@ -6,7 +6,8 @@ use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::free_port;
 use serde_json::{Value, json};
 
-use super::{BINARY, chat, check, check_anthropic, gateway, messages, says};
+use super::{chat, check, check_anthropic, messages, says};
+use crate::world::{binary, gateway};
 
 /// Status of the provider, LiteLLM's class, and what the fake says (OpenAI type, code, text).
 const REFUSALS: [(u16, &str, &str, &str); 10] = [
@@ -134,7 +135,7 @@ async fn a_provider_that_is_not_there_is_a_500() {
         .model("fake-x", "openai/fake-x", &format!("{nowhere}/v1"), "")
         .model("cl-x", "anthropic/fake-x", &nowhere, "")
         .router("num_retries: 0");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let gateway = Setup::new(binary(), &config).start().await;
     let key = gateway.key(&json!({})).await;
     let message = "litellm.InternalServerError: InternalServerError: \
                    OpenAIException - Connection error.";
