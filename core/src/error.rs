@@ -3,6 +3,7 @@
 //! Status, `type`, `param` and message are LiteLLM 1.87.1's; routes of the Anthropic dialect get
 //! the same facts in Anthropic's envelope.
 
+mod ledger;
 mod reply;
 
 pub use reply::{ErrorReply, anthropic_kind, exception_class};
@@ -262,13 +263,16 @@ pub enum GatewayError {
     /// The upstream did not answer in time.
     #[error(
         "litellm.Timeout: APITimeoutError - Request timed out. Error_str: Request timed out. - \
-         timeout value={limit_s}, time taken={taken_s:.2} seconds"
+         timeout value={limit_s:?}, time taken={taken_s:.2} seconds\n\nDeployment Info: \
+         request_timeout: None\ntimeout: {}", python_seconds(*deployment_s)
     )]
     UpstreamTimeout {
         /// The timeout that fired, in seconds.
         limit_s: f64,
         /// Time since the request was sent.
         taken_s: f64,
+        /// The deployment's own `timeout`, in seconds.
+        deployment_s: Option<f64>,
     },
     /// The upstream could not be reached or broke before an answer.
     #[error("litellm.InternalServerError: InternalServerError: {provider} - Connection error.")]
@@ -396,8 +400,8 @@ impl GatewayError {
             Self::RouteNotFound | Self::ObjectNotFound { .. } => (404, "not_found_error", None),
             Self::MethodNotAllowed => (405, "invalid_request_error", None),
             Self::UpgradeRequired => (426, "invalid_request_error", None),
-            Self::UpstreamTimeout { .. } => (408, "timeout_error", None),
-            Self::UpstreamUnreachable { .. } => (500, "internal_server_error", None),
+            Self::UpstreamTimeout { .. } => (408, "", None),
+            Self::UpstreamUnreachable { .. } => (500, "", None),
             Self::Upstream(upstream) => return upstream.reply(),
             Self::Internal => (500, "internal_server_error", None),
         };
@@ -406,7 +410,10 @@ impl GatewayError {
             kind: kind.to_owned(),
             param,
             message: self.to_string(),
-            upstream_code: None,
+            specific: match self {
+                Self::UnknownModel { .. } => Some(("error", self.to_string())),
+                _ => None,
+            },
             retry_after_s: self.retry_after_s(),
         }
     }
@@ -419,6 +426,19 @@ impl GatewayError {
             | Self::JournalUnavailable { retry_after_s } => Some(*retry_after_s),
             _ => None,
         }
+    }
+
+    /// Whether LiteLLM says `x-litellm-response-cost: 0` with it: what is refused after the key
+    /// was checked, when the request itself is looked at.
+    pub fn tells_cost(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::UnknownModel { .. }
+                | Self::EndpointNotServed { .. }
+                | Self::NoDeployment { .. }
+                | Self::MissingField { .. }
+        )
     }
 
     /// Bounded label for metrics: LiteLLM's exception class.
@@ -440,7 +460,7 @@ impl UpstreamError {
             kind: self.kind.clone().unwrap_or_default(),
             param: self.param.clone(),
             message: self.message.clone(),
-            upstream_code: self.code.clone(),
+            specific: self.code.clone().map(|code| ("code", code)),
             retry_after_s: self.retry_after_s,
         }
     }
@@ -460,6 +480,11 @@ fn model_denied_kind(scope: &str) -> &'static str {
 fn python_list(items: &[String]) -> String {
     let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
     format!("[{}]", quoted.join(", "))
+}
+
+/// As Python prints a float or nothing.
+fn python_seconds(seconds: Option<f64>) -> String {
+    seconds.map_or("None".to_owned(), |seconds| format!("{seconds:?}"))
 }
 
 fn iso_space(at: WallMs) -> String {

@@ -1,5 +1,9 @@
 //! What one answer consumed, in one shape for every provider.
 
+mod estimate;
+
+pub use estimate::{estimate_tokens, text_weight, tokens_of_weight, unit_weight};
+
 use serde::{Deserialize, Serialize};
 
 /// Consumption of one request. `prompt` and `completion` are totals; the other token counts are
@@ -147,36 +151,9 @@ impl Usage {
     }
 }
 
-/// Input tokens to reserve for a request body of this many bytes, before the provider has counted.
-///
-/// One token per 2.5 bytes plus 5 %: above what tokenizers give for prose, code and JSON (3 to 4.5
-/// bytes per token) and about right for Chinese, Japanese and Korean. Text made of rare symbols can
-/// exceed it; settlement then takes the real figure. Inline media is overestimated.
-pub fn estimate_prompt_tokens(body_len: usize) -> u64 {
-    // 42 / 100 = 1 / 2.5 * 1.05, rounded up.
-    let hundredths = u128::from(body_len as u64) * 42;
-    hundredths.div_ceil(100) as u64
-}
-
-/// Tokens to bill for text of this many bytes when the provider never said: one per four bytes,
-/// rounded up. A fair middle, not a bound; whoever uses it marks the record as estimated.
-pub fn estimate_text_tokens(text_bytes: usize) -> u64 {
-    (text_bytes as u64).div_ceil(4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn estimates_round_up_and_never_overflow() {
-        assert_eq!(estimate_prompt_tokens(0), 0);
-        assert_eq!(estimate_prompt_tokens(1), 1);
-        assert_eq!(estimate_prompt_tokens(1000), 420);
-        assert!(estimate_prompt_tokens(usize::MAX) > 0);
-        assert_eq!(estimate_text_tokens(0), 0);
-        assert_eq!(estimate_text_tokens(5), 2);
-    }
 
     #[test]
     fn tiers_are_read_from_every_providers_label() {

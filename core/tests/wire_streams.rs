@@ -21,7 +21,7 @@ struct Recording {
 /// All recorded streams. Those stored as one JSON value per line are framed with this line end.
 fn recordings(line_end: &str) -> Vec<Recording> {
     let mut found = Vec::new();
-    for folder in ["openai", "azure", "anthropic"] {
+    for folder in ["openai", "azure", "anthropic", "golden"] {
         let path = format!("{}/tests/fixtures/{folder}", env!("CARGO_MANIFEST_DIR"));
         for entry in std::fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
@@ -32,8 +32,9 @@ fn recordings(line_end: &str) -> Vec<Recording> {
             }
             let endpoint = match folder {
                 "anthropic" => Endpoint::Messages,
+                "golden" if file.contains("to_anthropic") => Endpoint::Messages,
                 _ if file.contains("responses") => Endpoint::Responses,
-                _ if file.contains("completions") => Endpoint::Completions,
+                "openai" if file.contains("completions") => Endpoint::Completions,
                 _ => Endpoint::ChatCompletions,
             };
             let text = std::fs::read_to_string(path).unwrap();
@@ -50,13 +51,13 @@ fn recordings(line_end: &str) -> Vec<Recording> {
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(found.len() >= 18, "{} recordings", found.len());
+    assert!(found.len() >= 33, "{} recordings", found.len());
     found
 }
 
 fn framed(lines: &str, endpoint: Endpoint, line_end: &str) -> String {
     let mut stream = String::new();
-    let is_chat = endpoint == Endpoint::Completions;
+    let is_chat = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
         let value: Value = serde_json::from_str(line).unwrap();
         if !is_chat {
@@ -262,7 +263,7 @@ fn recorded_streams_pass_unchanged_at_every_cut() {
 
 /// The recorded refusal has no content at all.
 fn is_refused(recording: &Recording) -> bool {
-    recording.name.ends_with("vercel_refusal.chunks.ndjson")
+    recording.name == "anthropic/vercel_refusal.chunks.ndjson"
 }
 
 fn done(recording: &Recording) -> u64 {
@@ -304,7 +305,7 @@ fn the_hidden_usage_chunk_is_all_that_changes_at_every_cut() {
             assert_eq!(result.ending, Ending::Complete, "{context}");
         });
     }
-    assert_eq!(hidden, 4);
+    assert_eq!(hidden, 14);
 }
 
 #[test]

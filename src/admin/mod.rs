@@ -21,20 +21,23 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
-pub use keys::bounds::KeyRules;
 pub use reply::AdminError;
 pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Rules};
 
+use crate::clock;
 use crate::store::StoreError;
 use access::{Caller, PathParameter};
 
 /// The version of LiteLLM whose wire behaviour this API has.
 pub const LITELLM_VERSION: &str = "1.87.1";
+
+/// Identity of a call, as on the answers of the data plane.
+const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
 
 /// The management API as an axum router. Every request goes through `dispatch`.
 pub fn router(state: AdminState) -> Router {
@@ -43,14 +46,31 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
-    let response = match admit(&state, &mut request) {
-        Ok(route) => serve(route, request, state).await,
-        Err(refusal) => refusal.into_response(),
+    let (route, mut response) = match admit(&state, &mut request) {
+        Ok(route) => (Some(route), serve(route, request, state).await),
+        Err(refusal) => (None, refusal.into_response()),
     };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        identify(&mut response, route);
+    }
     if head {
         without_body(response)
     } else {
         response
+    }
+}
+
+/// Gives a refusal the id under which the log has it.
+fn identify(response: &mut Response, route: Option<Route>) {
+    let (call_id, status) = (clock::new_call_id().to_string(), response.status().as_u16());
+    tracing::info!(
+        call_id,
+        status,
+        route = route.map(tracing::field::debug),
+        "management call refused"
+    );
+    if let Ok(value) = HeaderValue::try_from(call_id) {
+        response.headers_mut().insert(CALL_ID, value);
     }
 }
 

@@ -11,7 +11,6 @@ use meridian_core::price::PriceBook;
 use meridian_core::time::WallMs;
 
 use super::keys::Moment;
-use super::keys::bounds::KeyRules;
 use crate::clock;
 use crate::keys::Keys;
 use crate::store::Store;
@@ -72,25 +71,17 @@ struct Parts {
     store: Store,
     keys: Arc<Keys>,
     master_key: Secret,
-    key_rules: KeyRules,
     hooks: Hooks,
 }
 
 impl AdminState {
     /// Puts the parts together. The master key must not be empty: with an empty one nobody is let
     /// in as administrator.
-    pub fn new(
-        store: Store,
-        keys: Arc<Keys>,
-        master_key: Secret,
-        key_rules: KeyRules,
-        hooks: Hooks,
-    ) -> Self {
+    pub fn new(store: Store, keys: Arc<Keys>, master_key: Secret, hooks: Hooks) -> Self {
         Self(Arc::new(Parts {
             store,
             keys,
             master_key,
-            key_rules,
             hooks,
         }))
     }
@@ -111,10 +102,6 @@ impl AdminState {
 
     pub(super) fn is_master_key(&self, clear: &str) -> bool {
         self.master_key().matches(clear)
-    }
-
-    pub(super) fn key_rules(&self) -> &KeyRules {
-        &self.0.key_rules
     }
 
     pub(super) fn rules(&self) -> Rules {

@@ -92,10 +92,10 @@ fn rules_of(text: &str) -> Rules {
 }
 
 async fn admin() -> Admin {
-    admin_with(CONFIG, KeyRules::default()).await
+    admin_with(CONFIG).await
 }
 
-async fn admin_with(text: &str, key_rules: KeyRules) -> Admin {
+async fn admin_with(text: &str) -> Admin {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_embedded(dir.path()).await.unwrap();
     let keys = Arc::new(Keys::new(TimeZone::UTC));
@@ -132,7 +132,7 @@ async fn admin_with(text: &str, key_rules: KeyRules) -> Admin {
         }),
     };
     let master = Secret::new(MASTER);
-    let state = AdminState::new(store.clone(), Arc::clone(&keys), master, key_rules, hooks);
+    let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);
     Admin {
         router: router(state),
         keys,

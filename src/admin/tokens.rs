@@ -1,6 +1,7 @@
 //! Estimates of token counts, marked as such: no tokenizer is loaded for them.
 
 use axum::Json;
+use meridian_core::usage::{text_weight, tokens_of_weight};
 use serde_json::{Value, json};
 
 use super::access::AnyKeyAccess;
@@ -8,8 +9,6 @@ use super::body::JsonBody;
 use super::fields::{Fields, Given};
 use super::reply::AdminError;
 
-/// Bytes of English text in a token, on the average of today's vocabularies.
-const BYTES_PER_TOKEN: usize = 4;
 /// Tokens that frame one message.
 const TOKENS_PER_MESSAGE: u64 = 4;
 /// Tokens that prime the answer.
@@ -56,7 +55,7 @@ impl Prompt {
     /// Estimated tokens; `None` if nothing was given.
     pub(super) fn tokens(&self) -> Option<u64> {
         if let Some(prompt) = self.prompt.as_value() {
-            return Some(of_bytes(text_bytes(prompt)));
+            return Some(tokens_of_weight(weight(prompt)));
         }
         let messages = self
             .messages
@@ -64,20 +63,16 @@ impl Prompt {
             .or_else(|| self.contents.as_value())?;
         let count = messages.as_array().map_or(1, Vec::len) as u64;
         let frame = TOKENS_PER_MESSAGE.saturating_mul(count);
-        Some(of_bytes(text_bytes(messages)) + frame + TOKENS_PER_ANSWER)
+        Some(tokens_of_weight(weight(messages)) + frame + TOKENS_PER_ANSWER)
     }
 }
 
-fn of_bytes(bytes: usize) -> u64 {
-    bytes.div_ceil(BYTES_PER_TOKEN) as u64
-}
-
-/// Bytes of all texts in a value; the depth is bounded by the JSON reader.
-fn text_bytes(value: &Value) -> usize {
+/// Weight of all texts in a value; the depth is bounded by the JSON reader.
+fn weight(value: &Value) -> u64 {
     match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(text_bytes).sum(),
-        Value::Object(map) => map.values().map(text_bytes).sum(),
+        Value::String(text) => text_weight(text.as_bytes()),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(map) => map.values().map(weight).sum(),
         _ => 0,
     }
 }

@@ -101,8 +101,10 @@ pub(crate) struct Admitted {
     pub group: Arc<Group>,
     /// Upstream sends so far.
     pub attempts: u32,
-    /// The last deployment that got the request, and when.
+    /// The deployment that has the request now, and since when.
     pub dispatched: Option<(Arc<Target>, Instant)>,
+    /// Deployments that got it before and did not answer in time: they may bill the prompt.
+    pub unanswered: Vec<Arc<Target>>,
     /// Bytes of the answer that are held in memory.
     pub answer_lease: ByteLease,
     /// When silence before an answer is bridged next; `None` for what is not a stream.

@@ -116,12 +116,18 @@ pub(crate) async fn forward(
             Err(AttemptEnd::Failed(failure)) => failure,
         };
         report(state, admitted, &target, &failure);
+        // What was refused or broke costs nothing; what was not answered in time may have worked.
+        let unanswered = admitted.dispatched.take().filter(|_| failure.timed_out);
         let untried = group.has_untried(dialect, &tried);
         let again = failure.retryable || (failure.elsewhere && untried);
         let pause = pause(&failure, admitted.attempts, untried);
         let Some(pause) = pause.filter(|_| again && admitted.attempts < attempts_max) else {
-            return Err(NoAnswer::Failed(Box::new(failure.last(target, admitted))));
+            let since = unanswered.map(|(_, at)| at);
+            return Err(NoAnswer::Failed(Box::new(failure.last(target, since))));
         };
+        admitted
+            .unanswered
+            .extend(unanswered.map(|(target, _)| target));
         if wait(session, admitted, &target, pause).await.is_err() {
             return Err(NoAnswer::ClientGone);
         }
@@ -241,9 +247,12 @@ impl Failure {
     }
 
     /// A deadline passed before an answer.
-    pub(crate) fn timeout(limit: Duration, taken: Duration) -> Self {
-        let (limit_s, taken_s) = (limit.as_secs_f64(), taken.as_secs_f64());
-        let error = GatewayError::UpstreamTimeout { limit_s, taken_s };
+    pub(crate) fn timeout(target: &Target, limit: Duration, taken: Duration) -> Self {
+        let error = GatewayError::UpstreamTimeout {
+            limit_s: limit.as_secs_f64(),
+            taken_s: taken.as_secs_f64(),
+            deployment_s: target.deployment.timeout.map(|own| own.as_secs_f64()),
+        };
         Self {
             retryable: true,
             elsewhere: true,
@@ -252,9 +261,7 @@ impl Failure {
         }
     }
 
-    fn last(self, target: Arc<Target>, admitted: &Admitted) -> Failed {
-        let sent_at = admitted.dispatched.as_ref().map(|(_, at)| *at);
-        let billable_since = sent_at.filter(|_| self.timed_out);
+    fn last(self, target: Arc<Target>, billable_since: Option<Instant>) -> Failed {
         Failed {
             error: self.error,
             timed_out: self.timed_out,

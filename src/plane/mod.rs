@@ -23,6 +23,7 @@ use meridian_core::auth::KeyView;
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
 use meridian_core::ids::CallId;
+use meridian_core::money::NanoUsd;
 use meridian_core::routes::{self, Access, Match, Target};
 use meridian_core::spend::EndReason;
 use meridian_core::wire::edit::UsageChunk;
@@ -269,7 +270,11 @@ impl Plane {
             admitted.arrival.call_id,
         );
         let reply = failed.error.reply();
-        let headers = admitted.limit_headers();
+        let mut headers = admitted.limit_headers();
+        let limit = failed
+            .target
+            .as_ref()
+            .map(|target| admitted.timeout(target));
         let goodbye = early::is_open(session).then(|| {
             let mut relay = admitted.stream_relay(UsageChunk::Asked);
             relay.abort(&reply, &call_id.to_string())
@@ -279,13 +284,17 @@ impl Plane {
             false => EndReason::UpstreamFailed,
         };
         let status = if goodbye.is_some() { 200 } else { reply.status };
+        let with_message = admitted.rules.config.general.store_prompts;
+        let text = failed.error.ledger_text(with_message);
         let outcome = Outcome {
             target: failed.target.as_ref(),
             sent_at: failed.billable_since,
-            error: Some((failed.error.class(), reply.message.clone())),
+            error: Some((failed.error.class(), text)),
             ..Outcome::without_answer(reason, status)
         };
-        settle::settle(admitted, outcome);
+        let settled = settle::settle(admitted, outcome);
+        headers.extend(reply::failure_details(settled.cost, limit));
+        headers.extend(reply::key_spend(settled.key_spend));
         delivered(match goodbye {
             Some(goodbye) => reply::send_end(session, goodbye).await,
             None => reply::send_error(session, &reply, dialect, call_id, &headers).await,
@@ -350,6 +359,9 @@ impl Plane {
         }
         let mut headers = admit::limit_headers(key, clock::now());
         headers.extend(reply::limit_details(error));
+        if error.tells_cost() {
+            headers.extend(reply::failure_details(NanoUsd::ZERO, None));
+        }
         let sent = reply::send_error(session, &reply, dialect, call_id, &headers).await;
         if unread && sent.is_ok() {
             body::linger(session).await;

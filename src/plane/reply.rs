@@ -1,10 +1,13 @@
 //! Writing to the client: heads, bodies, errors.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use meridian_core::endpoint::Dialect;
 use meridian_core::error::{ErrorReply, GatewayError};
 use meridian_core::ids::CallId;
+use meridian_core::money::NanoUsd;
 use pingora_core::protocols::http::ServerSession;
 
 use crate::upstream::ResponseHead;
@@ -17,6 +20,10 @@ pub(crate) struct Gone;
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// LiteLLM's request identity.
 pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+/// What a request cost, in dollars.
+pub(crate) const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
+/// Spend of the key in its period, in dollars.
+const KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
 /// LiteLLM's answer to cross-origin requests.
 const ALLOW_ORIGIN: HeaderName = HeaderName::from_static("access-control-allow-origin");
 
@@ -104,6 +111,32 @@ pub(crate) async fn send_error(
 pub(crate) fn head_of(status: u16) -> ResponseHead {
     let status = StatusCode::from_u16(status);
     ResponseHead::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+/// What LiteLLM says with an error about its cost, and the limit of the attempt that failed. An
+/// error that a provider may bill tells the estimate.
+pub(crate) fn failure_details(
+    cost: NanoUsd,
+    limit: Option<Duration>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let cost = match cost {
+        NanoUsd::ZERO => HeaderValue::try_from("0"),
+        cost => HeaderValue::try_from(cost.to_string()),
+    };
+    // As Python prints a float: `6000.0`.
+    let limit = limit.map(|limit| HeaderValue::try_from(format!("{:?}", limit.as_secs_f64())));
+    let named = [
+        (RESPONSE_COST, Some(cost)),
+        (HeaderName::from_static("x-litellm-timeout"), limit),
+    ];
+    let valid = |(name, value): (_, Option<Result<HeaderValue, _>>)| Some((name, value?.ok()?));
+    named.into_iter().filter_map(valid).collect()
+}
+
+/// Spend of the key with this request.
+pub(crate) fn key_spend(spend: Option<NanoUsd>) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::try_from(spend?.to_string()).ok()?;
+    Some((KEY_SPEND, value))
 }
 
 /// LiteLLM's extra headers of a refused rate.

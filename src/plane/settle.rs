@@ -13,7 +13,7 @@ use meridian_core::meter::Meter;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, SpendRecord};
 use meridian_core::time::WallMs;
-use meridian_core::usage::{Usage, estimate_text_tokens};
+use meridian_core::usage::Usage;
 use tokio::time::Instant;
 
 use super::admit::{Admitted, Hold};
@@ -24,6 +24,9 @@ use crate::state::State;
 use crate::telemetry::metrics::{
     AttemptOutcome, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
 };
+
+/// What a token of English prose has on the average.
+const PROSE_BYTES_PER_TOKEN: u64 = 4;
 
 /// How a request ended.
 pub(crate) struct Outcome<'a> {
@@ -43,7 +46,7 @@ pub(crate) struct Outcome<'a> {
     pub ready_at: Option<Instant>,
     /// Gaps between the chunks of a stream.
     pub gaps: Option<&'a GapSketch>,
-    /// LiteLLM's class and the text of the error that the client saw.
+    /// LiteLLM's class of the error that the client saw, and what the ledger keeps of its text.
     pub error: Option<(&'static str, String)>,
 }
 
@@ -126,7 +129,8 @@ fn settle_hold(
         ticket,
         bound,
     } = hold;
-    let bill = bill(&outcome, admitted, bound.prompt_tokens, now);
+    let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
+    add_unanswered(&mut bill, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);
     state.reservations.fetch_sub(1, Ordering::Relaxed);
     let tokens = record.usage.total();
@@ -190,6 +194,29 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
     }
 }
 
+/// Adds the prompt of each earlier attempt that was not answered in time. The row's tokens stay
+/// those of the last one, which is what the client was told.
+fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64, now: WallMs) {
+    if prompt_estimate == 0 {
+        return;
+    }
+    let usage = Usage {
+        prompt: prompt_estimate,
+        ..Usage::default()
+    };
+    for target in targets {
+        bill.estimated = true;
+        let Some(price) = &target.price else {
+            bill.price_unknown = true;
+            continue;
+        };
+        let cost = price.cost(&usage, &target.place.at(now));
+        bill.cost = bill.cost.saturating_add(cost.total);
+        bill.before_margin = bill.before_margin.saturating_add(cost.original);
+        bill.price_unknown |= cost.price_unknown;
+    }
+}
+
 /// The provider's usage if it came; else what the termination table says, marked estimated.
 fn usage(outcome: &Outcome<'_>, endpoint: Endpoint, prompt_estimate: u64) -> (Usage, bool) {
     let Some(meter) = outcome.meter else {
@@ -206,12 +233,14 @@ fn usage(outcome: &Outcome<'_>, endpoint: Endpoint, prompt_estimate: u64) -> (Us
     };
     let facts = meter.facts();
     let reported = meter.usage();
-    let content = estimate_text_tokens(facts.content.total().bytes as usize);
+    let content = facts.content.tokens();
+    // The first usage of a stream may be its last; one below prose of this length is not.
+    let prose = facts.content.total().bytes.div_ceil(PROSE_BYTES_PER_TOKEN);
     let is_final = facts.usage_final
         || (outcome.reason == EndReason::Complete
             && reported
                 .as_ref()
-                .is_some_and(|usage| usage.completion >= content));
+                .is_some_and(|usage| usage.completion >= prose));
     match reported {
         Some(usage) if is_final => (usage, false),
         None if !counts_tokens(endpoint) => (Usage::default(), false),
@@ -260,7 +289,7 @@ fn fill(
     record.price_unknown = bill.price_unknown;
     record.estimated = bill.estimated;
     record.error = outcome.error.as_ref().map(|(_, text)| text.clone());
-    if let Some(target) = outcome.target {
+    if let Some(target) = outcome.target.or(admitted.unanswered.last()) {
         target.name_in(record);
     }
     if let Some(meter) = outcome.meter {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::StartError;
-use crate::admin::{self, AdminState, DeploymentHealth, Hooks, KeyRules};
+use crate::admin::{self, AdminState, DeploymentHealth, Hooks};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
@@ -99,16 +99,9 @@ impl Management {
             .master_key
             .clone()
             .ok_or(StartError::Config)?;
-        let key_rules = KeyRules::default();
         let keys = Arc::clone(&self.state.keys);
         let store = self.store.clone();
-        Ok(AdminState::new(
-            store,
-            keys,
-            master_key,
-            key_rules,
-            self.hooks(),
-        ))
+        Ok(AdminState::new(store, keys, master_key, self.hooks()))
     }
 
     fn hooks(self) -> Hooks {

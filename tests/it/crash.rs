@@ -7,7 +7,6 @@ mod stop;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use meridian_testkit::config::Config;
 use meridian_testkit::deadline::{now, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::{Provider, Row};
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use self::load::{Fate, Load};
 use crate::dice::Dice;
 use crate::ledger;
+use crate::world::scripted;
 
 /// How often the gateway is killed.
 const KILLS: usize = 50;
@@ -28,17 +28,10 @@ const LIFE_MS: std::ops::Range<u64> = 60..420;
 /// Every random choice of this test follows from this.
 const SEED: u64 = 0x5eed_0fba_d1de_a000;
 
-pub(crate) fn config(provider: &Provider) -> Config {
-    let url = provider.url();
-    Config::new()
-        .model("fake-*", "openai/fake-*", &format!("{url}/v1"), "")
-        .model("cl-*", "anthropic/fake-*", &url, "")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_kills_under_load_lose_nothing_and_count_nothing_twice() {
     let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config(&provider));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
     let mut gateway = setup.start().await;
     let mut keys = Vec::new();
     for number in 0..KEYS {

@@ -1,8 +1,11 @@
 //! The termination table: what the client sees, what is billed and what is free again, for every
 //! way in which a request can end.
 
+use meridian_core::usage::estimate_tokens;
+use meridian_testkit::config::MASTER_KEY;
 use meridian_testkit::deadline::{SOON, eventually};
 use meridian_testkit::gateway::Gateway;
+use meridian_testkit::provider::{Act, Fault, Point, Script};
 use meridian_testkit::raw::{BodyEnd, Request, Response};
 use serde_json::{Value, json};
 
@@ -373,4 +376,97 @@ async fn a_recorded_quota_error_inside_a_stream_is_answered_as_an_error() {
     let row = world.row("quota").await;
     assert_eq!(meta(&row, "end_reason"), "upstream_failed");
     assert_eq!(row["spend"], 0.0);
+}
+
+/// A provider that does not answer, or refuses, and then answers.
+fn after(first: Script) -> [Script; 2] {
+    [first, Script::default()]
+}
+
+fn silent() -> Script {
+    let fault = Fault {
+        act: Act::Stall,
+        at: Point::Head,
+    };
+    Script {
+        fault: Some(fault),
+        ..Script::default()
+    }
+}
+
+#[tokio::test]
+async fn attempts_that_were_not_answered_in_time_are_on_the_bill_of_the_one_that_was() {
+    let router = "num_retries: 2\ntimeout: 0.5\nstream_timeout: 0.5";
+    let world = World::with("", |config| config.router(router)).await;
+    for (api, stream) in [(Api::Chat, false), (Api::Chat, true), (Api::Messages, true)] {
+        let marker = format!("late{api:?}{stream}");
+        let model = format!("late-{api:?}-{stream}").to_lowercase();
+        world
+            .provider
+            .script(&format!("fake-{model}"), after(silent()));
+        let named = api.model("").replace("-m", &format!("-{model}"));
+        let body = api.body(&named, &marker, stream);
+        let request = Request::post(api.path(), &body).bearer(MASTER_KEY);
+        let answer = world.send(&request).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let row = world.row(&marker).await;
+        assert_eq!(world.provider.attempts(&marker).len(), 2, "{row:#}");
+        assert_eq!(meta(&row, "end_reason"), "complete", "{row:#}");
+        assert_eq!(meta(&row, "estimated"), true, "{row:#}");
+        assert_eq!(row["completion_tokens"], 5, "{row:#}");
+        let lost = estimate_tokens(&request.body);
+        let prompt = row["prompt_tokens"].as_u64().unwrap();
+        // Dollars per million: 1 for input, 2 for output.
+        let nano = (lost + prompt) * 1_000 + 5 * 2_000;
+        assert_eq!(meta(&row, "cost_nano_usd"), nano, "{row:#}");
+    }
+}
+
+#[tokio::test]
+async fn every_attempt_that_was_not_answered_in_time_is_billed_and_no_refused_one() {
+    let router = "num_retries: 2\ntimeout: 0.5";
+    let world = World::with("", |config| config.router(router)).await;
+    let refusing = Script {
+        status: 500,
+        ..Script::default()
+    };
+    let cases = [
+        ("none", [silent(), silent(), silent()], 408, 3),
+        ("some", [silent(), refusing.clone(), silent()], 408, 2),
+        ("last", [silent(), refusing.clone(), refusing], 500, 1),
+    ];
+    for (name, scripts, status, billed) in cases {
+        world.provider.script(&format!("fake-{name}"), scripts);
+        let body = Api::Chat.body(&format!("fake-{name}"), name, false);
+        let request = Request::post(Api::Chat.path(), &body).bearer(MASTER_KEY);
+        let answer = world.send(&request).await;
+        assert_eq!(answer.status(), status, "{name}: {}", answer.text());
+        let row = world.row(name).await;
+        assert_eq!(world.provider.attempts(name).len(), 3, "{name}: {row:#}");
+        assert_eq!(meta(&row, "estimated"), true, "{name}: {row:#}");
+        let nano = billed * estimate_tokens(&request.body) * 1_000;
+        assert_eq!(meta(&row, "cost_nano_usd"), nano, "{name}: {row:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_a_refused_attempt_pays_nothing() {
+    let world = World::with("", |config| config.router("num_retries: 1")).await;
+    let refusing = Script {
+        status: 500,
+        retry_after: Some("8".to_owned()),
+        ..Script::default()
+    };
+    world.provider.script("fake-pause", after(refusing));
+    let body = Api::Chat.body("fake-pause", "pause", false);
+    let request = Request::post(Api::Chat.path(), &body).bearer(MASTER_KEY);
+    let mut conn = meridian_testkit::raw::Conn::open(world.gateway.addr()).await;
+    conn.send(&request.bytes()).await.unwrap();
+    let refused = || world.gateway.log().contains("attempt failed").then_some(());
+    eventually(SOON, "the refusal", refused).await;
+    drop(conn);
+    let row = world.row("pause").await;
+    assert_eq!(meta(&row, "end_reason"), "client_gone_before_first_byte");
+    assert_eq!(row["spend"], 0.0, "{row:#}");
+    assert_eq!(meta(&row, "estimated"), false, "{row:#}");
 }

@@ -6,26 +6,14 @@ mod overrides;
 mod upstream;
 
 use meridian_core::ids::KeyHash;
-use meridian_testkit::config::{Config, MASTER_KEY};
+use meridian_testkit::config::MASTER_KEY;
 use meridian_testkit::deadline::{SOON, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
-
-fn config(provider: &Provider) -> Config {
-    let url = provider.url();
-    Config::new()
-        .model("fake-*", "openai/fake-*", &format!("{url}/v1"), "")
-        .model("cl-*", "anthropic/fake-*", &url, "")
-        .router("num_retries: 0")
-}
-
-async fn gateway(provider: &Provider) -> Gateway {
-    Setup::new(BINARY, &config(provider)).start().await
-}
+use crate::world::{binary, gateway, tried_once};
 
 fn chat(model: &str) -> Request {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
@@ -48,8 +36,13 @@ struct Says {
     message: String,
 }
 
-fn says(status: u16, kind: &str, param: Option<&str>, message: &str) -> Says {
-    let (kind, param) = (json!(kind), json!(param));
+fn says<'a>(
+    status: u16,
+    kind: impl Into<Option<&'a str>>,
+    param: Option<&str>,
+    message: &str,
+) -> Says {
+    let (kind, param) = (json!(kind.into()), json!(param));
     let message = message.to_owned();
     Says {
         status,
@@ -242,8 +235,8 @@ async fn management_is_not_for_everyone() {
 #[tokio::test]
 async fn metrics_that_need_a_key_say_so() {
     let provider = Provider::start();
-    let config = config(&provider).litellm("require_auth_for_metrics_endpoint: true");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let config = tried_once(&provider).litellm("require_auth_for_metrics_endpoint: true");
+    let gateway = Setup::new(binary(), &config).start().await;
     let answer = gateway.send(&Request::get("/metrics")).await;
     assert_eq!(answer.status(), 401, "{}", answer.text());
     let body = answer.json();
@@ -254,22 +247,30 @@ async fn metrics_that_need_a_key_say_so() {
         text.contains("require_auth_for_metrics_endpoint: false"),
         "{text}"
     );
-    let answer = gateway
-        .send(&Request::get("/metrics/").bearer(MASTER_KEY))
-        .await;
+    // As LiteLLM, and to a place on the same host: a scraper that follows keeps its credential.
+    let moved = Request::get("/metrics").bearer(MASTER_KEY);
+    let moved = gateway.send(&moved).await;
+    assert_eq!(moved.status(), 307);
+    let target = moved.header("location").unwrap();
+    assert_eq!(target, "/metrics/");
+    let answer = gateway.send(&Request::get(target).bearer(MASTER_KEY)).await;
     assert_eq!(answer.status(), 200);
+    let text = answer.text();
+    assert!(text.contains("# TYPE meridian_"), "{text}");
 }
 
 #[tokio::test]
 async fn requests_that_make_no_sense_are_refused_in_the_callers_dialect() {
     let provider = Provider::start();
-    let config = config(&provider).raw("meridian:\n  body_bytes_max: 65536");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let config = tried_once(&provider).raw("meridian:\n  body_bytes_max: 65536");
+    let gateway = Setup::new(binary(), &config).start().await;
     let key = gateway.key(&json!({})).await;
     let unknown = "/chat/completions: Invalid model name passed in model=nope. \
                    Call `/v1/models` to view available models for your key.";
     let answer = gateway.send(&chat("nope").bearer(&key)).await;
     check(&answer, &says(400, "None", Some("None"), unknown));
+    let specific = &answer.json()["error"]["provider_specific_fields"];
+    assert_eq!(specific, &json!({"error": unknown}));
     let answer = gateway.send(&messages("nope").bearer(&key)).await;
     check_anthropic(
         &answer,

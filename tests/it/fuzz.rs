@@ -13,8 +13,8 @@ use meridian_testkit::raw::Conn;
 use serde_json::json;
 
 use self::mutate::{Callers, Probe};
-use crate::crash::config;
 use crate::dice::Dice;
+use crate::world::scripted;
 
 /// Requests sent.
 const REQUESTS: usize = 10_000;
@@ -42,7 +42,7 @@ async fn callers(gateway: &Gateway) -> Callers {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_mutations_are_decided_as_the_reference_decides() {
     let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config(&provider));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
     let gateway = setup.start().await;
     let callers = callers(&gateway).await;
     let mut tasks = Vec::new();
@@ -90,7 +90,7 @@ async fn ten_thousand_mutations_are_decided_as_the_reference_decides() {
 #[tokio::test]
 async fn what_is_no_request_is_answered_400() {
     let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config(&provider));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
     let gateway = setup.start().await;
     let heads = [
         "GET /v1/models HTTP/1.1\r\nHost: a@b\r\n\r\n",

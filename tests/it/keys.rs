@@ -5,7 +5,7 @@ mod access;
 use std::time::Duration;
 
 use base64::Engine as _;
-use meridian_testkit::config::{Config, MASTER_KEY};
+use meridian_testkit::config::MASTER_KEY;
 use meridian_testkit::deadline::{SOON, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
@@ -13,20 +13,7 @@ use meridian_testkit::raw::Request;
 use serde_json::{Value, json};
 
 use crate::ledger;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
-
-fn config(provider: &Provider) -> Config {
-    let url = provider.url();
-    Config::new()
-        .model("fake-*", "openai/fake-*", &format!("{url}/v1"), "")
-        .model("cl-*", "anthropic/fake-*", &url, "")
-        .router("num_retries: 0")
-}
-
-async fn gateway(provider: &Provider) -> Gateway {
-    Setup::new(BINARY, &config(provider)).start().await
-}
+use crate::world::{binary, gateway, tried_once};
 
 fn ask(model: &str) -> Request {
     let body = json!({
@@ -216,8 +203,8 @@ fn key_hash(key: &str) -> Value {
 #[tokio::test]
 async fn every_header_of_litellm_carries_a_key() {
     let provider = Provider::start();
-    let config = config(&provider).general("litellm_key_header_name: X-My-Key");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let config = tried_once(&provider).general("litellm_key_header_name: X-My-Key");
+    let gateway = Setup::new(binary(), &config).start().await;
     let key = gateway.key(&json!({})).await;
     let base64 = base64::prelude::BASE64_STANDARD.encode(format!("user:{key}"));
     let bearer = format!("Bearer {key}");

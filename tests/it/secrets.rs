@@ -228,12 +228,17 @@ fn search_dir(dir: &Path) -> usize {
     files
 }
 
-async fn nothing_leaks(variable: &str, level: &str) {
+/// A provider that knows its key.
+fn provider() -> Provider {
     let options = Options {
         keys: vec![PROVIDER.to_owned()],
         ..Options::default()
     };
-    let provider = Provider::start_with(options).unwrap();
+    Provider::start_with(options).unwrap()
+}
+
+async fn nothing_leaks(variable: &str, level: &str) {
+    let provider = provider();
     let setup = Setup::with_yaml(env!("CARGO_BIN_EXE_meridian"), &yaml(&provider));
     let mut gateway = setup.env(variable, level).start().await;
     let make = Request::post("/key/generate", &json!({"key": VIRTUAL})).bearer(MASTER);
@@ -263,6 +268,68 @@ async fn nothing_leaks(variable: &str, level: &str) {
     let log = gateway.log();
     assert!(log.lines().count() > 50, "there is a log");
     search("log", log.as_bytes());
+}
+
+/// A provider that quotes the prompt in its refusal.
+fn quoting() -> Script {
+    let message = format!("Your prompt '{PROMPT}' was flagged.");
+    let error = json!({"error": {
+        "message": message, "type": "invalid_request_error", "code": "content_policy_violation",
+    }});
+    Script {
+        status: 400,
+        body: Some(error.to_string()),
+        ..Script::default()
+    }
+}
+
+/// The one row of the ledger after a refusal that quoted the prompt.
+async fn quoted_row(gateway: &Gateway, provider: &Provider) -> serde_json::Value {
+    provider.script("echo", [quoting()]);
+    let make = Request::post("/key/generate", &json!({"key": VIRTUAL})).bearer(MASTER);
+    assert_eq!(gateway.send(&make).await.status(), 200);
+    let answer = gateway.send(&chat("echo", false).bearer(VIRTUAL)).await;
+    assert_eq!(answer.status(), 400);
+    assert!(answer.text().contains(PROMPT), "the caller may read it");
+    let ask = Request::get("/spend/logs").bearer(MASTER);
+    let started = now();
+    loop {
+        let mut rows = gateway.send(&ask).await.json();
+        if let Some(row) = rows.get_mut(0) {
+            return row.take();
+        }
+        assert!(started.elapsed() < SOON, "no row in the ledger");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_a_provider_quotes_stays_out_of_ledger_journal_and_log() {
+    let provider = provider();
+    let setup = Setup::with_yaml(env!("CARGO_BIN_EXE_meridian"), &yaml(&provider));
+    let mut gateway = setup.env("RUST_LOG", "trace").start().await;
+    let row = quoted_row(&gateway, &provider).await;
+    let error = &row["metadata"]["error_information"]["error_message"];
+    let expected = "OpenAIException - status=400 type=invalid_request_error \
+                    code=content_policy_violation";
+    assert!(error.as_str().unwrap().ends_with(expected), "{error}");
+    search("ledger", row.to_string().as_bytes());
+    gateway.stop(Duration::from_secs(30)).await;
+    search_dir(&gateway.data_dir());
+    search("log", gateway.log().as_bytes());
+}
+
+#[tokio::test]
+async fn who_stores_prompts_has_the_providers_words_in_the_ledger() {
+    let provider = provider();
+    let general = format!("  master_key: {MASTER}\n");
+    let stored = format!("{general}  store_prompts_in_spend_logs: true\n");
+    let yaml = yaml(&provider).replace(&general, &stored);
+    let setup = Setup::with_yaml(env!("CARGO_BIN_EXE_meridian"), &yaml);
+    let gateway = setup.start().await;
+    let row = quoted_row(&gateway, &provider).await;
+    let error = &row["metadata"]["error_information"]["error_message"];
+    assert!(error.as_str().unwrap().contains(PROMPT), "{error}");
 }
 
 #[tokio::test]

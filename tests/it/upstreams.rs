@@ -175,7 +175,12 @@ async fn pair(bad: &str) -> World {
     let bad_url = if bad == "refused" { &nobody } else { &url };
     let config = standard(&provider)
         // Asked first as good as always.
-        .model("pair", &format!("openai/fake-bad{bad}"), bad_url, "weight: 1000000000")
+        .model(
+            "pair",
+            &format!("openai/fake-bad{bad}"),
+            bad_url,
+            "weight: 1000000000",
+        )
         .model("pair", "openai/fake-good", &url, "")
         .router("num_retries: 2\nstream_timeout: 2\ntimeout: 2");
     World::over(provider, config, "").await

@@ -149,6 +149,24 @@ pub(crate) fn standard(provider: &Provider) -> Config {
     Config::standard(provider).model("anthropic-*", "anthropic/fake-*", &url, "")
 }
 
+/// Models whose names are scripts: `fake-*` in OpenAI's dialect, `cl-*` in Anthropic's.
+pub(crate) fn scripted(provider: &Provider) -> Config {
+    let url = provider.url();
+    Config::new()
+        .model("fake-*", "openai/fake-*", &format!("{url}/v1"), "")
+        .model("cl-*", "anthropic/fake-*", &url, "")
+}
+
+/// The same, each request tried once.
+pub(crate) fn tried_once(provider: &Provider) -> Config {
+    scripted(provider).router("num_retries: 0")
+}
+
+/// A gateway that tries each request once.
+pub(crate) async fn gateway(provider: &Provider) -> Gateway {
+    Setup::new(binary(), &tried_once(provider)).start().await
+}
+
 /// The gateway's binary.
 pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_meridian")

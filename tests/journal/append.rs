@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use meridian::journal::{
     Fsync, InspectOptions, Journal, JournalError, JournalOptions, inspect, verify,
@@ -325,17 +325,25 @@ fn child_with_short_files() {
     }
 }
 
+/// What a child said, for the message of a failed assertion. A child under a limit writes to
+/// pipes: what it inherits may be a log file that is already over its limit.
+fn said(child: &Output) -> String {
+    let out = String::from_utf8_lossy(&child.stdout);
+    let err = String::from_utf8_lossy(&child.stderr);
+    format!("{}\n{out}\n{err}", child.status)
+}
+
 #[test]
 fn writes_that_the_disk_cuts_short_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let status = Command::new("sh")
+    let child = Command::new("sh")
         .arg("-c")
         .arg("trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact append::child_with_short_files")
         .arg(std::env::current_exe().unwrap())
         .env("MERIDIAN_SHORT_FILES", dir.path())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success());
+    assert!(child.status.success(), "{}", said(&child));
     let found = verify(dir.path(), &mut Vec::new()).unwrap();
     assert_eq!((found.opened, found.closed, found.running), (800, 800, 0));
     assert!(found.segments > 10, "{found:?}");
@@ -388,15 +396,18 @@ fn a_full_disk_refuses_requests_and_heals_by_itself() {
             .args(["sh", "-c", script])
             .arg(std::env::current_exe().unwrap())
             .env("MERIDIAN_FULL_DISK", dir.path())
-            .status()
+            .output()
             .ok()
-            .and_then(|status| status.code())
     };
     // A small file system of its own: as a user where that is allowed, else as root.
-    let codes = [child(&["unshare", "-rm"]), child(&["unshare", "-m"])];
+    let children = [child(&["unshare", "-rm"]), child(&["unshare", "-m"])];
+    let codes = children
+        .each_ref()
+        .map(|child| child.as_ref()?.status.code());
     if codes.contains(&Some(0)) {
         return;
     }
-    assert!(!codes.contains(&Some(101)), "the child failed: {codes:?}");
+    let said: Vec<String> = children.iter().flatten().map(said).collect();
+    assert!(!codes.contains(&Some(101)), "the child failed: {said:#?}");
     println!("SKIPPED: no small file system can be mounted here ({codes:?})");
 }

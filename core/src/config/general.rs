@@ -36,6 +36,8 @@ pub struct General {
     pub enforce_user_param: bool,
     /// `/robots.txt` forbids everything.
     pub block_robots: bool,
+    /// Texts that may quote a prompt may be kept in the ledger: providers' error messages.
+    pub store_prompts: bool,
     /// Requests are counted, but not listed.
     pub disable_spend_logs: bool,
     /// Spend logs older than this are deleted; `None` keeps them.
@@ -94,6 +96,7 @@ pub(super) fn general(
         user_header: header(area, "user_header_name", problems),
         enforce_user_param: flag("enforce_user_param"),
         block_robots: flag("block_robots"),
+        store_prompts: flag("store_prompts_in_spend_logs"),
         disable_spend_logs: flag("disable_spend_logs"),
         spend_logs_retention: period.and_then(period::parse),
         public_readiness_details: flag("allow_public_health_readiness_details"),

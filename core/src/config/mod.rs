@@ -15,6 +15,7 @@ mod general;
 pub mod keys;
 mod meridian;
 mod names;
+mod new_keys;
 pub mod period;
 mod problem;
 mod provider;
@@ -38,6 +39,7 @@ pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
 pub use names::Alias;
+pub use new_keys::NewKeys;
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::Redis;
@@ -64,6 +66,8 @@ pub struct Config {
     pub general: General,
     /// `litellm_settings`.
     pub settings: Settings,
+    /// What keys get by default, and at most.
+    pub new_keys: NewKeys,
     /// Deadlines of one attempt.
     pub router: Router,
     /// How a deployment is chosen, and what follows when it fails.
@@ -189,5 +193,6 @@ fn resolve(
         settings,
         models,
         aliases,
+        new_keys: new_keys::resolve(litellm, problems),
     }
 }

@@ -9,14 +9,14 @@ use crate::endpoint::Dialect;
 pub struct ErrorReply {
     /// HTTP status.
     pub status: u16,
-    /// OpenAI `error.type`.
+    /// OpenAI `error.type`; empty is null.
     pub kind: String,
     /// OpenAI `error.param`; LiteLLM writes the string `None` for auth errors.
     pub param: Option<String>,
     /// Text.
     pub message: String,
-    /// The upstream's own code, shown under `provider_specific_fields`.
-    pub upstream_code: Option<String>,
+    /// Name and text shown under `provider_specific_fields`: the upstream's own code.
+    pub specific: Option<(&'static str, String)>,
     /// Seconds for `Retry-After`.
     pub retry_after_s: Option<u64>,
 }
@@ -51,8 +51,8 @@ impl ErrorReply {
             "param": self.param,
             "code": self.status.to_string(),
         });
-        if let Some(code) = &self.upstream_code {
-            error["provider_specific_fields"] = json!({"code": code});
+        if let Some((name, text)) = &self.specific {
+            error["provider_specific_fields"] = json!({*name: text});
         }
         json!({"error": error})
     }

@@ -1,5 +1,6 @@
 //! How much was generated, measured on the deltas for when a provider's count never comes.
 
+use crate::usage::{text_weight, tokens_of_weight, unit_weight};
 use crate::wire::json::{Kind, Value};
 
 /// Size of a piece of text after JSON escapes are resolved.
@@ -7,8 +8,8 @@ use crate::wire::json::{Kind, Value};
 pub struct Amount {
     /// UTF-8 bytes.
     pub bytes: u64,
-    /// Characters.
-    pub chars: u64,
+    /// What its characters weigh in tokens ([`text_weight`]).
+    pub weight: u64,
 }
 
 /// Generated content by kind.
@@ -32,8 +33,13 @@ impl Content {
         } = self;
         Amount {
             bytes: text.bytes + reasoning.bytes + tools.bytes,
-            chars: text.chars + reasoning.chars + tools.chars,
+            weight: text.weight + reasoning.weight + tools.weight,
         }
+    }
+
+    /// Tokens of everything together, estimated.
+    pub fn tokens(&self) -> u64 {
+        tokens_of_weight(self.total().weight)
     }
 }
 
@@ -44,13 +50,13 @@ impl Amount {
         match value.kind {
             Kind::String(escaped) => {
                 let inner = value.inner().unwrap_or_default();
-                let (bytes, chars) = if escaped {
-                    resolved_len(inner)
+                let (bytes, weight) = if escaped {
+                    resolved_size(inner)
                 } else {
-                    (inner.len(), char_count(inner))
+                    (inner.len(), text_weight(inner))
                 };
                 self.bytes += bytes as u64;
-                self.chars += chars as u64;
+                self.weight += weight;
                 !inner.is_empty()
             }
             Kind::Array => {
@@ -62,7 +68,7 @@ impl Amount {
             }
             Kind::Object => {
                 self.bytes += value.raw.len() as u64;
-                self.chars += char_count(value.raw) as u64;
+                self.weight += text_weight(value.raw);
                 true
             }
             _ => false,
@@ -70,39 +76,38 @@ impl Amount {
     }
 }
 
-/// Bytes that start a character.
-fn char_count(bytes: &[u8]) -> usize {
-    let starts = bytes.iter().filter(|byte| (**byte & 0xC0) != 0x80);
-    starts.count()
-}
-
-/// Bytes and characters of a JSON string once its escapes are resolved.
-fn resolved_len(inner: &[u8]) -> (usize, usize) {
-    let (mut bytes, mut chars, mut at) = (0, 0, 0);
+/// Bytes and weight of a JSON string once its escapes are resolved.
+fn resolved_size(inner: &[u8]) -> (usize, u64) {
+    let (mut bytes, mut weight, mut at) = (0, 0, 0);
     while at < inner.len() {
-        let (read, written, starts) = match (inner[at], inner.get(at + 1)) {
-            (b'\\', Some(b'u')) => unicode_escape(inner.get(at + 2..at + 6).unwrap_or_default()),
-            (b'\\', _) => (2, 1, 1),
-            (byte, _) => (1, 1, usize::from((byte & 0xC0) != 0x80)),
+        let escape = memchr::memchr(b'\\', &inner[at..]).map_or(inner.len(), |found| at + found);
+        bytes += escape - at;
+        weight += text_weight(&inner[at..escape]);
+        at = escape;
+        let (read, written, unit) = match inner.get(at + 1) {
+            None => break,
+            Some(b'u') => unicode_escape(inner.get(at + 2..at + 6).unwrap_or_default()),
+            Some(b'n' | b'r' | b't' | b'b' | b'f') => (2, 1, u16::from(b'\n')),
+            Some(&sign) => (2, 1, u16::from(sign)),
         };
         at += read;
         bytes += written;
-        chars += starts;
+        weight += unit_weight(unit);
     }
-    (bytes, chars)
+    (bytes, weight)
 }
 
-/// A `\uXXXX` escape: input bytes, UTF-8 bytes, characters. The two halves of a surrogate pair
-/// make four bytes and one character together.
-fn unicode_escape(digits: &[u8]) -> (usize, usize, usize) {
+/// A `\uXXXX` escape: input bytes, UTF-8 bytes, the UTF-16 unit. The two halves of a surrogate
+/// pair make four bytes together.
+fn unicode_escape(digits: &[u8]) -> (usize, usize, u16) {
     let text = std::str::from_utf8(digits).unwrap_or_default();
-    match u32::from_str_radix(text, 16).unwrap_or(0) {
-        0..=0x7F => (6, 1, 1),
-        0x80..=0x7FF => (6, 2, 1),
-        0xD800..=0xDBFF => (6, 2, 1),
-        0xDC00..=0xDFFF => (6, 2, 0),
-        _ => (6, 3, 1),
-    }
+    let unit = u16::from_str_radix(text, 16).unwrap_or(0);
+    let written = match unit {
+        0..=0x7F => 1,
+        0x80..=0x7FF | 0xD800..=0xDFFF => 2,
+        _ => 3,
+    };
+    (6, written, unit)
 }
 
 #[cfg(test)]
@@ -120,10 +125,11 @@ mod tests {
                 !text.is_empty()
             );
             assert_eq!(amount.bytes, text.len() as u64, "{text:?}");
-            assert_eq!(amount.chars, text.chars().count() as u64, "{text:?}");
+            assert_eq!(amount.weight, text_weight(text.as_bytes()), "{text:?}");
         }
         let mut amount = Amount::default();
         amount.add(whole(br#""\ud83d\ude00\u00e9\u6f22""#).unwrap());
-        assert_eq!((amount.bytes, amount.chars), (9, 3));
+        assert_eq!(amount.bytes, 9);
+        assert_eq!(amount.weight, text_weight("😀é漢".as_bytes()));
     }
 }

@@ -157,7 +157,7 @@ fn content_is_counted_by_kind_and_error_text_is_not() {
     let content = meter.facts().content;
     assert_eq!(content.reasoning.bytes, 2);
     assert_eq!(content.tools.bytes, 6);
-    assert_eq!((content.text.bytes, content.text.chars), (2, 1));
+    assert_eq!(content.text.bytes, 2);
     assert_eq!(meter.usage().unwrap().tier, ServiceTier::Flex);
     assert!(!meter.is_finished());
 }
@@ -194,4 +194,23 @@ fn odd_events_are_counted_and_survived() {
     assert_eq!(meter.facts().events, 6);
     assert!(meter.facts().malformed >= 4);
     assert_eq!(meter.usage(), None);
+}
+
+#[test]
+fn deltas_in_any_script_and_spelling_are_estimated_alike() {
+    let tokens = |chunks: &[&str]| {
+        let meter = events(Endpoint::ChatCompletions, chunks);
+        meter.facts().content.tokens()
+    };
+    let plain = tokens(&[
+        r#"{"choices":[{"index":0,"delta":{"content":"潮汐是由月球"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"引力产生的😀"}}]}"#,
+    ]);
+    let escaped = tokens(&[
+        r#"{"choices":[{"index":0,"delta":{"content":"\u6f6e\u6c50\u662f\u7531\u6708\u7403"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"\u5f15\u529b\u4ea7\u751f\u7684\ud83d\ude00"}}]}"#,
+    ]);
+    // Eleven characters of about one token, and an emoji of two or three: not 37 bytes / 4.
+    assert_eq!(plain, escaped);
+    assert!((13..=17).contains(&plain), "{plain}");
 }

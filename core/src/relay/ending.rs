@@ -59,7 +59,7 @@ pub fn abort_reply(reason: EndReason) -> ErrorReply {
         kind: kind.to_owned(),
         param: None,
         message: message.to_owned(),
-        upstream_code: None,
+        specific: None,
         retry_after_s: None,
     }
 }

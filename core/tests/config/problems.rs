@@ -217,3 +217,68 @@ fn a_base_url_whose_variable_is_not_set_never_becomes_the_providers_default() {
     );
     assert!(load_text(&text("null")).config.is_some());
 }
+
+#[test]
+fn what_new_keys_get_is_checked_where_it_is_written() {
+    let text = "\
+litellm_settings:
+  default_key_generate_params: {max_budget: 20, duration: 30d, models: gpt-4o, tpm_limit: '7'}
+  upperbound_key_generate_params:
+    max_budget: 10
+    duration: 7d
+    rpm_limit: many
+    max_bugdet: 5
+    budget_duration: 30 days
+  key_generation_settings:
+    personal_key_generation: {required_params: [key_alias], allowed_user_roles: [proxy_admin]}
+";
+    let found = shown(&load_text(&format!("{KEY}{text}")));
+    let settings = "litellm_settings";
+    let expected = [
+        format!(
+            "error: {settings}.default_key_generate_params.max_budget: over \
+            `upperbound_key_generate_params.max_budget`"
+        ),
+        format!("error: {settings}.default_key_generate_params.duration: over"),
+        format!("error: {settings}.upperbound_key_generate_params.rpm_limit: expected a whole"),
+        format!(
+            "warning: {settings}.upperbound_key_generate_params.max_bugdet: unknown, no \
+            effect; did you mean `max_budget`?"
+        ),
+        format!(
+            "error: {settings}.upperbound_key_generate_params.budget_duration: expected a \
+            duration"
+        ),
+        format!(
+            "notice: {settings}.key_generation_settings.personal_key_generation.\
+            allowed_user_roles: ignored: only administrators"
+        ),
+    ];
+    for expected in expected {
+        let hits = found.iter().filter(|line| line.contains(&expected)).count();
+        assert_eq!(hits, 1, "{expected}: {found:#?}");
+    }
+}
+
+#[test]
+fn new_keys_are_read_with_the_types_of_their_fields() {
+    let text = "\
+model_list: [{model_name: m, litellm_params: {model: mock/m}}]
+litellm_settings:
+  default_key_generate_params: {max_budget: '2.5', models: gpt-4o, tpm_limit: 7, user_id: 42}
+  upperbound_key_generate_params: {max_budget: 2.5, budget_duration: 30d}
+  key_generation_settings: {team_key_generation: {required_params: [tags]}}
+";
+    let (config, problems) = good(&format!("{KEY}{text}"), &[]);
+    let new_keys = config.new_keys;
+    let defaults = serde_json::json!({
+        "max_budget": 2.5, "models": ["gpt-4o"], "tpm_limit": 7, "user_id": "42",
+    });
+    assert_eq!(serde_json::Value::Object(new_keys.defaults), defaults);
+    let bounds = serde_json::json!({"max_budget": 2.5, "budget_duration": "30d"});
+    assert_eq!(serde_json::Value::Object(new_keys.upper_bounds), bounds);
+    assert_eq!(new_keys.required_of_team, ["tags"]);
+    assert!(new_keys.required_of_person.is_empty());
+    let about_keys = |line: &&String| line.contains("key_gener");
+    assert_eq!(problems.iter().find(about_keys), None);
+}

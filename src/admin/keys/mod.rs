@@ -1,6 +1,6 @@
 //! `/key/*`: virtual keys.
 
-pub(super) mod bounds;
+mod bounds;
 mod patch;
 pub(super) mod read;
 pub(super) mod rotate;

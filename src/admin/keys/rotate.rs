@@ -14,6 +14,7 @@ use super::super::body::JsonBody;
 use super::super::fields::{Fields, Given};
 use super::super::reply::{AdminError, python_float};
 use super::super::state::AdminState;
+use super::bounds::bound_change;
 use super::patch::KeyPatch;
 use super::time::duration_ms;
 use super::write::{check_record, checked_clear_key, key_name, new_clear_key, set_spend};
@@ -46,6 +47,7 @@ async fn regenerate_key(
     let new_master = fields.any("new_master_key").value();
     fields.finish()?;
     patch.check()?;
+    let patch = bound_change(patch, &state.rules().config.new_keys)?;
     if new_master.is_some() {
         let text = "The master key is changed in the configuration, not by this route.";
         return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));

@@ -15,7 +15,7 @@ use super::super::body::JsonBody;
 use super::super::fields::{Fields, Given};
 use super::super::reply::AdminError;
 use super::super::state::AdminState;
-use super::bounds::{bound, check_required};
+use super::bounds::{bound, bound_change, check_required};
 use super::patch::KeyPatch;
 use super::{change, confirm, find, row, shape, store_error};
 use crate::store::StoreError;
@@ -68,9 +68,9 @@ async fn make_key(
     clear: Option<String>,
 ) -> Answer {
     patch.check()?;
-    let rules = state.key_rules();
-    check_required(&patch, rules)?;
-    let patch = bound(patch, rules)?;
+    let config = state.rules().config;
+    check_required(&patch, &config.new_keys)?;
+    let patch = bound(patch, &config.new_keys)?;
     let clear = match clear {
         Some(clear) => checked_clear_key(clear)?,
         None => new_clear_key(),
@@ -182,6 +182,7 @@ async fn update_one(
     patch: KeyPatch,
 ) -> Result<Map<String, Value>, AdminError> {
     patch.check()?;
+    let patch = bound_change(patch, &state.rules().config.new_keys)?;
     let hash = KeyHash::from_key_or_hex(key);
     let at = state.moment();
     let spend = patch.spend.as_value().copied();

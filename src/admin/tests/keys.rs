@@ -269,15 +269,56 @@ async fn bulk_updates_are_independent_of_each_other() {
     assert_eq!(both["info"].as_array().unwrap().len(), 1);
 }
 
+const BOUNDED: &str = "
+litellm_settings:
+  default_key_generate_params: {max_budget: 2, models: [gpt-4o], tpm_limit: 7}
+  upperbound_key_generate_params: {max_budget: 10, duration: 1d, rpm_limit: 3}
+  key_generation_settings: {team_key_generation: {required_params: [tags]}}
+";
+
+#[tokio::test]
+async fn configured_bounds_hold_for_keys_that_are_changed() {
+    let admin = admin_with(&format!("{CONFIG}{BOUNDED}")).await;
+    let key = admin.key(json!({})).await;
+    let over = "max_budget is over max limit set in config - user_value=11.0; max_value=10.0";
+    for path in ["/key/update", "/key/regenerate"] {
+        let refused = admin
+            .refused(path, json!({"key": key, "max_budget": 11}), 400)
+            .await;
+        assert!(refused.contains(over), "{path}: {refused}");
+        for duration in ["-1", "25h"] {
+            let body = json!({"key": key, "duration": duration});
+            let refused = admin.refused(path, body, 400).await;
+            let over = "duration is over max limit set in config";
+            assert!(refused.contains(over), "{path}: {refused}");
+        }
+    }
+    let bulk = json!({"keys": [{"key": key, "rpm_limit": 4}]});
+    let bulk = admin.done("/key/bulk_update", bulk).await;
+    assert_eq!(
+        bulk["failed_updates"].as_array().unwrap().len(),
+        1,
+        "{bulk}"
+    );
+    // What is not mentioned stays, and nothing is filled from the defaults.
+    let body = json!({"key": key, "tpm_limit": 1_000_000, "models": []});
+    admin.done("/key/update", body).await;
+    let info = admin.info(&key).await;
+    assert_eq!(info["max_budget"], 2.0, "{info:?}");
+    assert_eq!(info["tpm_limit"], 1_000_000, "no bound is set for it");
+    assert_eq!(info["models"], json!([]), "{info:?}");
+    // Nobody gets rid of a limit by clearing it.
+    let body = json!({"key": key, "max_budget": null, "rpm_limit": null, "duration": null});
+    admin.done("/key/update", body).await;
+    let info = admin.info(&key).await;
+    assert_eq!(info["max_budget"], 10.0, "{info:?}");
+    assert_eq!(info["rpm_limit"], 3, "{info:?}");
+    assert_ne!(info["expires"], Value::Null, "{info:?}");
+}
+
 #[tokio::test]
 async fn configured_defaults_and_bounds_hold() {
-    let object = |value: Value| value.as_object().unwrap().clone();
-    let rules = KeyRules {
-        defaults: object(json!({"max_budget": 2, "models": ["gpt-4o"], "tpm_limit": 7})),
-        upper_bounds: object(json!({"max_budget": 10, "duration": "1d", "rpm_limit": 3})),
-        generation: object(json!({"team_key_generation": {"required_params": ["tags"]}})),
-    };
-    let admin = admin_with(CONFIG, rules).await;
+    let admin = admin_with(&format!("{CONFIG}{BOUNDED}")).await;
     let made = admin.done("/key/generate", json!({})).await;
     assert_eq!(
         (&made["max_budget"], &made["tpm_limit"]),
@@ -291,7 +332,7 @@ async fn configured_defaults_and_bounds_hold() {
     let refused = admin
         .refused("/key/generate", json!({"max_budget": 11}), 400)
         .await;
-    let text = "max_budget is over max limit set in config - user_value=11; max_value=10";
+    let text = "max_budget is over max limit set in config - user_value=11.0; max_value=10.0";
     assert_eq!(refused, format!("{{'error': '{text}'}}"));
     for duration in ["-1", "25h"] {
         let refused = admin

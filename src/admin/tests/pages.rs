@@ -84,7 +84,7 @@ async fn metrics_need_a_key_unless_the_setting_says_otherwise() {
             .starts_with("text/plain; version=")
     );
     let open = format!("{CONFIG}litellm_settings: {{require_auth_for_metrics_endpoint: false}}\n");
-    let open = admin_with(&open, KeyRules::default()).await;
+    let open = admin_with(&open).await;
     assert_eq!(
         open.send("GET", "/metrics/", None, Body::empty())
             .await
@@ -180,7 +180,7 @@ async fn pages_come_from_the_route_table() {
         "general_settings: {",
         "general_settings: {block_robots: true, ",
     );
-    let blocking = admin_with(&blocking, KeyRules::default()).await;
+    let blocking = admin_with(&blocking).await;
     let robots = blocking
         .send("GET", "/robots.txt", None, Body::empty())
         .await;

@@ -101,7 +101,7 @@ model_list:
 general_settings: {master_key: sk-master-key-of-the-tests}
 meridian: {default_region: us-east-1}
 ";
-    let admin = admin_with(text, KeyRules::default()).await;
+    let admin = admin_with(text).await;
     let listed = admin.get("/model/info").await.json();
     let params = |index: usize| &listed["data"][index]["litellm_params"];
     for (name, value) in [

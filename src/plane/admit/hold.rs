@@ -12,7 +12,7 @@ use meridian_core::meters::Need;
 use meridian_core::money::NanoUsd;
 use meridian_core::price::Ceiling;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
-use meridian_core::usage::{Units, Usage, estimate_prompt_tokens};
+use meridian_core::usage::{Units, Usage, estimate_tokens};
 
 use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, payer_of};
 use crate::byte_budget::ByteLease;
@@ -78,6 +78,7 @@ pub(super) fn hold(
         group,
         attempts: 0,
         dispatched: None,
+        unanswered: Vec::new(),
         answer_lease,
         keepalive_due: None,
         hold: Some(hold),
@@ -155,15 +156,16 @@ fn cost_of(target: &Target, ceiling: &Ceiling) -> Option<NanoUsd> {
 
 /// Estimated input and reserved output tokens of an endpoint.
 fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
-    let prompt = estimate_prompt_tokens(ask.body.bytes.len());
+    // Looked at only where it counts: files and audio may be large.
+    let prompt = || estimate_tokens(&ask.body.bytes);
     let completion = ask.completion_max.unwrap_or(OUTPUT_TOKENS_RESERVED);
     match endpoint {
         Endpoint::ChatCompletions
         | Endpoint::Completions
         | Endpoint::Responses
         | Endpoint::ResponsesTool
-        | Endpoint::Messages => (prompt, completion),
-        Endpoint::Embeddings | Endpoint::Rerank | Endpoint::ImagesGenerations => (prompt, 0),
+        | Endpoint::Messages => (prompt(), completion),
+        Endpoint::Embeddings | Endpoint::Rerank | Endpoint::ImagesGenerations => (prompt(), 0),
         Endpoint::ResponsesItem
         | Endpoint::CountTokens
         | Endpoint::Moderations

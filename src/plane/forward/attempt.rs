@@ -125,7 +125,7 @@ impl Wait<'_> {
                 () = client_gone(self.session) => return Err(AttemptEnd::ClientGone),
                 () = tokio::time::sleep_until(self.until) => {
                     let taken = self.limit + self.until.elapsed();
-                    return Err(Failure::timeout(self.limit, taken).into());
+                    return Err(Failure::timeout(self.target, self.limit, taken).into());
                 }
                 () = early::due(self.admitted.keepalive_due) => {
                     let bridged = early::bridge(self.session, self.admitted, self.target).await;

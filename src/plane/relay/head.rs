@@ -64,13 +64,13 @@ fn unbuffered(head: &mut ResponseHead) {
 
 /// What is known once the request is settled.
 pub(super) fn add_cost(head: &mut ResponseHead, settled: &Settled) {
-    head.set(name("x-litellm-response-cost"), text(settled.cost));
+    head.set(reply::RESPONSE_COST, text(settled.cost));
     head.set(
         name("x-litellm-response-cost-original"),
         text(settled.cost_before_margin),
     );
-    if let Some(spend) = settled.key_spend {
-        head.set(name("x-litellm-key-spend"), text(spend));
+    if let Some((name, value)) = reply::key_spend(settled.key_spend) {
+        head.set(name, value);
     }
     let duration = settled.duration.as_secs_f64() * 1000.0;
     head.set(name("x-litellm-response-duration-ms"), millis(duration));

@@ -218,7 +218,9 @@ impl Reader<'_> {
         match interrupt {
             Interrupt::ClientGone => AttemptEnd::ClientGone,
             Interrupt::Broken => self.broken(),
-            Interrupt::Time => Failure::timeout(self.limit, self.sent_at.elapsed()).into(),
+            Interrupt::Time => {
+                Failure::timeout(self.target, self.limit, self.sent_at.elapsed()).into()
+            }
         }
     }
 }

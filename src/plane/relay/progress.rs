@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use meridian_core::journal::{PROGRESS_TOKENS, Progress, ServedBy};
 use meridian_core::meter::Meter;
-use meridian_core::usage::estimate_text_tokens;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -36,7 +35,7 @@ impl Noted {
         if !facts.content_seen {
             return;
         }
-        let tokens = estimate_text_tokens(facts.content.total().bytes as usize);
+        let tokens = facts.content.tokens();
         let due = self.at.is_none_or(|at| {
             let grown = tokens.saturating_sub(self.tokens);
             grown >= PROGRESS_TOKENS || (grown > 0 && at.elapsed() >= PROGRESS_INTERVAL)

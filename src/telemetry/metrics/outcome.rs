@@ -136,6 +136,8 @@ pub fn reject_reason(error: &GatewayError) -> &'static str {
         GatewayError::UnknownModel { .. } => "unknown_model",
         GatewayError::EndpointNotServed { .. } => "endpoint_not_served",
         GatewayError::NoDeployment { .. } => "no_deployment",
+        GatewayError::RegionNotAllowed { .. } => "region_not_allowed",
+        GatewayError::TagsNotAllowed { .. } => "tags_not_allowed",
         GatewayError::InvalidJson { .. } => "invalid_json",
         GatewayError::MissingField { .. } => "missing_field",
         GatewayError::BadField { .. } => "bad_field",

@@ -8,6 +8,8 @@ use meridian_testkit::raw::{Request, free_port};
 use meridian_testkit::run::Run;
 use serde_json::json;
 
+use crate::world::scripted;
+
 fn ask(key: &str) -> Request {
     let body = json!({
         "model": "fake-x", "messages": [{"role": "user", "content": "hello"}],
@@ -18,7 +20,7 @@ fn ask(key: &str) -> Request {
 #[tokio::test]
 async fn a_full_journal_refuses_with_a_time_to_come_back() {
     let provider = Provider::start();
-    let config = super::config(&provider).raw("meridian:\n  journal_bytes_max: 1048576");
+    let config = scripted(&provider).raw("meridian:\n  journal_bytes_max: 1048576");
     let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
     let gateway = setup.start().await;
     let key = gateway.key(&json!({})).await;
@@ -66,7 +68,7 @@ async fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 #[tokio::test]
 async fn a_second_process_on_one_data_directory_refuses() {
     let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &super::config(&provider));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
     let gateway = setup.start().await;
     let config = gateway.config_path().display().to_string();
     let data = gateway.data_dir().display().to_string();
@@ -87,7 +89,7 @@ async fn a_second_process_on_one_data_directory_refuses() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &super::config(&provider));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
     let gateway = setup.start().await;
     let config = gateway.config_path().display().to_string();
     let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,8 @@ use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
 use serde_json::json;
 
+use crate::world::scripted;
+
 use super::load::Load;
 use crate::ledger;
 
@@ -17,7 +19,7 @@ const STREAMS: usize = 6;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_lets_streams_finish_and_completes_the_ledger() {
     let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &super::config(&provider));
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
     let mut gateway = setup.start().await;
     let key = gateway.key(&json!({"key_alias": "crash-0"})).await;
     let load = Load::start(gateway.addr(), std::slice::from_ref(&key), 3, 7);

@@ -1,10 +1,12 @@
 //! LiteLLM's response headers on a plain answer, a stream and an error.
 
+use meridian_testkit::deadline::{SOON, eventually};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
 use serde_json::json;
 
-use super::{chat, gateway, messages};
+use super::{chat, messages};
+use crate::world::gateway;
 
 #[track_caller]
 fn has(answer: &Response, names: &[&str]) {
@@ -120,6 +122,71 @@ async fn streams_messages_and_errors_carry_litellms_headers() {
         ],
     );
     has_not(&answer, &["x-litellm-model-api-base"]);
+}
+
+#[tokio::test]
+async fn errors_tell_their_cost_and_the_limit_that_was_passed() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    let key = gateway.key(&json!({"rpm_limit": 4})).await;
+    let refused = chat("fake-x+status=400").bearer(&key);
+    let answer = gateway.send(&refused).await;
+    assert_eq!(answer.header("x-litellm-response-cost"), Some("0"));
+    assert_eq!(answer.header("x-litellm-timeout"), Some("6000.0"));
+    let refused = messages("cl-x+status=400").bearer(&key);
+    let answer = gateway
+        .send(&refused.field("x-litellm-timeout", "2.5"))
+        .await;
+    assert_eq!(answer.header("x-litellm-response-cost"), Some("0"));
+    assert_eq!(answer.header("x-litellm-timeout"), Some("2.5"));
+
+    // A provider may bill what it never answered: the header is as honest as the ledger.
+    let slow = chat("fake-x+stall@head").bearer(&key);
+    let answer = gateway.send(&slow.field("x-litellm-timeout", "0.2")).await;
+    assert_eq!(answer.status(), 408, "{}", answer.text());
+    assert_eq!(answer.header("x-litellm-timeout"), Some("0.2"));
+    let billed = answer.header("x-litellm-response-cost").unwrap();
+    assert!(billed.parse::<f64>().unwrap() > 0.0, "{billed}");
+    assert_eq!(answer.header("x-litellm-key-spend"), Some(billed));
+
+    // Refused after the key was checked: no attempt, so no limit of one.
+    let unknown = gateway.send(&chat("nope").bearer(&key)).await;
+    assert_eq!(unknown.header("x-litellm-response-cost"), Some("0"));
+    has_not(&unknown, &["x-litellm-timeout"]);
+    gateway.send(&chat("fake-x").bearer(&key)).await;
+    let limited = gateway.send(&chat("fake-x").bearer(&key)).await;
+    assert_eq!(limited.status(), 429, "{}", limited.text());
+    assert_eq!(limited.header("x-litellm-response-cost"), Some("0"));
+    // Before that, LiteLLM says nothing of it.
+    let nobody = gateway.send(&chat("fake-x")).await;
+    has_not(&nobody, &["x-litellm-response-cost", "x-litellm-timeout"]);
+}
+
+#[tokio::test]
+async fn refusals_of_the_management_api_have_a_call_id_that_the_log_knows() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    let key = gateway.key(&json!({})).await;
+    let calls = [
+        (
+            Request::get("/key/info?key=sk-nobody").bearer(super::MASTER_KEY),
+            404,
+        ),
+        (Request::post("/key/generate", &json!({})).bearer(&key), 401),
+        (
+            Request::post("/key/generate", &json!({"models": 5})).bearer(super::MASTER_KEY),
+            422,
+        ),
+        (Request::get("/metrics"), 401),
+    ];
+    for (call, status) in calls {
+        let answer = gateway.send(&call).await;
+        assert_eq!(answer.status(), status, "{}", answer.text());
+        let id = answer.header("x-litellm-call-id").unwrap();
+        assert_eq!(id.len(), 36, "{id}");
+        let logged = || gateway.log().contains(id).then_some(());
+        eventually(SOON, "the id in the log", logged).await;
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Conn, Request, Response};
 use serde_json::json;
 
-use super::{BINARY, chat, check, check_anthropic, config, gateway, messages, says};
+use super::{chat, check, check_anthropic, messages, says};
+use crate::world::{binary, gateway, tried_once};
 
 #[tokio::test]
 async fn a_key_without_budget_left_is_refused() {
@@ -44,9 +45,9 @@ async fn a_key_without_budget_left_is_refused() {
 #[tokio::test]
 async fn an_installation_without_budget_left_refuses_and_can_answer_400_as_litellm_used_to() {
     let provider = Provider::start();
-    let config = config(&provider)
+    let config = tried_once(&provider)
         .litellm("max_budget: 0.0000001\nbudget_duration: 30d\nbudget_exceeded_status_code: 400");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let gateway = Setup::new(binary(), &config).start().await;
     let key = gateway.key(&json!({})).await;
     let answer = gateway.send(&chat("fake-x").bearer(&key)).await;
     assert_eq!(answer.status(), 200, "one may be larger than the budget");

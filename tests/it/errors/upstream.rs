@@ -4,12 +4,13 @@ use meridian_testkit::config::Config;
 use meridian_testkit::gateway::Setup;
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::free_port;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{BINARY, chat, check, check_anthropic, gateway, messages, says};
+use super::{chat, check, check_anthropic, messages, says};
+use crate::world::{binary, gateway};
 
 /// Status of the provider, LiteLLM's class, and what the fake says (OpenAI type, code, text).
-const REFUSALS: [(u16, &str, &str, &str); 9] = [
+const REFUSALS: [(u16, &str, &str, &str); 10] = [
     (
         400,
         "BadRequestError",
@@ -55,6 +56,12 @@ const REFUSALS: [(u16, &str, &str, &str); 9] = [
     (
         500,
         "InternalServerError",
+        "server_error",
+        "The server had an error processing your",
+    ),
+    (
+        502,
+        "BadGatewayError",
         "server_error",
         "The server had an error processing your",
     ),
@@ -110,7 +117,11 @@ async fn a_provider_that_does_not_answer_in_time_is_a_408() {
     let answer = gateway.send(&slow.field("x-litellm-timeout", "0.2")).await;
     assert_eq!(answer.status(), 408, "{}", answer.text());
     let message = answer.json()["error"]["message"].take();
-    assert!(message.as_str().unwrap().starts_with(start), "{message}");
+    let message = message.as_str().unwrap();
+    assert!(message.starts_with(start), "{message}");
+    let end = " seconds\n\nDeployment Info: request_timeout: None\ntimeout: None";
+    assert!(message.ends_with(end), "{message}");
+    assert_eq!(answer.json()["error"]["type"], Value::Null);
     let slow = messages("cl-x+stall@head").bearer(&key);
     let answer = gateway.send(&slow.field("x-litellm-timeout", "0.2")).await;
     assert_eq!(answer.status(), 408, "{}", answer.text());
@@ -124,12 +135,12 @@ async fn a_provider_that_is_not_there_is_a_500() {
         .model("fake-x", "openai/fake-x", &format!("{nowhere}/v1"), "")
         .model("cl-x", "anthropic/fake-x", &nowhere, "")
         .router("num_retries: 0");
-    let gateway = Setup::new(BINARY, &config).start().await;
+    let gateway = Setup::new(binary(), &config).start().await;
     let key = gateway.key(&json!({})).await;
     let message = "litellm.InternalServerError: InternalServerError: \
                    OpenAIException - Connection error.";
     let answer = gateway.send(&chat("fake-x").bearer(&key)).await;
-    check(&answer, &says(500, "internal_server_error", None, message));
+    check(&answer, &says(500, None, None, message));
     let answer = gateway.send(&messages("cl-x").bearer(&key)).await;
     check_anthropic(&answer, 500, &message.replace("OpenAI", "Anthropic"));
 }

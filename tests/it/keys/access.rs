@@ -6,7 +6,8 @@ use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::Request;
 use serde_json::{Value, json};
 
-use super::{BINARY, ask};
+use super::ask;
+use crate::world::binary;
 
 fn config(provider: &Provider) -> Config {
     let (url, openai) = (provider.url(), format!("{}/v1", provider.url()));
@@ -35,7 +36,7 @@ fn yaml(provider: &Provider) -> String {
 }
 
 async fn start(provider: &Provider) -> Gateway {
-    Setup::with_yaml(BINARY, &yaml(provider)).start().await
+    Setup::with_yaml(binary(), &yaml(provider)).start().await
 }
 
 async fn statuses(gateway: &Gateway, key: &str, models: &[&str]) -> Vec<u16> {

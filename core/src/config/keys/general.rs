@@ -82,7 +82,7 @@ pub(super) const GENERAL: &[Key] = &[
     later(
         "store_prompts_in_spend_logs",
         Bool,
-        "prompts are never stored",
+        "providers' error texts, which may quote a prompt, are kept; prompts and answers never are",
     ),
     later("use_redis_transaction_buffer", Bool, NO_REDIS),
     later("coordination_redis", Any, NO_REDIS),

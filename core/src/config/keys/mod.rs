@@ -39,6 +39,14 @@ pub enum Section {
     RetryPolicy,
     /// `router_settings.allowed_fails_policy`.
     AllowedFails,
+    /// `litellm_settings.default_key_generate_params`.
+    KeyDefaults,
+    /// `litellm_settings.upperbound_key_generate_params`.
+    KeyBounds,
+    /// `litellm_settings.key_generation_settings`.
+    KeyGeneration,
+    /// One kind of key in it.
+    KeyKind,
     /// `litellm_settings.cache_params`.
     Cache,
     /// `meridian`: settings that LiteLLM does not have.
@@ -61,7 +69,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::Top,
         Self::Model,
         Self::Params,
@@ -73,6 +81,10 @@ impl Section {
         Self::RoutingGroup,
         Self::RetryPolicy,
         Self::AllowedFails,
+        Self::KeyDefaults,
+        Self::KeyBounds,
+        Self::KeyGeneration,
+        Self::KeyKind,
         Self::Cache,
         Self::Meridian,
         Self::Tls,
@@ -98,6 +110,10 @@ impl Section {
             Self::RoutingGroup => "router_settings.routing_groups[]",
             Self::RetryPolicy => "router_settings.retry_policy",
             Self::AllowedFails => "router_settings.allowed_fails_policy",
+            Self::KeyDefaults => "litellm_settings.default_key_generate_params",
+            Self::KeyBounds => "litellm_settings.upperbound_key_generate_params",
+            Self::KeyGeneration => "litellm_settings.key_generation_settings",
+            Self::KeyKind => "litellm_settings.key_generation_settings.*",
             Self::Cache => "litellm_settings.cache_params",
             Self::Meridian => "meridian",
             Self::Tls => "meridian.tls",
@@ -124,6 +140,10 @@ impl Section {
             Self::RoutingGroup => router::ROUTING_GROUP,
             Self::RetryPolicy => router::RETRY_POLICY,
             Self::AllowedFails => router::ALLOWED_FAILS,
+            Self::KeyDefaults => settings::KEY_DEFAULTS,
+            Self::KeyBounds => settings::KEY_BOUNDS,
+            Self::KeyGeneration => settings::KEY_GENERATION,
+            Self::KeyKind => settings::KEY_KIND,
             Self::Cache => settings::CACHE,
             Self::Meridian => meridian::MERIDIAN,
             Self::Tls => meridian::TLS,

@@ -167,20 +167,20 @@ pub(super) const SETTINGS: &[Key] = &[
         Number,
         "there is no user interface",
     ),
-    later(
+    on(
         "default_key_generate_params",
-        Map,
-        "write them into each `/key/generate`",
+        Kind::Section(Section::KeyDefaults),
+        "what `/key/generate` uses for fields that are left out",
     ),
-    later(
+    on(
         "upperbound_key_generate_params",
-        Map,
-        "only administrators make keys",
+        Kind::Section(Section::KeyBounds),
+        "most that a key may get; also used for fields that are left out of `/key/generate`",
     ),
-    later(
+    on(
         "key_generation_settings",
-        Map,
-        "only administrators make keys",
+        Kind::Section(Section::KeyGeneration),
+        "fields that `/key/generate` must be given",
     ),
     later(
         "prometheus_initialize_budget_metrics",
@@ -268,6 +268,55 @@ pub(super) const SETTINGS: &[Key] = &[
     off("suppress_debug_info", Bool, PYTHON),
     off("disable_token_counter", Bool, PYTHON),
     off("aiohttp_trust_env", Bool, PYTHON),
+];
+
+pub(super) const KEY_DEFAULTS: &[Key] = &[
+    on("max_budget", Number, "dollars"),
+    on("budget_duration", Duration, "period of `max_budget`"),
+    on("duration", Duration, "until the key expires"),
+    on("max_parallel_requests", COUNT, "requests at a time"),
+    on("tpm_limit", COUNT, "tokens per minute"),
+    on("rpm_limit", COUNT, "requests per minute"),
+    on("models", Texts, "what the key may use"),
+    on("user_id", Text, "whose key it is"),
+    on("team_id", Text, "whose key it is"),
+    on("metadata", Map, "stored with the key"),
+];
+
+pub(super) const KEY_BOUNDS: &[Key] = &[
+    on("max_budget", Number, "dollars"),
+    on("budget_duration", Duration, "period of `max_budget`"),
+    on("duration", Duration, "until the key expires"),
+    on("max_parallel_requests", COUNT, "requests at a time"),
+    on("tpm_limit", COUNT, "tokens per minute"),
+    on("rpm_limit", COUNT, "requests per minute"),
+];
+
+pub(super) const KEY_GENERATION: &[Key] = &[
+    on(
+        "team_key_generation",
+        Kind::Section(Section::KeyKind),
+        "for keys with a `team_id`",
+    ),
+    on(
+        "personal_key_generation",
+        Kind::Section(Section::KeyKind),
+        "for the other keys",
+    ),
+];
+
+pub(super) const KEY_KIND: &[Key] = &[
+    on(
+        "required_params",
+        Texts,
+        "names of fields; a request without one of them gets 400",
+    ),
+    off(
+        "allowed_team_member_roles",
+        Texts,
+        "only administrators make keys",
+    ),
+    off("allowed_user_roles", Texts, "only administrators make keys"),
 ];
 
 pub(super) const CACHE: &[Key] = &[

@@ -1,52 +1,9 @@
 //! What operators set: prices of a deployment, discounts, margins, maps with mistakes in them.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use meridian_core::money::NanoUsd;
-use meridian_core::price::{
-    AdjustmentRules, BillingPlace, Cost, ModelPrice, PriceBook, PriceError,
-};
-use meridian_core::usage::{Units, Usage};
-use serde_json::{Map, Value, json};
+use meridian_core::price::{AdjustmentRules, PriceError};
 
-fn fields(value: Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
-}
-
-/// A price as it comes out of a map with this one entry.
-fn price(entry: Value) -> ModelPrice {
-    let book = PriceBook::from_json(json!({"m": entry}).to_string().as_bytes()).unwrap();
-    assert_eq!(book.problems(), []);
-    let price = book.iter().next().unwrap().1;
-    ModelPrice::clone(price)
-}
-
-fn cost(price: &ModelPrice, usage: &Usage) -> Cost {
-    price.cost(usage, &BillingPlace::default())
-}
-
-fn nano(price: &ModelPrice, usage: &Usage) -> i64 {
-    cost(price, usage).total.0
-}
-
-fn tokens(prompt: u64, completion: u64) -> Usage {
-    Usage {
-        prompt,
-        completion,
-        ..Usage::default()
-    }
-}
-
-/// 1 micro-dollar per input token, 2 per output token.
-fn plain() -> Value {
-    json!({"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6})
-}
-
-fn with(more: Value) -> ModelPrice {
-    let mut entry = fields(plain());
-    entry.extend(fields(more));
-    price(Value::Object(entry))
-}
+use super::*;
 
 #[test]
 fn a_deployment_that_sells_seconds_bills_the_time_it_worked() {

@@ -1,58 +1,11 @@
 //! Each pricing rule and each known trap, with amounts worked out by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use meridian_core::money::NanoUsd;
-use meridian_core::price::{BillingPlace, Ceiling, Cost, HostRegion, ModelPrice, PriceBook};
+use meridian_core::price::{Ceiling, HostRegion};
 use meridian_core::time::WallMs;
-use meridian_core::usage::{SearchContext, ServiceTier, Units, Usage};
-use serde_json::{Map, Value, json};
+use meridian_core::usage::{SearchContext, ServiceTier};
 
-fn fields(value: Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
-}
-
-/// A price as it comes out of a map with this one entry.
-fn price(entry: Value) -> ModelPrice {
-    let book = PriceBook::from_json(json!({"m": entry}).to_string().as_bytes()).unwrap();
-    assert_eq!(book.problems(), []);
-    let price = book.iter().next().unwrap().1;
-    ModelPrice::clone(price)
-}
-
-fn cost(price: &ModelPrice, usage: &Usage) -> Cost {
-    price.cost(usage, &BillingPlace::default())
-}
-
-fn nano(price: &ModelPrice, usage: &Usage) -> i64 {
-    cost(price, usage).total.0
-}
-
-fn tokens(prompt: u64, completion: u64) -> Usage {
-    Usage {
-        prompt,
-        completion,
-        ..Usage::default()
-    }
-}
-
-fn units(units: Units) -> Usage {
-    Usage {
-        units,
-        ..Usage::default()
-    }
-}
-
-/// 1 micro-dollar per input token, 2 per output token.
-fn plain() -> Value {
-    json!({"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6})
-}
-
-fn with(more: Value) -> ModelPrice {
-    let mut entry = fields(plain());
-    entry.extend(fields(more));
-    price(Value::Object(entry))
-}
+use super::*;
 
 #[test]
 fn cached_tokens_without_a_price_cost_the_input_rate_and_zero_is_a_price() {
