@@ -16,6 +16,7 @@ use crate::clock;
 use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::owners::ResponseOwners;
+use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Origin, Upstreams};
@@ -39,6 +40,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Connections to providers and to the admin server.
     pub upstreams: Upstreams,
+    /// What is known of deployments.
+    pub routing: Arc<Routing>,
     /// Bytes held in memory for requests to providers.
     pub bytes: Arc<ByteBudget>,
     /// The same for management, whose bodies come before their credential is checked.
@@ -77,6 +80,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Connection pools.
     pub upstreams: Upstreams,
+    /// What is known of deployments.
+    pub routing: Arc<Routing>,
     /// Who made which stored response.
     pub owners: ResponseOwners,
     /// Where the routes go that the data plane does not serve itself.
@@ -97,6 +102,7 @@ impl State {
             journal,
             metrics,
             upstreams,
+            routing,
             owners,
             admin,
             serves_management,
@@ -119,6 +125,7 @@ impl State {
             journal,
             metrics,
             upstreams,
+            routing,
             bytes,
             admin_bytes: ByteBudget::new(ADMIN_BYTES_MAX),
             cut: watch::Sender::new(false),

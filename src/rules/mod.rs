@@ -15,6 +15,8 @@ use meridian_core::price::{AdjustmentRules, PriceBook};
 
 pub use target::{Door, HeaderValues, Target};
 
+use crate::routing::Routing;
+
 /// Names resolved through wildcards that are kept; further ones are resolved for each request.
 const WILDCARD_NAMES_MAX: usize = 10_000;
 
@@ -30,6 +32,7 @@ pub struct Rules {
     wildcards: Vec<Arc<Deployment>>,
     wildcard_groups: DashMap<String, Arc<Group>>,
     adjustments: AdjustmentRules,
+    routing: Arc<Routing>,
 }
 
 /// The deployments that can serve one model name.
@@ -45,7 +48,12 @@ pub struct Group {
 
 impl Rules {
     /// Resolves prices and groups of a configuration.
-    pub fn build(config: Arc<Config>, prices: Arc<PriceBook>, epoch: u64) -> Self {
+    pub fn build(
+        config: Arc<Config>,
+        prices: Arc<PriceBook>,
+        routing: Arc<Routing>,
+        epoch: u64,
+    ) -> Self {
         let adjustments = AdjustmentRules::default();
         let mut rules = Self {
             prices,
@@ -54,6 +62,7 @@ impl Rules {
             wildcards: Vec::new(),
             wildcard_groups: DashMap::new(),
             adjustments,
+            routing,
             config,
         };
         let mut groups: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
@@ -75,12 +84,18 @@ impl Rules {
         rules
             .wildcards
             .sort_by_key(|one| std::cmp::Reverse(one.model_name.len()));
+        rules.routing.retain(rules.config.models.iter());
         rules
     }
 
     /// The same configuration with other prices.
     pub fn with_prices(&self, prices: Arc<PriceBook>) -> Self {
-        Self::build(Arc::clone(&self.config), prices, self.epoch + 1)
+        self.next(Arc::clone(&self.config), prices)
+    }
+
+    /// The rules that follow these; what is known of deployments is kept.
+    pub fn next(&self, config: Arc<Config>, prices: Arc<PriceBook>) -> Self {
+        Self::build(config, prices, Arc::clone(&self.routing), self.epoch + 1)
     }
 
     /// The deployments of a model name, aliases already applied.
@@ -163,6 +178,7 @@ impl Rules {
             name,
             &self.prices,
             &self.adjustments,
+            &self.routing,
         ))
     }
 }

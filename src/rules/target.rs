@@ -7,8 +7,11 @@ use meridian_core::config::{AuthStyle, Deployment, Target as UpstreamTarget};
 use meridian_core::journal::Rates;
 use meridian_core::money::NanoUsd;
 use meridian_core::price::{AdjustmentRules, BillingPlace, Ceiling, ModelPrice, PriceBook};
+use meridian_core::routing::health::Health;
+use meridian_core::routing::plan::Facts;
 use meridian_core::spend::SpendRecord;
 
+use crate::routing::{self, Routing};
 use crate::telemetry::metrics::{DeploymentLabels, OTHER};
 use crate::upstream::Origin;
 
@@ -33,6 +36,10 @@ pub struct Target {
     pub header_values: HeaderValues,
     /// Base URL without credentials, for the ledger.
     pub api_base: String,
+    /// What the configuration says about it, as routing needs it.
+    pub facts: Facts,
+    /// What is known of it.
+    pub health: Arc<Health>,
 }
 
 /// How to reach an upstream.
@@ -64,6 +71,7 @@ impl Target {
         name: &str,
         prices: &PriceBook,
         adjustments: &AdjustmentRules,
+        routing: &Routing,
     ) -> Self {
         let model = deployment.upstream_model(name);
         let label = deployment.provider.label();
@@ -79,8 +87,11 @@ impl Target {
             .as_ref()
             .map(|target| Door::build(deployment, target));
         let api_base = door.as_ref().map(Door::base).unwrap_or_default();
+        let rates = rates_of(price.as_deref(), &place);
         Self {
-            rates: rates_of(price.as_deref(), &place),
+            facts: facts(deployment, price.as_deref(), rates),
+            health: routing.health(deployment),
+            rates,
             header_values: HeaderValues {
                 model_id: value(&deployment.id),
                 api_base: value(&api_base),
@@ -226,6 +237,16 @@ fn rates_of(price: Option<&ModelPrice>, place: &BillingPlace) -> Rates {
         prompt_nano_per_mtok: bound(TOKENS_PER_RATE, 0),
         completion_nano_per_mtok: bound(0, TOKENS_PER_RATE),
     }
+}
+
+fn facts(deployment: &Deployment, price: Option<&ModelPrice>, rates: Rates) -> Facts {
+    let nano_per_mtok = rates.prompt_nano_per_mtok + rates.completion_nano_per_mtok;
+    let dollars_per_token = NanoUsd(nano_per_mtok).dollars() / TOKENS_PER_RATE as f64;
+    routing::facts_of(
+        deployment,
+        price.map(|_| dollars_per_token),
+        price.and_then(ModelPrice::max_input_tokens),
+    )
 }
 
 fn value(text: &str) -> HeaderValue {

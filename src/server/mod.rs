@@ -33,6 +33,7 @@ use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
 use crate::priority;
+use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::state::{Parts, State};
 use crate::store::Store;
@@ -251,9 +252,11 @@ async fn open(
     let metrics = Arc::new(metrics);
     telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
+    let routing = Routing::new();
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(Arc::new(config), prices.book(), 1),
+        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        routing,
         keys,
         shared_budgets,
         journal,

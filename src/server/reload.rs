@@ -11,7 +11,6 @@ use tokio::sync::watch;
 
 use crate::config_load;
 use crate::price_source::PriceSource;
-use crate::rules::Rules;
 use crate::state::State;
 
 /// How often the files are looked at. Works on every file system and through symbolic links, as
@@ -84,8 +83,7 @@ impl Reloader {
             tracing::warn!(setting, "changed; takes effect at the next start");
         }
         let (config, prices) = (Arc::new(config), self.prices.book());
-        self.state
-            .update_rules(|old| Rules::build(config, prices, old.epoch + 1));
+        self.state.update_rules(|old| old.next(config, prices));
         let epoch = self.state.rules.load().epoch;
         self.state.metrics.reloaded(true);
         tracing::info!(cause, epoch, "configuration reloaded");
