@@ -27,12 +27,15 @@ const UPSTREAM_PREFIX: &str = "llm_provider-";
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Names that one thread keeps with that prefix.
 const PREFIXED_NAMES_MAX: usize = 512;
+/// Headers that the gateway adds to an answer of usual keys.
+const OWN_HEADERS_MAX: usize = 20;
 /// Most upstream headers passed on.
 const UPSTREAM_HEADERS_MAX: usize = 64;
 
 /// Head of an answer that is not an event stream.
 pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHead {
-    let mut head = reply::head_of(answer.head.status.as_u16());
+    let upstream = answer.head.headers.len().min(UPSTREAM_HEADERS_MAX);
+    let mut head = ResponseHead::with_room(answer.head.status, 2 * upstream + OWN_HEADERS_MAX);
     copy_upstream(&mut head, &answer.head.headers);
     add_identity(&mut head, admitted, &answer.target);
     head
