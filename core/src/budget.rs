@@ -290,7 +290,8 @@ impl BudgetSlot {
         let ceiling = amount(limit);
         let spent = self.spent_in(word);
         let fits = word.value().saturating_add(more) <= ceiling;
-        let alone = word.value() == spent.saturating_add(own);
+        // What runs already is not let grow past the limit because nobody else runs.
+        let alone = own == 0 && word.value() == spent;
         if spent < ceiling && (fits || alone) {
             return Ok(());
         }

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
+use crate::clock;
 use crate::journal::OpenTicket;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
@@ -44,6 +45,8 @@ pub(crate) use limits::headers as limit_headers;
 
 /// Most attempts after the first that anybody may ask for.
 const RETRIES_MAX: u32 = 10;
+/// Output tokens that a stream without a bound of its own is let grow by at a time.
+const STREAM_SLICE_TOKENS: u64 = 1_024;
 /// Stands for a timer that is off: no request lives a year.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -308,6 +311,27 @@ impl Admitted {
             .iter()
             .all(priced)
             .then_some(hold.bound.reserved)
+    }
+
+    /// Holds money for a stream that grew past what was held for it, a slice at a time; `false`
+    /// when a budget has none left. One that has its own bound was held for in full.
+    pub(crate) fn cover(&mut self, completion_tokens: u64) -> bool {
+        let Some(hold) = &mut self.hold else {
+            return true;
+        };
+        let bounded = self.ask.completion_max.is_some();
+        if bounded || completion_tokens <= hold.bound.completion_tokens_max {
+            return true;
+        }
+        let slice = STREAM_SLICE_TOKENS.max(completion_tokens - hold.bound.completion_tokens_max);
+        let nano = i128::from(hold.bound.rates.completion_nano_per_mtok) * i128::from(slice);
+        let more = NanoUsd(i64::try_from(nano / 1_000_000).unwrap_or(i64::MAX));
+        if hold.admission.extend(more, clock::now()).is_err() {
+            return false;
+        }
+        hold.bound.completion_tokens_max += slice;
+        hold.bound.reserved = hold.bound.reserved.saturating_add(more);
+        true
     }
 
     /// Whether a second send does no harm: an object would be made twice.

@@ -1,6 +1,8 @@
 //! The termination table: what the client sees, what is billed and what is free again, for every
 //! way in which a request can end.
 
+mod budget;
+
 use meridian_core::usage::estimate_tokens;
 use meridian_testkit::config::MASTER_KEY;
 use meridian_testkit::deadline::{SOON, eventually};

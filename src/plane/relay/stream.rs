@@ -98,6 +98,9 @@ impl Stream<'_> {
             if let Some(reason) = self.over() {
                 return reason;
             }
+            if !self.is_covered(admitted) {
+                return EndReason::BudgetCut;
+            }
             if self.write_held(admitted).await.is_err() {
                 return EndReason::ClientGoneMidStream;
             }
@@ -121,6 +124,13 @@ impl Stream<'_> {
                 Turn::Cut => return EndReason::InternalError,
             }
         }
+    }
+
+    /// Whether the budgets have room for what is about to leave.
+    fn is_covered(&self, admitted: &mut Admitted) -> bool {
+        let meter = self.start.relay.meter();
+        let reported = meter.usage().map_or(0, |usage| usage.completion);
+        self.start.held.is_empty() || admitted.cover(meter.facts().content.tokens().max(reported))
     }
 
     /// A stream that was committed before any content: its first token is late, and counts.
@@ -204,7 +214,10 @@ impl Stream<'_> {
             self.drain().await;
         }
         let goodbye = match reason {
-            EndReason::UpstreamReset | EndReason::Stall | EndReason::InternalError => {
+            EndReason::UpstreamReset
+            | EndReason::Stall
+            | EndReason::BudgetCut
+            | EndReason::InternalError => {
                 let request_id = admitted.arrival.call_id.to_string();
                 Some(self.start.relay.abort(&abort_reply(reason), &request_id))
             }
