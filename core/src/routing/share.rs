@@ -61,7 +61,10 @@ impl ShareBucket {
     }
 
     /// Whole sends that are allowed now.
-    pub fn left(&self) -> u64 {
+    pub fn left(&self, now: MonoUs) -> u64 {
+        if self.has_floor {
+            self.pay_quiet_time(now);
+        }
         u64::try_from(self.saved.load(Relaxed) / SEND).unwrap_or(0)
     }
 
@@ -114,6 +117,7 @@ mod tests {
         assert_eq!((0..50).filter(|_| bucket.take(start)).count(), 10);
         let later = start.plus(Duration::from_secs(3));
         assert_eq!((0..50).filter(|_| bucket.take(later)).count(), 3);
+        assert_eq!(bucket.left(start.plus(Duration::from_secs(5))), 2);
         let much_later = start.plus(Duration::from_secs(9_999));
         assert_eq!((0..50).filter(|_| bucket.take(much_later)).count(), 10);
     }
@@ -126,6 +130,6 @@ mod tests {
         assert!(bucket.take(MonoUs(1)));
         assert!(!bucket.take(MonoUs(1)));
         (0..100_000).for_each(|_| bucket.request(1.0));
-        assert_eq!(bucket.left(), 500);
+        assert_eq!(bucket.left(MonoUs(1)), 500);
     }
 }
