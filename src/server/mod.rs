@@ -7,6 +7,7 @@ mod budgets;
 mod first_steps;
 mod keep;
 mod management;
+mod passive;
 mod prices;
 mod reload;
 mod shutdown;
