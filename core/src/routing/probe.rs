@@ -65,8 +65,7 @@ pub struct Due {
     pub now: MonoUs,
     /// When something was last heard of it (`Report::heard_at`).
     pub heard_at: MonoUs,
-    /// The same right after its last billed probe, which is no traffic; when it appeared, if
-    /// there was none.
+    /// The same right after its last billed probe, which is no traffic; zero if there was none.
     pub own_heard_at: MonoUs,
     /// It has a list of models.
     pub lists: bool,
