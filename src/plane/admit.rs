@@ -5,10 +5,11 @@ mod ask;
 mod banned;
 mod choose;
 mod client_ip;
-mod hold;
+pub(super) mod hold;
 mod limits;
 mod overrides;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,11 @@ use meridian_core::ids::{CallId, KeyHash};
 use meridian_core::journal::{Bound, Open, Progress};
 use meridian_core::meter::Meter;
 use meridian_core::meters::Admission;
+use meridian_core::money::NanoUsd;
 use meridian_core::relay::StreamRelay;
 use meridian_core::routes::Match;
+use meridian_core::routing::plan::Why;
+use meridian_core::routing::policy::FailureClass;
 use meridian_core::spend::{Payer, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::wire::edit::UsageChunk;
@@ -30,7 +34,7 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
 use super::body::{self, BodyError, BodyLimits};
-use crate::byte_budget::ByteLease;
+use super::forward::InFlight;
 use crate::journal::OpenTicket;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
@@ -97,19 +101,36 @@ pub(crate) struct Admitted {
     pub key: Option<Arc<KeyView>>,
     /// What exactly.
     pub ask: Ask,
-    /// Who can serve it.
+    /// The model that is asked now.
     pub group: Arc<Group>,
+    /// The model that the client asked for.
+    pub asked_group: Arc<Group>,
+    /// Only the deployments of this group have what the request is about.
+    pub pinned: bool,
+    /// How it came to where it is.
+    pub route: RouteTaken,
+    /// The deployment that runs it.
+    pub flight: Option<InFlight>,
     /// Upstream sends so far.
     pub attempts: u32,
     /// The deployment that has the request now, and since when.
     pub dispatched: Option<(Arc<Target>, Instant)>,
     /// Deployments that got it before and did not answer in time: they may bill the prompt.
     pub unanswered: Vec<Arc<Target>>,
-    /// Bytes of the answer that are held in memory.
-    pub answer_lease: ByteLease,
-    /// When silence before an answer is bridged next; `None` for what is not a stream.
-    pub keepalive_due: Option<Instant>,
     pub(super) hold: Option<Hold>,
+}
+
+/// How a request came to its deployment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RouteTaken {
+    /// Further sends to the same model.
+    pub retries: u32,
+    /// Other models that were asked.
+    pub fallbacks: u32,
+    /// Why this deployment; `None` before one was chosen.
+    pub why: Option<Why>,
+    /// What the attempt before failed with.
+    pub after: Option<FailureClass>,
 }
 
 /// What is held for a request until it is settled.
@@ -188,8 +209,8 @@ async fn admit_caller(
     let body = body::read_body(session, limits, &state.bytes).await?;
     arrival.body_at = Instant::now();
     let mut ask = Ask::read(session, matched, &arrival, body, &rules)?;
-    let group = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
-    hold::hold(state, rules, arrival, key, ask, group)
+    let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
+    hold::hold(state, rules, arrival, key, ask, chosen)
 }
 
 /// Scopes that pay for a key's requests.
@@ -250,6 +271,45 @@ impl Admitted {
             .min(RETRIES_MAX)
     }
 
+    /// Name of the model that answers; empty for what names none.
+    pub(crate) fn model_in_force(&self) -> &str {
+        match self.ask.model.is_empty() {
+            true => "",
+            false => &self.group.name,
+        }
+    }
+
+    /// Sets of regions that the request must stay in, beside its model's own.
+    pub(crate) fn residency(&self) -> impl Iterator<Item = &BTreeSet<String>> {
+        let of_key = self.key.iter();
+        of_key.filter_map(|key| key.policy.allowed_regions.as_deref())
+    }
+
+    /// Estimated tokens of the prompt, and of prompt and longest answer together.
+    pub(crate) fn expected_tokens(&self) -> (u64, u64) {
+        let bound = self
+            .hold
+            .as_ref()
+            .map(|hold| hold.bound)
+            .unwrap_or_default();
+        let answer = bound.completion_tokens_max;
+        (
+            bound.prompt_tokens,
+            bound.prompt_tokens.saturating_add(answer),
+        )
+    }
+
+    /// Most that it may cost where it is dearest; `None` when nobody knows.
+    pub(crate) fn most_expensive(&self) -> Option<NanoUsd> {
+        let priced = |target: &Arc<Target>| target.price.is_some();
+        let hold = self.hold.as_ref()?;
+        self.group
+            .targets()
+            .iter()
+            .all(priced)
+            .then_some(hold.bound.reserved)
+    }
+
     /// Whether a second send does no harm: an object would be made twice.
     pub(crate) fn may_repeat(&self) -> bool {
         let makes_object = matches!(
@@ -261,17 +321,27 @@ impl Admitted {
 
     /// Limit of one attempt until it is committed.
     pub(crate) fn timeout(&self, target: &Target) -> Duration {
+        let (asked, own) = self.timeouts(target);
+        asked.unwrap_or(own)
+    }
+
+    /// Whether that limit is the caller's, and shorter than anybody's here.
+    pub(crate) fn timeout_is_callers(&self, target: &Target) -> bool {
+        let (asked, own) = self.timeouts(target);
+        asked.is_some_and(|asked| asked < own)
+    }
+
+    /// What the caller asked for, and what is configured.
+    fn timeouts(&self, target: &Target) -> (Option<Duration>, Duration) {
         let (asked, deployment) = (&self.ask.overrides, &target.deployment);
         let router = &self.rules.config.router;
         if self.ask.stream {
             let asked = asked.stream_timeout.or(asked.timeout);
             let own = deployment.stream_timeout.or(deployment.timeout);
-            return asked.or(own).unwrap_or(router.stream_timeout);
+            return (asked, own.unwrap_or(router.stream_timeout));
         }
-        asked
-            .timeout
-            .or(deployment.timeout)
-            .unwrap_or(router.timeout)
+        let own = deployment.timeout.unwrap_or(router.timeout);
+        (asked.timeout, own)
     }
 
     /// Silence after which a stream gets a keepalive; longer than any request when it is off.

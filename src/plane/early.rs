@@ -32,21 +32,20 @@ pub(super) async fn due(at: Option<Instant>) {
     }
 }
 
-/// Writes a keepalive, after the head if that was not written yet. From then on a failure can
-/// only be told inside the stream.
+/// Writes a keepalive, after the head if that was not written yet, and says when the next one is
+/// due. From then on a failure can only be told inside the stream.
 pub(super) async fn bridge(
     session: &mut ServerSession,
-    admitted: &mut Admitted,
+    admitted: &Admitted,
     target: &Target,
-) -> Result<(), Gone> {
+) -> Result<Instant, Gone> {
     if !is_open(session) {
         let head = relay::early_head(admitted, target);
         reply::send_head(session, head).await?;
     }
     let keepalive = keepalive_bytes(admitted.arrival.endpoint.dialect());
     reply::send_part(session, Bytes::from_static(keepalive)).await?;
-    admitted.keepalive_due = Some(Instant::now() + admitted.keepalive());
-    Ok(())
+    Ok(Instant::now() + admitted.keepalive())
 }
 
 /// Whether the head was written already; `100 Continue` is none.

@@ -1,33 +1,35 @@
-//! Stage 3: the attempt loop. One budget of attempts per client request; nothing is sent again
-//! after the first content byte reached the client.
+//! Stage 3: from deployment to deployment until one answers. One budget of sends per client
+//! request; nothing is sent again after the first content byte reached the client.
 
 mod attempt;
 mod canned;
+mod course;
+mod failure;
+mod flight;
+mod race;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
+use meridian_core::routing::failure::Silence;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
+use self::course::{Course, Onward, Step};
+pub(crate) use self::failure::Failure;
+pub(crate) use self::flight::InFlight;
+use self::race::RaceEnd;
 use super::admit::Admitted;
 use super::early;
 use super::relay::Prelude;
 use super::reply::Gone;
 use super::source::Source;
-use crate::clock;
+use crate::byte_budget::ByteLease;
 use crate::rules::Target;
 use crate::state::State;
-use crate::telemetry::metrics::{AttemptOutcome, FailedAttempt, OTHER, RequestLabels};
+use crate::telemetry::metrics::{FailedAttempt, OTHER, RequestLabels};
 use crate::upstream::ResponseHead;
-
-/// First pause before the same deployment is tried again; doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-/// Longest such pause.
-const BACKOFF_MAX: Duration = Duration::from_secs(8);
-/// Longest `Retry-After` that is waited for; above it the client is told to come back itself.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// An answer that will be relayed.
 pub(crate) struct Answer {
@@ -43,6 +45,8 @@ pub(crate) struct Answer {
     pub ready_at: Instant,
     /// What was read before the answer was committed.
     pub prelude: Prelude,
+    /// Bytes of it that are held in memory.
+    pub _lease: ByteLease,
 }
 
 /// How forwarding ended without an answer.
@@ -53,7 +57,7 @@ pub(crate) enum NoAnswer {
     ClientGone,
 }
 
-/// The last of the failed attempts.
+/// What the client is told.
 pub(crate) struct Failed {
     /// For the client.
     pub error: GatewayError,
@@ -65,138 +69,152 @@ pub(crate) struct Failed {
     pub billable_since: Option<Instant>,
 }
 
-/// One attempt's failure.
-pub(crate) struct Failure {
-    /// For the client, if it is the last one.
-    pub error: GatewayError,
-    /// Another attempt may help.
-    pub retryable: bool,
-    /// Another deployment may help: credentials are its own.
-    pub elsewhere: bool,
-    /// A deadline passed.
-    pub timed_out: bool,
-    /// What the metrics say.
-    pub outcome: AttemptOutcome,
-}
-
-/// How one attempt ended without an answer.
-pub(crate) enum AttemptEnd {
-    /// It failed.
-    Failed(Failure),
-    /// The client left.
-    ClientGone,
-}
-
 /// Runs attempts until one gives an answer, they are used up or the client leaves.
 pub(crate) async fn forward(
     state: &State,
     session: &mut ServerSession,
     admitted: &mut Admitted,
 ) -> Result<Box<Answer>, NoAnswer> {
-    let attempts_max = match admitted.may_repeat() {
-        true => 1 + admitted.retries(),
-        false => 1,
-    };
-    let dialect = admitted.arrival.endpoint.dialect();
-    let group = Arc::clone(&admitted.group);
-    let mut tried: Vec<Arc<Target>> = Vec::new();
-    admitted.keepalive_due = early::first_due(admitted);
+    pay_in(state, admitted);
+    let mut course = Course::new(admitted);
+    let mut keepalive = early::first_due(admitted);
+    let mut last: Option<Failed> = None;
     loop {
-        let Some(target) = group.pick(dialect, &tried, clock::dice()) else {
-            return Err(nobody(admitted));
-        };
-        tried.push(Arc::clone(&target));
-        admitted.attempts += 1;
-        let sent_at = Instant::now();
-        let failure = match attempt::run(state, session, admitted, &target, sent_at).await {
-            Ok(answer) => return Ok(answer),
-            Err(AttemptEnd::ClientGone) => {
-                return Err(NoAnswer::ClientGone);
+        let lead = match course.step(state, admitted) {
+            Step::Send(lead) => lead,
+            Step::Wait(pause) => {
+                wait(session, admitted, &mut keepalive, pause).await?;
+                course.waited(pause);
+                continue;
             }
-            Err(AttemptEnd::Failed(failure)) => failure,
+            Step::Refused(refusal) => {
+                let error = course.error(state, admitted, &refusal);
+                let onward = course.refused(state, admitted, &refusal);
+                let failed = last.take();
+                last = Some(failed.unwrap_or_else(|| Failed::without_attempt(error)));
+                let Some(pause) = onward.pause() else {
+                    return Err(given_up(last));
+                };
+                wait(session, admitted, &mut keepalive, pause).await?;
+                continue;
+            }
         };
-        report(state, admitted, &target, &failure);
-        // What was refused or broke costs nothing; what was not answered in time may have worked.
-        let unanswered = admitted.dispatched.take().filter(|_| failure.timed_out);
-        let untried = group.has_untried(dialect, &tried);
-        let again = failure.retryable || (failure.elsewhere && untried);
-        let pause = pause(&failure, admitted.attempts, untried);
-        let Some(pause) = pause.filter(|_| again && admitted.attempts < attempts_max) else {
-            let since = unanswered.map(|(_, at)| at);
-            return Err(NoAnswer::Failed(Box::new(failure.last(target, since))));
+        let ended = race::run(state, session, admitted, &mut course, lead, &mut keepalive).await;
+        let (failure, flight) = match ended {
+            RaceEnd::Answered(answer, flight) => {
+                (admitted.route.retries, admitted.route.fallbacks) = course.counts();
+                admitted.route.why = Some(flight.why);
+                admitted.flight = Some(flight);
+                return Ok(answer);
+            }
+            RaceEnd::ClientGone => return Err(NoAnswer::ClientGone),
+            RaceEnd::Failed(failure, flight) => (failure, flight),
         };
-        admitted
-            .unanswered
-            .extend(unanswered.map(|(target, _)| target));
-        if wait(session, admitted, &target, pause).await.is_err() {
-            return Err(NoAnswer::ClientGone);
-        }
+        let onward = learn(
+            state,
+            admitted,
+            &mut course,
+            &failure,
+            &flight.target,
+            flight.others,
+        );
+        let target = Arc::clone(&flight.target);
+        let status = failure.error.reply().status;
+        flight.failed(state, failure.verdict, failure.wait, status);
+        let pause = onward.pause();
+        let billable = settle_attempt(admitted, failure.timed_out, pause.is_some());
+        last = Some(failure.last(target, billable));
+        let Some(pause) = pause else {
+            return Err(given_up(last));
+        };
+        wait(session, admitted, &mut keepalive, pause).await?;
+    }
+}
+
+/// What follows a failed attempt, told once.
+fn learn(
+    state: &State,
+    admitted: &mut Admitted,
+    course: &mut Course,
+    failure: &Failure,
+    target: &Target,
+    others: bool,
+) -> Onward {
+    let from = Arc::clone(&admitted.group);
+    let onward = course.failed(state, admitted, failure, target, others);
+    admitted.route.after = Some(failure.verdict.class);
+    report(state, admitted, target, failure);
+    tracing::warn!(
+        call_id = %admitted.arrival.call_id,
+        deployment = target.deployment.id,
+        status = failure.error.reply().status,
+        class = failure.verdict.class.as_str(),
+        next = onward.as_str(),
+        from = from.configured_name(),
+        to = admitted.group.configured_name(),
+        "attempt failed"
+    );
+    onward
+}
+
+/// What was refused or broke costs nothing; what was not answered in time may have worked. Since
+/// when the last one may be billed.
+fn settle_attempt(admitted: &mut Admitted, timed_out: bool, goes_on: bool) -> Option<Instant> {
+    let (target, since) = admitted.dispatched.take().filter(|_| timed_out)?;
+    if goes_on {
+        admitted.unanswered.push(target);
+        return None;
+    }
+    Some(since)
+}
+
+fn given_up(last: Option<Failed>) -> NoAnswer {
+    let failed = last.unwrap_or_else(|| Failed::without_attempt(GatewayError::Internal));
+    NoAnswer::Failed(Box::new(failed))
+}
+
+/// Each request allows a share of further sends, its own or another's.
+fn pay_in(state: &State, admitted: &Admitted) {
+    let policy = &admitted.rules.config.routing;
+    state.routing.retries.request(policy.retries.budget);
+    if let Some(hedge) = &policy.hedge {
+        state.routing.hedges.request(hedge.share_max);
     }
 }
 
 /// Waits before the next attempt; fails when the client leaves meanwhile.
 async fn wait(
     session: &mut ServerSession,
-    admitted: &mut Admitted,
-    target: &Target,
+    admitted: &Admitted,
+    keepalive: &mut Option<Instant>,
     pause: Duration,
-) -> Result<(), Gone> {
+) -> Result<(), NoAnswer> {
+    if pause.is_zero() {
+        return Ok(());
+    }
     let until = Instant::now() + pause;
+    let Some(target) = admitted.group.targets().first() else {
+        return Ok(());
+    };
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(until) => return Ok(()),
-            () = super::client_gone(session) => return Err(Gone),
-            () = early::due(admitted.keepalive_due) => {
-                early::bridge(session, admitted, target).await?;
+            () = super::client_gone(session) => return Err(NoAnswer::ClientGone),
+            () = early::due(*keepalive) => {
+                let bridged = early::bridge(session, admitted, target).await;
+                *keepalive = Some(bridged.map_err(|Gone| NoAnswer::ClientGone)?);
             }
         }
     }
 }
 
-/// No deployment of the group speaks the dialect: `admit` has refused such requests.
-fn nobody(admitted: &Admitted) -> NoAnswer {
-    let (route, model) = (
-        admitted.arrival.canonical,
-        admitted.ask.requested_model.clone(),
-    );
-    let error = GatewayError::EndpointNotServed { route, model };
-    NoAnswer::Failed(Box::new(Failed {
-        error,
-        timed_out: false,
-        target: None,
-        billable_since: None,
-    }))
-}
-
-/// Pause before the next attempt: none when another deployment is there; `None` when the upstream
-/// asks for longer than a client should be held.
-fn pause(failure: &Failure, attempts: u32, untried: bool) -> Option<Duration> {
-    if untried {
-        return Some(Duration::ZERO);
-    }
-    let asked = failure.error.reply().retry_after_s.map(Duration::from_secs);
-    if asked.is_some_and(|asked| asked > RETRY_AFTER_MAX) {
-        return None;
-    }
-    let doubled = BACKOFF_FIRST * 2u32.saturating_pow(attempts.saturating_sub(1)).min(16);
-    let jittered = doubled.min(BACKOFF_MAX).mul_f64(0.75 + 0.5 * clock::dice());
-    Some(asked.unwrap_or(jittered))
-}
-
 fn report(state: &State, admitted: &Admitted, target: &Target, failure: &Failure) {
-    let configured = !admitted.group.is_wildcard;
-    let reply = failure.error.reply();
-    tracing::warn!(
-        call_id = %admitted.arrival.call_id,
-        deployment = target.deployment.id,
-        status = reply.status,
-        class = failure.error.class(),
-        "attempt failed"
-    );
+    let configured = !admitted.asked_group.is_wildcard;
     let labels = RequestLabels {
         route: admitted.arrival.canonical,
         requested_model: if configured {
-            &admitted.group.name
+            &admitted.asked_group.name
         } else {
             OTHER
         },
@@ -206,73 +224,29 @@ fn report(state: &State, admitted: &Admitted, target: &Target, failure: &Failure
     state.metrics.attempt_failed(&FailedAttempt {
         payer: admitted.payer(),
         labels: &labels,
-        deployment: &target.labels(configured),
+        deployment: &target.labels(!target.deployment.is_wildcard()),
         outcome: failure.outcome,
-        status: reply.status,
+        status: failure.error.reply().status,
     });
 }
 
-impl Failure {
-    /// An error that no other attempt would avoid.
-    pub(crate) fn terminal(error: GatewayError) -> Self {
-        let outcome = AttemptOutcome::of_status(error.reply().status);
+impl Failed {
+    fn without_attempt(error: GatewayError) -> Self {
         Self {
             error,
-            retryable: false,
-            elsewhere: false,
             timed_out: false,
-            outcome,
-        }
-    }
-
-    /// An error that the upstream answered with.
-    pub(crate) fn refused(error: GatewayError) -> Self {
-        let status = error.reply().status;
-        Self {
-            retryable: matches!(status, 408 | 409 | 429) || status >= 500,
-            elsewhere: matches!(status, 401 | 403),
-            ..Self::terminal(error)
-        }
-    }
-
-    /// The connection could not be made or broke before an answer.
-    pub(crate) fn broken(target: &Target) -> Self {
-        let provider = target.deployment.provider.exception().into_owned();
-        let error = GatewayError::UpstreamUnreachable { provider };
-        Self {
-            retryable: true,
-            elsewhere: true,
-            ..Self::terminal(error)
-        }
-    }
-
-    /// A deadline passed before an answer.
-    pub(crate) fn timeout(target: &Target, limit: Duration, taken: Duration) -> Self {
-        let error = GatewayError::UpstreamTimeout {
-            limit_s: limit.as_secs_f64(),
-            taken_s: taken.as_secs_f64(),
-            deployment_s: target.deployment.timeout.map(|own| own.as_secs_f64()),
-        };
-        Self {
-            retryable: true,
-            elsewhere: true,
-            timed_out: true,
-            ..Self::terminal(error)
-        }
-    }
-
-    fn last(self, target: Arc<Target>, billable_since: Option<Instant>) -> Failed {
-        Failed {
-            error: self.error,
-            timed_out: self.timed_out,
-            target: Some(target),
-            billable_since,
+            target: None,
+            billable_since: None,
         }
     }
 }
 
-impl From<Failure> for AttemptEnd {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
+/// An answer that cannot follow what was begun for the client already.
+fn is_too_late(session: &ServerSession, prelude: &Prelude) -> bool {
+    early::is_open(session) && !matches!(prelude, Prelude::Stream(_))
+}
+
+/// Its failure.
+fn too_late(target: &Target) -> Failure {
+    Failure::silent(target, Silence::Malformed)
 }

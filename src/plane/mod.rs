@@ -91,9 +91,10 @@ impl HttpServerApp for Plane {
             .await;
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
         match served {
-            Ok(Delivered::Whole) => finish(session).await,
+            // Boxed: they are larger than all that a running request needs.
+            Ok(Delivered::Whole) => Box::pin(finish(session)).await,
             Ok(Delivered::Gone) => None,
-            Err(_) => fail(session).await,
+            Err(_) => Box::pin(fail(session)).await,
         }
     }
 

@@ -17,6 +17,7 @@ use meridian_core::usage::Usage;
 use tokio::time::Instant;
 
 use super::admit::{Admitted, Hold};
+use super::forward::InFlight;
 use crate::clock;
 use crate::owners::Owner;
 use crate::rules::Target;
@@ -85,8 +86,8 @@ pub(crate) struct Settled {
 /// Settles a request: meters, journal, metrics.
 pub(crate) fn settle(mut admitted: Box<Admitted>, outcome: Outcome<'_>) -> Settled {
     let state = Arc::clone(&admitted.state);
-    let hold = admitted.hold.take();
-    settle_hold(&state, &admitted, hold, outcome)
+    let (hold, flight) = (admitted.hold.take(), admitted.flight.take());
+    settle_hold(&state, &admitted, (hold, flight), outcome)
 }
 
 impl Drop for Admitted {
@@ -99,7 +100,8 @@ impl Drop for Admitted {
                 sent_at: dispatched.as_ref().map(|(_, at)| *at),
                 ..Outcome::without_answer(EndReason::InternalError, 500)
             };
-            settle_hold(&state, self, Some(hold), outcome);
+            let flight = self.flight.take();
+            settle_hold(&state, self, (Some(hold), flight), outcome);
         }
     }
 }
@@ -107,7 +109,7 @@ impl Drop for Admitted {
 fn settle_hold(
     state: &State,
     admitted: &Admitted,
-    hold: Option<Hold>,
+    (hold, flight): (Option<Hold>, Option<InFlight>),
     outcome: Outcome<'_>,
 ) -> Settled {
     let (now, at) = (clock::now(), Instant::now());
@@ -137,6 +139,9 @@ fn settle_hold(
     admission.settle(record.cost, tokens);
     if let Err(error) = state.journal.append_close(Some(ticket), &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
+    }
+    if let Some(flight) = flight {
+        flight.settled(state, &outcome, &record);
     }
     remember_owner(state, &record);
     observe(state, admitted, &record, &outcome, duration, overhead);
@@ -330,11 +335,11 @@ fn observe(
     total: Duration,
     overhead: Duration,
 ) {
-    let configured = !admitted.group.is_wildcard;
+    let configured = !admitted.asked_group.is_wildcard;
     let labels = RequestLabels {
         route: admitted.arrival.canonical,
         requested_model: if configured {
-            &admitted.group.name
+            &admitted.asked_group.name
         } else {
             OTHER
         },

@@ -219,6 +219,14 @@ impl Group {
         }
     }
 
+    /// The name in the configuration: a pattern, where a wildcard matched the client's name.
+    pub fn configured_name(&self) -> &str {
+        match self.targets.first() {
+            Some(target) if self.is_wildcard => &target.deployment.model_name,
+            _ => &self.name,
+        }
+    }
+
     /// What permission rules need to know.
     pub fn facts(&self) -> ModelFacts<'_> {
         ModelFacts {
@@ -239,44 +247,4 @@ impl Group {
     pub fn targets(&self) -> &[Arc<Target>] {
         &self.targets
     }
-
-    /// Weighted choice (`simple-shuffle`) among the deployments that speak `dialect`, those
-    /// already tried last. `dice` is uniform in `[0, 1)`.
-    pub fn pick(&self, dialect: Dialect, tried: &[Arc<Target>], dice: f64) -> Option<Arc<Target>> {
-        let fits = |target: &&Arc<Target>| target.deployment.serves(dialect);
-        let untried = |target: &&Arc<Target>| {
-            fits(target) && !tried.iter().any(|one| Arc::ptr_eq(one, target))
-        };
-        weighted(self.targets.iter().filter(untried), dice)
-            .or_else(|| weighted(self.targets.iter().filter(fits), dice))
-            .cloned()
-    }
-
-    /// Whether a deployment that speaks `dialect` has not been tried.
-    pub fn has_untried(&self, dialect: Dialect, tried: &[Arc<Target>]) -> bool {
-        let fits = self
-            .targets
-            .iter()
-            .filter(|target| target.deployment.serves(dialect));
-        fits.into_iter()
-            .any(|target| !tried.iter().any(|one| Arc::ptr_eq(one, target)))
-    }
-}
-
-fn weighted<'a>(
-    targets: impl Iterator<Item = &'a Arc<Target>> + Clone,
-    dice: f64,
-) -> Option<&'a Arc<Target>> {
-    let weight = |target: &Target| target.deployment.weight.unwrap_or(1.0);
-    let total: f64 = targets.clone().map(|target| weight(target)).sum();
-    let mut left = dice * total;
-    let mut last = None;
-    for target in targets {
-        last = Some(target);
-        left -= weight(target);
-        if left < 0.0 {
-            break;
-        }
-    }
-    last
 }

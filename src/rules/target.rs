@@ -7,13 +7,14 @@ use meridian_core::config::{AuthStyle, Deployment, Target as UpstreamTarget};
 use meridian_core::journal::Rates;
 use meridian_core::money::NanoUsd;
 use meridian_core::price::{AdjustmentRules, BillingPlace, Ceiling, ModelPrice, PriceBook};
+use meridian_core::routing::failure::Origin;
 use meridian_core::routing::health::Health;
 use meridian_core::routing::plan::Facts;
 use meridian_core::spend::SpendRecord;
 
 use crate::routing::{self, Routing};
 use crate::telemetry::metrics::{DeploymentLabels, OTHER};
-use crate::upstream::Origin;
+use crate::upstream::Origin as Address;
 
 /// Tokens that journal rates are quoted for.
 const TOKENS_PER_RATE: u64 = 1_000_000;
@@ -45,7 +46,7 @@ pub struct Target {
 /// How to reach an upstream.
 pub struct Door {
     /// Address.
-    pub origin: Origin,
+    pub origin: Address,
     /// `Host`.
     pub authority: String,
     /// Credentials and fixed headers; the values are marked sensitive.
@@ -116,6 +117,14 @@ impl Target {
         }
     }
 
+    /// Whose answers these are, as failures are judged.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            provider: self.deployment.provider,
+            named_by_client: self.deployment.is_wildcard(),
+        }
+    }
+
     /// Names this deployment in a ledger record.
     pub fn name_in(&self, record: &mut SpendRecord) {
         record.deployment_id.clone_from(&self.deployment.id);
@@ -151,7 +160,7 @@ impl Door {
             true => host,
             false => format!("{host}:{}", base.port),
         };
-        let origin = Origin::Tcp {
+        let origin = Address::Tcp {
             host: base.host.clone(),
             port: base.port,
             tls: base.tls,

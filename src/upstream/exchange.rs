@@ -86,6 +86,9 @@ fn is_unprocessed(error: &Error) -> bool {
 }
 
 /// A request that was sent; reads its answer.
+///
+/// Pingora's HTTP/2 futures are boxed: they are kilobytes, which every idle stream over HTTP/1.1
+/// would carry.
 pub struct Exchange {
     wire: Wire,
     address: Arc<Address>,
@@ -106,7 +109,7 @@ impl Exchange {
         let Connection { link, address } = connection;
         let wire = match link {
             Link::Http1(stream) => Wire::Http1(Http1::send(stream, head, body).await?),
-            Link::Http2(session) => Wire::Http2(send_h2(session, head, body).await?),
+            Link::Http2(session) => Wire::Http2(Box::pin(send_h2(session, head, body)).await?),
         };
         Ok(Self { wire, address })
     }
@@ -115,7 +118,7 @@ impl Exchange {
     pub async fn read_head(&mut self) -> Result<ResponseHead, SendError> {
         match &mut self.wire {
             Wire::Http1(http1) => http1.read_head().await,
-            Wire::Http2(session) => read_h2_head(session).await,
+            Wire::Http2(session) => Box::pin(read_h2_head(session)).await,
         }
     }
 
@@ -140,8 +143,8 @@ impl Exchange {
                 }
             }
             Wire::Http2(mut session) => match session.response_done() {
-                true => upstreams.release_h2(*session, &self.address).await,
-                false => session.shutdown().await,
+                true => Box::pin(upstreams.release_h2(*session, &self.address)).await,
+                false => Box::pin(session.shutdown()).await,
             },
         }
     }
@@ -151,7 +154,7 @@ impl Exchange {
         match self.wire {
             // A connection that is dropped is closed.
             Wire::Http1(_) => {}
-            Wire::Http2(mut session) => session.shutdown().await,
+            Wire::Http2(mut session) => Box::pin(session.shutdown()).await,
         }
     }
 }

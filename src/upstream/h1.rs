@@ -1,7 +1,7 @@
 //! One request and its answer over HTTP/1.1.
 //!
 //! The codec is our own and small: Pingora writes head and body separately and holds a buffer of
-//! 64 KiB per answer; here a request leaves in one system call and a silent stream holds 4 KiB.
+//! 64 KiB per answer; here a request leaves in one system call and a silent stream holds 2 KiB.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -19,7 +19,7 @@ const COALESCE_BYTES_MAX: usize = 64 * 1024;
 /// Size of one write of a large body.
 const SLICE_BYTES: usize = 256 * 1024;
 /// Room for one read at first; what fills it is followed by reads of `READ_BYTES_MAX`.
-const READ_BYTES: usize = 4 * 1024;
+const READ_BYTES: usize = 2 * 1024;
 /// Room for one read of an answer that comes fast.
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Largest head of an answer.
@@ -238,7 +238,7 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<(ResponseHead, Version)>, 
             from..from + field.value.len(),
         ));
     }
-    // Values are slices of a copy: of the buffer itself they would keep all 4 KiB alive.
+    // Values are slices of a copy: of the buffer itself they would keep all of it alive.
     let wire = Bytes::copy_from_slice(&buffer[..length]);
     buffer.advance(length);
     for (name, place) in places {

@@ -16,7 +16,7 @@ pub struct RequestHead {
 }
 
 /// Room for the headers of a usual answer.
-const HEADERS_USUAL: usize = 48;
+const HEADERS_USUAL: usize = 24;
 
 /// Final head of an answer.
 #[derive(Clone, Debug)]
@@ -30,9 +30,14 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// A head without headers.
     pub fn new(status: StatusCode) -> Self {
+        Self::with_room(status, HEADERS_USUAL)
+    }
+
+    /// A head with room for so many headers.
+    pub fn with_room(status: StatusCode, headers: usize) -> Self {
         Self {
             status,
-            headers: HeaderMap::with_capacity(HEADERS_USUAL),
+            headers: HeaderMap::with_capacity(headers),
         }
     }
 

@@ -181,7 +181,8 @@ async fn pair(bad: &str) -> World {
             bad_url,
             "weight: 1000000000",
         )
-        .model("pair", "openai/fake-good", &url, "")
+        // An account of its own: one that is refused puts out every deployment that has it.
+        .model("pair", "openai/fake-good", &url, "organization: org-2")
         .router("num_retries: 2\nstream_timeout: 2\ntimeout: 2");
     World::over(provider, config, "").await
 }

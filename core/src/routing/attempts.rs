@@ -286,11 +286,12 @@ impl Attempts {
     }
 
     fn enter(&mut self, group: &str) {
+        // A last resort in the same model is the retry that found everything left out.
         if self.group() != group {
             self.tried.clear();
+            self.retries_here = 0;
         }
         self.chain.enter(group);
-        self.retries_here = 0;
     }
 
     /// A further send, if the node's budget allows one more. The first send of a request is free.

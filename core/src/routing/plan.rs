@@ -56,7 +56,7 @@ pub struct Candidate<'a> {
 /// What a request asks of routing.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// The model group, aliases applied.
+    /// The model group as policies name it: aliases applied, for a wildcard its pattern.
     pub group: &'a str,
     /// Regions that the key, the team and others allow; each set must hold. The group's own is
     /// added here.
@@ -71,6 +71,9 @@ pub struct Ask<'a> {
     pub affinity: Option<AffinityKey>,
     /// Indices that this client request has been sent to.
     pub tried: &'a [usize],
+    /// It cannot be sent a second time (an upload, a stored object): it tries nothing that was left
+    /// out. Not for requests without retries: somebody has to try.
+    pub once: bool,
     /// Fallbacks are used up: apply the policy for a model whose deployments are all left out.
     pub last_resort: bool,
     /// Time that the request has waited for a deployment already.
@@ -268,8 +271,8 @@ impl Sieve<'_> {
     fn plan(&mut self, dice: &mut dyn FnMut() -> f64) -> Plan {
         let fit = self.left();
         let half_open = self.drop_unavailable();
-        let first_send = self.ask.tried.is_empty();
-        if let Some(index) = half_open.first().copied().filter(|_| first_send) {
+        let may_try = self.ask.tried.is_empty() && !self.ask.once;
+        if let Some(index) = half_open.first().copied().filter(|_| may_try) {
             return self.send(index, Entry::Probe, Why::Probe);
         }
         let available = self.left();

@@ -42,6 +42,18 @@ fn a_provider_that_fails_in_a_millisecond_gets_less_than_two_percent() {
 }
 
 #[test]
+fn also_without_any_time_out_failing_fast_is_not_being_fast() {
+    let providers = vec![healthy(0.3), healthy(0.3), dead_between(0.0, 1e9)];
+    let mut world = World::new(8, 1, LATENCY, providers);
+    world.policy.cooldown.disabled = true;
+    world.traffic(0, 20.0, 0.0, 300.0);
+    world.run();
+    let share = world.share(2, 0.0, 300.0);
+    assert!(share < 0.02, "{share}");
+    assert_eq!(world.errors(), 0);
+}
+
+#[test]
 fn two_of_three_die_at_300_requests_a_second_and_nobody_sees_it() {
     for chooser in [LATENCY, SHUFFLE] {
         let providers = vec![

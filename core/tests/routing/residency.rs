@@ -143,6 +143,7 @@ impl Lottery {
             tokens: 10,
             affinity,
             tried: attempts.tried(),
+            once: false,
             last_resort: attempts.is_last_resort(),
             waited,
         };

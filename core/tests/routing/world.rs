@@ -272,6 +272,7 @@ impl World {
             tokens: 150,
             affinity: AffinityKey::of(&self.policy.affinity, b"t", session.as_deref(), b""),
             tried: request.attempts.tried(),
+            once: false,
             last_resort: request.attempts.is_last_resort(),
             waited: request.waited,
         };

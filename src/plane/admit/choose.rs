@@ -22,17 +22,40 @@ pub(super) async fn group(
     key: Option<&KeyView>,
     ask: &mut Ask,
     arrival: &Arrival,
-) -> Result<Arc<Group>, GatewayError> {
+) -> Result<Chosen, GatewayError> {
     if let (Endpoint::ResponsesItem, Some(id)) = (arrival.endpoint, &ask.id) {
-        return maker_of(state, rules, key, id).await;
+        return Ok(Chosen::pinned(maker_of(state, rules, key, id).await?));
     }
     if ask.model.is_empty() {
-        return account(rules, key);
+        return Ok(Chosen::pinned(account(rules, key)?));
     }
     let group = by_model(rules, key, ask, arrival)?;
     match previous_response(ask) {
-        Some(id) => continued(&group, maker_of(state, rules, key, &id).await?),
-        None => Ok(group),
+        Some(id) => {
+            let maker = maker_of(state, rules, key, &id).await?;
+            Ok(Chosen::pinned(continued(&group, maker)?))
+        }
+        None => Ok(Chosen {
+            group,
+            pinned: false,
+        }),
+    }
+}
+
+/// Who may serve a request.
+pub(super) struct Chosen {
+    /// The model.
+    pub(super) group: Arc<Group>,
+    /// No other model has what the request is about: a stored object, an account.
+    pub(super) pinned: bool,
+}
+
+impl Chosen {
+    fn pinned(group: Arc<Group>) -> Self {
+        Self {
+            group,
+            pinned: true,
+        }
     }
 }
 

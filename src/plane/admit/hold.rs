@@ -14,8 +14,9 @@ use meridian_core::price::Ceiling;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::usage::{Units, Usage, estimate_tokens};
 
-use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, payer_of};
-use crate::byte_budget::ByteLease;
+use super::choose::Chosen;
+use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of};
+use crate::clock;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
@@ -32,7 +33,7 @@ pub(super) fn hold(
     arrival: Arrival,
     key: Option<Arc<KeyView>>,
     ask: Ask,
-    group: Arc<Group>,
+    Chosen { group, pinned }: Chosen,
 ) -> Result<Box<Admitted>, NotAdmitted> {
     let (bound, priced) = bound(&rules, &arrival, &ask, &group)?;
     let meters = key.as_ref().map_or(&state.master_meters, |key| &key.meters);
@@ -68,21 +69,51 @@ pub(super) fn hold(
         ticket,
         bound,
     };
-    let answer_lease = ByteLease::new(&state.bytes);
     Ok(Box::new(Admitted {
         state: Arc::clone(state),
         rules,
         arrival,
         key,
         ask,
+        asked_group: Arc::clone(&group),
         group,
+        pinned,
+        route: RouteTaken::default(),
+        flight: None,
         attempts: 0,
         dispatched: None,
         unanswered: Vec::new(),
-        answer_lease,
-        keepalive_due: None,
         hold: Some(hold),
     }))
+}
+
+/// Moves an admitted request on to another model, holding more money where that is dearer; `false`
+/// when a budget has no room for it or it has no price and must have one.
+pub(crate) fn enter(admitted: &mut Admitted, group: Arc<Group>) -> bool {
+    let bound = bound(&admitted.rules, &admitted.arrival, &admitted.ask, &group);
+    let Ok((bound, _)) = bound else { return false };
+    let Some(hold) = &mut admitted.hold else {
+        return false;
+    };
+    let more = bound.reserved.saturating_sub(hold.bound.reserved);
+    if more > NanoUsd::ZERO {
+        if hold.admission.extend(more, clock::now()).is_err() {
+            return false;
+        }
+        hold.bound = bound;
+    }
+    hold.record.model_group.clone_from(&group.name);
+    admitted.group = group;
+    true
+}
+
+/// Holds money for a second request beside the first one; `false` when a budget has no room.
+pub(crate) fn reserve_hedge(admitted: &mut Admitted) -> bool {
+    let Some(hold) = &mut admitted.hold else {
+        return false;
+    };
+    let more = hold.bound.reserved;
+    hold.admission.extend(more, clock::now()).is_ok()
 }
 
 /// The most that this request is expected to consume at the dearest deployment that may serve it,

@@ -1,24 +1,27 @@
 //! One try at one deployment: connect, send, wait for the head, read until it can be committed.
+//!
+//! It knows nothing of the client: dropping it cancels it, which is how a client that left, a
+//! deadline and a faster second request end it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use meridian_core::error::GatewayError;
+use http::HeaderMap;
+use meridian_core::routing::failure::{self, Silence};
 use meridian_core::wire::upstream_error::ErrorAnswer;
-use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-use super::{Answer, AttemptEnd, Failure, canned};
+use super::{Answer, Failure, canned};
+use crate::byte_budget::ByteLease;
 use crate::clock;
 use crate::plane::admit::Admitted;
 use crate::plane::outgoing::{self, Outgoing};
-use crate::plane::relay::prelude::{self, Prelude, Reader};
-use crate::plane::reply::Gone;
+use crate::plane::relay::prelude::Reader;
 use crate::plane::source::Source;
-use crate::plane::{client_gone, early};
 use crate::rules::{Door, Target};
 use crate::state::State;
-use crate::upstream::{Connection, Exchange, RequestHead, ResponseHead, SendError};
+use crate::upstream::{Exchange, ResponseHead, SendError};
 
 /// Upstream error bodies are read up to this size.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -26,158 +29,147 @@ const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections in closing that one attempt may meet.
 const UNPROCESSED_MAX: usize = 2;
+/// AWS's name of an error.
+const EXCEPTION_HEADER: &str = "x-amzn-errortype";
 
-/// Makes one attempt.
-pub(super) async fn run(
-    state: &State,
-    session: &mut ServerSession,
-    admitted: &mut Admitted,
-    target: &Arc<Target>,
+/// One try.
+pub(super) struct Attempt<'a> {
+    state: &'a State,
+    admitted: &'a Admitted,
+    target: Arc<Target>,
+    /// Turns true when a provider may bill it.
+    sent: &'a AtomicBool,
     sent_at: Instant,
-) -> Result<Box<Answer>, AttemptEnd> {
-    let Some(door) = &target.door else {
-        return canned::answer(admitted, target, sent_at);
-    };
-    let client = &session.req_header().headers;
-    let outgoing = outgoing::build(admitted, target, door, client).map_err(Failure::terminal)?;
-    let limit = admitted.timeout(target);
-    let wait = Wait {
-        session,
-        admitted,
-        target,
-        until: sent_at + limit,
-        limit,
-    };
-    let (mut exchange, head) = wait.exchange(state, door, &outgoing).await?;
-    if !head.status.is_success() {
-        return Err(refusal(state, exchange, &head, target).await.into());
-    }
-    let reader = Reader {
-        session,
-        exchange: &mut exchange,
-        target,
-        sent_at,
-        limit,
-        usage_chunk: outgoing.usage_chunk,
-    };
-    let prelude = prelude::read(reader, &head, admitted).await?;
-    if early::is_open(session) && !matches!(prelude, Prelude::Stream(_)) {
-        // A stream was begun for the client already: nothing else can follow.
-        return Err(Failure::broken(target).into());
-    }
-    Ok(Box::new(Answer {
-        source: Source::Upstream(Box::new(exchange)),
-        head,
-        target: Arc::clone(target),
-        sent_at,
-        ready_at: Instant::now(),
-        prelude,
-    }))
-}
-
-/// An attempt that waits for its provider while the client is watched.
-struct Wait<'a> {
-    session: &'a mut ServerSession,
-    admitted: &'a mut Admitted,
-    target: &'a Arc<Target>,
-    /// The attempt's deadline.
-    until: Instant,
-    /// The time limit that led to it.
     limit: Duration,
 }
 
-impl Wait<'_> {
+impl<'a> Attempt<'a> {
+    /// A try that begins now.
+    pub(super) fn new(
+        state: &'a State,
+        admitted: &'a Admitted,
+        target: Arc<Target>,
+        sent: &'a AtomicBool,
+    ) -> Self {
+        let limit = admitted.timeout(&target);
+        Self {
+            state,
+            admitted,
+            target,
+            sent,
+            sent_at: Instant::now(),
+            limit,
+        }
+    }
+
+    /// Makes it. `client` are the headers of the client's request.
+    pub(super) async fn run(self, client: &HeaderMap) -> Result<Box<Answer>, Failure> {
+        let Some(door) = &self.target.door else {
+            return canned::answer(self.admitted, &self.target, self.sent_at);
+        };
+        let outgoing = outgoing::build(self.admitted, &self.target, door, client);
+        let outgoing = outgoing.map_err(Failure::terminal)?;
+        let answered = self.answer(door, &outgoing);
+        match tokio::time::timeout_at(self.sent_at + self.limit, answered).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let is_callers = self.admitted.timeout_is_callers(&self.target);
+                let taken = self.sent_at.elapsed();
+                Err(Failure::timeout(
+                    &self.target,
+                    self.limit,
+                    taken,
+                    is_callers,
+                ))
+            }
+        }
+    }
+
+    async fn answer(&self, door: &Door, outgoing: &Outgoing) -> Result<Box<Answer>, Failure> {
+        let (mut exchange, head) = self.exchange(door, outgoing).await?;
+        if !head.status.is_success() {
+            return Err(self.refusal(exchange, &head).await);
+        }
+        let mut lease = ByteLease::new(&self.state.bytes);
+        let reader = Reader {
+            exchange: &mut exchange,
+            target: &self.target,
+            usage_chunk: outgoing.usage_chunk,
+        };
+        let prelude = reader.read(&head, self.admitted, &mut lease).await?;
+        Ok(Box::new(Answer {
+            source: Source::Upstream(Box::new(exchange)),
+            head,
+            target: Arc::clone(&self.target),
+            sent_at: self.sent_at,
+            ready_at: Instant::now(),
+            prelude,
+            _lease: lease,
+        }))
+    }
+
     /// Sends and waits for the head. What the provider promises not to have processed, because its
     /// connection was closing, is sent again at once: it is one attempt, and one bill.
     async fn exchange(
-        mut self,
-        state: &State,
+        &self,
         door: &Door,
         outgoing: &Outgoing,
-    ) -> Result<(Exchange, ResponseHead), AttemptEnd> {
+    ) -> Result<(Exchange, ResponseHead), Failure> {
         let mut unprocessed = 0;
         loop {
-            let connection = self.step(state.upstreams.connect(&door.origin)).await?;
-            let connection = connection.map_err(|error| unreachable(self.target, &error))?;
-            // From the moment that a connection stands, the provider may bill the request.
-            self.admitted.mark_sent(self.target);
-            match self
-                .step(send(connection, &outgoing.head, &outgoing.body))
-                .await?
-            {
+            let sent = async {
+                let connection = self.state.upstreams.connect(&door.origin).await?;
+                // From the moment that a connection stands, the provider may bill the request.
+                self.sent.store(true, Ordering::Release);
+                let mut exchange =
+                    Exchange::send(connection, &outgoing.head, &outgoing.body).await?;
+                let head = exchange.read_head().await?;
+                Ok((exchange, head))
+            };
+            match sent.await {
                 Ok(answered) => return Ok(answered),
                 Err(SendError::Unprocessed) if unprocessed < UNPROCESSED_MAX => unprocessed += 1,
-                Err(error) => return Err(unreachable(self.target, &error).into()),
+                Err(error) => return Err(self.silence(&error)),
             }
         }
     }
 
-    /// One step, bounded by the deadline and by the client's patience; keepalives bridge it.
-    async fn step<T>(
-        &mut self,
-        step: impl Future<Output = Result<T, SendError>>,
-    ) -> Result<Result<T, SendError>, AttemptEnd> {
-        tokio::pin!(step);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut step => return Ok(done),
-                () = client_gone(self.session) => return Err(AttemptEnd::ClientGone),
-                () = tokio::time::sleep_until(self.until) => {
-                    let taken = self.limit + self.until.elapsed();
-                    return Err(Failure::timeout(self.target, self.limit, taken).into());
-                }
-                () = early::due(self.admitted.keepalive_due) => {
-                    let bridged = early::bridge(self.session, self.admitted, self.target).await;
-                    bridged.map_err(|Gone| AttemptEnd::ClientGone)?;
-                }
-            }
-        }
+    fn silence(&self, error: &SendError) -> Failure {
+        let deployment = &self.target.deployment.id;
+        tracing::warn!(deployment, %error, "no answer");
+        let silence = match error {
+            SendError::Unresolved { .. }
+            | SendError::Connect { .. }
+            | SendError::ConnectTimeout => Silence::Unreachable,
+            SendError::Lost { .. } | SendError::Unprocessed => Silence::Lost,
+            SendError::Invalid { .. } => Silence::Malformed,
+        };
+        Failure::silent(&self.target, silence)
     }
-}
 
-/// Sends the request and reads the head of its answer.
-async fn send(
-    connection: Connection,
-    head: &RequestHead,
-    body: &[bytes::Bytes],
-) -> Result<(Exchange, ResponseHead), SendError> {
-    let mut exchange = Exchange::send(connection, head, body).await?;
-    let head = exchange.read_head().await?;
-    Ok((exchange, head))
-}
-
-fn unreachable(target: &Target, error: &SendError) -> Failure {
-    tracing::warn!(deployment = target.deployment.id, %error, "no answer");
-    Failure::broken(target)
-}
-
-async fn refusal(
-    state: &State,
-    mut exchange: Exchange,
-    head: &ResponseHead,
-    target: &Target,
-) -> Failure {
-    let mut body = Vec::new();
-    let read = async {
-        while let Ok(Some(part)) = exchange.read_body().await {
-            let room = ERROR_BODY_BYTES_MAX - body.len();
-            body.extend_from_slice(&part[..part.len().min(room)]);
-            if body.len() == ERROR_BODY_BYTES_MAX {
-                break;
+    async fn refusal(&self, mut exchange: Exchange, head: &ResponseHead) -> Failure {
+        let mut body = Vec::new();
+        let read = async {
+            while let Ok(Some(part)) = exchange.read_body().await {
+                let room = ERROR_BODY_BYTES_MAX - body.len();
+                body.extend_from_slice(&part[..part.len().min(room)]);
+                if body.len() == ERROR_BODY_BYTES_MAX {
+                    break;
+                }
             }
-        }
-    };
-    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await;
-    exchange.finish(&state.upstreams).await;
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let answer = ErrorAnswer {
-        status: head.status.as_u16(),
-        retry_after: header("retry-after"),
-        retry_after_ms: header("retry-after-ms"),
-        body: &body,
-        provider: &target.deployment.provider.exception(),
-    };
-    let error = answer.read(clock::now()).error;
-    Failure::refused(GatewayError::Upstream(Box::new(error)))
+        };
+        let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await;
+        exchange.finish(&self.state.upstreams).await;
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let answer = ErrorAnswer {
+            status: head.status.as_u16(),
+            retry_after: header("retry-after"),
+            retry_after_ms: header("retry-after-ms"),
+            body: &body,
+            provider: &self.target.deployment.provider.exception(),
+        };
+        let exception = header(EXCEPTION_HEADER);
+        let origin = self.target.origin();
+        Failure::refused(failure::of_answer(origin, &answer, exception, clock::now()))
+    }
 }

@@ -10,7 +10,8 @@ use meridian_core::mock::{self, MockAsk};
 use meridian_core::wire::edit::UsageChunk;
 use tokio::time::Instant;
 
-use super::{Answer, AttemptEnd, Failure};
+use super::{Answer, Failure};
+use crate::byte_budget::ByteLease;
 use crate::plane::admit::Admitted;
 use crate::plane::relay::prelude::{Prelude, StreamStart};
 use crate::plane::source::Source;
@@ -25,7 +26,7 @@ pub(super) fn answer(
     admitted: &Admitted,
     target: &Arc<Target>,
     sent_at: Instant,
-) -> Result<Box<Answer>, AttemptEnd> {
+) -> Result<Box<Answer>, Failure> {
     let is_mock = target.deployment.mock_response.is_some()
         || target.deployment.provider == meridian_core::config::Provider::Mock;
     let ask = &admitted.ask;
@@ -46,7 +47,10 @@ pub(super) fn answer(
     });
     let Some(canned) = canned.filter(|_| is_mock) else {
         let (route, model) = (admitted.arrival.canonical, ask.requested_model.clone());
-        return Err(Failure::terminal(GatewayError::EndpointNotServed { route, model }).into());
+        return Err(Failure::terminal(GatewayError::EndpointNotServed {
+            route,
+            model,
+        }));
     };
     let content_type = HeaderValue::from_static(canned.content_type);
     let head = ResponseHead {
@@ -70,6 +74,7 @@ pub(super) fn answer(
         sent_at,
         ready_at: sent_at,
         prelude,
+        _lease: ByteLease::new(&admitted.state.bytes),
     }))
 }
 

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use meridian_core::routing::plan::Why;
+use meridian_core::routing::policy::FailureClass;
 
 use crate::plane::admit::Admitted;
 use crate::plane::forward::Answer;
@@ -25,12 +27,15 @@ const UPSTREAM_PREFIX: &str = "llm_provider-";
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Names that one thread keeps with that prefix.
 const PREFIXED_NAMES_MAX: usize = 512;
+/// Headers that the gateway adds to an answer of usual keys.
+const OWN_HEADERS_MAX: usize = 20;
 /// Most upstream headers passed on.
 const UPSTREAM_HEADERS_MAX: usize = 64;
 
 /// Head of an answer that is not an event stream.
 pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHead {
-    let mut head = reply::head_of(answer.head.status.as_u16());
+    let upstream = answer.head.headers.len().min(UPSTREAM_HEADERS_MAX);
+    let mut head = ResponseHead::with_room(answer.head.status, 2 * upstream + OWN_HEADERS_MAX);
     copy_upstream(&mut head, &answer.head.headers);
     add_identity(&mut head, admitted, &answer.target);
     head
@@ -125,16 +130,22 @@ fn add_identity(head: &mut ResponseHead, admitted: &Admitted, target: &Target) {
         name("x-litellm-model-api-base"),
         target.header_values.api_base.clone(),
     );
-    head.set(name("x-litellm-model-group"), text(&admitted.ask.model));
+    head.set(
+        name("x-litellm-model-group"),
+        text(admitted.model_in_force()),
+    );
     head.set(
         name("x-litellm-version"),
         HeaderValue::from_static(COMPATIBLE_VERSION),
     );
     head.set(
         name("x-litellm-attempted-retries"),
-        HeaderValue::from(admitted.attempts.saturating_sub(1)),
+        HeaderValue::from(admitted.route.retries),
     );
-    head.set(name("x-litellm-attempted-fallbacks"), HeaderValue::from(0));
+    head.set(
+        name("x-litellm-attempted-fallbacks"),
+        HeaderValue::from(admitted.route.fallbacks),
+    );
     if admitted.attempts > 1 {
         head.set(
             name("x-litellm-max-retries"),
@@ -148,9 +159,26 @@ fn add_identity(head: &mut ResponseHead, admitted: &Admitted, target: &Target) {
         http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
+    if admitted.rules.config.meridian.explain_header {
+        head.set(name("x-meridian-route"), explanation(admitted, target));
+    }
     for (header, value) in admitted.limit_headers() {
         head.set(header, value);
     }
+}
+
+/// How the request came to its deployment.
+fn explanation(admitted: &Admitted, target: &Target) -> HeaderValue {
+    let route = &admitted.route;
+    let region = target.deployment.region_name.as_deref().unwrap_or("-");
+    let (attempts, retries, fallbacks) = (admitted.attempts, route.retries, route.fallbacks);
+    let why = route.why.map_or("-", Why::as_str);
+    let after = route.after.map_or("-", FailureClass::as_str);
+    text(format_args!(
+        "deployment={}; region={region}; why={why}; attempts={attempts}; retries={retries}; \
+         fallbacks={fallbacks}; after={after}",
+        target.deployment.id
+    ))
 }
 
 fn text(value: impl std::fmt::Display) -> HeaderValue {

@@ -1,23 +1,19 @@
 //! What is read before an answer is committed: until then an error inside a 200, an empty answer
 //! or a stall is an attempt that failed, and another one may follow unseen by the client.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use meridian_core::error::GatewayError;
 use meridian_core::meter::{Answer, Meter};
 use meridian_core::relay::{Framing, StreamRelay};
 use meridian_core::restream;
+use meridian_core::routing::failure::{Silence, of_complaint};
 use meridian_core::wire::edit::UsageChunk;
-use meridian_core::wire::upstream_error::fault;
-use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
 use super::join;
+use crate::byte_budget::ByteLease;
 use crate::plane::admit::Admitted;
-use crate::plane::client_gone;
-use crate::plane::forward::{AttemptEnd, Failure};
+use crate::plane::forward::Failure;
 use crate::rules::Target;
 use crate::upstream::{Exchange, ResponseHead};
 
@@ -51,59 +47,42 @@ pub(crate) struct StreamStart {
 
 /// One attempt whose head has arrived.
 pub(crate) struct Reader<'a> {
-    /// The client's side, watched for leaving.
-    pub session: &'a mut ServerSession,
     /// The upstream's side.
     pub exchange: &'a mut Exchange,
     /// Who answers.
     pub target: &'a Target,
-    /// When this attempt was sent.
-    pub sent_at: Instant,
-    /// How long it may take until it is committed.
-    pub limit: Duration,
     /// Who asked for the usage chunk of a stream.
     pub usage_chunk: UsageChunk,
 }
 
-enum Interrupt {
-    ClientGone,
-    Broken,
-    Time,
-}
-
-/// Reads the prelude of one answer.
-pub(crate) async fn read(
-    mut reader: Reader<'_>,
-    head: &ResponseHead,
-    admitted: &mut Admitted,
-) -> Result<Prelude, AttemptEnd> {
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    match Framing::of(content_type) {
-        Framing::Events => reader.stream(admitted).await,
-        Framing::Json => reader.whole(admitted).await,
-        Framing::Other => Ok(Prelude::Opaque(Vec::new())),
-    }
-}
-
 impl Reader<'_> {
-    async fn whole(&mut self, admitted: &mut Admitted) -> Result<Prelude, AttemptEnd> {
+    /// Reads the prelude of one answer.
+    pub(crate) async fn read(
+        mut self,
+        head: &ResponseHead,
+        admitted: &Admitted,
+        lease: &mut ByteLease,
+    ) -> Result<Prelude, Failure> {
+        let content_type = head.headers.get(CONTENT_TYPE);
+        match Framing::of(content_type.and_then(|value| value.to_str().ok())) {
+            Framing::Events => self.stream(admitted).await,
+            Framing::Json => self.whole(admitted, lease).await,
+            Framing::Other => Ok(Prelude::Opaque(Vec::new())),
+        }
+    }
+
+    async fn whole(
+        &mut self,
+        admitted: &Admitted,
+        lease: &mut ByteLease,
+    ) -> Result<Prelude, Failure> {
         let mut parts: Vec<Bytes> = Vec::new();
         let mut length = 0;
-        let until = self.sent_at + self.limit;
-        loop {
-            match self.next(until).await {
-                Ok(Some(part)) => {
-                    length += part.len();
-                    parts.push(part);
-                }
-                Ok(None) => break,
-                Err(interrupt) => return Err(self.attempt_end(interrupt)),
-            }
-            let held = parts.last().map_or(0, Bytes::len) as u64;
-            if length > WHOLE_BYTES_MAX || !admitted.answer_lease.grow(held) {
+        while let Some(part) = self.next().await? {
+            let held = part.len();
+            length += held;
+            parts.push(part);
+            if length > WHOLE_BYTES_MAX || !lease.grow(held as u64) {
                 return Ok(Prelude::Opaque(parts));
             }
         }
@@ -111,7 +90,8 @@ impl Reader<'_> {
         let mut meter = admitted.meter();
         match meter.body(&body) {
             Answer::Error => Err(self.reported(&meter)),
-            Answer::Empty | Answer::Broken => Err(self.broken()),
+            Answer::Empty => Err(self.silent(Silence::Empty)),
+            Answer::Broken => Err(self.silent(Silence::Malformed)),
             Answer::Good if admitted.ask.stream => Ok(self.as_stream(admitted, body, meter)),
             Answer::Good | Answer::NotJson => Ok(Prelude::Whole(body, Box::new(meter))),
         }
@@ -135,36 +115,26 @@ impl Reader<'_> {
         }))
     }
 
-    async fn stream(&mut self, admitted: &Admitted) -> Result<Prelude, AttemptEnd> {
+    async fn stream(&mut self, admitted: &Admitted) -> Result<Prelude, Failure> {
         let mut start = StreamStart {
             relay: admitted.stream_relay(self.usage_chunk),
             held: Vec::new(),
             first_content: None,
             at_end: false,
         };
-        let waited_since = self.sent_at.max(admitted.arrival.body_at);
-        let commit_at = match admitted.keepalive() {
-            Duration::ZERO => self.sent_at + self.limit,
-            keepalive => waited_since + keepalive,
-        };
-        let until = commit_at.min(self.sent_at + self.limit);
         let mut held = 0;
         while !start.at_end
             && !start.relay.facts().terminal
             && start.first_content.is_none()
             && held < HELD_BYTES_MAX
         {
-            match self.next(until).await {
-                Ok(Some(part)) => {
+            match self.next().await? {
+                Some(part) => {
                     held += part.len();
-                    start
-                        .relay
-                        .push(&part, &mut start.held)
-                        .map_err(|_| self.broken())?;
+                    let pushed = start.relay.push(&part, &mut start.held);
+                    pushed.map_err(|_| self.silent(Silence::Malformed))?;
                 }
-                Ok(None) => start.at_end = true,
-                Err(Interrupt::Time) if Instant::now() < self.sent_at + self.limit => break,
-                Err(interrupt) => return Err(self.attempt_end(interrupt)),
+                None => start.at_end = true,
             }
             if start.relay.meter().facts().content_seen {
                 start.first_content = Some(Instant::now());
@@ -176,19 +146,14 @@ impl Reader<'_> {
         Ok(Prelude::Stream(Box::new(start)))
     }
 
-    /// Next bytes from the upstream, unless the client leaves or time runs out.
-    async fn next(&mut self, until: Instant) -> Result<Option<Bytes>, Interrupt> {
-        tokio::select! {
-            biased;
-            read = self.exchange.read_body() => read.map_err(|_| Interrupt::Broken),
-            () = client_gone(self.session) => Err(Interrupt::ClientGone),
-            () = tokio::time::sleep_until(until) => Err(Interrupt::Time),
-        }
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let read = self.exchange.read_body().await;
+        read.map_err(|_| self.silent(Silence::Lost))
     }
 
     /// The failure inside a 200 stream, if nothing but it has arrived: an error event before any
     /// content, or an end without anything.
-    fn failure_of(&self, meter: &Meter, ended: bool) -> Option<AttemptEnd> {
+    fn failure_of(&self, meter: &Meter, ended: bool) -> Option<Failure> {
         let facts = meter.facts();
         if facts.content_seen {
             return None;
@@ -197,30 +162,19 @@ impl Reader<'_> {
             return Some(self.reported(meter));
         }
         let empty = ended && !meter.is_finished() && meter.usage().is_none();
-        empty.then(|| self.broken())
+        empty.then(|| self.silent(Silence::Empty))
     }
 
     /// An error that the provider reported under a status of success.
-    fn reported(&self, meter: &Meter) -> AttemptEnd {
+    fn reported(&self, meter: &Meter) -> Failure {
         let Some(complaint) = meter.facts().error.clone() else {
-            return self.broken();
+            return self.silent(Silence::Malformed);
         };
-        let provider = self.target.deployment.provider.exception();
-        let error = fault(complaint, 0, None, &provider).error;
-        Failure::refused(GatewayError::Upstream(Box::new(error))).into()
+        let origin = self.target.origin();
+        Failure::refused(of_complaint(origin, complaint, 200, None, None))
     }
 
-    fn broken(&self) -> AttemptEnd {
-        Failure::broken(self.target).into()
-    }
-
-    fn attempt_end(&self, interrupt: Interrupt) -> AttemptEnd {
-        match interrupt {
-            Interrupt::ClientGone => AttemptEnd::ClientGone,
-            Interrupt::Broken => self.broken(),
-            Interrupt::Time => {
-                Failure::timeout(self.target, self.limit, self.sent_at.elapsed()).into()
-            }
-        }
+    fn silent(&self, silence: Silence) -> Failure {
+        Failure::silent(self.target, silence)
     }
 }

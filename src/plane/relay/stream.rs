@@ -108,6 +108,7 @@ impl Stream<'_> {
                     if self.start.relay.push(&bytes, &mut self.start.held).is_err() {
                         return EndReason::UpstreamReset;
                     }
+                    self.note_first_content(admitted);
                 }
                 Turn::End => self.start.at_end = true,
                 Turn::Silence => self
@@ -118,6 +119,16 @@ impl Stream<'_> {
                 Turn::ClientGone => return EndReason::ClientGoneMidStream,
                 Turn::Stall => return EndReason::Stall,
                 Turn::Cut => return EndReason::InternalError,
+            }
+        }
+    }
+
+    /// A stream that was committed before any content: its first token is late, and counts.
+    fn note_first_content(&mut self, admitted: &mut Admitted) {
+        if self.start.first_content.is_none() && self.start.relay.facts().content_seen {
+            self.start.first_content = Some(self.last_bytes);
+            if let Some(flight) = &mut admitted.flight {
+                flight.first_token(self.state);
             }
         }
     }

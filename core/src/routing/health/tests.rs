@@ -395,3 +395,40 @@ fn what_another_node_found_out_is_believed() {
     health.circuit().close(at(10));
     assert_eq!(gate(&health, at(11)), Gate::Closed);
 }
+
+#[test]
+fn nothing_is_lost_when_many_threads_report() {
+    let (policy, health) = (CooldownPolicy::default(), fresh());
+    let work = |thread: u64| {
+        for n in 0..500 {
+            let now = at(n);
+            let mut flight = begin(&health, Entry::LastResort, now).unwrap();
+            match (n + thread) % 4 {
+                0 => drop(flight),
+                1 => flight.left(now, &around(&policy)),
+                2 => {
+                    flight.first_token(now, &around(&policy));
+                    flight.finished(now, (Some(5), None), &around(&policy));
+                }
+                _ => {
+                    let verdict = FailureClass::Server.verdict();
+                    flight.failed(
+                        now,
+                        Failed {
+                            verdict,
+                            wait: None,
+                        },
+                        &around(&policy),
+                    );
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+    let report = health.report(at(500), &policy, &LatencyArgs::default());
+    assert_eq!((report.in_flight, report.waiting), (0, 0));
+    assert_eq!(report.oldest_wait, Duration::ZERO);
+    assert_eq!(report.rpm, 2_000);
+    let next = begin(&health, Entry::Probe, at(900_000));
+    assert!(next.is_some(), "no try was lost with its request");
+}

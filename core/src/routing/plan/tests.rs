@@ -116,6 +116,7 @@ fn ask() -> Ask<'static> {
         tokens: 10,
         affinity: None,
         tried: &[],
+        once: false,
         last_resort: false,
         waited: Duration::ZERO,
     }
@@ -389,6 +390,11 @@ fn one_request_tries_what_was_left_out_and_retries_do_not() {
         .hear(start().plus(Duration::from_secs(1)), FailureClass::Server);
     let choice = group.choice(&ask());
     assert_eq!((choice.index, choice.entry), (2, Entry::Probe));
+    let once = Ask {
+        once: true,
+        ..ask()
+    };
+    assert_eq!(group.indices(&once), [0, 1].into());
     let limits = Limits::default();
     let flight = |group: &Group| {
         let tokens = (0, Awaited::FirstToken);

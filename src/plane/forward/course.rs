@@ -1,0 +1,321 @@
+//! The course of one request over models and deployments: what `core/src/routing` decides, put to
+//! this node's rules and health.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_core::error::GatewayError;
+use meridian_core::routing::affinity::AffinityKey;
+use meridian_core::routing::attempts::{Attempts, GiveUp, Next, Overrides, Setback, Situation};
+use meridian_core::routing::health::{Awaited, Flight};
+use meridian_core::routing::plan::{
+    Ask, Candidate, Choice, Moment, Plan, Refusal, Refused, decide,
+};
+use meridian_core::routing::policy::{AffinityPolicy, LatencyArgs, Strategy};
+use meridian_core::time::MonoUs;
+use meridian_core::wire::field::Field;
+
+use super::Failure;
+use super::flight::InFlight;
+use crate::clock;
+use crate::plane::admit::{Admitted, hold};
+use crate::rules::{Group, Target};
+use crate::state::State;
+
+/// Decisions that other requests may overtake before this one is told to come back.
+const OVERTAKEN_MAX: usize = 8;
+/// Tenant of requests with the master key.
+const MASTER_TENANT: &[u8] = b"master";
+
+/// Where one request is on its way.
+pub(super) struct Course {
+    attempts: Attempts,
+    tags: Vec<String>,
+    affinity: Option<AffinityKey>,
+    waited: Duration,
+}
+
+/// A deployment that the request is counted in at.
+pub(super) struct Lead {
+    pub(super) target: Arc<Target>,
+    pub(super) flight: InFlight,
+}
+
+/// What to do now.
+pub(super) enum Step {
+    /// Send it there.
+    Send(Lead),
+    /// All deployments are left out: wait for the first one that is back.
+    Wait(Duration),
+    /// No deployment of this model gets it.
+    Refused(Refusal),
+}
+
+/// What follows when a model does not do.
+pub(super) enum Onward {
+    /// The same model again, after a pause.
+    Again(Duration),
+    /// Another model, or the first one as a last resort.
+    Elsewhere,
+    /// Nothing.
+    End(GiveUp),
+}
+
+impl Onward {
+    /// Time until it goes on; `None` when it does not.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Again(pause) => Some(*pause),
+            Self::Elsewhere => Some(Duration::ZERO),
+            Self::End(_) => None,
+        }
+    }
+
+    /// Word for logs.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Again(_) => "retry",
+            Self::Elsewhere => "fallback",
+            Self::End(why) => why.as_str(),
+        }
+    }
+}
+
+impl Course {
+    pub(super) fn new(admitted: &Admitted) -> Self {
+        let asked = &admitted.ask.overrides;
+        let resolve = |names: &Option<Vec<String>>| {
+            let names = names.as_ref()?.iter();
+            let alias = |name: &String| admitted.rules.alias(name).to_owned();
+            Some(names.map(alias).collect())
+        };
+        let overrides = Overrides {
+            num_retries: asked.num_retries,
+            fallbacks: resolve(&asked.fallbacks),
+            context_window: resolve(&asked.context_window_fallbacks),
+            content_policy: resolve(&asked.content_policy_fallbacks),
+            disable_fallbacks: asked.disable_fallbacks || admitted.pinned,
+            once: !admitted.may_repeat(),
+        };
+        let key_tags = admitted.key.iter().flat_map(|key| key.policy.tags.iter());
+        let mut tags = admitted.ask.context.tags.clone();
+        tags.extend(key_tags.map(|tag| tag.to_string()));
+        Self {
+            attempts: Attempts::new(admitted.group.name.clone(), overrides),
+            tags,
+            affinity: affinity(admitted),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Retries and other models so far.
+    pub(super) fn counts(&self) -> (u32, u32) {
+        (self.attempts.retries(), self.attempts.fallbacks())
+    }
+
+    /// Whether `max_attempts` has room for one more send.
+    pub(super) fn may_send(&self, admitted: &Admitted) -> bool {
+        self.attempts
+            .may_send(&admitted.rules.config.routing.retries)
+    }
+
+    /// Time was spent on waiting for a deployment.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    /// Chooses the next deployment and counts the request in there.
+    pub(super) fn step(&mut self, state: &State, admitted: &Admitted) -> Step {
+        for _ in 0..OVERTAKEN_MAX {
+            let now = state.routing.now();
+            match self.decide(admitted, now) {
+                Plan::Refuse(refusal) => return Step::Refused(refusal),
+                Plan::Wait { until } => return Step::Wait(until.since(now)),
+                Plan::Send(choice) => {
+                    if let Some(lead) = self.begin(admitted, choice, now) {
+                        return Step::Send(lead);
+                    }
+                }
+            }
+        }
+        Step::Refused(Refusal::Busy {
+            until: state.routing.now().plus(Duration::from_secs(1)),
+            cooling: Vec::new(),
+        })
+    }
+
+    fn decide(&self, admitted: &Admitted, now: MonoUs) -> Plan {
+        let (group, rules) = (&admitted.group, &admitted.rules);
+        let dialect = admitted.arrival.endpoint.dialect();
+        let candidates: Vec<Candidate<'_>> = group
+            .targets()
+            .iter()
+            .map(|target| Candidate {
+                facts: &target.facts,
+                health: &target.health,
+                fits: target.deployment.serves(dialect),
+            })
+            .collect();
+        let residency: Vec<&BTreeSet<String>> = admitted.residency().collect();
+        let (prompt_tokens, tokens) = admitted.expected_tokens();
+        let ask = Ask {
+            group: group.configured_name(),
+            residency: &residency,
+            tags: &self.tags,
+            prompt_tokens,
+            tokens,
+            affinity: self.affinity,
+            tried: self.attempts.tried(),
+            once: !admitted.may_repeat(),
+            last_resort: self.attempts.is_last_resort(),
+            waited: self.waited,
+        };
+        let policy = &rules.config.routing;
+        let moment = Moment { policy, now };
+        decide(&ask, &candidates, moment, &mut clock::dice).plan
+    }
+
+    /// `None` when another request was faster: the state has changed.
+    fn begin(&mut self, admitted: &Admitted, choice: Choice, now: MonoUs) -> Option<Lead> {
+        let target = admitted.group.targets().get(choice.index)?;
+        let policy = &admitted.rules.config.routing;
+        let awaited = match admitted.ask.stream {
+            true => Awaited::FirstToken,
+            false => Awaited::Whole,
+        };
+        let (_, tokens) = admitted.expected_tokens();
+        let flight = Flight::begin(
+            &target.health,
+            choice.entry,
+            &target.facts.limits,
+            (tokens, awaited),
+            (now, &policy.cooldown),
+        )?;
+        self.attempts.sent(choice.index);
+        let strategy = policy.strategy_for(admitted.group.configured_name());
+        let args = match strategy {
+            Strategy::LatencyBased(args) => *args,
+            _ => LatencyArgs::default(),
+        };
+        Some(Lead {
+            target: Arc::clone(target),
+            flight: InFlight {
+                flight,
+                target: Arc::clone(target),
+                why: choice.why,
+                others: choice.others,
+                decay: args.decay,
+                rules: Arc::clone(&admitted.rules),
+            },
+        })
+    }
+
+    /// What follows a failed attempt. `admitted` moves on to another model where that is next.
+    pub(super) fn failed(
+        &mut self,
+        state: &State,
+        admitted: &mut Admitted,
+        failure: &Failure,
+        target: &Target,
+        others: bool,
+    ) -> Onward {
+        let setback = Setback {
+            verdict: failure.verdict,
+            wait: failure.wait,
+            deployment_retries: target.deployment.num_retries,
+            others,
+        };
+        let rules = Arc::clone(&admitted.rules);
+        let next = self
+            .attempts
+            .failed(&setback, &situation(state, &rules.config.routing));
+        self.go(state, admitted, next)
+    }
+
+    /// What follows when no deployment of the model gets it.
+    pub(super) fn refused(
+        &mut self,
+        state: &State,
+        admitted: &mut Admitted,
+        refusal: &Refusal,
+    ) -> Onward {
+        let rules = Arc::clone(&admitted.rules);
+        let next = self
+            .attempts
+            .refused(refusal, &situation(state, &rules.config.routing));
+        self.go(state, admitted, next)
+    }
+
+    fn go(&mut self, state: &State, admitted: &mut Admitted, mut next: Next) -> Onward {
+        loop {
+            let name = match next {
+                Next::Retry { pause } => return Onward::Again(pause),
+                Next::GiveUp(why) => return Onward::End(why),
+                Next::Fallback { group } | Next::LastResort { group } => group,
+            };
+            if let Some(group) = admitted.rules.group(admitted.rules.alias(&name))
+                && hold::enter(admitted, group)
+            {
+                return Onward::Elsewhere;
+            }
+            // A model that is not there, or that the budget has no room for.
+            let rules = Arc::clone(&admitted.rules);
+            let situation = situation(state, &rules.config.routing);
+            next = self.attempts.refused(&Refusal::NotServed, &situation);
+        }
+    }
+
+    /// What the client is told when no deployment ever got its request.
+    pub(super) fn error(
+        &self,
+        state: &State,
+        admitted: &Admitted,
+        refusal: &Refusal,
+    ) -> GatewayError {
+        let ids: Vec<&str> = ids(&admitted.group).collect();
+        refusal.error(&Refused {
+            route: admitted.arrival.canonical,
+            model: &admitted.ask.requested_model,
+            tags: &self.tags,
+            prompt_tokens: admitted.expected_tokens().0,
+            ids: &ids,
+            now: state.routing.now(),
+        })
+    }
+}
+
+fn ids(group: &Group) -> impl Iterator<Item = &str> {
+    group.targets().iter().map(|one| one.deployment.id.as_str())
+}
+
+fn situation<'a>(
+    state: &'a State,
+    policy: &'a meridian_core::routing::policy::RoutingPolicy,
+) -> Situation<'a> {
+    Situation {
+        policy,
+        budget: &state.routing.retries,
+        now: state.routing.now(),
+        left: None,
+        dice: clock::dice(),
+    }
+}
+
+/// What a request has in common with the others of its conversation.
+fn affinity(admitted: &Admitted) -> Option<AffinityKey> {
+    let policy = &admitted.rules.config.routing.affinity;
+    if *policy == AffinityPolicy::Off {
+        return None;
+    }
+    let tenant = match &admitted.key {
+        Some(key) => key.policy.token.as_bytes().to_vec(),
+        None => MASTER_TENANT.to_vec(),
+    };
+    let prompt = [Field::Messages, Field::Input, Field::Prompt]
+        .into_iter()
+        .find_map(|field| admitted.ask.field(field))
+        .map_or(&b""[..], |value| value.raw);
+    let session = admitted.ask.context.session_id.as_deref();
+    AffinityKey::of(policy, &tenant, session, prompt)
+}
