@@ -190,7 +190,7 @@ fn metrics(state: &State, drain: &Drain) -> String {
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
-        retry_budget_left: state.routing.retries.left(state.routing.now()),
+        retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()
 }

@@ -240,3 +240,25 @@ async fn a_billed_probe_that_fails_costs_nothing_and_no_list_of_models_makes_up_
         .find(|line| line.starts_with(failures) && line.contains("server_error"));
     assert!(line.is_some_and(|line| line.ends_with(" 2")), "{line:?}");
 }
+
+#[tokio::test]
+async fn traffic_makes_billed_probes_needless() {
+    let provider = Provider::start();
+    let config =
+        probing(one_model(&provider), 3).raw("meridian:\n  probes: {billed_usd_per_day: 5}");
+    let gateway = Setup::new(binary(), &config).start().await;
+    let started = now();
+    // Three probes: from the second one on, silence would be an interval long.
+    while provider.rows().iter().filter(|row| is_list(row)).count() < 3 {
+        assert!(started.elapsed() < LONG, "no probe came");
+        let answer = gateway.send(&ask("traffic")).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let own = |row: &Row| row.marker.as_deref() == Some("traffic");
+    let rows = provider.rows();
+    assert!(
+        rows.iter().all(|row| is_list(row) || own(row)),
+        "a billed probe"
+    );
+}

@@ -20,15 +20,10 @@ use crate::wire::span::BodySpans;
 /// Output tokens that are expected of a request that does not bound them: a typical long answer.
 const OUTPUT_TOKENS_USUAL: u64 = 4_096;
 
-/// Fields that make the beginning of a prompt, in the order in which providers cache them.
-const PROMPT_FIELDS: [Field; 6] = [
-    Field::Tools,
-    Field::System,
-    Field::Instructions,
-    Field::Messages,
-    Field::Prompt,
-    Field::Input,
-];
+/// Fields that hold a prompt; the first that is there counts for affinity.
+const PROMPT_FIELDS: [Field; 3] = [Field::Messages, Field::Input, Field::Prompt];
+/// Tenant of requests with the master key.
+const MASTER_TENANT: &[u8] = b"master";
 
 /// What a JSON body says about routing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,10 +116,12 @@ pub struct Request<'a> {
 /// What differs from one decision about a request to the next.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
-    /// The model group, aliases applied.
+    /// The model group as policies name it: for a wildcard its pattern.
     pub group: &'a str,
     /// Indices of its deployments that the request was sent to.
     pub tried: &'a [usize],
+    /// It cannot be sent a second time.
+    pub once: bool,
     /// Fallbacks are used up.
     pub last_resort: bool,
     /// Time that it has waited for a deployment.
@@ -142,7 +139,7 @@ impl<'a> Request<'a> {
                 tags.push(tag.to_owned());
             }
         }
-        let tenant = key.map_or(&[][..], |key| key.token.as_bytes());
+        let tenant = key.map_or(MASTER_TENANT, |key| key.token.as_bytes());
         let session = wish.session.as_deref();
         let residency = key.and_then(|key| key.allowed_regions.as_deref());
         Self {
@@ -164,6 +161,7 @@ impl<'a> Request<'a> {
             tokens: self.tokens,
             affinity: self.affinity,
             tried: turn.tried,
+            once: turn.once,
             last_resort: turn.last_resort,
             waited: turn.waited,
         }
@@ -226,15 +224,11 @@ fn tokens(endpoint: Endpoint, spans: &BodySpans, body: &[u8]) -> Result<(u64, u6
 }
 
 fn prefix(spans: &BodySpans, body: &[u8], bytes_max: usize) -> Vec<u8> {
-    let mut prefix = Vec::new();
-    for value in PROMPT_FIELDS
-        .iter()
-        .filter_map(|field| spans.value(body, *field))
-    {
-        let room = bytes_max - prefix.len();
-        prefix.extend_from_slice(&value.raw[..value.raw.len().min(room)]);
-    }
-    prefix
+    let mut fields = PROMPT_FIELDS.into_iter();
+    let value = fields.find_map(|field| spans.value(body, field));
+    value.map_or_else(Vec::new, |value| {
+        value.raw[..value.raw.len().min(bytes_max)].to_vec()
+    })
 }
 
 #[cfg(test)]
@@ -327,6 +321,7 @@ mod tests {
         let turn = Turn {
             group: "a",
             tried: &[2],
+            once: false,
             last_resort: true,
             waited: Duration::ZERO,
         };

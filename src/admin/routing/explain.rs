@@ -120,13 +120,13 @@ fn resolve_fallbacks(
         (Field::ContentPolicyFallbacks, &mut own.content_policy),
     ] {
         for name in list.iter_mut().flatten() {
-            let (model, group) = allowed(rules, key, name)?;
-            if group.is_none() {
+            if allowed(rules, key, name)?.1.is_none() {
                 let field_name = field.name();
                 let message = format!("'{field_name}' names a model that there is not: {name}");
                 return Err(bad_field(field, message));
             }
-            *name = model;
+            let resolved = rules.alias(name).to_owned();
+            *name = resolved;
         }
     }
     Ok(())
@@ -185,30 +185,34 @@ impl<'a> Explanation<'a> {
             "content_policy_fallbacks": after(FailureClass::ContentPolicy),
             "num_retries": retries,
             "max_attempts": policy.retries.attempts_max,
-            "retry_budget_left": self.routes.known.retries.left(now),
+            "retry_budget_left": self.routes.known.retries.left_at(now),
         })
     }
 
-    fn targets(&self, group: &str) -> Vec<Arc<Target>> {
-        let group = self.routes.rules.group(group);
-        group.map_or_else(Vec::new, |group| group.targets().to_vec())
+    /// The deployments of a step, and the name that policies know their group by.
+    fn group(&self, name: &str) -> (Vec<Arc<Target>>, String) {
+        let rules = &self.routes.rules;
+        match rules.group(rules.alias(name)) {
+            None => (Vec::new(), name.to_owned()),
+            Some(group) => (group.targets().to_vec(), group.configured_name().to_owned()),
+        }
     }
 
     fn decide(&self, group: &str, last_resort: bool) -> Decision {
-        let targets = self.targets(group);
+        let (targets, group) = self.group(group);
         let dialect = self.question.endpoint.dialect();
-        let candidate = |target: &'_ Arc<Target>| -> bool { target.deployment.serves(dialect) };
         let candidates: Vec<Candidate<'_>> = targets
             .iter()
             .map(|target| Candidate {
                 facts: &target.facts,
                 health: &target.health,
-                fits: candidate(target),
+                fits: target.deployment.serves(dialect),
             })
             .collect();
         let ask = self.request.ask(Turn {
-            group,
+            group: &group,
             tried: &[],
+            once: false,
             last_resort,
             waited: Duration::ZERO,
         });
@@ -219,10 +223,11 @@ impl<'a> Explanation<'a> {
         plan::decide(&ask, &candidates, moment, &mut clock::dice)
     }
 
-    /// What the request would meet: the first group that takes it, else the last one's answer.
+    /// What the request would meet: the first group that takes it, else the first one's refusal,
+    /// which is what its client is told.
     fn outcome(&self, steps: &[Step]) -> Value {
         let takes = |step: &&Step| !matches!(step.decision.plan, Plan::Refuse(_));
-        let step = steps.iter().find(takes).or(steps.last());
+        let step = steps.iter().find(takes).or(steps.first());
         step.map_or(Value::Null, |step| {
             let mut out = self.plan(step);
             out["model_group"] = json!(step.group);
@@ -232,16 +237,16 @@ impl<'a> Explanation<'a> {
 
     fn step(&self, step: &Step) -> Value {
         let policy = self.shape.policy;
-        let targets = self.targets(&step.group);
+        let (targets, group) = self.group(&step.group);
         let candidates = targets.iter().zip(&step.decision.skips);
         let candidates: Vec<Value> = candidates
-            .map(|(target, skip)| self.shape.candidate(&step.group, target, *skip))
+            .map(|(target, skip)| self.shape.candidate(&group, target, *skip))
             .collect();
         let mut out = json!({
             "model_group": step.group,
             "last_resort": step.last_resort,
-            "strategy": policy.strategy_for(&step.group).as_str(),
-            "allowed_regions": policy.regions.allowed(&step.group, &self.request.residency),
+            "strategy": policy.strategy_for(&group).as_str(),
+            "allowed_regions": policy.regions.allowed(&group, &self.request.residency),
             "candidates": candidates,
         });
         merge(&mut out, self.plan(step));
@@ -253,7 +258,7 @@ impl<'a> Explanation<'a> {
             Plan::Send(Choice {
                 index, why, others, ..
             }) => {
-                let targets = self.targets(&step.group);
+                let (targets, _) = self.group(&step.group);
                 let id = targets.get(*index).map(|target| &target.deployment.id);
                 json!({
                     "action": "send", "deployment": id, "why": why.as_str(), "others": others,
@@ -265,14 +270,14 @@ impl<'a> Explanation<'a> {
                 out
             }
             Plan::Refuse(refusal) => {
-                let targets = self.targets(&step.group);
+                let (targets, _) = self.group(&step.group);
                 let ids: Vec<&str> = targets
                     .iter()
                     .map(|one| one.deployment.id.as_str())
                     .collect();
                 let error = refusal.error(&Refused {
                     route: self.question.canonical,
-                    model: &step.group,
+                    model: &self.asked.model,
                     tags: &self.request.tags,
                     prompt_tokens: self.request.prompt_tokens,
                     ids: &ids,

@@ -35,8 +35,8 @@ pub(super) async fn state(_: AdminAccess, State(state): State<AdminState>, query
     Ok(Json(json!({
         "at": shape.wall.to_iso(),
         "region": shape.policy.regions.own,
-        "retry_budget_left": routes.known.retries.left(shape.now),
-        "hedge_budget_left": routes.known.hedges.left(shape.now),
+        "retry_budget_left": routes.known.retries.left_at(shape.now),
+        "hedge_budget_left": routes.known.hedges.left_at(shape.now),
         "policy": policy::shown(shape.policy),
         "deployments": deployments.collect::<Vec<_>>(),
     })))

@@ -15,7 +15,7 @@ use meridian_core::meter::{self, Meter};
 use meridian_core::meters::{Admission, Need};
 use meridian_core::money::NanoUsd;
 use meridian_core::price::Ceiling;
-use meridian_core::routing::failure::{Judged, Origin, Silence, of_answer, of_complaint};
+use meridian_core::routing::failure::{Judged, Silence, of_answer, of_complaint};
 use meridian_core::routing::health::{Awaited, Entry, Failed, Flight, Gate};
 use meridian_core::routing::probe::{BILLED_TOKENS, Last};
 use meridian_core::spend::{EndReason, SpendRecord};
@@ -238,7 +238,7 @@ fn judge(
                 meter::Answer::Error => {
                     let complaint = meter.into_facts().error.unwrap_or_default();
                     let status = answer.head.status.as_u16();
-                    let judged = of_complaint(origin(probe), complaint, status, None, None);
+                    let judged = of_complaint(probe.target.origin(), complaint, status, None, None);
                     refused(probe, flight, judged)
                 }
                 meter::Answer::Empty => silent(probe, flight, Silence::Empty, prompt(true)),
@@ -253,17 +253,10 @@ fn judge(
             refused(
                 probe,
                 flight,
-                of_answer(origin(probe), &error, None, clock::now()),
+                of_answer(probe.target.origin(), &error, None, clock::now()),
             )
         }
         Err(NoAnswer { silence, sent }) => silent(probe, flight, silence, prompt(sent)),
-    }
-}
-
-fn origin(probe: &Probe) -> Origin {
-    Origin {
-        provider: probe.target.deployment.provider,
-        named_by_client: false,
     }
 }
 
