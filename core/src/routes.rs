@@ -59,6 +59,10 @@ pub enum Route {
     ModelGroupInfo,
     /// `/reload/model_cost_map`
     ReloadModelCostMap,
+    /// `/router/state`
+    RouterState,
+    /// `/router/explain`
+    RouterExplain,
     /// `/utils/token_counter`
     TokenCounter,
     /// `/utils/transform_request`

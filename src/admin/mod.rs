@@ -13,6 +13,7 @@ mod models;
 mod pages;
 mod query;
 mod reply;
+mod routing;
 mod spend;
 mod state;
 mod tokens;
@@ -27,7 +28,7 @@ use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
 pub use reply::AdminError;
-pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Rules};
+pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Routes, Rules};
 
 use crate::clock;
 use crate::store::StoreError;
@@ -131,6 +132,8 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::TransformRequest => run(pages::not_offered, request, state).await,
         R::SupportedParams => run(pages::not_offered, request, state).await,
         R::EventLogging => run(pages::event_sink, request, state).await,
+        R::RouterState => run(routing::state, request, state).await,
+        R::RouterExplain => run(routing::explain, request, state).await,
         R::KeyGenerate => run(write::generate, request, state).await,
         R::KeyServiceAccount => run(write::generate_service_account, request, state).await,
         R::KeyUpdate => run(write::update, request, state).await,

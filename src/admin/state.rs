@@ -27,6 +27,15 @@ pub struct Rules {
     pub prices: Arc<PriceBook>,
 }
 
+/// What decides where requests go, now. Taken once per call.
+#[derive(Clone)]
+pub struct Routes {
+    /// Deployments and the policy.
+    pub rules: Arc<crate::rules::Rules>,
+    /// What is known of deployments, and the node's budgets.
+    pub known: Arc<crate::routing::Routing>,
+}
+
 /// What the passive health check knows of one deployment.
 #[derive(Clone, Debug, Default)]
 pub struct DeploymentHealth {
@@ -49,6 +58,8 @@ pub struct DeploymentHealth {
 pub struct Hooks {
     /// The rules that hold now.
     pub rules: Box<dyn Fn() -> Rules + Send + Sync>,
+    /// What decides where requests go.
+    pub routes: Box<dyn Fn() -> Routes + Send + Sync>,
     /// Resolves when what requests have spent until now is in the store. Bounded in time.
     pub flush_spend: Box<dyn Fn() -> Pending<()> + Send + Sync>,
     /// The metrics in Prometheus' text form.
@@ -106,6 +117,10 @@ impl AdminState {
 
     pub(super) fn rules(&self) -> Rules {
         (self.0.hooks.rules)()
+    }
+
+    pub(super) fn routes(&self) -> Routes {
+        (self.0.hooks.routes)()
     }
 
     pub(super) fn now(&self) -> WallMs {

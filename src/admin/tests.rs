@@ -5,6 +5,7 @@ mod keys;
 mod pages;
 mod regions;
 mod roles;
+mod router;
 mod spend;
 
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ const PRICES: &str = r#"{
 /// A management API of its own.
 struct Admin {
     router: Router,
+    routes: Routes,
     keys: Arc<Keys>,
     store: Store,
     draining: Arc<AtomicBool>,
@@ -100,10 +102,19 @@ async fn admin_with(text: &str) -> Admin {
     let store = Store::open_embedded(dir.path()).await.unwrap();
     let keys = Arc::new(Keys::new(TimeZone::UTC));
     let rules = rules_of(text);
+    let known = crate::routing::Routing::new();
+    let (config, prices) = (Arc::clone(&rules.config), Arc::clone(&rules.prices));
+    let ready = crate::rules::Rules::build(config, prices, Arc::clone(&known), 1);
+    let routes = Routes {
+        rules: Arc::new(ready),
+        known,
+    };
+    let now = routes.clone();
     let draining = Arc::new(AtomicBool::new(false));
     let leaving = Arc::clone(&draining);
     let hooks = Hooks {
         rules: Box::new(move || rules.clone()),
+        routes: Box::new(move || now.clone()),
         flush_spend: Box::new(|| Box::pin(async {})),
         metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
         reload_prices: Box::new(|| Box::pin(async { Ok(3) })),
@@ -135,6 +146,7 @@ async fn admin_with(text: &str) -> Admin {
     let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);
     Admin {
         router: router(state),
+        routes,
         keys,
         store,
         draining,

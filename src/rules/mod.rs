@@ -140,6 +140,24 @@ impl Rules {
         self.groups.values().flat_map(|group| group.targets.iter())
     }
 
+    /// Every deployment in the configuration's order, wildcards by their pattern.
+    pub fn every_target(&self) -> Vec<Arc<Target>> {
+        let places = self.config.models.iter().map(|one| one.id.as_str());
+        let places: HashMap<&str, usize> = places.zip(0..).collect();
+        let mut targets: Vec<_> = self
+            .targets()
+            .cloned()
+            .chain(self.wildcard_targets())
+            .collect();
+        targets.sort_by_key(|target| places.get(target.deployment.id.as_str()).copied());
+        targets
+    }
+
+    fn wildcard_targets(&self) -> impl Iterator<Item = Arc<Target>> {
+        let wildcards = self.wildcards.iter();
+        wildcards.map(|one| self.target(one, &one.model_name))
+    }
+
     /// The deployment with this id, for objects that were made through it. `model` names it when
     /// it is a wildcard.
     pub fn deployment(&self, id: &str, model: &str) -> Option<Arc<Target>> {
@@ -157,12 +175,8 @@ impl Rules {
     /// Deployments of any model that speak OpenAI's dialect and have a credential of their own:
     /// where files and batches live.
     pub fn accounts(&self) -> Vec<Arc<Target>> {
-        let wildcards = self
-            .wildcards
-            .iter()
-            .map(|one| self.target(one, &one.model_name));
         let mut accounts: Vec<Arc<Target>> = Vec::new();
-        for target in self.targets().cloned().chain(wildcards) {
+        for target in self.targets().cloned().chain(self.wildcard_targets()) {
             let fits = target.door.is_some() && target.deployment.serves(Dialect::OpenAi);
             if fits && !accounts.iter().any(|known| known.same_account(&target)) {
                 accounts.push(target);

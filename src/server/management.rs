@@ -13,15 +13,15 @@ use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::StartError;
-use crate::admin::{self, AdminState, DeploymentHealth, Hooks};
+use super::{StartError, passive};
+use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
 use crate::price_source::PriceSource;
 use crate::state::State;
 use crate::store::Store;
-use crate::telemetry::metrics::{DeploymentState, Gauges, KeyBudget};
+use crate::telemetry::metrics::{Gauges, KeyBudget};
 use crate::upstream::Origin;
 
 /// Longest path of a Unix socket that every system takes.
@@ -118,6 +118,7 @@ impl Management {
             for_flight,
             for_deployments,
             for_prices,
+            for_routing,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
@@ -125,6 +126,10 @@ impl Management {
                 let rules = for_rules.rules.load();
                 let (config, prices) = (Arc::clone(&rules.config), Arc::clone(&rules.prices));
                 admin::Rules { config, prices }
+            }),
+            routes: Box::new(move || Routes {
+                rules: for_routing.rules.load_full(),
+                known: Arc::clone(&for_routing.routing),
             }),
             flush_spend: Box::new(move || {
                 let drain = Arc::clone(&flushed);
@@ -154,7 +159,7 @@ impl Management {
                 store_up: waiting.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
-            deployments: Box::new(move || deployments(&for_deployments)),
+            deployments: Box::new(move || passive::health(&for_deployments)),
         }
     }
 }
@@ -172,9 +177,7 @@ fn report(served: std::io::Result<()>) {
 
 fn metrics(state: &State, drain: &Drain) -> String {
     let rules = state.rules.load();
-    let deployments = rules
-        .targets()
-        .map(|target| (target.labels(true), DeploymentState::Healthy));
+    let targets = rules.every_target();
     let now = clock::now();
     let budgets = state.keys.with_budget(BUDGETS_SHOWN_MAX, now);
     let key_budget = |key| key_budget(key, now);
@@ -186,7 +189,8 @@ fn metrics(state: &State, drain: &Drain) -> String {
         ledger_records: drain.drained(),
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         key_budgets: budgets.iter().map(key_budget).collect(),
-        deployments: deployments.collect(),
+        deployments: passive::gauges(&targets, &rules, &state.routing),
+        retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()
 }
@@ -204,17 +208,4 @@ fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
             .resets_at(now)
             .map(|at| Duration::from_millis(left_ms(at))),
     }
-}
-
-fn deployments(state: &State) -> Vec<DeploymentHealth> {
-    let rules = state.rules.load();
-    let healthy = |target: &Arc<crate::rules::Target>| DeploymentHealth {
-        model_id: target.deployment.id.clone(),
-        model_name: target.deployment.model_name.clone(),
-        model: format!("{}/{}", target.deployment.provider.label(), target.model),
-        provider: target.deployment.provider.label().to_owned(),
-        api_base: target.api_base.clone(),
-        unhealthy: None,
-    };
-    rules.targets().map(healthy).collect()
 }

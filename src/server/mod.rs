@@ -7,7 +7,9 @@ mod budgets;
 mod first_steps;
 mod keep;
 mod management;
+mod passive;
 mod prices;
+mod probes;
 mod reload;
 mod shutdown;
 
@@ -307,6 +309,10 @@ impl Opened {
             env: env.clone(),
         };
         control.spawn(reloader.run(stopped.clone()));
+        if args.role != Role::Admin {
+            let prober = probes::Prober::new(Arc::clone(&state), store.clone());
+            control.spawn(prober.run(stopped.clone()));
+        }
         let admin = management::Management {
             state: Arc::clone(&state),
             store,

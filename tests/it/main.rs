@@ -9,6 +9,7 @@ mod errors;
 mod fuzz;
 mod keys;
 mod ledger;
+mod probes;
 mod reload;
 mod secrets;
 mod streaming;

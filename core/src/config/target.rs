@@ -86,6 +86,13 @@ impl Target {
         let joint = if tail.contains('?') { '&' } else { '?' };
         format!("{path}{joint}api-version={version}")
     }
+
+    /// Path and query of the list of models; `None` where there is none (Foundry's `/models`).
+    pub fn models_path(&self) -> Option<String> {
+        let lists = !matches!(self.azure, Some(AzureForm::Models { .. }));
+        // Like files, the list belongs to the account and not to a deployment.
+        lists.then(|| self.path(Endpoint::Files, "/models", ""))
+    }
 }
 
 /// Whether dated Azure URLs name the deployment in the path.

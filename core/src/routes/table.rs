@@ -150,6 +150,9 @@ pub const ROWS: &[Row] = &[
     own(R::ReadinessDetails, AnyKey, GET, &["/health/readiness/details"]),
     own(R::HealthBacklog, AnyKey, GET, &["/health/backlog"]),
     own(R::Metrics, AnyKey, GET, &["/metrics/", "/metrics"]),
+    // Routing.
+    own(R::RouterState, Admin, GET, &["/router/state"]),
+    own(R::RouterExplain, Admin, POST, &["/router/explain"]),
     // Tools.
     own(R::TokenCounter, AnyKey, POST, &["/utils/token_counter"]),
     own(R::TransformRequest, Admin, POST, &["/utils/transform_request"]),

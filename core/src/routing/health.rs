@@ -10,6 +10,7 @@ mod circuit;
 mod ewma;
 mod flight;
 mod load;
+mod probed;
 mod report;
 mod window;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub use circuit::{Circuit, Gate, Opened};
 pub use flight::{Cooled, Entry, Failed, Flight, Surroundings};
 pub use load::{Awaited, Limit, Limits};
-pub use report::Report;
+pub use report::{Report, Standing};
 
 use crate::routing::policy::{CooldownPolicy, LatencyArgs};
 use crate::time::MonoUs;

@@ -6,10 +6,13 @@
 
 pub mod affinity;
 pub mod attempts;
+pub mod explain;
 pub mod failure;
 pub mod health;
 pub mod hedge;
 pub mod plan;
 pub mod policy;
+pub mod probe;
+pub mod request;
 pub mod share;
 pub mod strategy;

@@ -60,7 +60,15 @@ impl ShareBucket {
         self.saved.fetch_update(Relaxed, Relaxed, less).is_ok()
     }
 
-    /// Whole sends that are allowed now.
+    /// Whole sends that are allowed now, for those who only want to know.
+    pub fn left_at(&self, now: MonoUs) -> u64 {
+        if self.has_floor {
+            self.pay_quiet_time(now);
+        }
+        self.left()
+    }
+
+    /// Whole sends that are saved up.
     pub fn left(&self) -> u64 {
         u64::try_from(self.saved.load(Relaxed) / SEND).unwrap_or(0)
     }
@@ -114,6 +122,7 @@ mod tests {
         assert_eq!((0..50).filter(|_| bucket.take(start)).count(), 10);
         let later = start.plus(Duration::from_secs(3));
         assert_eq!((0..50).filter(|_| bucket.take(later)).count(), 3);
+        assert_eq!(bucket.left_at(start.plus(Duration::from_secs(5))), 2);
         let much_later = start.plus(Duration::from_secs(9_999));
         assert_eq!((0..50).filter(|_| bucket.take(much_later)).count(), 10);
     }

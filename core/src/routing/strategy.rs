@@ -19,6 +19,16 @@ impl Strategy {
             Self::CostBased => "cost-based-routing",
         }
     }
+
+    /// How latencies are weighed; the defaults where the strategy does not look at them.
+    pub fn latency_args(&self) -> LatencyArgs {
+        match self {
+            Self::LatencyBased(args) => *args,
+            Self::SimpleShuffle | Self::LeastBusy | Self::UsageBased | Self::CostBased => {
+                LatencyArgs::default()
+            }
+        }
+    }
 }
 
 /// The index of the one that gets the request; `None` for an empty pool. `pool` are indices into

@@ -26,7 +26,7 @@ pub use exposition::CONTENT_TYPE;
 pub use histogram::GapSketch;
 pub use labels::OTHER;
 pub use outcome::{AttemptOutcome, reject_reason};
-pub use page::{DeploymentState, Gauges, KeyBudget, catalogue};
+pub use page::{DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
 pub use series::CallerLabels;
 
 use catalogue::{Label, Latency, OVERHEAD_BUCKETS, TTFT_BUCKETS};

@@ -30,7 +30,9 @@ pub struct Gauges<'a> {
     /// Keys that have a budget.
     pub key_budgets: Vec<KeyBudget<'a>>,
     /// Every deployment.
-    pub deployments: Vec<(DeploymentLabels<'a>, DeploymentState)>,
+    pub deployments: Vec<DeploymentGauges<'a>>,
+    /// Retries and fallbacks that this node may send now beyond its requests.
+    pub retry_budget_left: u64,
 }
 
 /// Budget of one key.
@@ -48,12 +50,27 @@ pub struct KeyBudget<'a> {
     pub resets_in: Option<Duration>,
 }
 
+/// What is known of one deployment.
+#[derive(Clone, Copy, Debug)]
+pub struct DeploymentGauges<'a> {
+    /// Which one.
+    pub labels: DeploymentLabels<'a>,
+    /// Its health.
+    pub state: DeploymentState,
+    /// Mean time to first token; `None` when never measured.
+    pub ttft: Option<Duration>,
+    /// Score of latency-based-routing in seconds; lower is better.
+    pub score: f64,
+    /// Requests that run there.
+    pub in_flight: u32,
+}
+
 /// Health of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeploymentState {
-    /// Its last attempts went well.
+    /// It is in use and nothing failed lately.
     Healthy = 0,
-    /// It fails at times.
+    /// It fails at times, or one request tries it after it was left out.
     PartialOutage = 1,
     /// It is left out.
     Outage = 2,
@@ -139,23 +156,38 @@ fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
         (&plain::JOURNAL_BYTES, gauges.journal_bytes),
         (&plain::LEDGER_RECORDS, gauges.ledger_records),
         (&plain::RESERVATIONS, gauges.reservations_outstanding),
+        (&plain::RETRY_BUDGET, gauges.retry_budget_left),
     ];
     for (family, figure) in figures {
         page.value(family, Some(figure as f64));
     }
     let lag = gauges.journal_lag.as_secs_f64();
     page.value(&plain::JOURNAL_LAG, Some(lag));
+    write_deployments(page, &gauges.deployments);
+}
+
+fn write_deployments(page: &mut Page, deployments: &[DeploymentGauges<'_>]) {
     page.plain_header(&plain::DEPLOYMENT_STATE);
-    for (deployment, state) in &gauges.deployments {
-        let labels = [
-            deployment.model,
-            deployment.id,
-            deployment.api_base,
-            deployment.provider,
-        ];
+    for DeploymentGauges { labels, state, .. } in deployments {
+        let labels = [labels.model, labels.id, labels.api_base, labels.provider];
         let state = f64::from(*state as u8);
         page.sample(&plain::DEPLOYMENT_STATE, &labels, state);
     }
+    let mut write = |family, figure: fn(&DeploymentGauges<'_>) -> Option<f64>| {
+        page.plain_header(family);
+        for deployment in deployments {
+            if let Some(value) = figure(deployment) {
+                page.sample(family, &[deployment.labels.id], value);
+            }
+        }
+    };
+    write(&plain::DEPLOYMENT_TTFT, |it| {
+        it.ttft.map(|time| time.as_secs_f64())
+    });
+    write(&plain::DEPLOYMENT_SCORE, |it| Some(it.score));
+    write(&plain::DEPLOYMENT_IN_FLIGHT, |it| {
+        Some(f64::from(it.in_flight))
+    });
 }
 
 /// Every family that the page may hold.

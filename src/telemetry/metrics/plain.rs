@@ -125,6 +125,26 @@ pub(super) const SERIES_DROPPED: PlainFamily = counter(
     &[],
     "Observations added to an _other series because the limit on series was reached",
 );
+pub(super) const DEPLOYMENT_TTFT: PlainFamily = gauge(
+    "meridian_deployment_ewma_ttft_seconds",
+    &["deployment"],
+    "Mean time to first token of a deployment, recent ones weighing most",
+);
+pub(super) const DEPLOYMENT_SCORE: PlainFamily = gauge(
+    "meridian_deployment_score",
+    &["deployment"],
+    "Score of a deployment in latency-based-routing, in seconds; lower is better",
+);
+pub(super) const DEPLOYMENT_IN_FLIGHT: PlainFamily = gauge(
+    "meridian_deployment_in_flight",
+    &["deployment"],
+    "Requests that run at a deployment",
+);
+pub(super) const RETRY_BUDGET: PlainFamily = gauge(
+    "meridian_retry_budget_left",
+    &[],
+    "Retries and fallbacks that this node may send now beyond its requests",
+);
 const DEPLOYMENT_COOLED_DOWN: PlainFamily = counter(
     "litellm_deployment_cooled_down_total",
     &[
@@ -179,10 +199,14 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 30] = [
+pub(super) const PLAIN: [&PlainFamily; 34] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
+    &DEPLOYMENT_TTFT,
+    &DEPLOYMENT_SCORE,
+    &DEPLOYMENT_IN_FLIGHT,
+    &RETRY_BUDGET,
     &KEY_BUDGET_REMAINING,
     &KEY_BUDGET_MAX,
     &KEY_BUDGET_HOURS,

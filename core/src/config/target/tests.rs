@@ -147,3 +147,33 @@ fn what_will_not_work_is_said() {
     assert!(bare.contains("most servers want https://vllm.example/v1"));
     assert!(said("model: bedrock/x").contains("not served by this version; requests get 400"));
 }
+
+#[test]
+fn the_list_of_models_belongs_to_the_account() {
+    let path = |params: &str| {
+        let (config, _) = config(params, &[]);
+        config.models[0].target.as_ref().unwrap().models_path()
+    };
+    let base = "api_base: 'https://h.example', api_key: k";
+    for (params, expected) in [
+        ("model: gpt-4o, api_key: k".to_owned(), Some("/v1/models")),
+        (
+            "model: anthropic/claude-x, api_key: k".to_owned(),
+            Some("/v1/models"),
+        ),
+        (
+            format!("model: azure/d, api_version: 2024-10-21, {base}"),
+            Some("/openai/models?api-version=2024-10-21"),
+        ),
+        (
+            format!("model: azure/d, api_version: v1, {base}"),
+            Some("/openai/v1/models"),
+        ),
+        (
+            "model: azure_ai/phi, api_base: 'https://x.services.ai.azure.com/models'".to_owned(),
+            None,
+        ),
+    ] {
+        assert_eq!(path(&params).as_deref(), expected, "{params}");
+    }
+}

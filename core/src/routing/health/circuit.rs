@@ -171,6 +171,11 @@ impl Circuit {
         self.until.store(0, Relaxed);
     }
 
+    /// Whether it was left out because nobody answered.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.cause() == FailureClass::Network
+    }
+
     /// Failures since the last success.
     pub fn failures_in_row(&self) -> u32 {
         self.failed_in_row.load(Relaxed)

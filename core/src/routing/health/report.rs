@@ -6,10 +6,21 @@ use super::{Gate, Health};
 use crate::routing::policy::{CooldownPolicy, LatencyArgs};
 use crate::time::MonoUs;
 
+/// How a deployment stands, in three steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is in use and nothing failed lately.
+    Healthy,
+    /// It is in use and fails at times, or one request tries it after a time out.
+    Partial,
+    /// It is left out.
+    Out,
+}
+
 /// State of a deployment at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
-    /// Whether requests pass, by what the deployment did.
+    /// Whether requests pass, by what the deployment did; always with cooldowns turned off.
     pub gate: Gate,
     /// The same for its credential.
     pub credential: Gate,
@@ -41,6 +52,23 @@ pub struct Report {
     pub heard_at: MonoUs,
 }
 
+impl Report {
+    /// The gate that lets less through: what decides.
+    pub fn worse_gate(&self) -> Gate {
+        self.gate.or_worse(self.credential)
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        match self.worse_gate() {
+            Gate::Open { .. } => Standing::Out,
+            Gate::HalfOpen | Gate::Probing => Standing::Partial,
+            Gate::Closed if self.failures > 0 => Standing::Partial,
+            Gate::Closed => Standing::Healthy,
+        }
+    }
+}
+
 impl Health {
     /// Everything that is known now.
     pub fn report(&self, now: MonoUs, policy: &CooldownPolicy, args: &LatencyArgs) -> Report {
@@ -49,9 +77,13 @@ impl Health {
             let seconds = ewma.at(now, args.decay);
             ewma.is_measured().then(|| Duration::from_secs_f64(seconds))
         };
+        let gate = |circuit: &super::Circuit| match policy.disabled {
+            true => Gate::Closed,
+            false => circuit.gate(now),
+        };
         Report {
-            gate: self.own.gate(now),
-            credential: self.credential.gate(now),
+            gate: gate(&self.own),
+            credential: gate(&self.credential),
             times: self.own.times(),
             ramp: self.ramp(now, policy),
             score: self.score(now, args),

@@ -4,6 +4,8 @@ use super::*;
 use crate::routing::failure::{Blame, Silence};
 use crate::routing::policy::{FailureClass, PolicyError};
 
+mod probed;
+
 const FREE: Limits = Limits {
     rpm: None,
     tpm: None,

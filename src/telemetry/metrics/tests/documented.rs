@@ -75,7 +75,14 @@ fn full_page() -> String {
     };
     let gauges = Gauges {
         key_budgets: vec![budget],
-        deployments: vec![(deployment, DeploymentState::PartialOutage)],
+        deployments: vec![DeploymentGauges {
+            labels: deployment,
+            state: DeploymentState::PartialOutage,
+            ttft: Some(Duration::from_millis(250)),
+            score: 0.5,
+            in_flight: 3,
+        }],
+        retry_budget_left: 10,
         ..Gauges::default()
     };
     String::from_utf8(metrics.render(&gauges)).unwrap()
@@ -93,6 +100,14 @@ fn the_page_holds_what_the_catalogue_says() {
         assert_eq!(family.labels, labels.collect(), "{}", described.name);
     }
     assert_eq!(on_page.len(), catalogue().len(), "{:?}", on_page.keys());
+    for line in [
+        "meridian_deployment_ewma_ttft_seconds{deployment=\"d1\"} 0.25",
+        "meridian_deployment_score{deployment=\"d1\"} 0.5",
+        "meridian_deployment_in_flight{deployment=\"d1\"} 3",
+        "meridian_retry_budget_left 10",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}");
+    }
     let hours = "litellm_api_key_budget_remaining_hours_metric{api_key_alias=\"a\",";
     let hours = page.lines().find(|line| line.starts_with(hours)).unwrap();
     assert!(hours.ends_with(" 1.5"), "{hours}");
