@@ -10,6 +10,7 @@ mod fuzz;
 mod keys;
 mod ledger;
 mod reload;
+mod routing;
 mod secrets;
 mod streaming;
 mod upstreams;
