@@ -1,7 +1,11 @@
 //! Routing, end to end: what callers notice of deployments that fail, and what providers notice of
 //! callers.
 
+mod cooldown;
+mod fallbacks;
+mod hedge;
 mod matrix;
+mod pools;
 
 use meridian_testkit::config::Config;
 use meridian_testkit::provider::Row;
