@@ -4,8 +4,11 @@
 mod cooldown;
 mod fallbacks;
 mod hedge;
+mod kill;
 mod matrix;
 mod pools;
+mod residency;
+mod tenants;
 
 use meridian_testkit::config::Config;
 use meridian_testkit::provider::Row;
