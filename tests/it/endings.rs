@@ -83,6 +83,7 @@ async fn every_ending_of_a_stream_is_honest_billed_once_and_frees_what_it_held()
         cut("+tokens=20+stall@8", "stall"),
         cut("+tokens=20+stall@mid8", "stall"),
         cut("+tokens=20+error@8", "provider_error"),
+        ending("+malformed@0", 500, "upstream_failed"),
         ending("+error@0", 500, "upstream_failed"),
         ending("+error=429", 429, "upstream_failed"),
         ending("+status=500", 500, "upstream_failed"),
@@ -169,7 +170,8 @@ async fn check(world: &World, api: Api, key: &str, want: &Ending, number: usize,
     }
 }
 
-fn terminal(api: Api) -> &'static str {
+/// What ends a good stream.
+pub(crate) fn terminal(api: Api) -> &'static str {
     match api {
         Api::Messages => "message_stop",
         Api::Responses => "response.completed",
@@ -177,7 +179,8 @@ fn terminal(api: Api) -> &'static str {
     }
 }
 
-fn told_in_stream(case: &str, api: Api, answer: &Response, broken: bool) {
+/// A stream has its end if it is good, and an error in its own words instead if it broke.
+pub(crate) fn told_in_stream(case: &str, api: Api, answer: &Response, broken: bool) {
     let text = answer.text();
     assert_eq!(text.contains(terminal(api)), !broken, "{case}: {text}");
     if !broken {
@@ -200,7 +203,8 @@ fn told_in_stream(case: &str, api: Api, answer: &Response, broken: bool) {
     }
 }
 
-fn told_in_error(case: &str, api: Api, answer: &Response) {
+/// An error has the caller's dialect.
+pub(crate) fn told_in_error(case: &str, api: Api, answer: &Response) {
     let body = answer.json();
     assert!(body["error"]["message"].is_string(), "{case}: {body}");
     let is_anthropic = body["type"] == "error";

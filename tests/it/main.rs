@@ -11,6 +11,7 @@ mod keys;
 mod ledger;
 mod probes;
 mod reload;
+mod routing;
 mod secrets;
 mod streaming;
 mod upstreams;

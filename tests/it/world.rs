@@ -118,21 +118,7 @@ impl World {
 
     /// All rows of the ledger with this marker, once there is one.
     pub(crate) async fn rows(&self, marker: &str) -> Vec<Value> {
-        let target = format!("/spend/logs/v2?page_size=100&end_user={marker}");
-        let until = tokio::time::Instant::now() + LEDGER_WITHIN;
-        loop {
-            let answer = self.gateway.admin("GET", &target, &Value::Null).await;
-            assert_eq!(answer.status(), 200, "{}", answer.text());
-            let rows = answer.json()["data"].as_array().cloned().unwrap();
-            if !rows.is_empty() {
-                return rows;
-            }
-            assert!(
-                tokio::time::Instant::now() < until,
-                "no ledger row for {marker}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        rows_of(&self.gateway, marker).await
     }
 
     /// The one row of the ledger with this marker.
@@ -140,6 +126,25 @@ impl World {
         let mut rows = self.rows(marker).await;
         assert_eq!(rows.len(), 1, "{marker}: {rows:#?}");
         rows.remove(0)
+    }
+}
+
+/// All rows of a gateway's ledger with this marker, once there is one.
+pub(crate) async fn rows_of(gateway: &Gateway, marker: &str) -> Vec<Value> {
+    let target = format!("/spend/logs/v2?page_size=100&end_user={marker}");
+    let until = tokio::time::Instant::now() + LEDGER_WITHIN;
+    loop {
+        let answer = gateway.admin("GET", &target, &Value::Null).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        let rows = answer.json()["data"].as_array().cloned().unwrap();
+        if !rows.is_empty() {
+            return rows;
+        }
+        assert!(
+            tokio::time::Instant::now() < until,
+            "no ledger row for {marker}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

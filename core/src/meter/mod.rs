@@ -43,6 +43,8 @@ pub struct Facts {
     pub events: u64,
     /// Events whose data could not be read.
     pub malformed: u64,
+    /// One of them came before any delta.
+    pub malformed_first: bool,
 }
 
 /// What one event turned out to be.
@@ -204,13 +206,15 @@ impl Meter {
         if event.name == Some(b"error") {
             self.complain(data);
         }
+        let mut seen = Seen::Other;
         match self.shape {
-            Shape::Chat => return self.chat(data),
+            Shape::Chat => seen = self.chat(data),
             Shape::Messages => self.messages(data),
             Shape::Responses => self.responses(data),
             Shape::Other => self.other(data),
         }
-        Seen::Other
+        self.facts.malformed_first |= self.facts.malformed > 0 && !self.facts.content_seen;
+        seen
     }
 
     /// Takes a whole answer that was not streamed in.

@@ -193,7 +193,12 @@ fn odd_events_are_counted_and_survived() {
     );
     assert_eq!(meter.facts().events, 6);
     assert!(meter.facts().malformed >= 4);
+    assert!(meter.facts().malformed_first);
     assert_eq!(meter.usage(), None);
+    let delta = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    let meter = events(Endpoint::ChatCompletions, &[delta, "{"]);
+    assert_eq!(meter.facts().malformed, 1);
+    assert!(!meter.facts().malformed_first);
 }
 
 #[test]

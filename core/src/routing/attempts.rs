@@ -127,6 +127,8 @@ pub struct Attempts {
     /// The first group whose deployments were all left out.
     busy: Option<String>,
     last_resort: bool,
+    /// The next send is paid for.
+    paid: bool,
     committed: bool,
 }
 
@@ -142,6 +144,7 @@ impl Attempts {
             retries: 0,
             busy: None,
             last_resort: false,
+            paid: false,
             committed: false,
         }
     }
@@ -189,6 +192,7 @@ impl Attempts {
     /// It is sent to the deployment at `index` of the current group.
     pub fn sent(&mut self, index: usize) {
         self.sends += 1;
+        self.paid = false;
         self.tried.push(index);
     }
 
@@ -294,10 +298,14 @@ impl Attempts {
         self.chain.enter(group);
     }
 
-    /// A further send, if the node's budget allows one more. The first send of a request is free.
+    /// A further send, if the node's budget allows one more. The first send of a request is free,
+    /// and so is the way from a model that nobody gave it to.
     fn paid(&mut self, situation: &Situation<'_>, go: impl FnOnce(&mut Self) -> Next) -> Next {
-        if self.sends > 0 && !situation.budget.take(situation.now) {
-            return Next::GiveUp(GiveUp::RetryBudget);
+        if self.sends > 0 && !self.paid {
+            if !situation.budget.take(situation.now) {
+                return Next::GiveUp(GiveUp::RetryBudget);
+            }
+            self.paid = true;
         }
         go(self)
     }

@@ -46,9 +46,11 @@ enum Turn {
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Box<Answer>, Failure>> + Send + 'a>>;
 
 /// One of the two sends, beside its future.
-struct Runner {
+struct Runner<'a> {
     target: Arc<Target>,
     flight: InFlight,
+    /// A provider may bill it.
+    sent: &'a AtomicBool,
 }
 
 /// Sends the request to `lead` and, if it is slow to begin, to one more deployment.
@@ -64,14 +66,17 @@ pub(super) async fn run(
     let Lead { target, flight } = lead;
     admitted.attempts += 1;
     admitted.mark_sent(&target);
-    let first = Runner { target, flight };
     let (sent, sent_second) = (AtomicBool::new(false), AtomicBool::new(false));
+    let first = Runner {
+        target,
+        flight,
+        sent: &sent,
+    };
     let client = session.req_header().headers.clone();
     let race = Race {
         state,
         admitted: &*admitted,
         client: &client,
-        sent: &sent,
         sent_second: &sent_second,
         hedge,
     };
@@ -100,14 +105,15 @@ fn settle_hedge(
         }
         RaceEnd::ClientGone => false,
     };
-    let (winner, loser, loser_sent) = match second_won {
-        true => (Some(Arc::clone(second)), first, sent),
-        false => (first, Some(Arc::clone(second)), sent_second),
+    let (first, second) = ((first, sent), (Some(Arc::clone(second)), sent_second));
+    let ((winner, winner_sent), (loser, loser_sent)) = match second_won {
+        true => (second, first),
+        false => (first, second),
     };
     if loser_sent.load(Ordering::Acquire) {
         admitted.unanswered.extend(loser);
     }
-    if let Some(winner) = winner {
+    if let Some(winner) = winner.filter(|_| winner_sent.load(Ordering::Acquire)) {
         admitted.mark_sent(&winner);
     }
 }
@@ -130,7 +136,6 @@ struct Race<'a> {
     state: &'a State,
     admitted: &'a Admitted,
     client: &'a HeaderMap,
-    sent: &'a AtomicBool,
     sent_second: &'a AtomicBool,
     hedge: Option<(HedgePolicy, NanoUsd)>,
 }
@@ -141,12 +146,12 @@ impl<'a> Race<'a> {
         mut self,
         session: &mut ServerSession,
         course: &mut Course,
-        first: Runner,
+        first: Runner<'a>,
         keepalive: &mut Option<Instant>,
     ) -> (RaceEnd, Option<Arc<Target>>) {
         let begun = Instant::now();
-        let mut running = Some(self.start(&first.target, self.sent));
-        let mut hedge: Option<(Runner, Running<'a>)> = None;
+        let mut running = Some(self.start(&first.target, first.sent));
+        let mut hedge: Option<(Runner<'a>, Running<'a>)> = None;
         let mut hedged: Option<Arc<Target>> = None;
         let mut first = Some(first);
         loop {
@@ -204,10 +209,14 @@ impl<'a> Race<'a> {
         &self,
         session: &ServerSession,
         done: Result<Box<Answer>, Failure>,
-        runner: &mut Option<Runner>,
+        runner: &mut Option<Runner<'a>>,
         other_runs: bool,
     ) -> Option<RaceEnd> {
-        let Runner { target, mut flight } = runner.take()?;
+        let Runner {
+            target,
+            mut flight,
+            sent,
+        } = runner.take()?;
         let failure = match done {
             Ok(answer) if is_too_late(session, &answer.prelude) => too_late(&target),
             Ok(answer) => {
@@ -223,13 +232,17 @@ impl<'a> Race<'a> {
         if !other_runs {
             return Some(RaceEnd::Failed(failure, flight));
         }
+        if !failure.timed_out {
+            // What was refused or broke costs nothing.
+            sent.store(false, Ordering::Release);
+        }
         let status = failure.error.reply().status;
         flight.failed(self.state, failure.verdict, failure.wait, status);
         None
     }
 
     /// The loser is cancelled; that it was slow is a measurement.
-    fn end(&self, end: RaceEnd, loser: Option<Runner>) -> RaceEnd {
+    fn end(&self, end: RaceEnd, loser: Option<Runner<'_>>) -> RaceEnd {
         if let Some(loser) = loser {
             loser.flight.left(self.state);
         }
@@ -237,7 +250,7 @@ impl<'a> Race<'a> {
     }
 
     /// Begins the second send, if it is to be.
-    fn second(&mut self, course: &mut Course, begun: Instant) -> Option<(Runner, Running<'a>)> {
+    fn second(&mut self, course: &mut Course, begun: Instant) -> Option<(Runner<'a>, Running<'a>)> {
         let (policy, cost) = self.hedge.take()?;
         let waiting = Waiting {
             waited: begun.elapsed().max(policy.after),
@@ -260,7 +273,15 @@ impl<'a> Race<'a> {
             "hedge"
         );
         let running = self.start(&target, self.sent_second);
-        Some((Runner { target, flight }, running))
+        let sent = self.sent_second;
+        Some((
+            Runner {
+                target,
+                flight,
+                sent,
+            },
+            running,
+        ))
     }
 }
 
@@ -271,7 +292,9 @@ async fn poll(running: &mut Option<Running<'_>>) -> Result<Box<Answer>, Failure>
     }
 }
 
-async fn poll_second(hedge: &mut Option<(Runner, Running<'_>)>) -> Result<Box<Answer>, Failure> {
+async fn poll_second(
+    hedge: &mut Option<(Runner<'_>, Running<'_>)>,
+) -> Result<Box<Answer>, Failure> {
     match hedge {
         Some((_, running)) => running.await,
         None => std::future::pending().await,

@@ -151,10 +151,13 @@ impl Reader<'_> {
         read.map_err(|_| self.silent(Silence::Lost))
     }
 
-    /// The failure inside a 200 stream, if nothing but it has arrived: an error event before any
-    /// content, or an end without anything.
+    /// The failure inside a 200 stream that has not been committed: an error event before any
+    /// content, an event there that no client could read, or an end without anything.
     fn failure_of(&self, meter: &Meter, ended: bool) -> Option<Failure> {
         let facts = meter.facts();
+        if facts.malformed_first && facts.error.is_none() {
+            return Some(self.silent(Silence::Malformed));
+        }
         if facts.content_seen {
             return None;
         }

@@ -339,6 +339,23 @@ fn the_nodes_budget_bounds_retries_and_fallbacks_of_all_requests() {
 }
 
 #[test]
+fn a_model_that_nobody_gives_the_request_to_costs_no_budget() {
+    let mut node = Node::with_fallbacks(&[("m", &["a", "b", "c"])]);
+    node.budget = ShareBucket::strict();
+    node.budget.request(1.0);
+    let mut attempts = request("m");
+    node.fail(&mut attempts, FailureClass::Network, false);
+    assert_eq!(node.budget.left(), 0, "the retry is paid");
+    for group in ["a", "b", "c"] {
+        let next = attempts.refused(&Refusal::Tags, &node.situation());
+        let group = group.to_owned();
+        assert_eq!(next, Next::Fallback { group });
+    }
+    let last = node.fail(&mut attempts, FailureClass::Network, false);
+    assert_eq!(last, Next::GiveUp(GiveUp::RetryBudget));
+}
+
+#[test]
 fn pauses_grow_keep_to_what_was_asked_and_end_before_the_deadline() {
     let mut node = Node::new();
     node.policy.retries.retries = 10;

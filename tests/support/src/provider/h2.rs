@@ -154,6 +154,13 @@ impl Exchange<'_> {
                     // Held until then, or letting go of the stream would reset it first.
                     wait(u64::MAX, |cx| respond.poll_reset(cx)).await?;
                 }
+                Act::GoAway => {
+                    self.order(Order::GoAway);
+                    // Let that out first.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    self.order(Order::HangUp);
+                    wait(u64::MAX, |cx| respond.poll_reset(cx)).await?;
+                }
                 _ => respond.send_reset(Reason::INTERNAL_ERROR),
             }
             return Err(Stop::Fault);

@@ -78,7 +78,7 @@ async fn accept(shared: Arc<Shared>, tls: Option<TlsAcceptor>, first: TcpListene
     let mut stopped = pin!(stopping.wait_for(|stop| *stop));
     loop {
         let now = *mode.borrow_and_update();
-        if now == Mode::Refuse {
+        if matches!(now, Mode::Refuse | Mode::Dead) {
             open = None;
         } else if open.is_none() {
             open = Some(listener(addr).expect("the port is still ours"));
@@ -104,7 +104,20 @@ async fn accept(shared: Arc<Shared>, tls: Option<TlsAcceptor>, first: TcpListene
     }
 }
 
+/// Serves a connection until it ends, or until the provider is to be dead.
 async fn connection(shared: Arc<Shared>, tls: Option<TlsAcceptor>, stream: TcpStream) {
+    let mut mode = shared.mode.subscribe();
+    let socket = socket2::SockRef::from(&stream).try_clone();
+    tokio::select! {
+        () = serve(shared, tls, stream) => {}
+        _ = mode.wait_for(|mode| *mode == Mode::Dead) => {
+            // Fails only on a socket that is gone already.
+            let _ = socket.map(|socket| socket.set_linger(Some(std::time::Duration::ZERO)));
+        }
+    }
+}
+
+async fn serve(shared: Arc<Shared>, tls: Option<TlsAcceptor>, stream: TcpStream) {
     let number = shared.meter.connection();
     // Only latency depends on it.
     let _ = stream.set_nodelay(true);

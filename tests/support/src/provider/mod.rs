@@ -83,6 +83,8 @@ pub enum Mode {
     Reset,
     /// Connections are accepted and never read.
     Hang,
+    /// As a host that is gone: nobody listens, and open connections are reset.
+    Dead,
 }
 
 /// What all connections share.
@@ -228,7 +230,7 @@ impl Provider {
     /// How connections are taken from now on. Returns once it is so.
     pub fn mode(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
-        let wanted = mode != Mode::Refuse;
+        let wanted = !matches!(mode, Mode::Refuse | Mode::Dead);
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         while std::net::TcpStream::connect(self.addr).is_ok() != wanted {
             assert!(

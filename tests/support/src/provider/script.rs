@@ -135,7 +135,8 @@ pub enum Act {
     Malformed,
     /// h1: a chunk size that is no number. h2: as `Reset`.
     BadChunk,
-    /// h2: GOAWAY, then the stream goes on to its end. h1: `Connection: close`.
+    /// h2: GOAWAY, then the stream goes on to its end; before the head, the connection ends
+    /// instead, without an answer. h1: `Connection: close`.
     GoAway,
 }
 
