@@ -152,6 +152,7 @@ impl Management {
                 loaded: true,
                 draining: for_ready.is_draining(),
                 store_up: waiting.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+                coordination: for_ready.link.coordination(),
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || deployments(&for_deployments)),
@@ -185,6 +186,7 @@ fn metrics(state: &State, drain: &Drain) -> String {
         journal_lag: Duration::from_millis(drain.lag_ms(clock::now())),
         ledger_records: drain.drained(),
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
+        coordination: state.link.coordination(),
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: deployments.collect(),
     });

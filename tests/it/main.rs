@@ -9,6 +9,7 @@ mod errors;
 mod fuzz;
 mod keys;
 mod ledger;
+mod region;
 mod reload;
 mod secrets;
 mod streaming;
