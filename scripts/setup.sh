@@ -14,6 +14,7 @@ if [ "${1:-build}" = test ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
   command -v node >/dev/null || packages+=(nodejs)
   command -v npm >/dev/null || packages+=(npm)
+  command -v redis-server >/dev/null || packages+=(redis-server)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 

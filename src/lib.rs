@@ -16,6 +16,7 @@ pub mod priority;
 pub mod routing;
 pub mod rules;
 pub mod server;
+pub mod shared;
 pub mod state;
 pub mod store;
 pub mod telemetry;

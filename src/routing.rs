@@ -1,6 +1,8 @@
 //! What this node knows of its deployments: how fast they are, what failed, who is left out. Kept
 //! over reloads, because a new configuration makes no provider healthy.
 
+mod subject;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use meridian_core::time::MonoUs;
 use tokio::sync::broadcast;
 
 use crate::clock;
+pub use subject::Subject;
 
 /// The order of a deployment that names none: after all that do.
 const ORDER_LAST: u64 = u64::MAX;

@@ -18,6 +18,7 @@ use crate::keys::Keys;
 use crate::owners::ResponseOwners;
 use crate::routing::Routing;
 use crate::rules::Rules;
+use crate::shared::Link;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Origin, Upstreams};
 
@@ -42,6 +43,8 @@ pub struct State {
     pub upstreams: Upstreams,
     /// What is known of deployments.
     pub routing: Arc<Routing>,
+    /// Whether it is shared with the region.
+    pub link: Arc<Link>,
     /// Bytes held in memory for requests to providers.
     pub bytes: Arc<ByteBudget>,
     /// The same for management, whose bodies come before their credential is checked.
@@ -82,6 +85,8 @@ pub struct Parts {
     pub upstreams: Upstreams,
     /// What is known of deployments.
     pub routing: Arc<Routing>,
+    /// Whether it is shared with the region.
+    pub link: Arc<Link>,
     /// Who made which stored response.
     pub owners: ResponseOwners,
     /// Where the routes go that the data plane does not serve itself.
@@ -103,6 +108,7 @@ impl State {
             metrics,
             upstreams,
             routing,
+            link,
             owners,
             admin,
             serves_management,
@@ -126,6 +132,7 @@ impl State {
             metrics,
             upstreams,
             routing,
+            link,
             bytes,
             admin_bytes: ByteBudget::new(ADMIN_BYTES_MAX),
             cut: watch::Sender::new(false),

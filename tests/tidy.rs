@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["clock", "store", "telemetry"]),
     ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
+    ("shared", &["clock", "routing", "telemetry"]),
     (
         "rules",
         &["clock", "keys", "routing", "telemetry", "upstream"],
@@ -59,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "owners",
             "routing",
             "rules",
+            "shared",
             "store",
             "telemetry",
             "upstream",

@@ -12,6 +12,8 @@ pub struct Readiness {
     pub draining: bool,
     /// The store answered the last time it was asked.
     pub store_up: bool,
+    /// How cooldowns are shared; without it nothing is missing that a request needs.
+    pub coordination: Coordination,
 }
 
 impl Readiness {
@@ -50,6 +52,45 @@ impl Readiness {
     }
 }
 
+/// Whether this node shares what it finds out with others of its region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coordination {
+    /// No Redis is configured: it knows what it found out itself.
+    #[default]
+    Alone,
+    /// Through Redis.
+    Redis {
+        /// Redis answers. If not, the node goes on alone until it does.
+        up: bool,
+    },
+}
+
+impl Coordination {
+    /// Each of them, for the metrics page.
+    pub const ALL: [Self; 3] = [
+        Self::Alone,
+        Self::Redis { up: true },
+        Self::Redis { up: false },
+    ];
+
+    /// Word for how it is shared.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Alone => "none",
+            Self::Redis { .. } => "redis",
+        }
+    }
+
+    /// Word for whether that works.
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Alone => "off",
+            Self::Redis { up: true } => "up",
+            Self::Redis { up: false } => "down",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +101,7 @@ mod tests {
             loaded: true,
             draining: false,
             store_up: true,
+            coordination: Coordination::Redis { up: false },
         };
         assert_eq!(ready.status(), 200);
         assert_eq!(ready.body(), r#"{"status":"healthy","db":"connected"}"#);

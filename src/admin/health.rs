@@ -45,6 +45,10 @@ fn readiness_details(state: &AdminState) -> Value {
         "status": ready.word(),
         "db": ready.store_word(),
         "cache": null,
+        "coordination": {
+            "mode": ready.coordination.mode(),
+            "state": ready.coordination.state(),
+        },
         "litellm_version": super::LITELLM_VERSION,
         "meridian_version": env!("CARGO_PKG_VERSION"),
         "success_callbacks": [],

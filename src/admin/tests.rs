@@ -17,7 +17,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use jiff::tz::TimeZone;
 use meridian_core::config::{Config, MasterKey, load_with};
-use meridian_core::health::Readiness;
+use meridian_core::health::{Coordination, Readiness};
 use meridian_core::ids::{KeyHash, Secret};
 use meridian_core::price::PriceBook;
 use serde_json::{Map, Value, json};
@@ -122,6 +122,7 @@ async fn admin_with(text: &str) -> Admin {
             loaded: true,
             draining: leaving.load(Ordering::SeqCst),
             store_up: true,
+            coordination: Coordination::Redis { up: true },
         }),
         in_flight: Box::new(|| 7),
         deployments: Box::new(|| {

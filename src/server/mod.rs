@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config, Loaded};
+use meridian_core::health::Coordination;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::ServerConf;
@@ -37,6 +38,7 @@ use crate::price_source::PriceSource;
 use crate::priority;
 use crate::routing::Routing;
 use crate::rules::Rules;
+use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
@@ -255,10 +257,12 @@ async fn open(
     telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
+    let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
+        link: Arc::new(Link::new(shares)),
         keys,
         shared_budgets,
         journal,
@@ -313,6 +317,9 @@ impl Opened {
             let prober = probes::Prober::new(Arc::clone(&state), store.clone());
             control.spawn(prober.run(stopped.clone()));
         }
+        if let Some(sharer) = sharer(&state) {
+            control.spawn(sharer.run(stopped.clone()));
+        }
         let admin = management::Management {
             state: Arc::clone(&state),
             store,
@@ -322,6 +329,17 @@ impl Opened {
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
         Ok(Gateway { state, drain, stop })
     }
+}
+
+/// Who shares cooldowns with the region; `None` without Redis, and where nothing is routed.
+fn sharer(state: &Arc<State>) -> Option<Sharer> {
+    let redis = state.rules.load().config.redis.clone()?;
+    let shares = state.link.coordination() != Coordination::Alone;
+    shares.then(|| {
+        let (routing, metrics) = (Arc::clone(&state.routing), Arc::clone(&state.metrics));
+        let link = Arc::clone(&state.link);
+        Sharer::new(redis, state.region.as_deref(), routing, link, metrics)
+    })
 }
 
 impl Gateway {

@@ -128,11 +128,20 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             old.settings.json_logs != new.settings.json_logs,
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
+        ("redis", !is_same_redis(old, new)),
     ];
     changed
         .into_iter()
         .filter_map(|(name, changed)| changed.then_some(name))
         .collect()
+}
+
+fn is_same_redis(old: &Config, new: &Config) -> bool {
+    match (&old.redis, &new.redis) {
+        (None, None) => true,
+        (Some(old), Some(new)) => old.is_same(new),
+        _ => false,
+    }
 }
 
 fn stamp(files: &[PathBuf]) -> Stamp {

@@ -171,7 +171,8 @@ impl Visit for Message {
 }
 
 /// Brings `log` records to `tracing`. Pingora reports at ERROR what a client does to its own
-/// connection; here that is DEBUG, under a target of ours so that it can be asked for.
+/// connection, fred at WARN each try to reach Redis, of which `src/shared` says what matters; here
+/// that is DEBUG, under a target of ours so that it can be asked for.
 struct Bridge(LogTracer);
 
 impl log::Log for Bridge {
@@ -180,6 +181,10 @@ impl log::Log for Bridge {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        if record.target().starts_with("fred") {
+            tracing::debug!(target: "meridian::fred", "{}", record.args());
+            return;
+        }
         if !is_per_connection(record) {
             // Without module, file and line, which say no more than the target.
             let mut short = log::Record::builder();

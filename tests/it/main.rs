@@ -10,6 +10,7 @@ mod fuzz;
 mod keys;
 mod ledger;
 mod probes;
+mod region;
 mod reload;
 mod routing;
 mod secrets;

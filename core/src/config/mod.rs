@@ -42,7 +42,7 @@ pub use names::Alias;
 pub use new_keys::NewKeys;
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
-pub use redis::Redis;
+pub use redis::{Place, Redis};
 pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
 
@@ -74,7 +74,7 @@ pub struct Config {
     pub routing: RoutingPolicy,
     /// `meridian`.
     pub meridian: Meridian,
-    /// Where Redis is. Not used in this version.
+    /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
 }
 
@@ -189,7 +189,13 @@ fn resolve(
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
-        redis: redis::resolve(&litellm.child("cache_params"), router, general, env),
+        redis: redis::resolve(
+            &litellm.child("cache_params"),
+            router,
+            general,
+            env,
+            problems,
+        ),
         settings,
         models,
         aliases,

@@ -1,113 +1,326 @@
-//! Where Redis is, from every place in which people write it. Not used in this version.
+//! Where Redis is, from every place in which people write it.
+//!
+//! In this version it carries times out between the nodes of a region and nothing else, so
+//! `router_settings.redis_*`, LiteLLM's place for what its router keeps, comes first.
+
+mod nodes;
+mod url;
 
 use std::collections::HashMap;
 
 use super::environ;
+use super::problem::{Position, Problems};
 use super::section::Area;
-use super::tree::Node;
 use crate::ids::Secret;
+use nodes::{Nodes, Written};
 
-/// A Redis server, Sentinel group or cluster.
-#[derive(Clone, Debug, Default)]
+/// Port of a server and of a cluster's nodes.
+const PORT: u16 = 6_379;
+/// Port of a Sentinel.
+const SENTINEL_PORT: u16 = 26_379;
+
+/// A Redis server, Sentinel group or cluster, and how to log in.
+#[derive(Clone, Debug)]
 pub struct Redis {
-    /// `redis://...`, instead of the single parts.
-    pub url: Option<Secret>,
-    /// Name or address.
-    pub host: Option<String>,
-    /// Port.
-    pub port: Option<u16>,
+    /// Where it is.
+    pub place: Place,
     /// User of the access list.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
-    /// TLS.
-    pub ssl: bool,
-    /// Prefix of every key.
+    /// TLS, to Sentinels too.
+    pub tls: bool,
+    /// Number of the database; a cluster has only 0.
+    pub database: u8,
+    /// What every key begins with, before a colon.
     pub namespace: Option<String>,
-    /// Name of the Sentinel group.
-    pub sentinel_service: Option<String>,
-    /// Sentinels.
-    pub sentinel_nodes: Vec<(String, u16)>,
-    /// Nodes of a cluster.
-    pub cluster_nodes: Vec<(String, u16)>,
 }
 
-/// First match wins: `cache_params`, `router_settings.redis_*`, `general_settings.redis_*`
-/// (a common mistake), `REDIS_*` variables.
+/// One node: host and port.
+type Node = (String, u16);
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// One server, or an address that leads to the one in charge.
+    Single(Node),
+    /// Whichever server the Sentinels say.
+    Sentinel {
+        /// Name of the group.
+        service: String,
+        /// Sentinels; one that answers is enough.
+        nodes: Vec<Node>,
+        /// Password of the Sentinels themselves.
+        password: Option<Secret>,
+    },
+    /// A cluster; one node that answers is enough.
+    Cluster(Vec<Node>),
+}
+
+impl Redis {
+    /// Whether both lead to the same server in the same way.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let secret = |one: &Option<Secret>, two: &Option<Secret>| match (one, two) {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.matches(two.reveal()),
+            _ => false,
+        };
+        let place = match (&self.place, &other.place) {
+            (Place::Single(one), Place::Single(two)) => one == two,
+            (Place::Cluster(one), Place::Cluster(two)) => one == two,
+            (
+                Place::Sentinel {
+                    service,
+                    nodes,
+                    password,
+                },
+                Place::Sentinel {
+                    service: service_2,
+                    nodes: nodes_2,
+                    password: password_2,
+                },
+            ) => service == service_2 && nodes == nodes_2 && secret(password, password_2),
+            _ => false,
+        };
+        place
+            && secret(&self.password, &other.password)
+            && self.username == other.username
+            && (self.tls, self.database) == (other.tls, other.database)
+            && self.namespace == other.namespace
+    }
+}
+
+impl std::fmt::Display for Place {
+    /// Without anything secret, for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |nodes: &[Node]| {
+            let each = nodes.iter().map(|(host, port)| format!("{host}:{port}"));
+            each.collect::<Vec<_>>().join(",")
+        };
+        match self {
+            Self::Single((host, port)) => write!(f, "{host}:{port}"),
+            Self::Sentinel { service, nodes, .. } => {
+                write!(f, "{service} of sentinels {}", list(nodes))
+            }
+            Self::Cluster(nodes) => write!(f, "cluster {}", list(nodes)),
+        }
+    }
+}
+
+/// One place in which people write it, before it is known to be whole.
+#[derive(Default)]
+struct Draft {
+    url: Option<Secret>,
+    host: Option<String>,
+    port: Option<u16>,
+    username: Option<String>,
+    password: Option<Secret>,
+    tls: Option<bool>,
+    database: Option<u8>,
+    namespace: Option<String>,
+    service: Option<String>,
+    sentinels: Vec<Node>,
+    sentinel_password: Option<Secret>,
+    cluster: Vec<Node>,
+    /// Where problems with it belong: position and path, and those of the URL and of the group.
+    at: Option<Position>,
+    path: String,
+    url_path: String,
+    service_path: String,
+}
+
+/// First match wins: `router_settings.redis_*`, `cache_params`, `general_settings.redis_*` (a
+/// common mistake), `REDIS_*` variables. A login that the file leaves out is taken from the
+/// variables, as LiteLLM does.
 pub(super) fn resolve(
     cache: &Area<'_>,
     router: &Area<'_>,
     general: &Area<'_>,
     env: &HashMap<String, String>,
+    problems: &mut Problems,
 ) -> Option<Redis> {
-    of_cache(cache)
-        .or_else(|| of_prefixed(router))
-        .or_else(|| of_prefixed(general))
-        .or_else(|| of_variables(env))
+    let from_file = of_prefixed(router, problems)
+        .or_else(|| of_cache(cache, problems))
+        .or_else(|| of_prefixed(general, problems));
+    let draft = match from_file {
+        Some(draft) => draft.with_login_of(env),
+        None => of_variables(env, general.start(), problems),
+    };
+    draft
+        .names_a_place()
+        .then(|| draft.finish(general.start(), problems))
+        .flatten()
 }
 
-fn of_cache(area: &Area<'_>) -> Option<Redis> {
-    let redis = Redis {
+fn of_cache(area: &Area<'_>, problems: &mut Problems) -> Option<Draft> {
+    let kind = area.text("type");
+    if kind.is_some_and(|kind| !kind.starts_with("redis")) {
+        return None;
+    }
+    let mut nodes = |key: &str, port| nodes::of_list(area, key, port, problems);
+    let sentinels = nodes("sentinel_nodes", SENTINEL_PORT);
+    let mut cluster = nodes("redis_startup_nodes", PORT);
+    cluster.extend(nodes("startup_nodes", PORT));
+    let draft = Draft {
         url: area.secret("url"),
         host: owned(area.text("host")),
         port: port(area.count("port")),
         username: owned(area.text("username")),
         password: area.secret("password"),
-        ssl: area.bool("ssl").unwrap_or(false),
+        tls: area.bool("ssl"),
+        database: database(area.count("db")),
         namespace: owned(area.text("namespace")),
-        sentinel_service: owned(area.text("service_name")),
-        sentinel_nodes: nodes(area.get("sentinel_nodes")),
-        cluster_nodes: nodes(area.get("redis_startup_nodes")),
+        service: owned(area.text("service_name")),
+        sentinels,
+        sentinel_password: area.secret("sentinel_password"),
+        cluster,
+        at: Some(area.start().clone()),
+        path: area.path().to_owned(),
+        url_path: area.path_of("url"),
+        service_path: area.path_of("service_name"),
     };
-    redis.names_a_place().then_some(redis)
+    draft.names_a_place().then_some(draft)
 }
 
 /// With `redis_use_sentinel` the host is a Sentinel, not the server.
-fn of_prefixed(area: &Area<'_>) -> Option<Redis> {
-    let mut redis = Redis {
+fn of_prefixed(area: &Area<'_>, problems: &mut Problems) -> Option<Draft> {
+    let more = area.child("cache_kwargs");
+    let mut draft = Draft {
         url: area.secret("redis_url"),
         host: owned(area.text("redis_host")),
         port: port(area.count("redis_port")),
-        username: owned(area.text("redis_username")),
+        username: owned(area.text("redis_username").or(more.text("username"))),
         password: area.secret("redis_password"),
-        ssl: area.bool("redis_ssl").unwrap_or(false),
-        sentinel_service: owned(area.text("redis_sentinel_master_name")),
-        sentinel_nodes: nodes(area.get("redis_sentinel_nodes")),
-        ..Redis::default()
+        tls: area.bool("redis_ssl").or(more.bool("ssl")),
+        database: database(area.count("redis_db").or(more.count("db"))),
+        namespace: owned(more.text("namespace")),
+        service: owned(area.text("redis_sentinel_master_name")),
+        sentinels: nodes::of_list(area, "redis_sentinel_nodes", SENTINEL_PORT, problems),
+        sentinel_password: area.secret("redis_sentinel_password"),
+        at: Some(area.start().clone()),
+        path: area.path().to_owned(),
+        url_path: area.path_of("redis_url"),
+        service_path: area.path_of("redis_sentinel_master_name"),
+        ..Draft::default()
     };
-    if area.bool("redis_use_sentinel") == Some(true) || redis.sentinel_service.is_some() {
-        const SENTINEL_PORT: u16 = 26_379;
-        let port = redis.port.take().unwrap_or(SENTINEL_PORT);
-        redis
-            .sentinel_nodes
-            .extend(redis.host.take().map(|host| (host, port)));
+    if area.bool("redis_use_sentinel") == Some(true) || draft.service.is_some() {
+        let port = draft.port.take().unwrap_or(SENTINEL_PORT);
+        draft
+            .sentinels
+            .extend(draft.host.take().map(|host| (host, port)));
     }
-    redis.names_a_place().then_some(redis)
+    draft.names_a_place().then_some(draft)
 }
 
-fn of_variables(env: &HashMap<String, String>) -> Option<Redis> {
-    let text = |name| environ::variable(env, name).map(str::to_owned);
-    let redis = Redis {
-        url: text("REDIS_URL").map(Secret::new),
-        host: text("REDIS_HOST"),
-        port: text("REDIS_PORT").and_then(|port| port.parse().ok()),
-        username: text("REDIS_USERNAME"),
-        password: text("REDIS_PASSWORD").map(Secret::new),
-        ssl: environ::switch(env, "REDIS_SSL"),
-        namespace: None,
-        sentinel_service: text("REDIS_SERVICE_NAME"),
-        sentinel_nodes: nodes_of_json(environ::variable(env, "REDIS_SENTINEL_NODES")),
-        cluster_nodes: nodes_of_json(environ::variable(env, "REDIS_CLUSTER_NODES")),
+fn of_variables(env: &HashMap<String, String>, start: &Position, problems: &mut Problems) -> Draft {
+    let mut nodes = |name: &'static str, port| {
+        let written = environ::variable(env, name);
+        nodes::of_variable(&Written { name, at: start }, written, port, problems)
     };
-    redis.names_a_place().then_some(redis)
+    let sentinels = nodes("REDIS_SENTINEL_NODES", SENTINEL_PORT);
+    let cluster = nodes("REDIS_CLUSTER_NODES", PORT);
+    let mut number = |name: &'static str, max: u16| {
+        // Kubernetes sets REDIS_PORT to a URL when there is a service of that name.
+        let written = environ::variable(env, name).filter(|it| !it.starts_with("tcp://"))?;
+        let number = written.parse().ok().filter(|number| *number <= max);
+        if number.is_none() {
+            let message = format!("expected a whole number from 0 to {max}");
+            problems.error(start, name, message);
+        }
+        number
+    };
+    let draft = Draft {
+        url: text_of(env, "REDIS_URL").map(Secret::new),
+        host: text_of(env, "REDIS_HOST"),
+        port: number("REDIS_PORT", u16::MAX),
+        database: number("REDIS_DB", u16::from(u8::MAX)).and_then(|it| u8::try_from(it).ok()),
+        service: text_of(env, "REDIS_SERVICE_NAME"),
+        sentinels,
+        cluster,
+        url_path: "REDIS_URL".to_owned(),
+        service_path: "REDIS_SERVICE_NAME".to_owned(),
+        ..Draft::default()
+    };
+    draft.with_login_of(env)
 }
 
-impl Redis {
+fn text_of(env: &HashMap<String, String>, name: &str) -> Option<String> {
+    environ::variable(env, name).map(str::to_owned)
+}
+
+impl Draft {
     fn names_a_place(&self) -> bool {
-        self.url.is_some()
-            || self.host.is_some()
-            || !self.sentinel_nodes.is_empty()
-            || !self.cluster_nodes.is_empty()
+        let nodes: [&Nodes; 2] = [&self.sentinels, &self.cluster];
+        self.url.is_some() || self.host.is_some() || nodes.iter().any(|list| !list.is_empty())
+    }
+
+    /// Not for a URL, which holds its own.
+    fn with_login_of(mut self, env: &HashMap<String, String>) -> Self {
+        if self.url.is_some() {
+            return self;
+        }
+        let secret = |name| text_of(env, name).map(Secret::new);
+        let tls = || {
+            let written = environ::variable(env, "REDIS_SSL");
+            written.map(|_| environ::switch(env, "REDIS_SSL"))
+        };
+        self.username = self.username.or_else(|| text_of(env, "REDIS_USERNAME"));
+        self.password = self.password.or_else(|| secret("REDIS_PASSWORD"));
+        self.tls = self.tls.or_else(tls);
+        let of_sentinels = || secret("REDIS_SENTINEL_PASSWORD");
+        self.sentinel_password = self.sentinel_password.or_else(of_sentinels);
+        self
+    }
+
+    /// A URL wins over nodes of a cluster, those over Sentinels, those over a host, as in LiteLLM.
+    fn finish(mut self, start: &Position, problems: &mut Problems) -> Option<Redis> {
+        let written = self.at.take();
+        let at = written.as_ref().unwrap_or(start);
+        let place = if let Some(text) = &self.url {
+            let url = match url::parse(text.reveal()) {
+                Ok(url) => url,
+                Err(bad) => {
+                    problems.error(at, &self.url_path, bad.to_string());
+                    return None;
+                }
+            };
+            self.username = url.username.or(self.username);
+            self.password = url.password.or(self.password);
+            self.tls = Some(url.tls || self.tls == Some(true));
+            self.database = url.database.or(self.database);
+            Place::Single((url.host, url.port.unwrap_or(PORT)))
+        } else if !self.cluster.is_empty() {
+            Place::Cluster(self.cluster)
+        } else if !self.sentinels.is_empty() {
+            let Some(service) = self.service else {
+                let message = "Sentinels are listed, but not the name of their group";
+                problems.error(at, &self.service_path, message);
+                return None;
+            };
+            Place::Sentinel {
+                service,
+                nodes: self.sentinels,
+                password: self.sentinel_password,
+            }
+        } else {
+            Place::Single((self.host?, self.port.unwrap_or(PORT)))
+        };
+        // Variables may be set for other programs too.
+        if written.is_some() {
+            let message = format!(
+                "Redis ({place}) is used for cooldowns that the nodes of a region share, and for \
+                 nothing else in this version"
+            );
+            problems.notice(at, &self.path, message);
+        }
+        Some(Redis {
+            place,
+            username: self.username,
+            password: self.password,
+            tls: self.tls.unwrap_or(false),
+            database: self.database.unwrap_or(0),
+            namespace: self.namespace,
+        })
     }
 }
 
@@ -119,28 +332,6 @@ fn port(count: Option<u64>) -> Option<u16> {
     count.and_then(|count| u16::try_from(count).ok())
 }
 
-/// `[[host, port]]` or `[{host, port}]`.
-fn nodes(list: Option<&Node>) -> Vec<(String, u16)> {
-    let json = list.map(super::section::to_json).unwrap_or_default();
-    nodes_of_value(&json)
-}
-
-fn nodes_of_json(text: Option<&str>) -> Vec<(String, u16)> {
-    let json = text
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    nodes_of_value(&json)
-}
-
-fn nodes_of_value(json: &serde_json::Value) -> Vec<(String, u16)> {
-    let node = |value: &serde_json::Value| {
-        let (host, port) = match value {
-            serde_json::Value::Array(pair) => (pair.first()?, pair.get(1)?),
-            _ => (value.get("host")?, value.get("port")?),
-        };
-        let number = port.as_u64().or_else(|| port.as_str()?.parse().ok())?;
-        Some((host.as_str()?.to_owned(), u16::try_from(number).ok()?))
-    };
-    json.as_array()
-        .map_or(Vec::new(), |list| list.iter().filter_map(node).collect())
+fn database(count: Option<u64>) -> Option<u8> {
+    count.and_then(|count| u8::try_from(count).ok())
 }

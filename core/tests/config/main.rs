@@ -20,6 +20,8 @@ mod problems;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod regions;
 #[cfg(test)]
 mod routing;

@@ -129,12 +129,6 @@ fn the_union_of_real_configurations_loads_without_an_error() {
     );
     let retention = config.general.spend_logs_retention;
     assert_eq!(retention, Some(Duration::from_secs(60 * 86_400)));
-    let redis = config.redis.clone().unwrap();
-    assert_eq!(
-        (redis.host.as_deref(), redis.port),
-        (Some("redis-service"), Some(6379))
-    );
-    assert_eq!(redis.namespace.as_deref(), Some("litellm.caching"));
     let fallbacks = &config.routing.fallbacks.general["gpt-4o-uae-primary"];
     assert_eq!(fallbacks, &["claude-sonnet-bedrock-me"]);
     let latency = Strategy::LatencyBased(LatencyArgs::default());
@@ -159,21 +153,6 @@ fn the_union_of_real_configurations_loads_without_an_error() {
             .iter()
             .any(|problem| problem.contains("set_verbose"))
     );
-}
-
-#[test]
-fn sentinel_under_general_settings_is_understood() {
-    let text = "general_settings: {master_key: sk-0123456789abcdef, redis_host: sentinel.example, \
-        redis_port: 26379, redis_password: p, redis_use_sentinel: true, \
-        redis_sentinel_master_name: mymaster}\n\
-        model_list: [{model_name: m, litellm_params: {model: mock/m}}]\n";
-    let redis = good(text, &[]).0.redis.unwrap();
-    assert_eq!(redis.sentinel_service.as_deref(), Some("mymaster"));
-    assert_eq!(
-        redis.sentinel_nodes,
-        [("sentinel.example".to_owned(), 26379)]
-    );
-    assert_eq!(redis.host, None);
 }
 
 /// What the files that we ship ask the environment for.

@@ -27,6 +27,7 @@ pub use histogram::GapSketch;
 pub use labels::OTHER;
 pub use outcome::{AttemptOutcome, reject_reason};
 pub use page::{DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
+pub use plain::CoordinationMessage;
 pub use series::CallerLabels;
 
 use catalogue::{Label, Latency, OVERHEAD_BUCKETS, TTFT_BUCKETS};
@@ -263,6 +264,11 @@ impl Metrics {
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, ok: bool) {
         self.events.reloaded(ok);
+    }
+
+    /// Counts cooldowns on their way between nodes.
+    pub fn coordination_messages(&self, what: CoordinationMessage, count: u64) {
+        self.events.coordination_messages(what, count);
     }
 
     /// Counts a panic.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_core::health::Coordination;
 use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
 
@@ -27,6 +28,8 @@ pub struct Gauges<'a> {
     pub ledger_records: u64,
     /// Reservations that are neither settled nor released.
     pub reservations_outstanding: u64,
+    /// How it shares cooldowns with its region.
+    pub coordination: Coordination,
     /// Keys that have a budget.
     pub key_budgets: Vec<KeyBudget<'a>>,
     /// Every deployment.
@@ -163,6 +166,11 @@ fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
     }
     let lag = gauges.journal_lag.as_secs_f64();
     page.value(&plain::JOURNAL_LAG, Some(lag));
+    page.plain_header(&plain::COORDINATION);
+    for each in Coordination::ALL {
+        let holds = f64::from(u8::from(each == gauges.coordination));
+        page.sample(&plain::COORDINATION, &[each.mode(), each.state()], holds);
+    }
     write_deployments(page, &gauges.deployments);
 }
 

@@ -171,6 +171,16 @@ const LAST_RELOAD: PlainFamily = gauge(
     &[],
     "1 when the last reload took effect, 0 when the old configuration was kept",
 );
+pub(super) const COORDINATION: PlainFamily = gauge(
+    "meridian_coordination_mode",
+    &["mode", "state"],
+    "1 for how this node shares cooldowns with its region and whether that works",
+);
+const COORDINATION_MESSAGES: PlainFamily = counter(
+    "meridian_coordination_messages_total",
+    &["result"],
+    "Cooldowns told to the region and heard from it",
+);
 const PANICS: PlainFamily = counter("meridian_panics_total", &[], "Panics, each a defect");
 const BUILD: PlainFamily = gauge("meridian_build_info", &["version"], "Always 1");
 pub(super) const RESIDENT: PlainFamily = gauge(
@@ -199,7 +209,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 34] = [
+pub(super) const PLAIN: [&PlainFamily; 36] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -225,6 +235,8 @@ pub(super) const PLAIN: [&PlainFamily; 34] = [
     &REJECTED,
     &RELOADS,
     &LAST_RELOAD,
+    &COORDINATION,
+    &COORDINATION_MESSAGES,
     &PANICS,
     &BUILD,
     &RESIDENT,
@@ -236,6 +248,41 @@ pub(super) const PLAIN: [&PlainFamily; 34] = [
     &THREADS,
 ];
 
+/// What became of a cooldown on its way between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoordinationMessage {
+    /// Told to the region.
+    Sent,
+    /// Another node's, taken in.
+    Heard,
+    /// Of a deployment or credential that this node does not have.
+    Unknown,
+    /// No message, or too long for one: not taken in.
+    Malformed,
+    /// Dropped because too many came at once.
+    Lost,
+}
+
+impl CoordinationMessage {
+    const ALL: [Self; 5] = [
+        Self::Sent,
+        Self::Heard,
+        Self::Unknown,
+        Self::Malformed,
+        Self::Lost,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Heard => "heard",
+            Self::Unknown => "unknown",
+            Self::Malformed => "malformed",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// Events that are rare or have few series: held by the prometheus crate.
 pub(super) struct Events {
     registry: Registry,
@@ -243,6 +290,7 @@ pub(super) struct Events {
     rejected: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
+    coordination: IntCounterVec,
     panics: IntCounter,
 }
 
@@ -255,6 +303,7 @@ impl Events {
             rejected: counters(&registry, &REJECTED)?,
             reloads: counters(&registry, &RELOADS)?,
             last_reload: register(&registry, IntGauge::with_opts(opts(&LAST_RELOAD))?)?,
+            coordination: counters(&registry, &COORDINATION_MESSAGES)?,
             panics: register(&registry, IntCounter::with_opts(opts(&PANICS))?)?,
             registry,
         };
@@ -265,6 +314,9 @@ impl Events {
         events.reloads.with_label_values(&["ok"]);
         events.reloads.with_label_values(&["error"]);
         events.last_reload.set(1);
+        for what in CoordinationMessage::ALL {
+            events.coordination_messages(what, 0);
+        }
         Ok(events)
     }
 
@@ -288,6 +340,11 @@ impl Events {
         let result = if ok { "ok" } else { "error" };
         self.reloads.with_label_values(&[result]).inc();
         self.last_reload.set(i64::from(ok));
+    }
+
+    pub(super) fn coordination_messages(&self, what: CoordinationMessage, count: u64) {
+        let counter = self.coordination.with_label_values(&[what.label()]);
+        counter.inc_by(count);
     }
 
     pub(super) fn panicked(&self) {

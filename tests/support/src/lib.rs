@@ -9,4 +9,5 @@ pub mod gateway;
 pub mod h2client;
 pub mod provider;
 pub mod raw;
+pub mod redis;
 pub mod run;

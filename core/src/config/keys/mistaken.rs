@@ -17,10 +17,10 @@ pub struct Mistaken {
 }
 
 const SENTINEL: &str = "LiteLLM does not read this; read as Sentinel. Write \
-    `litellm_settings.cache_params.service_name` and `sentinel_nodes`; Redis is not used in this \
-    version yet";
+    `litellm_settings.cache_params.service_name` and `sentinel_nodes`. Redis carries cooldowns \
+    between the nodes of a region and nothing else";
 const REDIS: &str = "LiteLLM does not read this; read as `litellm_settings.cache_params`. Write it \
-    there; Redis is not used in this version yet";
+    there. Redis carries cooldowns between the nodes of a region and nothing else";
 const BUDGET: &str = "LiteLLM does not read this; it is applied as the budget of the whole \
     gateway. Write it under `litellm_settings`";
 const HEALTH: &str = "LiteLLM refuses this here; write it under `general_settings`";

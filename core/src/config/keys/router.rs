@@ -1,8 +1,8 @@
 //! Keys of `router_settings` and of the mappings in it.
 
-use super::Kind::{Any, Bool, List, Map, Number, Seconds, Text, Texts, Whole};
+use super::Kind::{Any, Bool, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
 use super::general::{NO_ALERTS, NO_HEALTH};
-use super::settings::{NO_CACHE, NO_MCP, NO_REDIS, PYTHON};
+use super::settings::{NO_CACHE, NO_MCP, ONLY_COOLDOWNS, PYTHON};
 use super::{COUNT, Key, Kind, Section, later, off, on};
 
 /// LiteLLM's strategies.
@@ -174,8 +174,27 @@ pub(super) const ROUTER: &[Key] = &[
     later("enable_health_check_routing", Bool, NO_HEALTH),
     later("health_check_staleness_threshold", Seconds, NO_HEALTH),
     later("health_check_ignore_transient_errors", Bool, NO_HEALTH),
-    later("redis_*", Any, NO_REDIS),
-    later("cache_kwargs", Map, NO_REDIS),
+    on(
+        "redis_url",
+        Secret,
+        "where Redis is, for cooldowns that the nodes of a region share; before `cache_params`",
+    ),
+    on("redis_host", Text, "the same: name or address"),
+    on("redis_port", Whole(1, 65_535), "default 6379"),
+    on("redis_username", Text, "default `REDIS_USERNAME`"),
+    on("redis_password", Secret, "default `REDIS_PASSWORD`"),
+    on("redis_ssl", Bool, "TLS; default `REDIS_SSL`"),
+    on(
+        "redis_db",
+        Whole(0, 255),
+        "number of the database; default 0",
+    ),
+    later("redis_*", Any, ONLY_COOLDOWNS),
+    on(
+        "cache_kwargs",
+        Map,
+        "of it `username`, `ssl`, `db` and `namespace`, with `redis_host`",
+    ),
     later("cache_responses", Bool, NO_CACHE),
     later("caching_groups", List, NO_CACHE),
     later("alerting_config", Any, NO_ALERTS),

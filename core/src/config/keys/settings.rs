@@ -3,7 +3,9 @@
 use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
 use super::{COUNT, Key, Kind, Section, later, off, on};
 
-pub(super) const NO_REDIS: &str = "Redis is not used";
+/// What Redis is used for.
+pub(super) const ONLY_COOLDOWNS: &str =
+    "Redis carries cooldowns between the nodes of a region and nothing else";
 pub(super) const NO_CACHE: &str = "answers are not cached";
 const ROUTERS: &str = "as in `router_settings`, which wins";
 pub(super) const NO_USERS: &str = "there are no users and teams; set it on keys";
@@ -133,8 +135,13 @@ pub(super) const SETTINGS: &[Key] = &[
     on("content_policy_fallbacks", List, ROUTERS),
     on("allowed_fails", COUNT, ROUTERS),
     later("cache", Bool, NO_CACHE),
-    later("cache_params", Kind::Section(Section::Cache), NO_CACHE),
-    later("enable_redis_auth_cache", Bool, NO_REDIS),
+    later(
+        "cache_params",
+        Kind::Section(Section::Cache),
+        "answers are not cached; of this section only where Redis is, for cooldowns that the \
+         nodes of a region share",
+    ),
+    later("enable_redis_auth_cache", Bool, ONLY_COOLDOWNS),
     later(
         "drop_params",
         Bool,
@@ -321,27 +328,45 @@ pub(super) const KEY_KIND: &[Key] = &[
 
 pub(super) const CACHE: &[Key] = &[
     later("type", Kind::Word(CACHES), NO_CACHE),
-    later("host", Text, NO_REDIS),
-    later("port", Whole(1, 65_535), NO_REDIS),
-    later("username", Text, NO_REDIS),
-    later("password", Secret, NO_REDIS),
-    later("url", Secret, NO_REDIS),
-    later("ssl", Bool, NO_REDIS),
-    later("namespace", Text, NO_CACHE),
+    on("host", Text, "of Redis: name or address"),
+    on("port", Whole(1, 65_535), "of Redis; default 6379"),
+    on("username", Text, "user of Redis; default `REDIS_USERNAME`"),
+    on("password", Secret, "of Redis; default `REDIS_PASSWORD`"),
+    on(
+        "url",
+        Secret,
+        "`redis://user:password@host:port/database`, with TLS `rediss://`; wins over the parts",
+    ),
+    on("ssl", Bool, "TLS to Redis; default `REDIS_SSL`"),
+    on("db", Whole(0, 255), "number of the database; default 0"),
+    on(
+        "namespace",
+        Text,
+        "what every key in Redis begins with, before a colon",
+    ),
     later("ttl", Seconds, NO_CACHE),
     later("default_in_memory_ttl", Seconds, NO_CACHE),
     later("default_in_redis_ttl", Seconds, NO_CACHE),
-    later("max_connections", COUNT, NO_REDIS),
-    later("socket_timeout", Seconds, NO_REDIS),
+    off("max_connections", COUNT, "two connections are used"),
+    off(
+        "socket_timeout",
+        Seconds,
+        "each command gets 250 ms, away from requests",
+    ),
     later("supported_call_types", Texts, NO_CACHE),
     later("mode", Kind::Word(&["default_on", "default_off"]), NO_CACHE),
-    later("redis_startup_nodes", List, NO_REDIS),
-    later("service_name", Text, NO_REDIS),
-    later("sentinel_nodes", List, NO_REDIS),
-    later("sentinel_password", Secret, NO_REDIS),
+    on(
+        "redis_startup_nodes",
+        List,
+        "nodes of a Redis Cluster: `[{host, port}]`",
+    ),
+    on("startup_nodes", List, "the same"),
+    on("service_name", Text, "name of the Sentinel group"),
+    on("sentinel_nodes", List, "Sentinels: `[[host, port]]`"),
+    on("sentinel_password", Secret, "of the Sentinels themselves"),
     later("similarity_threshold", Number, NO_CACHE),
-    later("redis_*", Any, NO_REDIS),
-    later("gcp_*", Any, NO_REDIS),
+    later("redis_*", Any, ONLY_COOLDOWNS),
+    later("gcp_*", Any, "Redis is logged in to with a password only"),
     later("s3_*", Any, NO_CACHE),
     later("gcs_*", Any, NO_CACHE),
     later("qdrant_*", Any, NO_CACHE),

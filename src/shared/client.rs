@@ -1,0 +1,304 @@
+//! Redis itself, for as long as one session with it lasts. Every call ends in time; when one
+//! fails, the session is over and another one is begun.
+
+use std::time::Duration;
+
+use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
+use fred::prelude::{Builder, Client, Error, ErrorKind, Expiration, ServerConfig, SetOptions};
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config, Server, TlsConfig, TlsConnector, TlsHostMapping,
+};
+use fred::types::{ConnectHandle, Message as Published, Value};
+use futures::FutureExt;
+use meridian_core::config::{Place, Redis};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::message;
+
+/// Longest wait for one command.
+const CALL_TIMEOUT: Duration = Duration::from_millis(250);
+/// Longest wait for a connection: names, TCP, TLS, login, and asking Sentinels or cluster nodes,
+/// of which the first ones may be gone.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for one of its steps, so that there is time for a second node.
+const CONNECT_STEP_TIMEOUT: Duration = Duration::from_millis(750);
+/// Commands that wait to be written, two for each key that is read at once.
+const COMMANDS_MAX: usize = 2 * KEYS_AT_ONCE + 16;
+/// Keys that are read with one round trip.
+pub(super) const KEYS_AT_ONCE: usize = 128;
+/// Published messages that wait to be heard; of more, the oldest are lost and the keys are read.
+const UNHEARD_MAX: usize = 1_024;
+/// Longest text of an error.
+const ERROR_CHARS_MAX: usize = 200;
+
+/// Why a session is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// No answer in time.
+    #[error("no answer to {0} in time")]
+    Late(&'static str),
+    /// The connection was closed.
+    #[error("the connection was closed")]
+    Closed,
+    /// Redis, or the way to it, says no.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        Self::Refused(text.chars().take(ERROR_CHARS_MAX).collect())
+    }
+}
+
+/// What stands under a key.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// A value, cut where it is longer than a message may be, and how long it stands.
+    Value(Vec<u8>, Duration),
+    /// Something that no node has put there: another type, or without an end.
+    Foreign,
+}
+
+/// Something published.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Its bytes.
+    Message(Vec<u8>),
+    /// So many came faster than they were taken.
+    Lost(u64),
+}
+
+/// How to reach Redis.
+#[derive(Debug)]
+pub(super) struct Door {
+    config: Config,
+}
+
+/// Two connections: one for commands, one that listens.
+pub(super) struct Session {
+    commands: Connection,
+    listening: Connection,
+    published: broadcast::Receiver<Published>,
+}
+
+struct Connection {
+    client: Client,
+    task: ConnectHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Closes the socket, also one that no longer answers.
+        self.task.abort();
+    }
+}
+
+impl Door {
+    /// Fails where the system's certificates cannot be read.
+    pub(super) fn new(redis: &Redis) -> Result<Self, Fault> {
+        let cluster = matches!(redis.place, Place::Cluster(_));
+        let tls = redis.tls.then(|| tls(cluster)).transpose()?;
+        let config = Config {
+            username: redis.username.clone(),
+            password: redis.password.as_ref().map(|it| it.reveal().to_owned()),
+            server: server(&redis.place),
+            database: Some(redis.database).filter(|number| *number > 0 && !cluster),
+            tls,
+            ..Config::default()
+        };
+        Ok(Self { config })
+    }
+
+    /// Opens both connections.
+    pub(super) async fn open(&self) -> Result<Session, Fault> {
+        let (commands, listening) = futures::try_join!(self.connect(), self.connect())?;
+        Ok(Session {
+            published: listening.client.message_rx(),
+            commands,
+            listening,
+        })
+    }
+
+    async fn connect(&self) -> Result<Connection, Fault> {
+        let mut builder = Builder::from_config(self.config.clone());
+        builder.with_connection_config(|config| {
+            config.connection_timeout = CONNECT_STEP_TIMEOUT;
+            config.internal_command_timeout = CONNECT_STEP_TIMEOUT;
+            config.max_command_attempts = 1;
+            config.max_command_buffer_len = COMMANDS_MAX;
+            config.tcp.nodelay = Some(true);
+        });
+        builder.with_performance_config(|config| {
+            config.default_command_timeout = CALL_TIMEOUT;
+            config.broadcast_channel_capacity = UNHEARD_MAX;
+        });
+        // Without a policy a connection that is lost stays lost: the session begins anew, here.
+        let client = builder.build()?;
+        let mut connected = Box::pin(client.wait_for_connect());
+        // Polled once, so that it waits before there is something to wait for.
+        let early = connected.as_mut().now_or_never();
+        let task = client.connect();
+        let connection = Connection {
+            client: client.clone(),
+            task,
+        };
+        let outcome = match early {
+            Some(outcome) => outcome,
+            None => in_time("connecting", CONNECT_TIMEOUT, connected).await?,
+        };
+        outcome?;
+        Ok(connection)
+    }
+}
+
+impl Session {
+    /// Subscribes; again and again, it shows that the listening connection lives.
+    pub(super) async fn subscribe(&self, channel: &str) -> Result<(), Fault> {
+        let answer = self.listening.client.subscribe(channel);
+        call("SUBSCRIBE", answer).await
+    }
+
+    /// The next message; an error once a connection is gone.
+    pub(super) async fn hear(&mut self) -> Result<Heard, Fault> {
+        tokio::select! {
+            published = self.published.recv() => match published {
+                Ok(published) => Ok(Heard::Message(bytes_of(published.value))),
+                Err(RecvError::Lagged(lost)) => Ok(Heard::Lost(lost)),
+                Err(RecvError::Closed) => Err(Fault::Closed),
+            },
+            _ = &mut self.commands.task => Err(Fault::Closed),
+            _ = &mut self.listening.task => Err(Fault::Closed),
+        }
+    }
+
+    /// Tells everybody who listens.
+    pub(super) async fn publish(&self, channel: &str, json: &str) -> Result<(), Fault> {
+        call("PUBLISH", self.commands.client.publish(channel, json)).await
+    }
+
+    /// Puts a value under a key for a time, unless what is there stands longer. Two nodes at the
+    /// same moment may leave the shorter one; both were published.
+    pub(super) async fn put(&self, key: &str, json: &str, left: Duration) -> Result<(), Fault> {
+        let client = &self.commands.client;
+        let millis = i64::try_from(message::millis(left)).unwrap_or(i64::MAX);
+        let set = |options| {
+            let expiry = Some(Expiration::PX(millis));
+            client.set::<Option<String>, _, _>(key, json, expiry, options, false)
+        };
+        if call("SET", set(Some(SetOptions::NX))).await?.is_some() {
+            return Ok(());
+        }
+        let standing: i64 = call("PTTL", client.pttl(key)).await?;
+        if standing < millis {
+            call("SET", set(None)).await?;
+        }
+        Ok(())
+    }
+
+    /// What stands under each key, at most [`KEYS_AT_ONCE`] of them.
+    pub(super) async fn get(&self, keys: &[String]) -> Result<Vec<Option<Standing>>, Fault> {
+        let pipeline = self.commands.client.pipeline();
+        let longest = message::BYTES_MAX;
+        for key in keys {
+            let _: Value = pipeline.getrange(key, 0, longest).await?;
+            let _: Value = pipeline.pttl(key).await?;
+        }
+        let answers = pipeline.try_all::<Value>();
+        let answers = in_time("GETRANGE and PTTL", CALL_TIMEOUT, answers).await?;
+        let pair = |pair: &[Result<Value, Error>]| match pair {
+            [value, left] => standing(value, left),
+            _ => Err(Fault::Closed),
+        };
+        answers.chunks(2).map(pair).collect()
+    }
+}
+
+fn standing(
+    value: &Result<Value, Error>,
+    left: &Result<Value, Error>,
+) -> Result<Option<Standing>, Fault> {
+    let value = match value {
+        Ok(value) => bytes_of(value.clone()),
+        // WRONGTYPE is about that key alone.
+        Err(error) if is_answer(error) => return Ok(Some(Standing::Foreign)),
+        Err(error) => return Err(error.clone().into()),
+    };
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let left = left.as_ref().map_err(|error| Fault::from(error.clone()))?;
+    match left.as_i64() {
+        // Over in between.
+        Some(-2 | 0) => Ok(None),
+        Some(millis) if millis > 0 => {
+            let left = Duration::from_millis(millis.unsigned_abs());
+            Ok(Some(Standing::Value(value, left)))
+        }
+        _ => Ok(Some(Standing::Foreign)),
+    }
+}
+
+fn is_answer(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidArgument) && error.details().starts_with("WRONGTYPE")
+}
+
+fn bytes_of(value: Value) -> Vec<u8> {
+    value.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()
+}
+
+/// Boxed: fred's futures take 20 KiB.
+fn call<T>(
+    what: &'static str,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> impl Future<Output = Result<T, Fault>> {
+    let answer = Box::pin(answer);
+    async move { Ok(in_time(what, CALL_TIMEOUT, answer).await??) }
+}
+
+async fn in_time<T>(
+    what: &'static str,
+    limit: Duration,
+    future: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let waited = tokio::time::timeout(limit, future).await;
+    waited.map_err(|_| Fault::Late(what))
+}
+
+fn server(place: &Place) -> ServerConfig {
+    let servers = |nodes: &[(String, u16)]| {
+        let each = nodes.iter().map(|(host, port)| Server::new(host, *port));
+        each.collect()
+    };
+    match place {
+        Place::Single((host, port)) => ServerConfig::new_centralized(host, *port),
+        Place::Sentinel {
+            service,
+            nodes,
+            password,
+        } => ServerConfig::Sentinel {
+            hosts: servers(nodes),
+            service_name: service.clone(),
+            username: None,
+            password: password.as_ref().map(|it| it.reveal().to_owned()),
+        },
+        Place::Cluster(nodes) => ServerConfig::Clustered {
+            hosts: servers(nodes),
+            policy: ClusterDiscoveryPolicy::default(),
+        },
+    }
+}
+
+/// Nodes of a cluster name each other by address; their certificates name a host.
+fn tls(cluster: bool) -> Result<TlsConfig, Fault> {
+    let hostnames = match cluster {
+        true => TlsHostMapping::DefaultHost,
+        false => TlsHostMapping::None,
+    };
+    Ok(TlsConfig {
+        connector: TlsConnector::default_rustls()?,
+        hostnames,
+    })
+}
