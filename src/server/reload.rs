@@ -40,14 +40,15 @@ impl Reloader {
         loop {
             tokio::select! {
                 _ = hangup.recv() => {
+                    let before = stamp(&self.files);
                     self.reload("SIGHUP");
-                    seen = stamp(&self.files);
+                    seen = seen_by_reload(before, stamp(&self.files));
                 }
                 () = tokio::time::sleep(LOOK) => {
                     let now = stamp(&self.files);
                     if now != seen {
                         self.reload("file change");
-                        seen = stamp(&self.files);
+                        seen = seen_by_reload(now, stamp(&self.files));
                     }
                 }
                 _ = stop.changed() => return,
@@ -150,4 +151,37 @@ fn stamp(files: &[PathBuf]) -> Stamp {
         Some((metadata.modified().ok()?, metadata.len()))
     };
     files.iter().map(|path| (path.clone(), of(path))).collect()
+}
+
+/// The version that a reload has read, as far as that is known: a file that was changed again
+/// while it was read counts as what it was before, so that the next look finds the change.
+fn seen_by_reload(before: Stamp, after: Stamp) -> Stamp {
+    let known = |path: &PathBuf| before.iter().find(|(known, _)| known == path);
+    let one = |(path, version)| match known(&path) {
+        Some(known) => known.clone(),
+        None => (path, version),
+    };
+    after.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_during_a_reload_is_found_by_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [dir.path().join("a.yaml"), dir.path().join("b.yaml")];
+        std::fs::write(&files[0], "1").unwrap();
+        std::fs::write(&files[1], "1").unwrap();
+        let before = stamp(&files[..1]);
+        // The reload reads it, finds that it includes another one, and is overtaken.
+        std::fs::write(&files[0], "12").unwrap();
+        let seen = seen_by_reload(before, stamp(&files));
+        assert_ne!(stamp(&files), seen);
+        let quiet = seen_by_reload(stamp(&files), stamp(&files));
+        assert_eq!(stamp(&files), quiet);
+        let included = seen_by_reload(stamp(&files[..1]), stamp(&files));
+        assert_eq!(stamp(&files), included, "a file that is new is no change");
+    }
 }
