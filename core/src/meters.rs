@@ -246,6 +246,59 @@ impl Admission {
         self.finish(End::Released);
     }
 
+    /// Moves on to another model: its own rates and budget are taken in place of the last one's,
+    /// and every budget holds `cost` if that is more than before. `false` when something has no
+    /// room; the admission stays as it was.
+    pub fn enter(&mut self, model: &str, cost: NanoUsd, tokens: u64, now: WallMs) -> bool {
+        let meters = Arc::clone(&self.meters);
+        let next = meters.models.find(model);
+        let next_at = next.map(|(at, _)| at);
+        if next_at == self.held.model_at {
+            let more = cost.saturating_sub(self.held.cost);
+            return more <= NanoUsd::ZERO || self.extend(more, now).is_ok();
+        }
+        let mut taken = (None, None);
+        if let Some((_, model)) = next {
+            let Ok(reserved) = model.budget.reserve(cost, now) else {
+                return false;
+            };
+            let Ok(rate) = model.rates.take(tokens, now) else {
+                model.budget.release(reserved);
+                return false;
+            };
+            taken = (Some(rate), Some(reserved));
+        }
+        // Without a model of its own, `extend` reaches the key's budget and the shared ones only.
+        let last_at = self.held.model_at.take();
+        let more = cost.saturating_sub(self.held.cost);
+        let extended = more <= NanoUsd::ZERO || self.extend(more, now).is_ok();
+        let (unwanted_at, unwanted) = match extended {
+            true => {
+                let last = (self.held.model_rate.take(), self.held.model_budget.take());
+                (self.held.model_rate, self.held.model_budget) = taken;
+                self.held.model_at = next_at;
+                (last_at, last)
+            }
+            false => {
+                self.held.model_at = last_at;
+                (next_at, taken)
+            }
+        };
+        // A model that was asked and failed keeps the request, not the money.
+        let end = match extended && self.sent {
+            true => End::Settled {
+                cost: NanoUsd::ZERO,
+                tokens: 0,
+            },
+            false => End::Released,
+        };
+        if let Some(model) = unwanted_at.and_then(|at| meters.models.at(at)) {
+            end.rate(&model.rates, unwanted.0);
+            end.budget(&model.budget, unwanted.1);
+        }
+        extended
+    }
+
     /// Holds `more` in every budget, or in none.
     ///
     /// # Errors

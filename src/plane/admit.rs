@@ -349,10 +349,19 @@ impl Admitted {
         asked.unwrap_or(own)
     }
 
-    /// Whether that limit is the caller's, and shorter than anybody's here.
-    pub(crate) fn timeout_is_callers(&self, target: &Target) -> bool {
-        let (asked, own) = self.timeouts(target);
-        asked.is_some_and(|asked| asked < own)
+    /// The same as configured, whatever the caller asked for.
+    pub(crate) fn configured_timeout(&self, target: &Target) -> Duration {
+        self.timeouts(target).1
+    }
+
+    /// When the caller's own deadline passes, counted from the arrival of its request.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let asked = &self.ask.overrides;
+        let limit = match self.ask.stream {
+            true => asked.stream_timeout.or(asked.timeout),
+            false => asked.timeout,
+        };
+        limit.map(|limit| self.arrival.at + limit)
     }
 
     /// What the caller asked for, and what is configured.

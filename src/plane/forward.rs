@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
-use meridian_core::routing::failure::Silence;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
@@ -83,6 +82,13 @@ pub(crate) async fn forward(
         let lead = match course.step(state, admitted) {
             Step::Send(lead) => lead,
             Step::Wait(pause) => {
+                if admitted
+                    .deadline()
+                    .is_some_and(|at| Instant::now() + pause >= at)
+                {
+                    let error = course.nobody_in_time(state, admitted, pause);
+                    return Err(given_up(last.or(Some(Failed::without_attempt(error)))));
+                }
                 wait(session, admitted, &mut keepalive, pause).await?;
                 course.waited(pause);
                 continue;
@@ -244,9 +250,4 @@ impl Failed {
 /// An answer that cannot follow what was begun for the client already.
 fn is_too_late(session: &ServerSession, prelude: &Prelude) -> bool {
     early::is_open(session) && !matches!(prelude, Prelude::Stream(_))
-}
-
-/// Its failure.
-fn too_late(target: &Target) -> Failure {
-    Failure::silent(target, Silence::Malformed)
 }

@@ -40,6 +40,13 @@ pub enum SendError {
         /// Error class.
         detail: String,
     },
+    /// A connection that had been used before was closed before a byte of the answer: its server
+    /// had ended it, most likely before the request came.
+    #[error("idle connection closed: {detail}")]
+    Stale {
+        /// Error class.
+        detail: String,
+    },
     /// The connection was closing and the server said that it did not process the request.
     #[error("connection closing, request not processed")]
     Unprocessed,
@@ -108,7 +115,9 @@ impl Exchange {
     ) -> Result<Self, SendError> {
         let Connection { link, address } = connection;
         let wire = match link {
-            Link::Http1(stream) => Wire::Http1(Http1::send(stream, head, body).await?),
+            Link::Http1(stream, reused) => {
+                Wire::Http1(Http1::send((stream, reused), head, body).await?)
+            }
             Link::Http2(session) => Wire::Http2(Box::pin(send_h2(session, head, body)).await?),
         };
         Ok(Self { wire, address })
@@ -169,9 +178,17 @@ async fn send_h2(
             .write_request_header(Box::new(h2_header(head, body)?))
             .await?;
         for slice in body.iter().filter(|part| !part.is_empty()) {
-            session.write_request_body(slice.clone(), false).await?;
+            // As over HTTP/1.1: a server that answers early stops reading, and its answer says so.
+            if session
+                .write_request_body(slice.clone(), false)
+                .await
+                .is_err()
+            {
+                break;
+            }
         }
-        session.finish_request_body().await
+        let _ = session.finish_request_body().await;
+        Ok::<(), Box<Error>>(())
     };
     sent.await.map_err(|error| SendError::lost(&error))?;
     Ok(session)

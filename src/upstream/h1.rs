@@ -38,16 +38,21 @@ pub(super) struct Http1 {
     bodiless: bool,
     body: BodyDecoder,
     keep_alive: bool,
+    /// The connection had carried a request before.
+    reused: bool,
+    /// The whole request left.
+    complete: bool,
 }
 
 impl Http1 {
     /// Sends head and body.
     pub(super) async fn send(
-        mut stream: Stream,
+        (mut stream, reused): (Stream, bool),
         head: &RequestHead,
         body: &[Bytes],
     ) -> Result<Self, SendError> {
-        write(&mut stream, head, body).await?;
+        let complete = write(&mut stream, head, body).await;
+        let complete = complete.map_err(|error| gone(reused, error.kind().to_string()))?;
         Ok(Self {
             stream,
             buffer: BytesMut::with_capacity(READ_BYTES),
@@ -55,6 +60,8 @@ impl Http1 {
             bodiless: head.method == Method::HEAD,
             body: BodyDecoder::new(Framing::Length(0)),
             keep_alive: false,
+            reused,
+            complete,
         })
     }
 
@@ -91,7 +98,8 @@ impl Http1 {
     pub(super) fn into_reusable(mut self) -> Option<Stream> {
         // What follows an answer that is already here needs no waiting: its last chunk.
         let ended = self.body.decode(&mut self.buffer) == Ok(None) && self.body.is_done();
-        (ended && self.keep_alive && self.buffer.is_empty()).then_some(self.stream)
+        let reusable = ended && self.complete && self.keep_alive && self.buffer.is_empty();
+        reusable.then_some(self.stream)
     }
 
     async fn read_any_head(&mut self) -> Result<(ResponseHead, Version), SendError> {
@@ -102,8 +110,16 @@ impl Http1 {
             if self.buffer.len() > HEAD_BYTES_MAX {
                 return Err(invalid("head too large"));
             }
-            if self.read_more().await? == 0 {
-                return Err(lost("closed before an answer".to_owned()));
+            let unheard = self.buffer.is_empty();
+            let read = match self.read_more().await {
+                Err(SendError::Lost { detail }) if unheard => {
+                    return Err(gone(self.reused, detail));
+                }
+                read => read?,
+            };
+            if read == 0 {
+                let stale = self.reused && unheard;
+                return Err(gone(stale, "closed before an answer".to_owned()));
             }
         }
     }
@@ -155,26 +171,37 @@ fn invalid(detail: impl Into<String>) -> SendError {
     }
 }
 
-async fn write(stream: &mut Stream, head: &RequestHead, body: &[Bytes]) -> Result<(), SendError> {
+/// A connection that ended before a byte of the answer: one that had been used before was closed
+/// under our hands, which is no sign of trouble.
+fn gone(reused: bool, detail: String) -> SendError {
+    match reused {
+        true => SendError::Stale { detail },
+        false => lost(detail),
+    }
+}
+
+/// Whether all of it left.
+async fn write(stream: &mut Stream, head: &RequestHead, body: &[Bytes]) -> std::io::Result<bool> {
     let body_len: usize = body.iter().map(Bytes::len).sum();
     let mut wire = encode(head, body_len);
-    let failed = |error: std::io::Error| lost(error.kind().to_string());
+    let mut complete = true;
     if body_len <= COALESCE_BYTES_MAX {
         body.iter().for_each(|part| wire.extend_from_slice(part));
-        stream.write_all(&wire).await.map_err(failed)?;
+        stream.write_all(&wire).await?;
     } else {
-        stream.write_all(&wire).await.map_err(failed)?;
+        stream.write_all(&wire).await?;
         for slice in body.iter().flat_map(|part| part.chunks(SLICE_BYTES)) {
             // A server that answers before it has read a large body (413, 401) stops reading:
             // its answer is there to be read although the rest cannot be sent.
             if stream.write_all(slice).await.is_err() {
+                complete = false;
                 break;
             }
         }
     }
     // A connection that is really lost says so when the answer is read.
-    let _ = stream.flush().await;
-    Ok(())
+    complete &= stream.flush().await.is_ok();
+    Ok(complete)
 }
 
 fn encode(head: &RequestHead, body_len: usize) -> Vec<u8> {
@@ -250,10 +277,12 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<(ResponseHead, Version)>, 
 
 fn framing(headers: &HeaderMap) -> Result<Framing, SendError> {
     if headers.contains_key(TRANSFER_ENCODING) {
-        return Ok(match lists(headers, &TRANSFER_ENCODING, "chunked") {
-            true => Framing::Chunked,
-            false => Framing::UntilClose,
-        });
+        // Any other coding would have to be taken off, and nobody asked for one.
+        let codings: Vec<_> = headers.get_all(TRANSFER_ENCODING).iter().collect();
+        return match codings.as_slice() {
+            [one] if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+            _ => Err(invalid("transfer-encoding")),
+        };
     }
     let mut lengths = headers
         .get_all(CONTENT_LENGTH)

@@ -29,6 +29,9 @@ use resolve::Address;
 const POOL_CONNECTIONS_MAX: usize = 4096;
 /// HTTP/2 streams on one upstream connection before another one is opened.
 const H2_STREAMS_MAX: usize = 64;
+/// Bytes of one HTTP/2 answer that may wait for a client that does not read. The connection's
+/// window has room for all its streams, so that none holds up another.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
 /// HTTP/2 PING interval: finds a dead path under a silent stream.
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -72,14 +75,14 @@ impl Upstreams {
     pub async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
         let address = self.resolver.address(origin, &self.options).await?;
         if let Some(stream) = self.idle.take(address.key) {
-            let link = Link::Http1(stream);
+            let link = Link::Http1(stream, true);
             return Ok(Connection { link, address });
         }
         // Boxed: a new TLS connection needs 19 KB, which every waiting request would carry.
         let session = Box::pin(self.connector.get_http_session(&address.peer)).await;
         match session {
             Ok((HttpSession::H1(session), _)) => Ok(Connection {
-                link: Link::Http1(session.into_inner()),
+                link: Link::Http1(session.into_inner(), false),
                 address,
             }),
             Ok((session, _)) => Ok(Connection {
@@ -113,7 +116,8 @@ pub struct Connection {
 }
 
 enum Link {
-    Http1(Stream),
+    /// Whether it was used before: such a one may be closed under our hands.
+    Http1(Stream, bool),
     Http2(Box<HttpSession>),
 }
 
@@ -125,6 +129,8 @@ fn peer_with_options(mut peer: HttpPeer, options: &UpstreamOptions) -> HttpPeer 
     peer_options.idle_timeout = Some(options.idle_timeout);
     peer_options.h2_ping_interval = Some(H2_PING_INTERVAL);
     peer_options.max_h2_streams = H2_STREAMS_MAX;
+    peer_options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
+    peer_options.h2_connection_window_size = Some(H2_STREAM_WINDOW * H2_STREAMS_MAX as u32);
     let tls = matches!(peer.scheme, pingora_core::upstreams::peer::Scheme::HTTPS);
     peer.options.alpn = if tls { ALPN::H2H1 } else { ALPN::H1 };
     peer

@@ -91,7 +91,37 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether nothing was said on a connection since its last answer, its end included.
+/// Whether nothing was said on a connection since its last answer, its end included. Outside of
+/// tokio's budget for one task, which would make everything look quiet after 128 reads.
 fn is_quiet(stream: &mut Stream) -> bool {
-    stream.read(&mut [0]).now_or_never().is_none()
+    let read = tokio::task::unconstrained(stream.read(&mut [0])).now_or_never();
+    read.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use pingora_core::protocols::l4::stream::Stream as Connection;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_of_closed_connections_is_not_taken_for_alive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pool = IdlePool::new(4096, Duration::from_secs(60));
+        for _ in 0..300 {
+            let client = TcpStream::connect(address).await.unwrap();
+            drop(listener.accept().await.unwrap());
+            // Its end has arrived.
+            client.readable().await.unwrap();
+            pool.put(1, Box::new(Connection::from(client)));
+        }
+        assert!(pool.take(1).is_none(), "a closed connection was taken");
+        let client = TcpStream::connect(address).await.unwrap();
+        let _server = listener.accept().await.unwrap();
+        pool.put(1, Box::new(Connection::from(client)));
+        pool.sweep();
+        assert!(pool.take(1).is_some() && pool.take(1).is_none());
+    }
 }

@@ -5,6 +5,7 @@ mod cooldown;
 mod fallbacks;
 mod hedge;
 mod kill;
+mod loopholes;
 mod matrix;
 mod pools;
 mod residency;

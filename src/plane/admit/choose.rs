@@ -85,7 +85,9 @@ fn continued(group: &Group, maker: Arc<Group>) -> Result<Arc<Group>, GatewayErro
             message: format!("the response was made by another model than {}", group.name),
         });
     }
-    Ok(Arc::new(Group::of(group.name.clone(), targets)))
+    let mut held = Group::of(group.name.clone(), targets);
+    held.is_wildcard = group.is_wildcard;
+    Ok(Arc::new(held))
 }
 
 fn by_model(

@@ -88,21 +88,36 @@ pub(super) fn hold(
 }
 
 /// Moves an admitted request on to another model, holding more money where that is dearer; `false`
-/// when a budget has no room for it or it has no price and must have one.
+/// when a budget or the key's own limits of that model have no room for it, or it has no price and
+/// must have one.
 pub(crate) fn enter(admitted: &mut Admitted, group: Arc<Group>) -> bool {
     let bound = bound(&admitted.rules, &admitted.arrival, &admitted.ask, &group);
     let Ok((bound, _)) = bound else { return false };
     let Some(hold) = &mut admitted.hold else {
         return false;
     };
-    let more = bound.reserved.saturating_sub(hold.bound.reserved);
-    if more > NanoUsd::ZERO {
-        if hold.admission.extend(more, clock::now()).is_err() {
-            return false;
-        }
-        hold.bound = bound;
+    let tokens = bound
+        .prompt_tokens
+        .saturating_add(bound.completion_tokens_max);
+    let now = clock::now();
+    if !hold
+        .admission
+        .enter(&group.name, bound.reserved, tokens, now)
+    {
+        return false;
     }
     hold.record.model_group.clone_from(&group.name);
+    if bound.reserved > hold.bound.reserved {
+        hold.bound = bound;
+        let open = Open {
+            record: hold.record.clone(),
+            bound,
+        };
+        // Recovery would charge what the first model had cost.
+        if let Err(error) = admitted.state.journal.renew(&mut hold.ticket, &open) {
+            tracing::debug!(%error, "a dearer model is not in the journal");
+        }
+    }
     admitted.group = group;
     true
 }

@@ -41,6 +41,8 @@ pub(super) struct Attempt<'a> {
     sent: &'a AtomicBool,
     sent_at: Instant,
     limit: Duration,
+    /// The caller's deadline passes before ours.
+    is_callers: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -51,14 +53,22 @@ impl<'a> Attempt<'a> {
         target: Arc<Target>,
         sent: &'a AtomicBool,
     ) -> Self {
-        let limit = admitted.timeout(&target);
+        let sent_at = Instant::now();
+        let left = admitted
+            .deadline()
+            .map(|at| at.saturating_duration_since(sent_at));
+        let one = admitted.timeout(&target);
+        let limit = left.map_or(one, |left| left.min(one));
+        let own = admitted.configured_timeout(&target);
+        let is_callers = left.is_some_and(|left| left < own);
         Self {
             state,
             admitted,
             target,
             sent,
-            sent_at: Instant::now(),
+            sent_at,
             limit,
+            is_callers,
         }
     }
 
@@ -73,13 +83,12 @@ impl<'a> Attempt<'a> {
         match tokio::time::timeout_at(self.sent_at + self.limit, answered).await {
             Ok(answered) => answered,
             Err(_) => {
-                let is_callers = self.admitted.timeout_is_callers(&self.target);
                 let taken = self.sent_at.elapsed();
                 Err(Failure::timeout(
                     &self.target,
                     self.limit,
                     taken,
-                    is_callers,
+                    self.is_callers,
                 ))
             }
         }
@@ -142,6 +151,7 @@ impl<'a> Attempt<'a> {
             | SendError::Connect { .. }
             | SendError::ConnectTimeout => Silence::Unreachable,
             SendError::Lost { .. } | SendError::Unprocessed => Silence::Lost,
+            SendError::Stale { .. } => return Failure::stale(&self.target),
             SendError::Invalid { .. } => Silence::Malformed,
         };
         Failure::silent(&self.target, silence)

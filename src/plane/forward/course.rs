@@ -12,9 +12,10 @@ use meridian_core::routing::health::{Awaited, Flight};
 use meridian_core::routing::plan::{
     Ask, Candidate, Choice, Moment, Plan, Refusal, Refused, decide,
 };
-use meridian_core::routing::policy::{AffinityPolicy, LatencyArgs, Strategy};
+use meridian_core::routing::policy::{AffinityPolicy, RoutingPolicy};
 use meridian_core::time::MonoUs;
 use meridian_core::wire::field::Field;
+use tokio::time::Instant;
 
 use super::Failure;
 use super::flight::InFlight;
@@ -87,7 +88,13 @@ impl Course {
         let asked = &admitted.ask.overrides;
         let resolve = |names: &Option<Vec<String>>| {
             let names = names.as_ref()?.iter();
-            let alias = |name: &String| admitted.rules.alias(name).to_owned();
+            let alias = |name: &String| {
+                let own = admitted
+                    .key
+                    .as_ref()
+                    .map_or(name.as_str(), |key| key.policy.model_for(name));
+                admitted.rules.alias(own).to_owned()
+            };
             Some(names.map(alias).collect())
         };
         let overrides = Overrides {
@@ -145,6 +152,15 @@ impl Course {
         })
     }
 
+    /// One more deployment for a request that runs already; `None` when only it is there.
+    pub(super) fn another(&mut self, state: &State, admitted: &Admitted) -> Option<Lead> {
+        let now = state.routing.now();
+        match self.decide(admitted, now) {
+            Plan::Send(choice) if !choice.again => self.begin(admitted, choice, now),
+            _ => None,
+        }
+    }
+
     fn decide(&self, admitted: &Admitted, now: MonoUs) -> Plan {
         let (group, rules) = (&admitted.group, &admitted.rules);
         let dialect = admitted.arrival.endpoint.dialect();
@@ -194,10 +210,6 @@ impl Course {
         )?;
         self.attempts.sent(choice.index);
         let strategy = policy.strategy_for(admitted.group.configured_name());
-        let args = match strategy {
-            Strategy::LatencyBased(args) => *args,
-            _ => LatencyArgs::default(),
-        };
         Some(Lead {
             target: Arc::clone(target),
             flight: InFlight {
@@ -205,7 +217,7 @@ impl Course {
                 target: Arc::clone(target),
                 why: choice.why,
                 others: choice.others,
-                decay: args.decay,
+                decay: strategy.latency_args().decay,
                 rules: Arc::clone(&admitted.rules),
             },
         })
@@ -226,10 +238,10 @@ impl Course {
             deployment_retries: target.deployment.num_retries,
             others,
         };
-        let rules = Arc::clone(&admitted.rules);
+        let (rules, left) = (Arc::clone(&admitted.rules), left(admitted));
         let next = self
             .attempts
-            .failed(&setback, &situation(state, &rules.config.routing));
+            .failed(&setback, &situation(state, &rules.config.routing, left));
         self.go(state, admitted, next)
     }
 
@@ -240,30 +252,49 @@ impl Course {
         admitted: &mut Admitted,
         refusal: &Refusal,
     ) -> Onward {
-        let rules = Arc::clone(&admitted.rules);
+        let (rules, left) = (Arc::clone(&admitted.rules), left(admitted));
         let next = self
             .attempts
-            .refused(refusal, &situation(state, &rules.config.routing));
+            .refused(refusal, &situation(state, &rules.config.routing, left));
         self.go(state, admitted, next)
     }
 
     fn go(&mut self, state: &State, admitted: &mut Admitted, mut next: Next) -> Onward {
         loop {
-            let name = match next {
+            let group = match next {
                 Next::Retry { pause } => return Onward::Again(pause),
                 Next::GiveUp(why) => return Onward::End(why),
-                Next::Fallback { group } | Next::LastResort { group } => group,
+                Next::LastResort { group } if group == admitted.asked_group.name => {
+                    Some(Arc::clone(&admitted.asked_group))
+                }
+                Next::Fallback { group } | Next::LastResort { group } => {
+                    admitted.rules.group(admitted.rules.alias(&group))
+                }
             };
-            if let Some(group) = admitted.rules.group(admitted.rules.alias(&name))
+            if let Some(group) = group
                 && hold::enter(admitted, group)
             {
                 return Onward::Elsewhere;
             }
             // A model that is not there, or that the budget has no room for.
             let rules = Arc::clone(&admitted.rules);
-            let situation = situation(state, &rules.config.routing);
+            let situation = situation(state, &rules.config.routing, left(admitted));
             next = self.attempts.refused(&Refusal::NotServed, &situation);
         }
+    }
+
+    /// The same when the first deployment that is back comes after the caller's deadline.
+    pub(super) fn nobody_in_time(
+        &self,
+        state: &State,
+        admitted: &Admitted,
+        pause: Duration,
+    ) -> GatewayError {
+        let refusal = Refusal::Busy {
+            until: state.routing.now().plus(pause),
+            cooling: (0..admitted.group.targets().len()).collect(),
+        };
+        self.error(state, admitted, &refusal)
     }
 
     /// What the client is told when no deployment ever got its request.
@@ -289,15 +320,22 @@ fn ids(group: &Group) -> impl Iterator<Item = &str> {
     group.targets().iter().map(|one| one.deployment.id.as_str())
 }
 
+/// Time until the caller's own deadline.
+fn left(admitted: &Admitted) -> Option<Duration> {
+    let deadline = admitted.deadline()?;
+    Some(deadline.saturating_duration_since(Instant::now()))
+}
+
 fn situation<'a>(
     state: &'a State,
-    policy: &'a meridian_core::routing::policy::RoutingPolicy,
+    policy: &'a RoutingPolicy,
+    left: Option<Duration>,
 ) -> Situation<'a> {
     Situation {
         policy,
         budget: &state.routing.retries,
         now: state.routing.now(),
-        left: None,
+        left,
         dice: clock::dice(),
     }
 }

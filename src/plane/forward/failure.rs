@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
-use meridian_core::routing::failure::{Judged, Silence, Verdict};
+use meridian_core::routing::failure::{Again, Blame, Judged, Silence, Verdict};
 use meridian_core::routing::policy::FailureClass;
 use tokio::time::Instant;
 
@@ -49,6 +49,31 @@ impl Failure {
             GatewayError::UpstreamUnreachable { provider },
             silence.verdict(),
         )
+    }
+
+    /// An idle connection was closed by its server as the request was sent: nobody's failure, but a
+    /// send that may have been seen.
+    pub(crate) fn stale(target: &Target) -> Self {
+        let lost = Self::silent(target, Silence::Lost);
+        let verdict = Verdict {
+            blame: Blame::Nobody,
+            ..lost.verdict
+        };
+        Self { verdict, ..lost }
+    }
+
+    /// An answer that came whole after a stream had been begun for the client.
+    pub(crate) fn too_late(target: &Target) -> Self {
+        let malformed = Self::silent(target, Silence::Malformed);
+        let verdict = Verdict {
+            blame: Blame::Nobody,
+            again: Again::Never,
+            ..malformed.verdict
+        };
+        Self {
+            verdict,
+            ..malformed
+        }
     }
 
     /// A deadline passed before an answer. The caller's own, if it is the shorter one, says

@@ -15,8 +15,8 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
-use super::course::{Course, Lead, Step};
-use super::{Answer, Failure, InFlight, is_too_late, too_late};
+use super::course::{Course, Lead};
+use super::{Answer, Failure, InFlight, is_too_late};
 use crate::plane::admit::{Admitted, hold};
 use crate::plane::relay::Prelude;
 use crate::plane::reply::Gone;
@@ -218,7 +218,7 @@ impl<'a> Race<'a> {
             sent,
         } = runner.take()?;
         let failure = match done {
-            Ok(answer) if is_too_late(session, &answer.prelude) => too_late(&target),
+            Ok(answer) if is_too_late(session, &answer.prelude) => Failure::too_late(&target),
             Ok(answer) => {
                 if let Prelude::Stream(start) = &answer.prelude
                     && start.first_content.is_some()
@@ -258,14 +258,16 @@ impl<'a> Race<'a> {
             others: true,
             cost: Some(cost),
         };
-        let now = self.state.routing.now();
-        if hedge::decide(&policy, &waiting, &self.state.routing.hedges, now) != Hedge::Now {
+        let state = self.state;
+        if !waiting.alone || state.routing.hedges.left() == 0 {
             return None;
         }
-        let Step::Send(lead) = course.step(self.state, self.admitted) else {
+        // Where it would go first: what only the slow one can take is no reason to pay.
+        let Lead { target, flight } = course.another(state, self.admitted)?;
+        let now = state.routing.now();
+        if hedge::decide(&policy, &waiting, &state.routing.hedges, now) != Hedge::Now {
             return None;
-        };
-        let Lead { target, flight } = lead;
+        }
         tracing::info!(
             call_id = %self.admitted.arrival.call_id,
             deployment = target.deployment.id,

@@ -172,13 +172,13 @@ impl Stream<'_> {
         };
         tokio::select! {
             biased;
+            _ = self.cut.wait_for(|cut| *cut) => Turn::Cut,
             read = self.answer.source.read_body() => match read {
                 Ok(Some(bytes)) => Turn::Bytes(bytes),
                 Ok(None) => Turn::End,
                 Err(_) => Turn::Broken,
             },
             () = client_gone(self.session) => Turn::ClientGone,
-            _ = self.cut.wait_for(|cut| *cut) => Turn::Cut,
             () = tokio::time::sleep_until(wake_at) => match wake_at == stall_at {
                 true => Turn::Stall,
                 false => Turn::Silence,
@@ -264,7 +264,7 @@ impl Stream<'_> {
     /// of the body. Most often it is there already, and everything leaves in one write.
     async fn tail(&mut self) -> Result<(), Gone> {
         let until = Instant::now() + TAIL_TIMEOUT;
-        while !self.start.at_end {
+        while !self.start.at_end && Instant::now() < until {
             let read = match self.answer.source.read_body().now_or_never() {
                 Some(read) => Ok(read),
                 None => {

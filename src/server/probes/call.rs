@@ -96,7 +96,7 @@ fn silence_of(error: &SendError) -> Silence {
         SendError::Unresolved { .. } | SendError::Connect { .. } | SendError::ConnectTimeout => {
             Silence::Unreachable
         }
-        SendError::Lost { .. } | SendError::Unprocessed => Silence::Lost,
+        SendError::Lost { .. } | SendError::Stale { .. } | SendError::Unprocessed => Silence::Lost,
         SendError::Invalid { .. } => Silence::Malformed,
     }
 }

@@ -66,6 +66,7 @@ pub struct Flight {
     /// `None` once it is over.
     held: Option<Held>,
     entry: Entry,
+    awaited: Awaited,
     own_probe: Option<Probe>,
     credential_probe: Option<Probe>,
     sent_at: MonoUs,
@@ -94,6 +95,7 @@ impl Flight {
             health: Arc::clone(health),
             held: Some(held),
             entry,
+            awaited,
             own_probe: None,
             credential_probe: None,
             sent_at: now,
@@ -212,7 +214,10 @@ impl Flight {
     pub fn left(self, now: MonoUs, around: &Surroundings<'_>) {
         let waited = now.since(self.sent_at).as_secs_f64();
         let ttft = &self.health.ttft;
-        let slower = ttft.is_measured() && waited > ttft.at(now, around.decay);
+        // How long a whole answer takes says little about a first token.
+        let slower = self.awaited == Awaited::FirstToken
+            && ttft.is_measured()
+            && waited > ttft.at(now, around.decay);
         if self.first_at.is_none() && slower {
             ttft.add(now, waited, around.decay);
         }

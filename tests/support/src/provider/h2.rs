@@ -76,6 +76,8 @@ impl Stream {
             Early::Answer | Early::AnswerThenRead => {
                 self.answer(&parts, &target, Bytes::new(), &mut respond)
                     .await;
+                // Let the answer out first: a reset clears what is queued.
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 respond.send_reset(Reason::NO_ERROR);
                 return;
             }
