@@ -284,8 +284,8 @@ impl Admitted {
 
     /// Sets of regions that the request must stay in, beside its model's own.
     pub(crate) fn residency(&self) -> impl Iterator<Item = &BTreeSet<String>> {
-        let of_key = self.key.iter();
-        of_key.filter_map(|key| key.policy.allowed_regions.as_deref())
+        let key = self.key.as_deref().map(|key| &key.policy);
+        self.rules.config.routing.regions.bounds(key)
     }
 
     /// Estimated tokens of the prompt, and of prompt and longest answer together.

@@ -218,6 +218,8 @@ pub struct RegionPolicy {
     pub nearest: Vec<String>,
     /// Model group to the regions that may serve it (`allowed_regions` of a model).
     pub allowed_of_group: BTreeMap<String, BTreeSet<String>>,
+    /// Team to the regions that may serve its keys.
+    pub allowed_of_team: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// How tags select deployments (`enable_tag_filtering`).

@@ -11,7 +11,7 @@ use crate::key::KeyOverrides;
 use crate::routing::affinity::AffinityKey;
 use crate::routing::attempts::Overrides;
 use crate::routing::plan::Ask;
-use crate::routing::policy::AffinityPolicy;
+use crate::routing::policy::{AffinityPolicy, RoutingPolicy};
 use crate::usage::estimate_tokens;
 use crate::wire::fallbacks::Fallbacks;
 use crate::wire::field::Field;
@@ -130,7 +130,7 @@ pub struct Turn<'a> {
 
 impl<'a> Request<'a> {
     /// A wish of a key; `None` is the master key.
-    pub fn of(wish: &Wish, key: Option<&'a KeyPolicy>, affinity: &AffinityPolicy) -> Self {
+    pub fn of(wish: &Wish, key: Option<&'a KeyPolicy>, policy: &'a RoutingPolicy) -> Self {
         let mut tags: Vec<String> = Vec::new();
         let of_key = key.into_iter().flat_map(|key| key.tags.iter());
         let all = wish.tags.iter().map(String::as_str);
@@ -141,13 +141,12 @@ impl<'a> Request<'a> {
         }
         let tenant = key.map_or(MASTER_TENANT, |key| key.token.as_bytes());
         let session = wish.session.as_deref();
-        let residency = key.and_then(|key| key.allowed_regions.as_deref());
         Self {
-            residency: residency.into_iter().collect(),
+            residency: policy.regions.bounds(key).collect(),
             tags,
             prompt_tokens: wish.prompt_tokens,
             tokens: wish.prompt_tokens.saturating_add(wish.completion_tokens),
-            affinity: AffinityKey::of(affinity, tenant, session, &wish.prefix),
+            affinity: AffinityKey::of(&policy.affinity, tenant, session, &wish.prefix),
         }
     }
 
@@ -304,18 +303,29 @@ mod tests {
     #[test]
     fn a_key_binds_tags_and_fills_in() {
         let key = key(json!({
-            "allowed_regions": ["eu-west-1"], "metadata": {"tags": ["y", "z"]},
+            "allowed_regions": ["eu-west-1"], "team_id": "t", "metadata": {"tags": ["y", "z"]},
             "extra": {"router_settings": {"num_retries": 1, "fallbacks": [{"a": ["k"]}]}},
         }));
         let mut wish = read(r#"{"num_retries": 0, "tags": ["y"], "messages": "hello"}"#).unwrap();
         wish.inherit(key.overrides.as_deref().unwrap(), "a");
         assert_eq!(wish.overrides.num_retries, Some(0));
         assert_eq!(wish.overrides.fallbacks, Some(vec!["k".to_owned()]));
-        let request = Request::of(&wish, Some(&key), &ON);
+        let mut policy = RoutingPolicy {
+            affinity: ON,
+            ..RoutingPolicy::default()
+        };
+        let teams = &mut policy.regions.allowed_of_team;
+        teams.insert("t".to_owned(), [String::from("eu-west-1")].into());
+        teams.insert("other".to_owned(), [String::from("us-east-1")].into());
+        let request = Request::of(&wish, Some(&key), &policy);
         assert_eq!(request.tags, ["y", "z"]);
-        assert_eq!(request.residency, [key.allowed_regions.as_deref().unwrap()]);
+        let own = key.allowed_regions.as_deref().unwrap();
+        assert_eq!(
+            request.residency,
+            [own, &policy.regions.allowed_of_team["t"]]
+        );
         assert_eq!(request.tokens, wish.prompt_tokens + wish.completion_tokens);
-        let master = Request::of(&wish, None, &ON);
+        let master = Request::of(&wish, None, &policy);
         assert!(master.residency.is_empty());
         assert_ne!(master.affinity, request.affinity, "tenants share no home");
         let turn = Turn {

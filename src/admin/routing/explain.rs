@@ -150,7 +150,7 @@ impl<'a> Explanation<'a> {
     fn new(question: &'a Question, asked: &'a Asked, routes: &'a Routes) -> Self {
         let shape = Shape::now(routes);
         let key = question.key.as_deref().map(|key| &key.policy);
-        let request = Request::of(&asked.wish, key, &shape.policy.affinity);
+        let request = Request::of(&asked.wish, key, shape.policy);
         Self {
             question,
             asked,
@@ -174,7 +174,7 @@ impl<'a> Explanation<'a> {
             "model": self.asked.model,
             "model_group": self.asked.group,
             "key": key.map(|key| key.policy.token),
-            "allowed_regions": key.and_then(|key| key.policy.allowed_regions.as_deref()),
+            "allowed_regions": self.request.residency,
             "tags": self.request.tags,
             "prompt_tokens": self.request.prompt_tokens,
             "tokens": self.request.tokens,

@@ -24,6 +24,7 @@ pub(super) fn shown(policy: &RoutingPolicy) -> Value {
         "regions": {
             "nearest": policy.regions.nearest,
             "allowed_of_group": policy.regions.allowed_of_group,
+            "allowed_of_team": policy.regions.allowed_of_team,
         },
         "tag_filtering": policy.tags.map(|matching| match matching {
             TagMatch::Any => "any",

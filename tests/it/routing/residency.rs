@@ -225,3 +225,27 @@ async fn full_and_slow_deployments_send_nobody_out_of_the_region() {
     assert_eq!(worlds.eu.attempts("alone").len(), 1, "a hedge");
     worlds.assert_none_left();
 }
+
+#[tokio::test]
+async fn a_team_is_bound_by_the_configuration() {
+    let config = |eu: &str, us: &str| {
+        let config = Config::new();
+        let config = deployment(config, Api::Chat, ("m", "m-us"), us, US);
+        let config = deployment(config, Api::Chat, ("m", "m-eu"), eu, EU);
+        deployment(config, Api::Chat, ("away", "away-us"), us, US)
+    };
+    let mut worlds = Worlds::new(config, "regions: {teams: {t-eu: [eu-west-1]}}").await;
+    worlds.key = worlds.gateway.key(&json!({"team_id": "t-eu"})).await;
+    for round in 0..8 {
+        let marker = format!("team{round}");
+        let answer = worlds.send(Api::Chat, "m", &marker, round % 2 == 0).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    let answer = worlds.send(Api::Chat, "away", "away", false).await;
+    assert_eq!(answer.status(), 403, "{}", answer.text());
+    assert!(answer.text().contains("eu-west-1"), "{}", answer.text());
+    worlds.assert_none_left();
+    worlds.key = worlds.gateway.key(&json!({"team_id": "t-us"})).await;
+    let answer = worlds.send(Api::Chat, "away", "free", false).await;
+    assert_eq!(answer.status(), 200, "another team is free");
+}

@@ -191,11 +191,18 @@ pub(super) const PRICE_MAP: &[Key] = &[
     ),
 ];
 
-pub(super) const REGIONS: &[Key] = &[on(
-    "nearest",
-    Any,
-    "other regions, nearest first: a list, or one for each region: `{us-east-1: [eu-west-1]}`",
-)];
+pub(super) const REGIONS: &[Key] = &[
+    on(
+        "nearest",
+        Any,
+        "other regions, nearest first: a list, or one for each region: `{us-east-1: [eu-west-1]}`",
+    ),
+    on(
+        "teams",
+        Kind::Map,
+        "regions that may serve the keys of a team, a hard limit: `{team-id: [eu-west-1]}`",
+    ),
+];
 
 pub(super) const COOLDOWN: &[Key] = &[
     on(

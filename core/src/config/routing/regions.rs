@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::deployment::Deployment;
 use crate::config::problem::Problems;
 use crate::config::section::Area;
-use crate::config::tree::Value;
+use crate::config::tree::{Node, Value};
 use crate::region;
 use crate::routing::policy::RegionPolicy;
 
@@ -72,9 +72,27 @@ pub(super) fn resolve(
         own: own.map(str::to_owned),
         nearest: nearest(&meridian.child("regions"), own, problems),
         allowed_of_group: allowed(deployments, problems),
+        allowed_of_team: teams(&meridian.child("regions"), problems),
     };
     check_own(meridian, own, deployments, problems);
     policy
+}
+
+/// Regions that a team is bound to, by its id. A team without a list is free.
+fn teams(regions: &Area<'_>, problems: &mut Problems) -> BTreeMap<String, BTreeSet<String>> {
+    const KEY: &str = "teams";
+    let table = regions.child(KEY);
+    let entries = regions.get(KEY).map_or(&[][..], Node::entries);
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        let allowed: BTreeSet<String> = names(&table, &entry.key, problems).into_iter().collect();
+        if allowed.is_empty() {
+            let message = "expected at least one region; a team that is not named here is free";
+            problems.error(&entry.key_at, &table.path_of(&entry.key), message);
+        }
+        found.insert(entry.key.clone(), allowed);
+    }
+    found
 }
 
 /// One list, or one for each region of which that of `own` counts.

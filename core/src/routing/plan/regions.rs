@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::auth::KeyPolicy;
 use crate::routing::policy::RegionPolicy;
 
 impl RegionPolicy {
@@ -18,6 +19,17 @@ impl RegionPolicy {
             None if self.own.is_none() && self.nearest.is_empty() => (0, ""),
             None => (usize::MAX, region),
         }
+    }
+
+    /// Sets of regions that a caller is bound to: its key's and its team's. `None` is the master key.
+    pub fn bounds<'a>(
+        &'a self,
+        key: Option<&'a KeyPolicy>,
+    ) -> impl Iterator<Item = &'a BTreeSet<String>> {
+        let own = key.and_then(|key| key.allowed_regions.as_deref());
+        let team = key.and_then(|key| key.team_id.as_deref());
+        let of_team = team.and_then(|team| self.allowed_of_team.get(team));
+        own.into_iter().chain(of_team)
     }
 
     /// Regions that every set allows, the group's own included; `None` when nothing is demanded.
