@@ -173,6 +173,11 @@ async fn a_request_brings_its_own_models_or_none() {
         assert_eq!(answer.status() == 200, good, "{more}: {}", answer.text());
         world.row(&marker).await;
     }
+}
+
+#[tokio::test]
+async fn a_model_that_there_is_not_is_no_fallback() {
+    let world = world("").await;
     for more in [
         json!({"fallbacks": ["nosuch"]}),
         json!({"context_window_fallbacks": [{"long": ["nosuch"]}]}),
