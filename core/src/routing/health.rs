@@ -43,6 +43,9 @@ const PENALTY: Duration = Duration::from_secs(5);
 /// Longest such penalty: it doubles with each failure in a row.
 const PENALTY_MAX: Duration = Duration::from_secs(300);
 
+/// Least time for which the last failure counts.
+const PENALISED_MIN: Duration = Duration::from_secs(1);
+
 /// State of one deployment with its credential.
 #[derive(Debug)]
 pub struct Health {
@@ -55,6 +58,8 @@ pub struct Health {
     ttft: PeakEwma,
     /// Time per output token after the first, in seconds.
     per_token: PeakEwma,
+    /// Until then its last failure counts against it, in microseconds.
+    penalised_until: AtomicU64,
     /// When something was last heard of it, in microseconds.
     heard_at: AtomicU64,
 }
@@ -69,6 +74,7 @@ impl Health {
             load: Load::default(),
             ttft: PeakEwma::default(),
             per_token: PeakEwma::default(),
+            penalised_until: AtomicU64::new(0),
             heard_at: AtomicU64::new(now.0),
         }
     }
@@ -108,10 +114,12 @@ impl Health {
     /// Expected seconds until a useful answer, times the requests that wait: lower is better.
     ///
     /// The time to first token is at least the age of the oldest request that still waits for one:
-    /// a deployment that stalls is known before anything comes back.
+    /// a deployment that stalls is known before anything comes back. A failure counts for the
+    /// time out that it could have begun, and no longer: what is well again must be found out.
     pub fn score(&self, now: MonoUs, args: &LatencyArgs) -> f64 {
         let waited = self.load.oldest_wait(now).as_secs_f64();
         let first = self.ttft.at(now, args.decay).max(waited);
+        let first = first.max(self.penalty(now).as_secs_f64());
         let rest = TOKENS_WEIGHED * self.per_token.at(now, args.decay);
         (first + rest).max(TIME_MIN_S) * (1.0 + f64::from(self.load.waiting()))
     }
@@ -135,11 +143,29 @@ impl Health {
         self.heard_at.fetch_max(now.0, Relaxed);
     }
 
-    /// What a failure after `taken` counts as: longer with each one in a row.
-    fn penalise(&self, now: MonoUs, taken: Duration, decay: Duration) {
+    /// What the last failure counts as now.
+    fn penalty(&self, now: MonoUs) -> Duration {
+        if now.0 >= self.penalised_until.load(Relaxed) {
+            return Duration::ZERO;
+        }
         let row = self.own.failures_in_row().saturating_sub(1).min(8);
-        let penalty = (PENALTY * 2_u32.pow(row)).min(PENALTY_MAX).max(taken);
-        self.ttft.add(now, penalty.as_secs_f64(), decay);
+        (PENALTY * 2_u32.pow(row)).min(PENALTY_MAX)
+    }
+
+    /// A failure after `taken`, which counts against it for `time`.
+    fn penalise(&self, now: MonoUs, taken: Duration, (time, decay): (Duration, Duration)) {
+        let until = now.plus(time.max(PENALISED_MIN));
+        self.penalised_until.fetch_max(until.0, Relaxed);
+        let taken = taken.as_secs_f64();
+        if taken > self.ttft.at(now, decay) {
+            self.ttft.add(now, taken, decay);
+        }
+    }
+
+    /// What it was like before says nothing any more.
+    fn forget(&self) {
+        self.ttft.forget();
+        self.penalised_until.store(0, Relaxed);
     }
 }
 

@@ -201,7 +201,9 @@ impl Flight {
             dice: around.dice,
         };
         let opened = circuit.failed(hit, around.policy);
-        health.penalise(now, now.since(self.sent_at), around.decay);
+        let time = around.time.unwrap_or(around.policy.time);
+        let taken = now.since(self.sent_at);
+        health.penalise(now, taken, (time, around.decay));
         self.land(None);
         opened.map(|opened| Cooled {
             whose: blame,
@@ -235,8 +237,7 @@ impl Flight {
             let tried = probe.take().is_some();
             if left_out && (tried || last_resort) {
                 circuit.close(now);
-                // What it was like before says nothing.
-                health.ttft.forget();
+                health.forget();
             }
         }
         let window = around.policy.window;

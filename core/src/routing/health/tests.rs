@@ -338,6 +338,24 @@ fn failing_fast_is_not_being_fast() {
 }
 
 #[test]
+fn a_few_failures_count_for_as_long_as_a_time_out_and_no_longer() {
+    let args = LatencyArgs::default();
+    let (failed, other) = (fresh(), fresh());
+    for health in [&failed, &other] {
+        succeed(health, Entry::Usual, at(0), 300);
+    }
+    // Fewer than leave it out: nobody will try it but for its score.
+    (0..3).for_each(|_| assert_eq!(fail(&failed, FailureClass::Network, at(1_000)), None));
+    let scores = |now| (failed.score(at(now), &args), other.score(at(now), &args));
+    for now in [1_001, 3_000, 5_999] {
+        let (failed, other) = scores(now);
+        assert!(failed > 10.0 * other, "{now}: {failed} {other}");
+    }
+    let (failed, other) = scores(6_001);
+    assert!(failed <= other * 1.01, "{failed} {other}");
+}
+
+#[test]
 fn a_slow_writer_is_slower_than_a_fast_one() {
     let (policy, args) = (CooldownPolicy::default(), LatencyArgs::default());
     let write = |millis: u64| {
