@@ -22,7 +22,7 @@ impl Health {
         if unreachable {
             self.own.close(now);
             // What it was like before says nothing.
-            self.ttft.forget();
+            self.forget();
         }
         unreachable
     }
@@ -52,7 +52,8 @@ impl Health {
             dice: around.dice,
         };
         let opened = circuit.failed(hit, around.policy);
-        self.penalise(now, Duration::ZERO, around.decay);
+        let time = around.time.unwrap_or(around.policy.time);
+        self.penalise(now, Duration::ZERO, (time, around.decay));
         opened.map(|opened| Cooled { whose, opened })
     }
 }

@@ -21,7 +21,8 @@ impl RegionPolicy {
         }
     }
 
-    /// Sets of regions that a caller is bound to: its key's and its team's. `None` is the master key.
+    /// Sets of regions that a caller is bound to: its key's and its team's. `None` is the master
+    /// key.
     pub fn bounds<'a>(
         &'a self,
         key: Option<&'a KeyPolicy>,
