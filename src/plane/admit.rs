@@ -27,7 +27,7 @@ use meridian_core::relay::StreamRelay;
 use meridian_core::routes::Match;
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
-use meridian_core::spend::{Payer, SpendRecord};
+use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::wire::edit::UsageChunk;
 use pingora_core::protocols::http::ServerSession;
@@ -385,9 +385,25 @@ impl Admitted {
         }
     }
 
-    /// Longest silence of the upstream in a started answer.
-    pub(crate) fn stall_timeout(&self) -> Duration {
-        self.rules.config.meridian.stall_timeout
+    /// Longest silence of the upstream in a started answer, and how such an answer ends: a caller
+    /// that is less patient than the configuration shows no fault of the deployment.
+    pub(crate) fn stall_timeout(&self, target: &Target) -> (Duration, EndReason) {
+        let configured = target.deployment.stall_timeout;
+        let own = configured.unwrap_or(self.rules.config.meridian.stall_timeout);
+        match self.ask.overrides.stall_timeout {
+            Some(asked) if asked < own => (asked, EndReason::Timeout),
+            _ => (own, EndReason::Stall),
+        }
+    }
+
+    /// When the whole answer must be there; a year from now where that is not limited.
+    pub(crate) fn ends_at(&self, target: &Target) -> Instant {
+        let general = self.rules.config.meridian.total_timeout;
+        let general = (!general.is_zero()).then_some(general);
+        let configured = target.deployment.total_timeout.or(general);
+        let limits = [self.ask.overrides.total_timeout, configured];
+        let limit = limits.into_iter().flatten().min();
+        self.arrival.at + limit.unwrap_or(NEVER)
     }
 
     /// Whether an answer is read to its end when nobody wants it any more.

@@ -42,8 +42,8 @@ const NOT_FORWARDED: [&str; 24] = [
     "x-real-ip",
     "x-request-start",
 ];
-/// LiteLLM's own headers.
-const OWN_PREFIX: &str = "x-litellm-";
+/// LiteLLM's own headers, and ours.
+const OWN_PREFIXES: [&str; 2] = ["x-litellm-", "x-meridian-"];
 
 /// A request ready to be sent.
 pub(super) struct Outgoing {
@@ -98,7 +98,7 @@ fn forwarded(
     let stays = |name: &HeaderName| {
         let text = name.as_str();
         NOT_FORWARDED.binary_search(&text).is_ok()
-            || text.starts_with(OWN_PREFIX)
+            || OWN_PREFIXES.iter().any(|own| text.starts_with(own))
             || key_header == Some(text)
             || is_hop_by_hop(name, client)
             || replaced(name)

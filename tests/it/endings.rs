@@ -2,6 +2,7 @@
 //! way in which a request can end.
 
 mod budget;
+mod late;
 
 use meridian_core::usage::estimate_tokens;
 use meridian_testkit::config::MASTER_KEY;

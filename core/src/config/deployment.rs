@@ -43,6 +43,10 @@ pub struct Deployment {
     pub timeout: Option<Duration>,
     /// The same for streams, until the first token.
     pub stream_timeout: Option<Duration>,
+    /// Longest silence in a started answer, where it differs from the gateway's.
+    pub stall_timeout: Option<Duration>,
+    /// Longest time from a request's arrival to the end of its answer, where it differs.
+    pub total_timeout: Option<Duration>,
     /// Attempts after the first, where it differs from the router's.
     pub num_retries: Option<u32>,
     /// Canned answer; no upstream is called.
@@ -248,6 +252,8 @@ fn resolve(
         weight: params.number("weight"),
         timeout: params.seconds("timeout"),
         stream_timeout: params.seconds("stream_timeout"),
+        stall_timeout: params.seconds("stall_timeout"),
+        total_timeout: params.seconds("total_timeout"),
         num_retries: retries.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
         mock_response,
         region_name: region.map(str::to_owned),

@@ -22,6 +22,8 @@ pub struct Meridian {
     pub keepalive: Duration,
     /// Longest silence of an upstream stream.
     pub stall_timeout: Duration,
+    /// Longest time from a request's arrival to the end of its answer; zero is no limit.
+    pub total_timeout: Duration,
     /// Until a client takes what is written.
     pub write_timeout: Duration,
     /// Idle client connections are closed.
@@ -177,6 +179,7 @@ pub(super) fn resolve(
         body_timeout: seconds("body_timeout_s", 60),
         keepalive: seconds("keepalive_s", 15),
         stall_timeout: seconds("stall_timeout_s", 300),
+        total_timeout: seconds("total_timeout_s", 0),
         write_timeout: seconds("write_timeout_s", 60),
         downstream_idle: seconds("downstream_idle_s", 75),
         upstream_idle: seconds("upstream_idle_s", 60),

@@ -19,6 +19,10 @@ pub(crate) struct Overrides {
     pub timeout: Option<Duration>,
     /// The same for a stream, until its first content.
     pub stream_timeout: Option<Duration>,
+    /// Longest silence in a started answer.
+    pub stall_timeout: Option<Duration>,
+    /// Longest time from arrival to the end of the answer.
+    pub total_timeout: Option<Duration>,
     /// Attempts after the first.
     pub num_retries: Option<u32>,
     /// Models to try after any failure, instead of the configuration's; an empty list is none.
@@ -41,6 +45,8 @@ impl Overrides {
         Ok(Self {
             timeout: seconds("x-litellm-timeout")?,
             stream_timeout: seconds("x-litellm-stream-timeout")?,
+            stall_timeout: seconds("x-meridian-stall-timeout")?,
+            total_timeout: seconds("x-meridian-total-timeout")?,
             num_retries: retries(headers)?,
             ..Self::default()
         })
@@ -232,7 +238,12 @@ mod tests {
 
     #[test]
     fn a_malformed_setting_is_refused_by_its_name() {
-        for name in ["x-litellm-timeout", "x-litellm-stream-timeout"] {
+        for name in [
+            "x-litellm-timeout",
+            "x-litellm-stream-timeout",
+            "x-meridian-stall-timeout",
+            "x-meridian-total-timeout",
+        ] {
             for value in ["soon", "0", "-1", "nan", "inf"] {
                 let (field, message) = refused(from_headers(&[(name, value)]));
                 assert_eq!(field, name, "{value}");

@@ -54,13 +54,11 @@ impl<'a> Attempt<'a> {
         sent: &'a AtomicBool,
     ) -> Self {
         let sent_at = Instant::now();
-        let left = admitted
-            .deadline()
-            .map(|at| at.saturating_duration_since(sent_at));
-        let one = admitted.timeout(&target);
-        let limit = left.map_or(one, |left| left.min(one));
-        let own = admitted.configured_timeout(&target);
-        let is_callers = left.is_some_and(|left| left < own);
+        let ends_at = admitted.ends_at(&target);
+        let deadline = admitted.deadline().map_or(ends_at, |at| at.min(ends_at));
+        let left = deadline.saturating_duration_since(sent_at);
+        let limit = left.min(admitted.timeout(&target));
+        let is_callers = left < admitted.configured_timeout(&target);
         Self {
             state,
             admitted,

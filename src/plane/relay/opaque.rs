@@ -34,7 +34,8 @@ pub(super) async fn relay(
     }
     let mut tail = Tail::default();
     parts.iter().for_each(|part| tail.push(part));
-    let stall = admitted.stall_timeout();
+    let stall = admitted.stall_timeout(&answer.target);
+    let ends_at = admitted.ends_at(&answer.target);
     let mut reason = match reply::send_head(session, head).await {
         Ok(()) => None,
         Err(Gone) => Some(EndReason::ClientGoneBeforeFirstByte),
@@ -46,7 +47,7 @@ pub(super) async fn relay(
             reason = Some(EndReason::ClientGoneMidStream);
             break;
         }
-        reason = match next(session, &mut answer, stall).await {
+        reason = match next(session, &mut answer, stall, ends_at).await {
             Ok(Some(part)) => {
                 tail.push(&part);
                 parts.push(part);
@@ -70,12 +71,14 @@ pub(super) async fn relay(
 async fn next(
     session: &mut ServerSession,
     answer: &mut Answer,
-    stall: Duration,
+    (stall, stalled): (Duration, EndReason),
+    ends_at: Instant,
 ) -> Result<Option<Bytes>, EndReason> {
     tokio::select! {
         read = answer.source.read_body() => read.map_err(|_| EndReason::UpstreamReset),
         () = client_gone(session) => Err(EndReason::ClientGoneMidStream),
-        () = tokio::time::sleep_until(Instant::now() + stall) => Err(EndReason::Stall),
+        () = tokio::time::sleep_until(Instant::now() + stall) => Err(stalled),
+        () = tokio::time::sleep_until(ends_at) => Err(EndReason::Timeout),
     }
 }
 

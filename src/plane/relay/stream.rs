@@ -38,6 +38,8 @@ enum Turn {
     ClientGone,
     Silence,
     Stall,
+    /// The time for the whole answer is over.
+    Late,
     /// The process ends before the stream does.
     Cut,
 }
@@ -53,7 +55,10 @@ struct Stream<'a> {
     last_bytes: Instant,
     last_write: Instant,
     keepalive: Duration,
-    stall: Duration,
+    /// Longest silence, and how a stream that is silent for longer ends.
+    stall: (Duration, EndReason),
+    /// When it must be over.
+    ends_at: Instant,
     cut: watch::Receiver<bool>,
 }
 
@@ -67,7 +72,9 @@ pub(crate) async fn relay(
 ) -> Delivered {
     let head = head::of_stream(&admitted, &answer);
     let now = Instant::now();
-    let (keepalive, stall) = (admitted.keepalive(), admitted.stall_timeout());
+    let keepalive = admitted.keepalive();
+    let stall = admitted.stall_timeout(&answer.target);
+    let ends_at = admitted.ends_at(&answer.target);
     let gaps = GapSketch::default();
     let (last_bytes, last_write) = (now, now);
     let mut stream = Stream {
@@ -81,6 +88,7 @@ pub(crate) async fn relay(
         last_write,
         keepalive,
         stall,
+        ends_at,
         cut: state.cut.subscribe(),
     };
     let reason = stream.run(head, &mut admitted).await;
@@ -112,6 +120,9 @@ impl Stream<'_> {
                         return EndReason::UpstreamReset;
                     }
                     self.note_first_content(admitted);
+                    if self.last_bytes >= self.ends_at {
+                        return EndReason::Timeout;
+                    }
                 }
                 Turn::End => self.start.at_end = true,
                 Turn::Silence => self
@@ -120,7 +131,8 @@ impl Stream<'_> {
                     .push(Bytes::from_static(self.start.relay.keepalive())),
                 Turn::Broken => return EndReason::UpstreamReset,
                 Turn::ClientGone => return EndReason::ClientGoneMidStream,
-                Turn::Stall => return EndReason::Stall,
+                Turn::Stall => return self.stall.1,
+                Turn::Late => return EndReason::Timeout,
                 Turn::Cut => return EndReason::InternalError,
             }
         }
@@ -163,12 +175,12 @@ impl Stream<'_> {
 
     async fn next(&mut self) -> Turn {
         let silence_at = self.last_write + self.keepalive;
-        let stall_at = self.last_bytes + self.stall;
+        let stall_at = self.last_bytes + self.stall.0;
         let may_keep_alive = !self.keepalive.is_zero() && self.start.relay.at_event_boundary();
-        let wake_at = if may_keep_alive {
-            silence_at.min(stall_at)
-        } else {
-            stall_at
+        let last_at = stall_at.min(self.ends_at);
+        let wake_at = match may_keep_alive {
+            true => silence_at.min(last_at),
+            false => last_at,
         };
         tokio::select! {
             biased;
@@ -179,9 +191,10 @@ impl Stream<'_> {
                 Err(_) => Turn::Broken,
             },
             () = client_gone(self.session) => Turn::ClientGone,
-            () = tokio::time::sleep_until(wake_at) => match wake_at == stall_at {
-                true => Turn::Stall,
-                false => Turn::Silence,
+            () = tokio::time::sleep_until(wake_at) => match wake_at {
+                at if at == self.ends_at => Turn::Late,
+                at if at == stall_at => Turn::Stall,
+                _ => Turn::Silence,
             },
         }
     }
@@ -216,6 +229,7 @@ impl Stream<'_> {
         let goodbye = match reason {
             EndReason::UpstreamReset
             | EndReason::Stall
+            | EndReason::Timeout
             | EndReason::BudgetCut
             | EndReason::InternalError => {
                 let request_id = admitted.arrival.call_id.to_string();

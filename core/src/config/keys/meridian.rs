@@ -35,6 +35,11 @@ pub(super) const MERIDIAN: &[Key] = &[
         "longest silence of an upstream stream; default 300",
     ),
     on(
+        "total_timeout_s",
+        Whole(0, DAY_S),
+        "from a request's arrival to the end of its answer, streams too; default 0, off",
+    ),
+    on(
         "write_timeout_s",
         Whole(1, DAY_S),
         "until a client takes what is written; default 60",

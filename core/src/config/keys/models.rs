@@ -78,6 +78,16 @@ pub(super) const PARAMS: &[Key] = &[
         "the same for streams, until the first token",
     ),
     on(
+        "stall_timeout",
+        Seconds,
+        "longest silence in a started answer; default: `meridian.stall_timeout_s`",
+    ),
+    on(
+        "total_timeout",
+        Seconds,
+        "from a request's arrival to the end of its answer; default: `meridian.total_timeout_s`",
+    ),
+    on(
         "num_retries",
         COUNT,
         "attempts after the first; default `router_settings.num_retries`",
