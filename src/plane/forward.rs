@@ -146,20 +146,9 @@ fn learn(
     target: &Target,
     others: bool,
 ) -> Onward {
-    let from = Arc::clone(&admitted.group);
     let onward = course.failed(state, admitted, failure, target, others);
     admitted.route.after = Some(failure.verdict.class);
-    report(state, admitted, target, failure);
-    tracing::warn!(
-        call_id = %admitted.arrival.call_id,
-        deployment = target.deployment.id,
-        status = failure.error.reply().status,
-        class = failure.verdict.class.as_str(),
-        next = onward.as_str(),
-        from = from.configured_name(),
-        to = admitted.group.configured_name(),
-        "attempt failed"
-    );
+    tell(state, admitted, target, failure, onward.as_str());
     onward
 }
 
@@ -215,7 +204,17 @@ async fn wait(
     }
 }
 
-fn report(state: &State, admitted: &Admitted, target: &Target, failure: &Failure) {
+/// One line and one count for a failed attempt; `next` is what follows it.
+fn tell(state: &State, admitted: &Admitted, target: &Target, failure: &Failure, next: &str) {
+    tracing::warn!(
+        call_id = %admitted.arrival.call_id,
+        deployment = target.deployment.id,
+        status = failure.error.reply().status,
+        class = failure.verdict.class.as_str(),
+        next,
+        model = admitted.group.configured_name(),
+        "attempt failed"
+    );
     let configured = !admitted.asked_group.is_wildcard;
     let labels = RequestLabels {
         route: admitted.arrival.canonical,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::course::{Course, Lead};
-use super::{Answer, Failure, InFlight, is_too_late};
+use super::{Answer, Failure, InFlight, is_too_late, tell};
 use crate::plane::admit::{Admitted, hold};
 use crate::plane::relay::Prelude;
 use crate::plane::reply::Gone;
@@ -236,6 +236,13 @@ impl<'a> Race<'a> {
             // What was refused or broke costs nothing.
             sent.store(false, Ordering::Release);
         }
+        tell(
+            self.state,
+            self.admitted,
+            &target,
+            &failure,
+            "the other send",
+        );
         let status = failure.error.reply().status;
         flight.failed(self.state, failure.verdict, failure.wait, status);
         None
