@@ -46,6 +46,11 @@ const PENALTY_MAX: Duration = Duration::from_secs(300);
 /// Least time for which the last failure counts.
 const PENALISED_MIN: Duration = Duration::from_secs(1);
 
+/// Time over which a deployment that a failure counted against gets its share again, and what it
+/// begins with: it looks idle, and all requests at once would find that out.
+const EASE: Duration = Duration::from_secs(10);
+const EASE_FIRST: f64 = 0.05;
+
 /// State of one deployment with its credential.
 #[derive(Debug)]
 pub struct Health {
@@ -121,7 +126,8 @@ impl Health {
         let first = self.ttft.at(now, args.decay).max(waited);
         let first = first.max(self.penalty(now).as_secs_f64());
         let rest = TOKENS_WEIGHED * self.per_token.at(now, args.decay);
-        (first + rest).max(TIME_MIN_S) * (1.0 + f64::from(self.load.waiting()))
+        let expected = (first + rest).max(TIME_MIN_S) * (1.0 + f64::from(self.load.waiting()));
+        expected / self.eased(now)
     }
 
     /// Requests that run.
@@ -150,6 +156,18 @@ impl Health {
         }
         let row = self.own.failures_in_row().saturating_sub(1).min(8);
         (PENALTY * 2_u32.pow(row)).min(PENALTY_MAX)
+    }
+
+    /// How much of its weight it has back, 0 to 1, since its last failure stopped counting.
+    fn eased(&self, now: MonoUs) -> f64 {
+        match self.penalised_until.load(Relaxed) {
+            0 => 1.0,
+            until if now.0 < until => 1.0,
+            until => {
+                let age = now.since(MonoUs(until)).as_secs_f64() / EASE.as_secs_f64();
+                age.clamp(EASE_FIRST, 1.0)
+            }
+        }
     }
 
     /// A failure after `taken`, which counts against it for `time`.

@@ -41,6 +41,8 @@ pub(super) struct Attempt<'a> {
     sent: &'a AtomicBool,
     sent_at: Instant,
     limit: Duration,
+    /// What was asked for, before anything of it was used up.
+    asked: Duration,
     /// The caller's deadline passes before ours.
     is_callers: bool,
 }
@@ -57,7 +59,8 @@ impl<'a> Attempt<'a> {
         let ends_at = admitted.ends_at(&target);
         let deadline = admitted.deadline().map_or(ends_at, |at| at.min(ends_at));
         let left = deadline.saturating_duration_since(sent_at);
-        let limit = left.min(admitted.timeout(&target));
+        let asked = admitted.timeout(&target);
+        let limit = left.min(asked);
         let is_callers = left < admitted.configured_timeout(&target);
         Self {
             state,
@@ -66,6 +69,7 @@ impl<'a> Attempt<'a> {
             sent,
             sent_at,
             limit,
+            asked,
             is_callers,
         }
     }
@@ -84,7 +88,7 @@ impl<'a> Attempt<'a> {
                 let taken = self.sent_at.elapsed();
                 Err(Failure::timeout(
                     &self.target,
-                    self.limit,
+                    self.asked,
                     taken,
                     self.is_callers,
                 ))

@@ -205,7 +205,7 @@ async fn when_all_are_left_out_the_first_one_back_is_asked_or_waited_for_or_nobo
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(world.provider.attempts("second").len(), 1);
 
-    let (world, answer) = all_out("all_cooling: wait\n  wait_s: 5", "1").await;
+    let (world, answer) = all_out("all_cooling: wait\n  wait_s: 20", "1").await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let first = world.provider.attempts("first").remove(0);
     let second = world.provider.attempts("second").remove(0);
