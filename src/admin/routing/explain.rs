@@ -25,6 +25,9 @@ use super::{AdminError, Answer};
 use crate::clock;
 use crate::rules::{Group, Rules, Target};
 
+/// A model that nothing is said of: what binds the caller alone.
+const NO_GROUP: &str = "";
+
 /// POST /router/explain. Nothing is sent, reserved or counted.
 pub(in crate::admin) async fn explain(
     _: AdminAccess,
@@ -174,7 +177,7 @@ impl<'a> Explanation<'a> {
             "model": self.asked.model,
             "model_group": self.asked.group,
             "key": key.map(|key| key.policy.token),
-            "allowed_regions": self.request.residency,
+            "allowed_regions": policy.regions.allowed(NO_GROUP, &self.request.residency),
             "tags": self.request.tags,
             "prompt_tokens": self.request.prompt_tokens,
             "tokens": self.request.tokens,
