@@ -27,7 +27,7 @@ async fn single(meridian: &str) -> World {
     let url = format!("{}/v1", provider.url());
     let config = Config::new()
         .model("single", "openai/fake-x", &url, "")
-        .router("num_retries: 0");
+        .router("num_retries: 0\ncooldown_time: 0.5");
     World::over(provider, config, meridian).await
 }
 

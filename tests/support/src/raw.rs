@@ -1,6 +1,7 @@
 //! A client that puts exact bytes on a connection and tells exactly what came back.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -20,10 +21,24 @@ pub fn zero_linger(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago.
+/// Ports below those that Linux gives to connections and to listeners without a wish.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listened on a moment ago, and that nobody gets by chance: no
+/// connection, no other caller of this in this process.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin far from each other.
+    let start = std::process::id().wrapping_mul(7_919);
+    for _ in PORTS {
+        let number = start.wrapping_add(NEXT.fetch_add(1, Relaxed));
+        let port = PORTS.start + number % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).expect("a range of ports");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
 }
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
