@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
+use meridian_core::auth::KeyPolicy;
 use meridian_core::config::{Config, Deployment};
 use meridian_core::endpoint::Dialect;
+use meridian_core::error::GatewayError;
 use meridian_core::price::{AdjustmentRules, PriceBook};
 
 pub use target::{Door, HeaderValues, Target};
@@ -125,6 +127,29 @@ impl Rules {
                 .insert(name.to_owned(), Arc::clone(&group));
         }
         Some(group)
+    }
+
+    /// What a name leads to, if the caller may use that: the model after the key's aliases and the
+    /// configuration's, and its group. `None` is the master key.
+    ///
+    /// # Errors
+    /// The key may not use it.
+    pub fn reach(
+        &self,
+        key: Option<&KeyPolicy>,
+        asked: &str,
+    ) -> Result<(String, Option<Arc<Group>>), GatewayError> {
+        let aliased = key.map_or(asked, |key| key.model_for(asked));
+        let model = self.alias(aliased).to_owned();
+        let group = self.group(&model);
+        if let Some(key) = key {
+            let facts = match &group {
+                Some(group) => group.facts(),
+                None => ModelFacts::named(&model),
+            };
+            key.check_model(asked, facts)?;
+        }
+        Ok((model, group))
     }
 
     /// What `model_group_alias` makes of a name.

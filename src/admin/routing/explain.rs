@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use meridian_core::access::ModelFacts;
 use meridian_core::auth::KeyView;
 use meridian_core::error::GatewayError;
 use meridian_core::routing::explain::{self as way, Step};
@@ -23,7 +22,7 @@ use super::question::Question;
 use super::shape::{Shape, merge};
 use super::{AdminError, Answer};
 use crate::clock;
-use crate::rules::{Group, Rules, Target};
+use crate::rules::{Rules, Target};
 
 /// A model that nothing is said of: what binds the caller alone.
 const NO_GROUP: &str = "";
@@ -67,7 +66,7 @@ impl Asked {
                            continue it, so nothing is chosen";
             return Err(bad_field(Field::PreviousResponseId, message.to_owned()));
         }
-        let (group, found) = allowed(rules, key, &model)?;
+        let (group, found) = rules.reach(key.map(|key| &key.policy), &model)?;
         let found = found.ok_or_else(|| GatewayError::UnknownModel {
             route: question.canonical,
             model: model.clone(),
@@ -88,25 +87,6 @@ impl Asked {
     }
 }
 
-/// What a name leads to, if the key may use that: the model after aliases, and its group.
-fn allowed(
-    rules: &Rules,
-    key: Option<&KeyView>,
-    asked: &str,
-) -> Result<(String, Option<Arc<Group>>), GatewayError> {
-    let aliased = key.map_or(asked, |key| key.policy.model_for(asked));
-    let model = rules.alias(aliased).to_owned();
-    let group = rules.group(&model);
-    if let Some(key) = key {
-        let facts = match &group {
-            Some(group) => group.facts(),
-            None => ModelFacts::named(&model),
-        };
-        key.policy.check_model(asked, facts)?;
-    }
-    Ok((model, group))
-}
-
 /// Fallbacks that the request names are models that its key may use, aliases applied.
 fn resolve_fallbacks(
     wish: &mut Wish,
@@ -123,13 +103,13 @@ fn resolve_fallbacks(
         (Field::ContentPolicyFallbacks, &mut own.content_policy),
     ] {
         for name in list.iter_mut().flatten() {
-            if allowed(rules, key, name)?.1.is_none() {
+            let (model, group) = rules.reach(key.map(|key| &key.policy), name)?;
+            if group.is_none() {
                 let field_name = field.name();
                 let message = format!("'{field_name}' names a model that there is not: {name}");
                 return Err(bad_field(field, message));
             }
-            let resolved = rules.alias(name).to_owned();
-            *name = resolved;
+            *name = model;
         }
     }
     Ok(())
@@ -195,7 +175,7 @@ impl<'a> Explanation<'a> {
     /// The deployments of a step, and the name that policies know their group by.
     fn group(&self, name: &str) -> (Vec<Arc<Target>>, String) {
         let rules = &self.routes.rules;
-        match rules.group(rules.alias(name)) {
+        match rules.group(name) {
             None => (Vec::new(), name.to_owned()),
             Some(group) => (group.targets().to_vec(), group.configured_name().to_owned()),
         }

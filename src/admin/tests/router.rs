@@ -331,3 +331,14 @@ async fn a_question_that_is_wrong_names_what_is() {
         .await;
     assert_eq!(broken.json()["error"]["param"], "request_body");
 }
+
+#[tokio::test]
+async fn a_keys_own_names_lead_where_they_lead_when_it_sends() {
+    let admin = admin_with(POOLS).await;
+    let key = admin.key(json!({"aliases": {"spare": "backup"}})).await;
+    let mut request = chat("gpt");
+    request["fallbacks"] = json!(["spare"]);
+    let question = json!({"key": key, "request": request});
+    let plan = admin.done("/router/explain", question).await;
+    assert_eq!(plan["groups"][1]["deployment"], "backup-1", "{plan:#}");
+}

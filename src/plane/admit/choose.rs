@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use meridian_core::access::ModelFacts;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -100,7 +99,7 @@ fn by_model(
         route: arrival.canonical,
         model: ask.requested_model.clone(),
     };
-    let (model, group) = allowed(rules, key, &ask.model)?;
+    let (model, group) = rules.reach(key.map(|key| &key.policy), &ask.model)?;
     let group = group.ok_or_else(unknown)?;
     check_fallbacks(rules, key, ask)?;
     if let Some(own) = key.and_then(|key| key.policy.overrides.as_deref()) {
@@ -114,30 +113,11 @@ fn by_model(
     Ok(group)
 }
 
-/// What a name leads to, if the caller may use that: the model after aliases, and its group.
-fn allowed(
-    rules: &Rules,
-    key: Option<&KeyView>,
-    asked: &str,
-) -> Result<(String, Option<Arc<Group>>), GatewayError> {
-    let aliased = key.map_or(asked, |key| key.policy.model_for(asked));
-    let model = rules.alias(aliased).to_owned();
-    let group = rules.group(&model);
-    if let Some(key) = key {
-        let facts = match &group {
-            Some(group) => group.facts(),
-            None => ModelFacts::named(&model),
-        };
-        key.policy.check_model(asked, facts)?;
-    }
-    Ok((model, group))
-}
-
 /// A model that a key may not use is no way around its list, and a mistyped one is said at once
 /// and not in the hour when it is needed.
 fn check_fallbacks(rules: &Rules, key: Option<&KeyView>, ask: &Ask) -> Result<(), GatewayError> {
     for (field, name) in ask.overrides.named_fallbacks() {
-        if allowed(rules, key, name)?.1.is_none() {
+        if rules.reach(key.map(|key| &key.policy), name)?.1.is_none() {
             let field = field.name();
             return Err(GatewayError::BadField {
                 field: field.to_owned(),

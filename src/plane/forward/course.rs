@@ -268,7 +268,7 @@ impl Course {
                     Some(Arc::clone(&admitted.asked_group))
                 }
                 Next::Fallback { group } | Next::LastResort { group } => {
-                    admitted.rules.group(admitted.rules.alias(&group))
+                    admitted.rules.group(&group)
                 }
             };
             if let Some(group) = group
