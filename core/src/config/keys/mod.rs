@@ -65,11 +65,13 @@ pub enum Section {
     Hedge,
     /// `meridian.probes`.
     Probes,
+    /// `meridian.response_cache`.
+    ResponseCache,
 }
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Top,
         Self::Model,
         Self::Params,
@@ -94,6 +96,7 @@ impl Section {
         Self::Affinity,
         Self::Hedge,
         Self::Probes,
+        Self::ResponseCache,
     ];
 
     /// Where it is in the file.
@@ -123,6 +126,7 @@ impl Section {
             Self::Affinity => "meridian.affinity",
             Self::Hedge => "meridian.hedge",
             Self::Probes => "meridian.probes",
+            Self::ResponseCache => "meridian.response_cache",
         }
     }
 
@@ -153,6 +157,7 @@ impl Section {
             Self::Affinity => meridian::AFFINITY,
             Self::Hedge => meridian::HEDGE,
             Self::Probes => meridian::PROBES,
+            Self::ResponseCache => meridian::RESPONSE_CACHE,
         }
     }
 
