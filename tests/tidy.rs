@@ -42,7 +42,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["clock", "store", "telemetry"]),
     ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
-    ("shared", &["clock", "routing", "telemetry"]),
+    ("redis", &["clock"]),
+    ("shared", &["clock", "redis", "routing", "telemetry"]),
     (
         "rules",
         &["clock", "keys", "routing", "telemetry", "upstream"],
