@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod byte_budget;
+pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("routing", &["clock"]),
     ("redis", &["clock"]),
     ("shared", &["clock", "redis", "routing", "telemetry"]),
+    ("cache", &["clock", "redis", "telemetry"]),
     (
         "rules",
         &["clock", "keys", "routing", "telemetry", "upstream"],
@@ -55,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "state",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "journal",
             "keys",
@@ -71,6 +73,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "plane",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "credentials",
             "journal",
@@ -86,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "cache",
             "clock",
             "journal",
             "keys",

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
+use super::lookup::{CacheUse, Keeping};
 use crate::clock;
 use crate::journal::OpenTicket;
 use crate::rules::{Group, Rules, Target};
@@ -110,6 +111,10 @@ pub(crate) struct Admitted {
     pub asked_group: Arc<Group>,
     /// Only the deployments of this group have what the request is about.
     pub pinned: bool,
+    /// What it has to do with the response cache; `None` for nothing.
+    pub cache: Option<CacheUse>,
+    /// Where its answer goes beside the client.
+    pub keeping: Option<Box<Keeping>>,
     /// How it came to where it is.
     pub route: RouteTaken,
     /// The deployment that runs it.

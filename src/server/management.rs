@@ -192,6 +192,7 @@ fn metrics(state: &State, drain: &Drain) -> String {
         coordination: state.link.coordination(),
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
+        cache: state.cache.as_ref().map(|cache| cache.gauges()),
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()

@@ -130,6 +130,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
         ("redis", !is_same_redis(old, new)),
+        ("litellm_settings.cache", !is_same_cache(old, new)),
     ];
     changed
         .into_iter()
@@ -142,6 +143,16 @@ fn is_same_redis(old: &Config, new: &Config) -> bool {
         (None, None) => true,
         (Some(old), Some(new)) => old.is_same(new),
         _ => false,
+    }
+}
+
+/// A cache that is turned off is not asked any more at once; everything but the place of answers
+/// may change.
+fn is_same_cache(old: &Config, new: &Config) -> bool {
+    match (&old.cache, &new.cache) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(old), Some(new)) => old.is_same_place(new),
     }
 }
 

@@ -131,6 +131,9 @@ pub(super) enum Shown {
     DeploymentFailure,
     DeploymentTotal,
     PriceUnknown,
+    CacheHits,
+    CacheMisses,
+    CachedTokens,
 }
 
 /// A counter with one series per label set of a request.
@@ -270,6 +273,17 @@ const API_LATENCY_LABELS: &[Label] = &[
     ModelId,
     OrgId,
     OrgAlias,
+];
+
+const CACHE_LABELS: &[Label] = &[
+    Model,
+    HashedApiKey,
+    ApiKeyAlias,
+    Team,
+    TeamAlias,
+    EndUser,
+    User,
+    ModelId,
 ];
 
 /// Labels of `meridian_upstream_attempts_total` beside `outcome`.
@@ -413,6 +427,24 @@ pub(super) const COUNTERS: &[CounterFamily] = &[
         help: "Attempts that a deployment answered or failed",
         labels: DEPLOYMENT_LABELS,
         shown: Shown::DeploymentTotal,
+    },
+    CounterFamily {
+        name: "litellm_cache_hits_metric_total",
+        help: "Requests that were answered from the response cache",
+        labels: CACHE_LABELS,
+        shown: Shown::CacheHits,
+    },
+    CounterFamily {
+        name: "litellm_cache_misses_metric_total",
+        help: "Requests whose answer was not in the response cache",
+        labels: CACHE_LABELS,
+        shown: Shown::CacheMisses,
+    },
+    CounterFamily {
+        name: "litellm_cached_tokens_metric_total",
+        help: "Tokens of answers from the response cache",
+        labels: CACHE_LABELS,
+        shown: Shown::CachedTokens,
     },
     CounterFamily {
         name: "meridian_price_unknown_total",
