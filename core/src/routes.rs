@@ -135,6 +135,14 @@ pub enum Route {
     GlobalActivity,
     /// `/global/activity/model`
     GlobalActivityModel,
+    /// `/cache/ping`
+    CachePing,
+    /// `/cache/delete`
+    CacheDelete,
+    /// `/cache/flushall`
+    CacheFlushAll,
+    /// `/cache/redis/info`
+    CacheRedisInfo,
 }
 
 /// What a path names.
@@ -234,7 +242,7 @@ impl Match<'_> {
 
 impl Target {
     /// Number of targets.
-    pub const COUNT: usize = Endpoint::ALL.len() + Route::GlobalActivityModel as usize + 1;
+    pub const COUNT: usize = Endpoint::ALL.len() + Route::CacheRedisInfo as usize + 1;
 
     /// Position in a [`RouteSet`], below [`Self::COUNT`].
     pub fn index(self) -> usize {

@@ -11,6 +11,7 @@ use meridian_core::price::PriceBook;
 use meridian_core::time::WallMs;
 
 use super::keys::Moment;
+use crate::cache::Cache;
 use crate::clock;
 use crate::keys::Keys;
 use crate::store::Store;
@@ -72,6 +73,8 @@ pub struct Hooks {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Every deployment and how it is.
     pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
+    /// Cached answers; `None` where there is no cache.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// State of the management API. Cheap to clone.
@@ -145,6 +148,10 @@ impl AdminState {
 
     pub(super) async fn reload_prices(&self) -> Result<usize, String> {
         (self.0.hooks.reload_prices)().await
+    }
+
+    pub(super) fn cache(&self) -> Option<Arc<Cache>> {
+        self.0.hooks.cache.clone()
     }
 
     pub(super) fn readiness(&self) -> Readiness {

@@ -1,5 +1,6 @@
 //! The router in process, over a real store in a temporary directory.
 
+mod cache;
 mod errors;
 mod keys;
 mod pages;
@@ -112,6 +113,8 @@ async fn admin_with(text: &str) -> Admin {
     let now = routes.clone();
     let draining = Arc::new(AtomicBool::new(false));
     let leaving = Arc::clone(&draining);
+    let cache = rules.config.cache.as_ref();
+    let cache = cache.map(|config| Arc::new(crate::cache::Cache::new(config)));
     let hooks = Hooks {
         rules: Box::new(move || rules.clone()),
         routes: Box::new(move || now.clone()),
@@ -142,6 +145,7 @@ async fn admin_with(text: &str) -> Admin {
             };
             vec![up, down]
         }),
+        cache,
     };
     let master = Secret::new(MASTER);
     let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);

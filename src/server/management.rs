@@ -120,6 +120,7 @@ impl Management {
             for_prices,
             for_routing,
         ] = std::array::from_fn(|_| Arc::clone(&state));
+        let cache = state.cache.clone();
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
             rules: Box::new(move || {
@@ -161,6 +162,7 @@ impl Management {
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
+            cache,
         }
     }
 }
