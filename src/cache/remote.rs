@@ -217,7 +217,7 @@ impl Remote {
         let door = Door::new(&self.redis)?;
         let both = futures::try_join!(door.connect(READING), door.connect(WRITING))?;
         let (mut reads, mut writes): (Connection, Connection) = both;
-        probe(&reads.client).await?;
+        self.probe(&reads.client).await?;
         let session = Arc::new(Session {
             reads: reads.client.clone(),
             writes: writes.client.clone(),
@@ -241,7 +241,7 @@ impl Remote {
                     self.write(&session, &mut batch).await?;
                 }
                 _ = turns.tick() => {
-                    probe(&reads.client).await?;
+                    self.probe(&reads.client).await?;
                     self.say(report, None);
                     // Only one that lasts is a success.
                     backoff.reset();
@@ -306,10 +306,11 @@ impl Remote {
             ),
         }
     }
-}
 
-async fn probe(client: &Client) -> Result<(), Fault> {
-    // It has to read, not only to greet: a replica that is loading greets as well.
-    let read = client.exists::<u64, _>("meridian:cache:probe");
-    call("EXISTS", PROBE_TIMEOUT, read).await.map(drop)
+    /// Reads as requests do: a greeting would not show a replica that is still loading.
+    async fn probe(&self, client: &Client) -> Result<(), Fault> {
+        let name = format!("{}probe", self.start);
+        let read = client.getrange::<Option<Bytes>, _>(name, 0, 0);
+        call("GETRANGE", PROBE_TIMEOUT, read).await.map(drop)
+    }
 }

@@ -114,11 +114,11 @@ impl Remote {
         let expiry = Some(Expiration::EX(PING_TTL_S));
         let set = client.set::<(), _, _>(&name, "1", expiry, None, false);
         call("SET", WRITE_TIMEOUT, set).await?;
-        let found: Option<String> =
-            call("GET", WRITE_TIMEOUT, client.get::<Option<String>, _>(&name)).await?;
-        match found {
-            Some(_) => Ok(()),
-            None => Err(CacheError::Failed("what was written is not there".into())),
+        let get = client.getrange::<Option<String>, _>(&name, 0, 0);
+        let found = call("GETRANGE", WRITE_TIMEOUT, get).await?;
+        match found.as_deref() {
+            Some("1") => Ok(()),
+            _ => Err(CacheError::Failed("what was written is not there".into())),
         }
     }
 
