@@ -47,6 +47,7 @@ pub struct Cache {
     remote: Option<Arc<Remote>>,
     flights: Arc<Flights>,
     counts: Arc<Counts>,
+    config: ResponseCache,
 }
 
 impl Cache {
@@ -60,6 +61,7 @@ impl Cache {
             remote: config.redis.as_ref().map(remote).map(Arc::new),
             flights: Arc::default(),
             counts,
+            config: config.clone(),
         }
     }
 
@@ -134,6 +136,12 @@ impl Cache {
     /// What became of look-ups.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Whether a new configuration can do with it: everything but the place of answers may change
+    /// while it runs.
+    pub fn serves(&self, config: &ResponseCache) -> bool {
+        self.config.is_same_place(config)
     }
 
     /// Whether answers are shared through Redis.

@@ -1,3 +1,5 @@
+//! Memory and single flight; the way to Redis is tested in `tests/shared`.
+
 use bytes::Bytes;
 use meridian_core::cache::{Answer, CacheMode, CachePolicy, CacheScope, Shape};
 use meridian_core::endpoint::Endpoint;

@@ -217,6 +217,9 @@ async fn admit_caller(
     let body = body::read_body(session, limits, &state.bytes).await?;
     arrival.body_at = Instant::now();
     let mut ask = Ask::read(session, matched, &arrival, body, &rules)?;
+    if let Some(own) = key.as_ref().and_then(|key| key.policy.cache.as_deref()) {
+        own.apply(&mut ask.cache)?;
+    }
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     hold::hold(state, rules, arrival, key, ask, chosen)
 }

@@ -9,6 +9,7 @@ use meridian_core::config::{Config, Severity};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::cache::Cache;
 use crate::config_load;
 use crate::price_source::PriceSource;
 use crate::state::State;
@@ -80,7 +81,7 @@ impl Reloader {
             return;
         };
         let old = self.state.rules.load_full();
-        for setting in needs_restart(&old.config, &config) {
+        for setting in needs_restart(&old.config, &config, self.state.cache.as_deref()) {
             tracing::warn!(setting, "changed; takes effect at the next start");
         }
         let (config, prices) = (Arc::new(config), self.prices.book());
@@ -92,7 +93,7 @@ impl Reloader {
 }
 
 /// Settings that were changed and that a running process keeps as they were.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+fn needs_restart(old: &Config, new: &Config, cache: Option<&Cache>) -> Vec<&'static str> {
     let (a, b) = (&old.meridian, &new.meridian);
     let budget = |config: &Config| config.settings.budget.is_some();
     let changed = [
@@ -130,7 +131,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
         ("redis", !is_same_redis(old, new)),
-        ("litellm_settings.cache", !is_same_cache(old, new)),
+        ("litellm_settings.cache", !is_served(cache, new)),
     ];
     changed
         .into_iter()
@@ -146,14 +147,11 @@ fn is_same_redis(old: &Config, new: &Config) -> bool {
     }
 }
 
-/// A cache that is turned off is not asked any more at once; everything but the place of answers
-/// may change.
-fn is_same_cache(old: &Config, new: &Config) -> bool {
-    match (&old.cache, &new.cache) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(old), Some(new)) => old.is_same_place(new),
-    }
+/// A cache that is turned off is not asked any more at once, and is there when it is turned on
+/// again.
+fn is_served(cache: Option<&Cache>, new: &Config) -> bool {
+    let wanted = new.cache.as_ref();
+    wanted.is_none_or(|wanted| cache.is_some_and(|cache| cache.serves(wanted)))
 }
 
 fn stamp(files: &[PathBuf]) -> Stamp {

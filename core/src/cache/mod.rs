@@ -4,6 +4,7 @@
 mod controls;
 mod entry;
 mod key;
+mod of_key;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -11,4 +12,5 @@ mod tests;
 pub use controls::{CONTROLS, CacheControls};
 pub use entry::{Answer, Entry, EntryError, Shape};
 pub use key::{CacheKey, KeyMaker, Tenant, is_part_of_answer};
+pub use of_key::KeyCache;
 pub use policy::{CACHEABLE, CacheMode, CachePolicy, CacheScope, Plan, call_type};

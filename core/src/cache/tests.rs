@@ -1,3 +1,5 @@
+//! Keys, controls, policies and entries.
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -221,6 +223,34 @@ fn a_key_may_be_kept_to_some_controls() {
     assert_eq!(outside(r#"{"ttl":1,"no-cache":true}"#), None);
     assert_eq!(outside(r#"{"ttl":1,"no-store":true}"#), Some("no-store"));
     assert_eq!(outside(r#"{"namespace":"x"}"#), Some("namespace"));
+}
+
+fn of_key(fields: serde_json::Value) -> Option<KeyCache> {
+    let mut record = serde_json::json!({"token": KeyHash::of_secret("sk-a"), "key_name": "a"});
+    let more = fields.as_object().unwrap().clone();
+    record.as_object_mut().unwrap().extend(more);
+    KeyCache::of(&serde_json::from_value(record).unwrap())
+}
+
+#[test]
+fn what_a_key_says_counts_for_all_of_its_requests() {
+    use serde_json::json;
+    assert_eq!(of_key(json!({})), None);
+    assert_eq!(of_key(json!({"metadata": {"cache": "nonsense"}})), None);
+    let own = of_key(json!({"metadata": {"cache": {"no-store": true, "ttl": 9}}})).unwrap();
+    let mut asked = controls(r#"{"ttl":1,"s-maxage":2}"#).unwrap();
+    own.apply(&mut asked).unwrap();
+    assert!(asked.no_store);
+    assert_eq!(asked.ttl, Some(Duration::from_secs(9)));
+    assert_eq!(asked.max_age, Some(Duration::from_secs(2)));
+    let narrow = of_key(json!({"extra": {"allowed_cache_controls": ["ttl"]}})).unwrap();
+    assert!(narrow.apply(&mut controls(r#"{"ttl":1}"#).unwrap()).is_ok());
+    let refused = narrow.apply(&mut controls(r#"{"no-cache":true}"#).unwrap());
+    let control = "no-cache";
+    assert_eq!(
+        refused,
+        Err(GatewayError::CacheControlNotAllowed { control })
+    );
 }
 
 fn policy(mode: CacheMode) -> CachePolicy {

@@ -339,8 +339,8 @@ impl Draft {
         // Variables may be set for other programs too.
         if written.is_some() {
             let message = format!(
-                "Redis ({place}) is used for cooldowns that the nodes of a region share, for cached \
-                 answers, and for nothing else in this version"
+                "Redis ({place}) is used for cooldowns that the nodes of a region share, for \
+                 cached answers, and for nothing else in this version"
             );
             problems.notice(at, &self.path, message);
         }

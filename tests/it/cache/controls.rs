@@ -111,6 +111,33 @@ async fn a_control_that_cannot_be_understood_is_named_with_and_without_a_cache()
 }
 
 #[tokio::test]
+async fn a_key_may_be_kept_to_some_controls_and_have_its_own() {
+    let world = world().await;
+    let narrow = json!({"allowed_cache_controls": ["ttl"]});
+    let narrow = world.gateway.key(&narrow).await;
+    let ask = async |owner: &str, cache: Value| {
+        let mut body = Api::Chat.body(&Api::Chat.model(""), "k", false);
+        body["cache"] = cache;
+        world
+            .send(&Request::post(Api::Chat.path(), &body).bearer(owner))
+            .await
+    };
+    assert_eq!(ask(&narrow, json!({"ttl": 5})).await.status(), 200);
+    let refused = ask(&narrow, json!({"no-cache": true})).await;
+    assert_eq!(refused.status(), 403);
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(
+        message.contains("Not allowed to set no-cache as a cache control"),
+        "{message}"
+    );
+    let own = json!({"metadata": {"cache": {"no-cache": true, "no-store": true}}});
+    let own = world.gateway.key(&own).await;
+    for _ in 0..2 {
+        assert_eq!(said(&ask(&own, json!({"ttl": 5})).await), "nothing");
+    }
+}
+
+#[tokio::test]
 async fn a_cache_that_is_off_by_default_is_used_by_those_who_ask() {
     let params = "type: local, mode: default_off, supported_call_types: [acompletion]";
     let world = World::with("", |config| with(config, params)).await;

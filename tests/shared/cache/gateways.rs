@@ -121,8 +121,12 @@ async fn an_answer_is_paid_for_once_in_a_region_and_redis_may_go_and_come() {
     let log = here.log();
     let lines = log.lines().filter(|line| line.contains("cached answers"));
     assert!(lines.count() <= 4, "{log}");
-    // Neither keys nor credentials are in Redis.
     hits(&here, &request).await;
+    holds_answers_alone(&redis);
+}
+
+/// Neither keys nor credentials are in Redis.
+fn holds_answers_alone(redis: &Redis) {
     let keys = redis.ask(&["KEYS", "*"]);
     let names = keys
         .lines()
