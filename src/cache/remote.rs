@@ -14,7 +14,7 @@ use fred::interfaces::KeysInterface;
 use fred::prelude::{Client, Error, ErrorKind, Expiration};
 use futures::future::join_all;
 use meridian_core::cache::{CacheKey, Entry};
-use meridian_core::config::Redis;
+use meridian_core::config::{Place, Redis};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -267,11 +267,14 @@ impl Remote {
         for outcome in outcomes? {
             let Err(error) = outcome else { continue };
             self.counts.add(Count::WriteFailed);
-            // Out of memory, read only: reads go on.
-            if matches!(
+            // Out of memory, read only: reads go on, unless Sentinels know of a better server.
+            let lost = matches!(
                 error.kind(),
                 ErrorKind::IO | ErrorKind::Timeout | ErrorKind::Canceled
-            ) {
+            );
+            let demoted = matches!(self.redis.place, Place::Sentinel { .. })
+                && error.details().starts_with("READONLY");
+            if lost || demoted {
                 return Err(error.into());
             }
             tracing::debug!(%error, "an answer is not in Redis");

@@ -21,6 +21,7 @@ use super::admit::{Admitted, Content};
 use super::reply::Gone;
 use super::settle::Settled;
 use super::{client_gone, early, outgoing};
+use crate::byte_budget::ByteLease;
 use crate::cache::{Cache, Followed, Join, Lead, Lookup, Place, Stage};
 use crate::clock;
 use crate::rules::Target;
@@ -73,6 +74,7 @@ pub(super) async fn look(
         memory_ttl: policy.memory_ttl,
         lead: None,
         recorded: Vec::new(),
+        lease: ByteLease::new(&admitted.state.bytes),
         bytes_max: policy.entry_bytes_max,
         too_large: false,
     };
@@ -337,6 +339,8 @@ pub(crate) struct Keeping {
     memory_ttl: Duration,
     lead: Option<Lead>,
     recorded: Vec<u8>,
+    /// Bytes of it that are held in memory, beside those of everybody else.
+    lease: ByteLease,
     bytes_max: usize,
     too_large: bool,
 }
@@ -356,12 +360,13 @@ pub(crate) struct Complete<'a> {
 }
 
 impl Keeping {
-    /// Takes bytes that go to the client.
+    /// Takes bytes that go to the client, as long as there is room for them.
     pub(crate) fn record(&mut self, state: &State, bytes: &[u8]) {
         if self.too_large {
             return;
         }
-        if self.recorded.len() + bytes.len() > self.bytes_max {
+        let fits = self.recorded.len() + bytes.len() <= self.bytes_max;
+        if !fits || !self.lease.grow(bytes.len() as u64) {
             self.too_large = true;
             self.recorded = Vec::new();
             if let Some(cache) = &state.cache {

@@ -357,4 +357,29 @@ async fn a_cluster_a_sentinel_group_and_a_login_work_as_well() {
     node.is_up().await;
     node.keep(1);
     node.finds(1).await;
+    let mut words = vec!["ACL", "SETUSER", "gateway"];
+    words.extend("+scan +unlink +info +client|list".split(' '));
+    assert_eq!(redis.ask(&words), "OK");
+    assert!(node.cache.ping().await.is_ok());
+    assert!(node.cache.redis_figures().await.is_ok());
+    // The ping's own value is among them.
+    assert_eq!(node.cache.flush().await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_sentinels_have_replaced_is_left() {
+    let (master, other) = (Redis::start(), Redis::start());
+    let sentinel = Redis::sentinel("mymaster", &master);
+    let nodes = format!("[[127.0.0.1, {}]]", sentinel.addr().port());
+    let node = Node::of(&format!("service_name: mymaster, sentinel_nodes: {nodes}"));
+    node.is_up().await;
+    let port = other.addr().port().to_string();
+    assert_eq!(master.ask(&["REPLICAOF", "127.0.0.1", &port]), "OK");
+    node.keep(1);
+    node.is(false, SOON).await;
+    assert_eq!(node.errors("write_failed"), 1);
+    assert_eq!(master.ask(&["REPLICAOF", "NO", "ONE"]), "OK");
+    node.is(true, BACK_WITHIN).await;
+    node.keep(1);
+    node.finds(1).await;
 }
