@@ -25,6 +25,7 @@ pub mod relay;
 pub mod restream;
 pub mod routes;
 pub mod routing;
+pub mod scope;
 pub mod spend;
 pub mod time;
 pub mod usage;
