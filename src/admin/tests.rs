@@ -125,6 +125,7 @@ async fn admin_with(text: &str) -> Admin {
             coordination: Coordination::Redis { up: true },
         }),
         in_flight: Box::new(|| 7),
+        changed: Box::new(|_| ()),
         deployments: Box::new(|| {
             let up = DeploymentHealth {
                 model_id: "d1".into(),

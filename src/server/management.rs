@@ -161,6 +161,7 @@ impl Management {
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
+            changed: Box::new(|_| ()),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::support::{DAY, NOON, apply, call, embedded, key, record, spend_of, to
 #[tokio::test]
 async fn a_record_counts_once_in_logs_roll_ups_and_key_spend() {
     let (_dir, store) = embedded().await;
-    store.insert_key(key("a")).await.unwrap();
+    store.insert_key(key("a"), None).await.unwrap();
     let mut odd = record(2, "a", NOON, 250);
     odd.usage.reasoning = 4;
     odd.usage.tier = ServiceTier::Flex;
@@ -232,7 +232,7 @@ async fn retention_drops_logs_and_keeps_reports_and_rows_are_small() {
 #[tokio::test]
 async fn an_impossible_cost_cannot_poison_a_key() {
     let (_dir, store) = embedded().await;
-    store.insert_key(key("a")).await.unwrap();
+    store.insert_key(key("a"), None).await.unwrap();
     let batch = (0..100).map(|n| record(n, "a", NOON, i64::MAX)).collect();
     apply(&store, batch).await;
     apply(&store, vec![record(200, "a", NOON, -5)]).await;

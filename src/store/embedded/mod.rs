@@ -1,10 +1,11 @@
 //! The embedded store: one SQLite file, one thread that writes, a few connections that read.
 
 mod apply;
-mod key_spend;
-mod keys;
+mod audit;
 mod logs;
+mod records;
 mod reports;
+mod scopes;
 mod sums;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,6 +42,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V2__key_regions",
         include_str!("../../../migrations/embedded/V2__key_regions.sql"),
+    ),
+    (
+        "V3__records",
+        include_str!("../../../migrations/embedded/V3__records.sql"),
     ),
 ];
 
@@ -217,7 +222,8 @@ impl From<rusqlite::Error> for StoreError {
         };
         match (code.code, message) {
             (Code::ConstraintViolation, Some(message)) if message.starts_with("UNIQUE") => {
-                let field = message.rsplit(['.', ' ']).next().unwrap_or_default();
+                let name = message.rsplit(['.', ' ']).next().unwrap_or_default();
+                let field = name.trim_matches('\'');
                 Self::Conflict {
                     field: field.to_owned(),
                 }

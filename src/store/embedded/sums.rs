@@ -1,14 +1,15 @@
-//! What a batch of new records adds to roll-ups and keys, merged so that a row is written once.
+//! What a batch of new records adds to roll-ups and scopes, merged so that a row is written once.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use meridian_core::ids::KeyHash;
+use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::column;
+use super::scopes::add_spend;
 use crate::store::StoreError;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -22,7 +23,7 @@ pub(super) const END_USER: &str = "end_user";
 pub(super) struct Sums<'a> {
     daily: BTreeMap<DailyKey<'a>, Measures>,
     entities: BTreeMap<EntityKey<'a>, Measures>,
-    keys: BTreeMap<KeyHash, Vec<(WallMs, i64)>>,
+    scopes: BTreeMap<Scope, Vec<(WallMs, i64)>>,
 }
 
 /// Key of `daily_spend`, in the order of its index. Days are counted from 1970.
@@ -111,11 +112,9 @@ impl<'a> Sums<'a> {
             };
             self.entities.entry(key).or_default().add(measures);
         }
-        if let Some(key) = payer.key {
-            match self.keys.entry(key) {
-                Entry::Occupied(mut entry) => entry.get_mut().push((record.started, cost)),
-                Entry::Vacant(entry) => drop(entry.insert(vec![(record.started, cost)])),
-            }
+        for scope in Scope::of_record(record) {
+            let costs = self.scopes.entry(scope).or_default();
+            costs.push((record.started, cost));
         }
     }
 
@@ -127,8 +126,8 @@ impl<'a> Sums<'a> {
         for (key, measures) in &self.entities {
             add_entity(work, key, measures)?;
         }
-        for (key, costs) in &self.keys {
-            add_key_spend(work, *key, costs)?;
+        for (scope, costs) in &self.scopes {
+            add_spend(work, scope, costs)?;
         }
         Ok(())
     }
@@ -211,52 +210,4 @@ fn add_entity(
         measures.failed,
     ])?;
     Ok(())
-}
-
-/// Adds to a key what belongs to its running period: a request counts in the period it started
-/// in. A token that a rotation replaced pays into its successor, a deleted key keeps its sum.
-fn add_key_spend(
-    work: &Transaction<'_>,
-    token: KeyHash,
-    costs: &[(WallMs, i64)],
-) -> Result<(), StoreError> {
-    let text = token.to_string();
-    let active = work
-        .prepare_cached(
-            "SELECT id, period_start, spend FROM virtual_key WHERE token =
-                 COALESCE((SELECT active FROM deprecated_key WHERE token = ?1), ?1)",
-        )?
-        .query_row([&text], row_of)
-        .optional()?;
-    if let Some((id, spend)) = active.map(|row| counted(row, costs)) {
-        work.prepare_cached("UPDATE virtual_key SET spend = ?2 WHERE id = ?1")?
-            .execute(params![id, spend])?;
-        return Ok(());
-    }
-    let deleted = work
-        .prepare_cached(
-            "SELECT id, period_start, spend FROM deleted_key WHERE token = ?1
-             ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row([&text], row_of)
-        .optional()?;
-    if let Some((id, spend)) = deleted.map(|row| counted(row, costs)) {
-        work.prepare_cached("UPDATE deleted_key SET spend = ?2 WHERE id = ?1")?
-            .execute(params![id, spend])?;
-    }
-    Ok(())
-}
-
-fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, i64)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-}
-
-/// Row id and new spend of a key.
-fn counted(row: (i64, i64, i64), costs: &[(WallMs, i64)]) -> (i64, i64) {
-    let (id, period_start, spend) = row;
-    let spend = costs
-        .iter()
-        .filter(|(started, _)| started.0 >= period_start)
-        .fold(spend, |sum, (_, cost)| sum.saturating_add(*cost));
-    (id, spend)
 }
