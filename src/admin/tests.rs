@@ -2,6 +2,7 @@
 
 mod errors;
 mod keys;
+mod openapi;
 mod pages;
 mod regions;
 mod roles;
@@ -166,14 +167,17 @@ impl Admin {
     }
 
     async fn answer(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        };
+        assert_declared(method.as_str(), &path, &answer);
+        answer
     }
 
     async fn get_as(&self, key: &str, path: &str) -> Answer {
@@ -220,6 +224,23 @@ impl Admin {
         assert_eq!(answer.status, status, "{path}: {}", answer.text);
         answer.message()
     }
+}
+
+/// Every answer that any test gets is what its route declares.
+fn assert_declared(method: &str, path: &str, answer: &Answer) {
+    let found = resolve(method, path).map(|found| found.target);
+    let Ok(Target::Own(route)) = found else {
+        return;
+    };
+    if answer.status != 200 || answer.text.is_empty() {
+        return;
+    }
+    let Ok(given) = serde_json::from_str(&answer.text) else {
+        return;
+    };
+    let declared = declared::operation(route);
+    let wrong = declared::tests::disagreement(&declared.answer, &given);
+    assert_eq!(wrong, None, "{method} {path}: {}", answer.text);
 }
 
 #[tokio::test]
