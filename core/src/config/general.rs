@@ -26,6 +26,10 @@ pub struct General {
     pub master_key: Option<Secret>,
     /// Postgres, from the file or the `DATABASE_*` variables. Not used in this version.
     pub database_url: Option<Secret>,
+    /// What values at rest are sealed with, where that is not the master key.
+    pub salt_key: Option<Secret>,
+    /// Models and settings that the management API stored are in force.
+    pub store_model_in_db: bool,
     /// Lower-case header that is tried first for the key.
     pub key_header: Option<String>,
     /// Clients may send `api_base` and credentials.
@@ -91,6 +95,8 @@ pub(super) fn general(
     General {
         master_key: master_key(area, env, needed, problems),
         database_url: area.secret("database_url").or_else(|| database_url(env)),
+        salt_key: environ::variable(env, "LITELLM_SALT_KEY").map(Secret::new),
+        store_model_in_db: flag("store_model_in_db") || environ::switch(env, "STORE_MODEL_IN_DB"),
         key_header: header(area, "litellm_key_header_name", problems),
         allow_client_side_credentials: flag("allow_client_side_credentials"),
         user_header: header(area, "user_header_name", problems),
