@@ -10,6 +10,7 @@ pub mod config_load;
 pub mod http_get;
 pub mod journal;
 pub mod keys;
+pub mod merged;
 pub mod owners;
 pub mod plane;
 pub mod price_source;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::ids::KeyHash;
 use crate::money::NanoUsd;
+use crate::record::{BadRecord, Body, Record, RecordKind};
 use crate::time::WallMs;
 
 /// A virtual key. Replaced whole on every change; `version` orders the replacements.
@@ -97,4 +98,83 @@ pub struct KeyRecord {
     /// Grows with every change; a writer with an older one loses.
     #[serde(default)]
     pub version: u64,
+    /// Region that writes it; empty where there is one region only.
+    #[serde(default)]
+    pub home: String,
+    /// Restrictions of an older generation no longer count: [`crate::record::Restriction`].
+    #[serde(default)]
+    pub generation: u32,
+}
+
+/// Fields that lie in the record itself, or are counted elsewhere.
+const NOT_IN_BODY: [&str; 6] = [
+    "token",
+    "spend",
+    "version",
+    "home",
+    "generation",
+    "created_at",
+];
+
+impl KeyRecord {
+    /// The record that stores the key.
+    pub fn to_record(&self) -> Record {
+        let mut body = match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        body.retain(|name, value| {
+            let says_nothing = value.is_null()
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value.as_object().is_some_and(Map::is_empty);
+            !says_nothing && !NOT_IN_BODY.contains(&name.as_str())
+        });
+        Record {
+            kind: RecordKind::Key,
+            id: self.token.to_string(),
+            home: self.home.clone(),
+            version: self.version,
+            generation: self.generation,
+            deleted: false,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            body,
+        }
+    }
+
+    /// The key of a record; its spend is counted elsewhere and zero here.
+    ///
+    /// # Errors
+    /// When a field holds what it must not.
+    pub fn of_record(record: &Record) -> Result<Self, BadRecord> {
+        let mut fields = record.body.clone();
+        fields.insert("token".to_owned(), record.id.clone().into());
+        let key: Self =
+            serde_json::from_value(Value::Object(fields)).map_err(|error| BadRecord {
+                kind: record.kind.as_str(),
+                id: record.id.clone(),
+                error,
+            })?;
+        Ok(Self {
+            version: record.version,
+            home: record.home.clone(),
+            generation: record.generation,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            ..key
+        })
+    }
+}
+
+/// What a rotation left of an old digest; the id of its record is that digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotatedKey {
+    /// The key it stands for.
+    pub active: KeyHash,
+    /// When it stops working.
+    pub revoke_at: WallMs,
+}
+
+impl Body for RotatedKey {
+    const KIND: RecordKind = RecordKind::RotatedKey;
 }

@@ -14,6 +14,7 @@ use meridian_core::routes::{Access, Match};
 
 use super::reply::AdminError;
 use super::state::AdminState;
+use crate::store::Actor;
 
 /// LiteLLM's user of the master key.
 const ADMIN_USER: &str = "default_user_id";
@@ -24,6 +25,8 @@ pub(super) struct Caller {
     principal: Principal,
     reach: Reach,
     route: &'static str,
+    /// `litellm-changed-by`: on whose behalf an administrator's program acts.
+    changed_by: Option<String>,
 }
 
 impl Caller {
@@ -45,6 +48,7 @@ impl Caller {
             principal,
             reach,
             route: found.pattern,
+            changed_by: changed_by(headers),
         })
     }
 
@@ -69,6 +73,18 @@ impl Caller {
         }
     }
 
+    /// Who the audit log says changed something.
+    pub(super) fn actor(&self) -> Option<Actor> {
+        Some(Actor {
+            changed_by: self
+                .changed_by
+                .clone()
+                .or_else(|| self.user_id())
+                .unwrap_or_default(),
+            key: self.key_hash(),
+        })
+    }
+
     /// LiteLLM's name of its role.
     pub(super) fn role_name(&self) -> &'static str {
         self.principal.role().as_str()
@@ -86,6 +102,15 @@ impl Caller {
             user_id: "None".to_owned(),
         })
     }
+}
+
+/// Longest name in `litellm-changed-by` that is kept.
+const CHANGED_BY_CHARS_MAX: usize = 200;
+
+fn changed_by(headers: &HeaderMap) -> Option<String> {
+    let named = headers.get("litellm-changed-by")?.to_str().ok()?;
+    let named: String = named.chars().take(CHANGED_BY_CHARS_MAX).collect();
+    (!named.is_empty()).then_some(named)
 }
 
 /// Administrators.

@@ -8,13 +8,16 @@ use meridian_core::config::Config;
 use meridian_core::health::Readiness;
 use meridian_core::ids::Secret;
 use meridian_core::price::PriceBook;
+use meridian_core::record::Record;
 use meridian_core::time::WallMs;
 
+use super::access::Caller;
 use super::keys::Moment;
 use crate::cache::Cache;
 use crate::clock;
 use crate::keys::Keys;
-use crate::store::Store;
+use crate::merged::Merged;
+use crate::store::{RecordWrite, Store, StoreError};
 
 /// A future that a hook returns.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -75,6 +78,11 @@ pub struct Hooks {
     pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
     /// Cached answers; `None` where there is no cache.
     pub cache: Option<Arc<Cache>>,
+    /// Takes records that were just stored, so that requests on this node follow them before the
+    /// call is answered, and tells the other nodes.
+    pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
+    /// Files and records of the configuration.
+    pub merged: Arc<Merged>,
 }
 
 /// State of the management API. Cheap to clone.
@@ -102,6 +110,23 @@ impl AdminState {
 
     pub(super) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Stores records for a caller: all or none. What is stored holds on this node before this
+    /// returns.
+    pub(super) async fn write(
+        &self,
+        writes: Vec<RecordWrite>,
+        caller: &Caller,
+    ) -> Result<Vec<Record>, StoreError> {
+        let stored = self.store().write_records(writes, caller.actor()).await?;
+        (self.0.hooks.changed)(&stored);
+        Ok(stored)
+    }
+
+    /// Files and records of the configuration.
+    pub(super) fn merged(&self) -> &Merged {
+        &self.0.hooks.merged
     }
 
     pub(super) fn keys(&self) -> &Keys {

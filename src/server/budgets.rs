@@ -6,7 +6,6 @@ use jiff::tz::TimeZone;
 use meridian_core::budget::{BudgetSlot, Terms};
 use meridian_core::config::Config;
 use meridian_core::error::BudgetScope;
-use meridian_core::key::KeyRecord;
 use meridian_core::meters::ScopeBudget;
 use meridian_core::period::{BudgetDuration, period_from, period_of};
 use meridian_core::time::WallMs;
@@ -60,8 +59,8 @@ pub(super) async fn shared(
     }])
 }
 
-/// When the period of a key's budget ends that `at` lies in.
-pub(super) fn next_reset(key: &KeyRecord, zone: &TimeZone, at: WallMs) -> Option<WallMs> {
-    let duration = BudgetDuration::parse(key.budget_duration.as_deref()?)?;
-    Some(period_from(duration, zone, at, key.budget_reset_at).end)
+/// When the period of a duration ends that `at` lies in.
+pub(super) fn next_reset(duration: &str, zone: &TimeZone, at: WallMs) -> Option<WallMs> {
+    let duration = BudgetDuration::parse(duration)?;
+    Some(period_from(duration, zone, at, Some(at)).end)
 }

@@ -44,23 +44,10 @@ impl Keeper {
         let now = clock::now();
         self.state.keys.sweep(now);
         let zone = self.state.keys.zone().clone();
-        let next: NextReset = Arc::new(move |key, at| budgets::next_reset(key, &zone, at));
-        let rolled = match self.store.roll_budget_periods(now, next).await {
-            Ok(rolled) => rolled,
-            Err(error) => {
-                tracing::warn!(%error, "budget periods are not rolled in the store");
-                return;
-            }
-        };
-        // Their stored version grew; a later change must not look older than what is in memory.
-        for period in rolled {
-            match self.store.get_key(period.token).await {
-                Ok(Some(record)) => {
-                    self.state.keys.put(&record, now);
-                }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "a key with a new period is not reloaded"),
-            }
+        let next: NextReset =
+            Arc::new(move |duration, at| budgets::next_reset(duration, &zone, at));
+        if let Err(error) = self.store.roll_budget_periods(now, next).await {
+            tracing::warn!(%error, "budget periods are not rolled in the store");
         }
     }
 

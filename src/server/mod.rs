@@ -6,6 +6,7 @@
 mod answers;
 mod budgets;
 mod first_steps;
+mod force;
 mod keep;
 mod management;
 mod passive;
@@ -34,6 +35,7 @@ use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::merged::Merged;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
@@ -130,7 +132,9 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     check_address(&address)?;
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
-    let opened = control.block_on(open(args, env, config))?;
+    let source = loaded.source.clone().ok_or(StartError::Config)?;
+    let merged = Merged::new(source, config.general.master_key.clone());
+    let opened = control.block_on(open(args, env, (config, merged)))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
     let server = listener(&gateway.state, &address, args)?;
     first_steps::print(args, &gateway.state, &address, first_start.as_deref());
@@ -216,6 +220,7 @@ struct Opened {
     store: Store,
     drain: Arc<Drain>,
     prices: Arc<PriceSource>,
+    merged: Arc<Merged>,
 }
 
 /// A running gateway.
@@ -230,7 +235,7 @@ struct Gateway {
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    config: Config,
+    (config, merged): (Config, Merged),
 ) -> Result<Opened, StartError> {
     let data_dir = args.data_dir.as_path();
     let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
@@ -248,6 +253,8 @@ async fn open(
     if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
         return Err(StartError::Ledger);
     }
+    merged.load(&store).await?;
+    let config = merged.config().unwrap_or(config);
     let zone = budgets::zone(&config);
     let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
     let shared_budgets = budgets::shared(&store, &config, &zone).await?;
@@ -283,6 +290,7 @@ async fn open(
         store,
         drain,
         prices,
+        merged: Arc::new(merged),
     })
 }
 
@@ -300,6 +308,7 @@ impl Opened {
             store,
             drain,
             prices,
+            merged,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let draining = Arc::clone(&drain);
@@ -314,6 +323,7 @@ impl Opened {
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
+            merged: Arc::clone(&merged),
             config: args.config.clone(),
             files: loaded.files.clone(),
             env: env.clone(),
@@ -335,6 +345,7 @@ impl Opened {
             store,
             drain: Arc::clone(&drain),
             prices,
+            merged,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
         Ok(Gateway {

@@ -1,25 +1,35 @@
-//! The store: keys, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
+//! The store: records, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
+mod columns;
 mod embedded;
+mod keys;
+mod periods;
+mod postgres;
+mod records;
+mod sums;
 mod types;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use meridian_core::ids::KeyHash;
+use meridian_core::config::Database;
 use meridian_core::journal::Position;
-use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
+use meridian_core::record::{BadRecord, Record, RecordKind};
+use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
 pub use embedded::Embedded;
+pub use postgres::{Direction, MigrateError, Migrated, Postgres, Schema, migrate};
+pub use records::*;
 pub use types::*;
 
-/// Gives the end of the period that runs at a moment; `None` if the key has no periods.
-pub type NextReset = Arc<dyn Fn(&KeyRecord, WallMs) -> Option<WallMs> + Send + Sync>;
+/// Gives the end of the period of a duration (`30d`, ...) that runs at a moment; `None` if that is
+/// no duration.
+pub type NextReset = Arc<dyn Fn(&str, WallMs) -> Option<WallMs> + Send + Sync>;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +37,7 @@ pub enum StoreError {
     /// Another row has the same value, or (`version`) the row was changed since it was read.
     #[error("{field} is already taken or has changed")]
     Conflict {
-        /// `token`, `key_alias` or `version`.
+        /// `id`, `alias`, `email` or `version`; for keys `token`, `key_alias` or `version`.
         field: String,
     },
     /// No such row.
@@ -48,9 +58,47 @@ pub enum StoreError {
     /// A row does not hold what it should.
     #[error("stored value: {0}")]
     Json(#[from] serde_json::Error),
+    /// The same for a record.
+    #[error("stored record: {0}")]
+    Record(#[from] BadRecord),
+    /// A row of a kind that this version does not know.
+    #[error("stored kind {0:?} is not known")]
+    UnknownKind(String),
     /// The database failed.
     #[error("sqlite: {0}")]
     Sqlite(rusqlite::Error),
+    /// The database cannot be reached, is shutting down, lacks something or is read-only: nothing
+    /// that a caller did. Answer 503 with Retry-After.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The schema is missing, too old or too new for this program; the text says what to do.
+    #[error("{0}")]
+    Schema(String),
+    /// The settings of the database cannot be used.
+    #[error("database: {0}")]
+    Settings(String),
+    /// The database refused a statement.
+    #[error("postgres: {0}")]
+    Postgres(String),
+    /// The cursor is not where the caller left it: an earlier batch was stored although its answer
+    /// was lost. Read the cursor again.
+    #[error("the journal's cursor has moved")]
+    Moved,
+}
+
+/// Records of ended requests that go into the ledger together, or not at all.
+#[derive(Clone, Debug)]
+pub struct SpendBatch {
+    /// Whose journal they come from; no two processes have the same at a time.
+    pub writer: String,
+    /// Where the cursor is.
+    pub from: Position,
+    /// Where it goes.
+    pub next: Position,
+    /// The records.
+    pub records: Vec<SpendRecord>,
+    /// Whether requests are listed. They are always counted.
+    pub keeps_logs: bool,
 }
 
 /// A place to keep keys and spend. Cheap to clone.
@@ -58,6 +106,8 @@ pub enum StoreError {
 pub enum Store {
     /// One local SQLite file.
     Embedded(Embedded),
+    /// A Postgres server that the nodes of a region share.
+    Postgres(Postgres),
 }
 
 impl Store {
@@ -66,147 +116,194 @@ impl Store {
         Embedded::open(data_dir).await.map(Self::Embedded)
     }
 
-    // Keys.
+    /// The store on a Postgres server; it need not be reachable.
+    pub fn postgres(database: &Database) -> Result<Self, StoreError> {
+        Postgres::new(database).map(Self::Postgres)
+    }
 
-    /// Every key. With very many keys prefer `keys_after`, which bounds the memory.
-    pub async fn load_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+    /// Whether the schema is one that this program understands: `StoreError::Schema` says what to
+    /// do.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.load_keys().await,
+            Self::Embedded(_) => Ok(()),
+            Self::Postgres(store) => store.check_schema().await,
         }
     }
 
-    /// Up to `limit` keys in order of their tokens, behind `after`.
-    pub async fn keys_after(
+    /// Makes what the next hours need, so that no request and no drain has to.
+    pub async fn prepare(&self, now: WallMs) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Postgres(store) => store.prepare_days(now).await,
+        }
+    }
+
+    /// Under which name a journal's cursor is kept.
+    pub fn writer_name(&self, journal: &str, consumer: &str) -> String {
+        match self {
+            // The file belongs to one journal.
+            Self::Embedded(_) => consumer.to_owned(),
+            Self::Postgres(_) => format!("{journal}/{consumer}"),
+        }
+    }
+
+    // Records.
+
+    /// One record, a tombstone too.
+    pub async fn get_record(
         &self,
-        after: Option<KeyHash>,
+        kind: RecordKind,
+        id: impl Into<String>,
+    ) -> Result<Option<StoredRecord>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.get_record(kind, id.into()).await,
+            Self::Postgres(store) => store.get_record(kind, id.into()).await,
+        }
+    }
+
+    /// Up to `limit` records (10,000 at most) in order of kind and id, behind `after`, tombstones
+    /// among them. Reads the primary.
+    pub async fn records_after(
+        &self,
+        after: Option<RecordPlace>,
         limit: u32,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
+    ) -> Result<Vec<StoredRecord>, StoreError> {
         match self {
-            Self::Embedded(store) => store.keys_after(after, limit).await,
+            Self::Embedded(store) => store.records_after(after, limit).await,
+            Self::Postgres(store) => store.records_after(after, limit).await,
         }
     }
 
-    /// One key.
-    pub async fn get_key(&self, token: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
+    /// One page of records.
+    pub async fn list_records(&self, query: RecordQuery) -> Result<RecordPage, StoreError> {
         match self {
-            Self::Embedded(store) => store.get_key(token).await,
+            Self::Embedded(store) => store.list_records(query).await,
+            Self::Postgres(store) => store.list_records(query).await,
         }
     }
 
-    /// Adds a key; `Conflict` names `token` or `key_alias`. Its `version` is stored as given.
-    pub async fn insert_key(&self, key: KeyRecord) -> Result<(), StoreError> {
-        match self {
-            Self::Embedded(store) => store.insert_key(key).await,
-        }
-    }
-
-    /// Replaces a key if its stored version is still `key.version`; spend is not touched. Returns
-    /// the key as stored.
-    pub async fn update_key(&self, key: KeyRecord) -> Result<KeyRecord, StoreError> {
-        match self {
-            Self::Embedded(store) => store.update_key(key).await,
-        }
-    }
-
-    /// Moves a key, and what it replaced, out of use; returns it.
-    pub async fn delete_key(
+    /// Stores all of them in their order, or none. Each gets its next version; `Conflict` and
+    /// `NotFound` say which expectation did not hold. With an actor, every change is in the audit
+    /// log. Returns them as stored.
+    pub async fn write_records(
         &self,
-        token: KeyHash,
-        by: String,
-        now: WallMs,
-    ) -> Result<KeyRecord, StoreError> {
+        writes: Vec<RecordWrite>,
+        actor: Option<Actor>,
+    ) -> Result<Vec<Record>, StoreError> {
         match self {
-            Self::Embedded(store) => store.delete_key(token, by, now).await,
+            Self::Embedded(store) => store.write_records(writes, actor).await,
+            Self::Postgres(store) => store.write_records(writes, actor).await,
         }
     }
 
-    /// Gives a key a new token (`new.token`) if its stored version is still `new.version`. Its
-    /// spend goes on. The old token is listed as deprecated until `revoke_at`.
-    pub async fn rotate_key(
+    /// Takes records of other regions, or of an export, with their versions: only those that are
+    /// newer than what is stored. Returns these.
+    pub async fn merge_records(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.merge_records(records).await,
+            Self::Postgres(store) => store.merge_records(records).await,
+        }
+    }
+
+    /// Up to `limit` records that became visible behind a place, whoever wrote them. Never skips
+    /// one; may show one twice. Reads the primary.
+    pub async fn changes_after(
         &self,
-        old: KeyHash,
-        new: KeyRecord,
-        revoke_at: WallMs,
-    ) -> Result<KeyRecord, StoreError> {
+        cursor: FeedCursor,
+        limit: u32,
+    ) -> Result<Changes, StoreError> {
         match self {
-            Self::Embedded(store) => store.rotate_key(old, new, revoke_at).await,
+            Self::Embedded(_) => {
+                let _no_other_writer = limit;
+                Ok(Embedded::changes_after(cursor))
+            }
+            Self::Postgres(store) => store.changes_after(cursor, limit).await,
         }
     }
 
-    /// Replaced tokens that still work at `now`.
-    pub async fn load_deprecated_keys(
-        &self,
-        now: WallMs,
-    ) -> Result<Vec<DeprecatedKey>, StoreError> {
+    /// One page of the audit log.
+    pub async fn audit_log(&self, query: AuditQuery) -> Result<AuditPage, StoreError> {
         match self {
-            Self::Embedded(store) => store.load_deprecated_keys(now).await,
+            Self::Embedded(store) => store.audit_log(query).await,
+            Self::Postgres(store) => store.audit_log(query).await,
         }
     }
 
-    /// One page of keys.
-    pub async fn list_keys(&self, query: KeyQuery) -> Result<KeyPage, StoreError> {
+    // What scopes have spent.
+
+    /// What these scopes have spent; those that nothing is known of are left out.
+    pub async fn scope_spends(&self, scopes: Vec<Scope>) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
-            Self::Embedded(store) => store.list_keys(query).await,
+            Self::Embedded(store) => store.scope_spends(scopes).await,
+            Self::Postgres(store) => store.scope_spends(scopes).await,
         }
     }
 
-    // Spend of keys.
-
-    /// Sets what a key has spent; requests that started before `now` do not count any more.
+    /// Sets what a scope has spent; requests that started before `now` do not count any more.
     /// Returns the spend before.
-    pub async fn set_key_spend(
+    pub async fn set_scope_spend(
         &self,
-        token: KeyHash,
+        scope: Scope,
         spend: NanoUsd,
         now: WallMs,
     ) -> Result<NanoUsd, StoreError> {
         match self {
-            Self::Embedded(store) => store.set_key_spend(token, spend, now).await,
+            Self::Embedded(store) => store.set_scope_spend(scope, spend, now).await,
+            Self::Postgres(store) => store.set_scope_spend(scope, spend, now).await,
         }
     }
 
-    /// Begins the next period of every key whose period has ended. The spend of the new period is
-    /// what the log says about requests that started in it, so that neither a late job nor late
+    /// Sets the periods of scopes whose records refer to a budget; a record that names its own
+    /// period brings it along when it is written.
+    pub async fn set_scope_periods(
+        &self,
+        periods: Vec<(Scope, Option<ScopePeriod>)>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.set_scope_periods(periods).await,
+            Self::Postgres(store) => store.set_scope_periods(periods).await,
+        }
+    }
+
+    /// Begins the next period of every scope whose period has ended. The spend of the new period
+    /// is what the log says about requests that started in it, so that neither a late job nor late
     /// records shift money between periods.
     pub async fn roll_budget_periods(
         &self,
         now: WallMs,
         next: NextReset,
-    ) -> Result<Vec<RolledPeriod>, StoreError> {
+    ) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.roll_budget_periods(now, next).await,
+            Self::Postgres(store) => store.roll_budget_periods(now, next).await,
         }
     }
 
-    /// `/global/spend/reset`: every key has spent nothing from `now` on. Logs and roll-ups stay.
+    /// `/global/spend/reset`: every key and team has spent nothing from `now` on. Logs and
+    /// roll-ups stay.
     pub async fn reset_all_spend(&self, now: WallMs) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.reset_all_spend(now).await,
+            Self::Postgres(store) => store.reset_all_spend(now).await,
         }
     }
 
     // The ledger.
 
     /// Where a consumer of the journal goes on.
-    pub async fn journal_position(
-        &self,
-        consumer: &'static str,
-    ) -> Result<Option<Position>, StoreError> {
+    pub async fn journal_position(&self, writer: &str) -> Result<Option<Position>, StoreError> {
         match self {
-            Self::Embedded(store) => store.journal_position(consumer).await,
+            Self::Embedded(store) => store.journal_position(writer).await,
+            Self::Postgres(store) => store.journal_position(writer).await,
         }
     }
 
-    /// Adds the records that are not stored yet, counts only those in the roll-ups and in key
-    /// spend, and moves the cursor: all or nothing. Returns how many were new.
-    pub async fn apply_spend(
-        &self,
-        consumer: &'static str,
-        records: Vec<SpendRecord>,
-        next: Position,
-    ) -> Result<usize, StoreError> {
+    /// Adds the records that are not stored yet, counts only those in the roll-ups and scopes, and
+    /// moves the cursor: all or nothing. Returns how many were new.
+    pub async fn apply_spend(&self, batch: SpendBatch) -> Result<usize, StoreError> {
         match self {
-            Self::Embedded(store) => store.apply_spend(consumer, records, next).await,
+            Self::Embedded(store) => store.apply_spend(batch).await,
+            Self::Postgres(store) => store.apply_spend(&batch).await,
         }
     }
 
@@ -214,6 +311,7 @@ impl Store {
     pub async fn spend_logs(&self, query: SpendQuery) -> Result<SpendPage, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_logs(query).await,
+            Self::Postgres(store) => store.spend_logs(query).await,
         }
     }
 
@@ -224,6 +322,7 @@ impl Store {
     ) -> Result<Option<ResponseOwner>, StoreError> {
         match self {
             Self::Embedded(store) => store.find_response(response_id).await,
+            Self::Postgres(store) => store.find_response(response_id).await,
         }
     }
 
@@ -232,6 +331,7 @@ impl Store {
     pub async fn drop_logs_before(&self, before: WallMs) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.drop_logs_before(before).await,
+            Self::Postgres(store) => store.drop_logs_before(before).await,
         }
     }
 
@@ -245,6 +345,7 @@ impl Store {
     ) -> Result<Vec<SpendTotals>, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_by(group, query).await,
+            Self::Postgres(store) => store.spend_by(group, query).await,
         }
     }
 
@@ -252,6 +353,7 @@ impl Store {
     pub async fn spend_by_day(&self, query: ReportQuery) -> Result<Vec<DaySpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_by_day(query).await,
+            Self::Postgres(store) => store.spend_by_day(query).await,
         }
     }
 
@@ -259,6 +361,7 @@ impl Store {
     pub async fn global_spend(&self, range: Option<TimeRange>) -> Result<NanoUsd, StoreError> {
         match self {
             Self::Embedded(store) => store.global_spend(range).await,
+            Self::Postgres(store) => store.global_spend(range).await,
         }
     }
 }

@@ -78,21 +78,6 @@ pub struct DeprecatedKey {
     pub revoke_at: WallMs,
 }
 
-/// A key whose budget period has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RolledPeriod {
-    /// The key.
-    pub token: KeyHash,
-    /// Start of the running period: requests that started earlier do not count.
-    pub period_start: WallMs,
-    /// End of the running period.
-    pub budget_reset_at: Option<WallMs>,
-    /// Stored spend of the running period.
-    pub spend: NanoUsd,
-    /// The key's version now.
-    pub version: u64,
-}
-
 /// From (inclusive) to (exclusive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeRange {
@@ -179,8 +164,8 @@ impl Default for SpendPageAt {
 pub struct SpendCursor {
     /// Its start.
     pub started: WallMs,
-    /// Its number in the table.
-    pub id: i64,
+    /// Its number among those with the same start.
+    pub id: u128,
 }
 
 /// One page of spend logs.

@@ -5,4 +5,6 @@ mod keys;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod support;

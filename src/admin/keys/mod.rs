@@ -63,7 +63,7 @@ async fn change(
         record.updated_at = state.now();
         record.updated_by = caller.user_id();
         let alias = record.key_alias.clone();
-        match state.store().update_key(record).await {
+        match state.store().update_key(record, caller.actor()).await {
             Ok(stored) => {
                 state.keys().put(&stored, state.now());
                 return Ok(stored);

@@ -105,7 +105,10 @@ async fn rotate(
         ));
     }
     let alias = record.key_alias.clone();
-    let stored = state.store().rotate_key(old, record, revoke_at).await;
+    let stored = state
+        .store()
+        .rotate_key(old, record, revoke_at, caller.actor())
+        .await;
     let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
     state.keys().rotate(&old, &record, revoke_at, at.now);
     confirm(state, &record.token).await?;

@@ -78,6 +78,8 @@ pub(in crate::admin) fn row(record: &KeyRecord, spend: NanoUsd) -> Map<String, V
         updated_at,
         updated_by,
         version: _,
+        home: _,
+        generation: _,
     } = record;
     let known = json!({
         "token": token,

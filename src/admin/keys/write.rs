@@ -8,6 +8,7 @@ use meridian_core::ids::KeyHash;
 use meridian_core::key::{KeyOverrides, KeyRecord};
 use meridian_core::meters::check_rules;
 use meridian_core::money::NanoUsd;
+use meridian_core::scope::{Scope, ScopeKind};
 use serde_json::{Map, Value, json};
 
 use super::super::access::{AdminAccess, Caller};
@@ -93,8 +94,9 @@ async fn make_key(
             None,
         ));
     }
-    let stored = state.store().insert_key(record.clone()).await;
-    stored.map_err(|error| store_error(error, record.key_alias.as_deref()))?;
+    let alias = record.key_alias.clone();
+    let stored = state.store().insert_key(record, caller.actor()).await;
+    let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
     state.keys().insert(&record, at.now);
     confirm(state, &record.token).await?;
     let spend = record.spend;
@@ -208,7 +210,10 @@ pub(super) async fn set_spend(
     spend: NanoUsd,
 ) -> Result<(), AdminError> {
     let now = state.now();
-    let stored = state.store().set_key_spend(hash, spend, now).await;
+    let stored = state
+        .store()
+        .set_scope_spend(Scope::new(ScopeKind::Key, hash.to_string()), spend, now)
+        .await;
     stored.map_err(|error| store_error(error, None))?;
     state.keys().set_spent(&hash, spend, now);
     Ok(())
@@ -257,7 +262,8 @@ pub(in crate::admin) async fn delete(
     }
     for hash in found {
         let by = caller.user_id().unwrap_or_default();
-        let deleted = state.store().delete_key(hash, by, state.now()).await;
+        let (now, actor) = (state.now(), caller.actor());
+        let deleted = state.store().delete_key(hash, by, now, actor).await;
         match deleted {
             // Named twice, or deleted by somebody else meanwhile.
             Ok(_) | Err(StoreError::NotFound) => state.keys().remove(&hash, state.now()),
@@ -382,6 +388,8 @@ fn empty_record(clear: &str) -> KeyRecord {
         created_by: None,
         updated_at: Default::default(),
         updated_by: None,
+        home: String::new(),
+        generation: 0,
         version: 1,
     }
 }

@@ -206,7 +206,7 @@ async fn credentials_are_refused_in_litellms_words() {
         .unwrap()
         .unwrap();
     record.expires = Some(clock::now().plus_ms(-1));
-    let stored = admin.store.update_key(record).await.unwrap();
+    let stored = admin.store.update_key(record, None).await.unwrap();
     admin.keys.put(&stored, clock::now());
     let late = admin.get_as(&expired, "/key/info").await;
     assert_eq!(late.status, 401);

@@ -1,11 +1,12 @@
 //! The embedded store: one SQLite file, one thread that writes, a few connections that read.
 
 mod apply;
-mod key_spend;
-mod keys;
+mod audit;
 mod logs;
+mod records;
 mod reports;
-mod sums;
+mod rollups;
+mod scopes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
+use super::columns::{column, count};
 use crate::priority;
 
 /// The database in the data directory.
@@ -41,6 +43,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V2__key_regions",
         include_str!("../../../migrations/embedded/V2__key_regions.sql"),
+    ),
+    (
+        "V3__records",
+        include_str!("../../../migrations/embedded/V3__records.sql"),
     ),
 ];
 
@@ -217,7 +223,8 @@ impl From<rusqlite::Error> for StoreError {
         };
         match (code.code, message) {
             (Code::ConstraintViolation, Some(message)) if message.starts_with("UNIQUE") => {
-                let field = message.rsplit(['.', ' ']).next().unwrap_or_default();
+                let name = message.rsplit(['.', ' ']).next().unwrap_or_default();
+                let field = name.trim_matches('\'');
                 Self::Conflict {
                     field: field.to_owned(),
                 }
@@ -232,16 +239,4 @@ impl From<rusqlite::Error> for StoreError {
 /// A token as its column holds it.
 fn hash_of(text: &str) -> Option<meridian_core::ids::KeyHash> {
     meridian_core::ids::KeyHash::from_hex(text)
-}
-
-/// A count as a column holds it; far above anything real it stops growing.
-fn column(count: u64) -> i64 {
-    /// Keeps sums of many rows inside 64 bits.
-    const COUNT_MAX: i64 = 1_000_000_000_000;
-    i64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX)
-}
-
-/// A column as a count.
-fn count(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or(0)
 }
