@@ -50,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config_load", &["clock"]),
     ("check", &["clock", "config_load"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
+    ("import", &["clock", "config_load", "journal", "store"]),
     (
         "state",
         &[

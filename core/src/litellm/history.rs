@@ -117,12 +117,12 @@ impl History {
             day + i64::from(cut)
         });
         let today = day_of(now);
+        // An empty log is none: its days come as sums.
         let asked = match choice {
             LogChoice::None => None,
-            LogChoice::All => whole_from.or(Some(today)),
+            LogChoice::All => whole_from,
             LogChoice::Days(days) => {
-                let from = today + 1 - i64::from(days);
-                Some(whole_from.map_or(from, |whole| from.max(whole)))
+                whole_from.map(|whole| whole.max(today + 1 - i64::from(days)))
             }
         };
         let asked = asked.map(|from| self.until.map_or(from, |until| from.max(until)));

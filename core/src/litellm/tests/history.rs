@@ -48,8 +48,12 @@ fn with_logs_the_days_before_them_come_from_sums_and_the_border_never_moves() {
 #[test]
 fn logs_never_reach_into_days_that_were_taken_as_sums() {
     let sums = History::default().plan(LogChoice::None, NOW, None, None);
-    let logs = sums.next.plan(LogChoice::Days(30), NOW, None, None);
+    let log_since = Some(WallMs((TODAY - 40) * DAY));
+    let logs = sums.next.plan(LogChoice::Days(30), NOW, log_since, None);
     assert_eq!((logs.days, logs.next.logs_from), (None, Some(TODAY)));
+    // Where LiteLLM keeps no log there is none to take.
+    let none = History::default().plan(LogChoice::Days(1), NOW, None, None);
+    assert_eq!((none.days, none.logs_since), (Some((None, TODAY)), None));
 }
 
 #[test]
