@@ -1,8 +1,8 @@
 //! What was spent before: days from LiteLLM's daily sums, later ones from its log.
 
 use meridian_core::litellm::{
-    DayRow, DayTable, History, HistoryPlan, HistoryReport, LOG_COLUMNS, LOG_METADATA, LOG_TABLE, Log,
-    LogChoice, LogsReport, Report, day_of, day_row, log_record,
+    DayRow, DayTable, History, HistoryPlan, HistoryReport, LOG_COLUMNS, LOG_METADATA, LOG_TABLE,
+    Log, LogChoice, LogsReport, Report, day_of, day_row, log_record,
 };
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
@@ -81,11 +81,7 @@ impl Importer<'_> {
         Ok(plan)
     }
 
-    async fn note_history(
-        &self,
-        rows: Vec<DayRow>,
-        next: History,
-    ) -> Result<(), StoreError> {
+    async fn note_history(&self, rows: Vec<DayRow>, next: History) -> Result<(), StoreError> {
         if self.options.dry_run {
             return Ok(());
         }
@@ -109,7 +105,10 @@ impl Importer<'_> {
             return Ok(None);
         }
         let place = self.source.tables().place(table);
-        let first = self.source.one(&format!("SELECT min(date) FROM {place}")).await?;
+        let first = self
+            .source
+            .one(&format!("SELECT min(date) FROM {place}"))
+            .await?;
         Ok(first.as_deref().and_then(WallMs::parse_iso).map(day_of))
     }
 
@@ -206,7 +205,9 @@ fn day_query(tables: &Tables, table: DayTable, day: &str) -> String {
         .filter(there)
         .map(|column| format!("sum(d.{column}) AS {column}"))
         .collect();
-    let numbers: Vec<String> = (1..=groups.len()).map(|number| number.to_string()).collect();
+    let numbers: Vec<String> = (1..=groups.len())
+        .map(|number| number.to_string())
+        .collect();
     format!(
         "SELECT concat_ws('/', r.date, r.{entity}, r.api_key), row_to_json(r)::text FROM \
          (SELECT {}, {} FROM {} d{joins} WHERE d.date = {} GROUP BY {}) r",
@@ -256,7 +257,9 @@ pub(super) async fn take_logs(
         }
     }
     if !options.dry_run {
-        store.add_history(&options.name, Vec::new(), plan.next).await?;
+        store
+            .add_history(&options.name, Vec::new(), plan.next)
+            .await?;
     }
     report.logs = Some(done);
     Ok(())

@@ -53,8 +53,10 @@ pub enum ImportError {
     #[error("source {0}: {1}")]
     Source(String, StoreError),
     /// There are no tables of LiteLLM.
-    #[error("source {0}: no table LiteLLM_VerificationToken that this user may read in the schema \
-             {1} (another one is named with ?schema=)")]
+    #[error(
+        "source {0}: no table LiteLLM_VerificationToken that this user may read in the schema \
+             {1} (another one is named with ?schema=)"
+    )]
     NotLiteLlm(String, String),
     /// The source holds something that is not what was asked for.
     #[error("source: {0}")]
@@ -75,7 +77,9 @@ pub async fn run(options: &Options, store: &Store) -> Result<Report, ImportError
     store.check_schema().await?;
     if !options.dry_run {
         // Sums are compared within the period that runs.
-        store.roll_budget_periods(now, next_reset(&options.zone)).await?;
+        store
+            .roll_budget_periods(now, next_reset(&options.zone))
+            .await?;
     }
     let outside = Outside::new(&options.from).map_err(of_source)?;
     let reading = outside.read().await.map_err(of_source)?;
@@ -113,11 +117,16 @@ pub async fn run(options: &Options, store: &Store) -> Result<Report, ImportError
 
 fn next_reset(zone: &TimeZone) -> NextReset {
     let zone = zone.clone();
-    std::sync::Arc::new(move |duration: &str, at| end_of_period(duration, &zone, at))
+    std::sync::Arc::new(move |duration: &str, at| end_of_period(duration, &zone, at, Some(at)))
 }
 
-/// End of the period of a duration that `at` lies in.
-fn end_of_period(duration: &str, zone: &TimeZone, at: WallMs) -> Option<WallMs> {
+/// End of the period of a duration that `at` lies in, where one is known to end at `boundary`.
+fn end_of_period(
+    duration: &str,
+    zone: &TimeZone,
+    at: WallMs,
+    boundary: Option<WallMs>,
+) -> Option<WallMs> {
     let duration = BudgetDuration::parse(duration)?;
-    Some(period_from(duration, zone, at, Some(at)).end)
+    Some(period_from(duration, zone, at, boundary).end)
 }

@@ -1,8 +1,8 @@
 //! Rows into records: read, mapped, compared with what is known, written batch by batch.
 
 use meridian_core::litellm::{
-    Audit, Decision, Known, Mapped, Mark, Note, Outcome, Refused, Report, SpendMark, Table,
-    TableReport, decide, digest, map, spend_to_add,
+    Audit, Decision, Known, Mapped, Mark, Note, Outcome, Refused, Report, SourcePeriod, SpendMark,
+    Table, TableReport, decide, digest, map, spend_to_add,
 };
 use meridian_core::money::NanoUsd;
 use meridian_core::record::Record;
@@ -177,7 +177,7 @@ impl Importer<'_> {
         }
     }
 
-    /// The period of a scope, where the store would not take it from the record.
+    /// The period of a scope, where the store would not take the right one from the record.
     fn period(
         &self,
         mapped: &Mapped,
@@ -187,31 +187,29 @@ impl Importer<'_> {
         if mapped.spend.is_none() || mapped.record.deleted {
             return None;
         }
-        let field = |name: &str| mapped.record.body.get(name);
         let runs_until = stands.and_then(|stored| stored.resets_at);
-        let begun = |duration: &str| ScopePeriod {
-            duration: duration.to_owned(),
-            // LiteLLM would never reset it.
-            ends: end_of_period(duration, &self.options.zone, self.now),
-        };
-        if let Some(duration) = field("budget_duration").and_then(|value| value.as_str()) {
-            let endless = is_written && field("budget_reset_at").is_none();
-            return endless.then(|| Some(begun(duration)));
+        if let Some(own) = own_period(&mapped.record) {
+            let running = self.running(&own);
+            return (is_written && running.ends != own.ends).then_some(Some(running));
         }
         match &mapped.period {
             Some(period) => {
                 let moved = period.ends.is_some_and(|ends| ends > self.now);
                 let moved = moved && period.ends != runs_until;
-                let set = ScopePeriod {
-                    duration: period.duration.clone(),
-                    ends: period.ends,
-                };
-                match period.ends {
-                    None => is_written.then(|| Some(begun(&period.duration))),
-                    Some(_) => (is_written || moved).then_some(Some(set)),
-                }
+                (is_written || moved).then(|| Some(self.running(period)))
             }
             None => runs_until.map(|_| None),
+        }
+    }
+
+    /// The period that runs now: LiteLLM begins it late, and never where it has no end.
+    fn running(&self, period: &SourcePeriod) -> ScopePeriod {
+        let ended = period.ends.is_none_or(|ends| ends <= self.now);
+        let (duration, zone) = (period.duration.as_str(), &self.options.zone);
+        let next = || end_of_period(duration, zone, self.now, period.ends);
+        ScopePeriod {
+            duration: period.duration.clone(),
+            ends: if ended { next() } else { period.ends },
         }
     }
 
@@ -232,13 +230,10 @@ impl Importer<'_> {
         let add = spend_to_add(source, counted, runs_until, self.now);
         let spent = stands.map_or(NanoUsd::ZERO, |stored| stored.spend);
         let add = add.max(NanoUsd::ZERO.saturating_sub(spent));
-        let body = &mapped.record.body;
+        let own = own_period(&mapped.record);
         let ends = match period {
             Some(period) => period.as_ref().and_then(|period| period.ends),
-            None if is_written && body.contains_key("budget_duration") => {
-                let own = body.get("budget_reset_at").and_then(|at| at.as_i64());
-                own.map(WallMs)
-            }
+            None if is_written && own.is_some() => own.and_then(|own| own.ends),
             None => runs_until,
         };
         let mark = SpendMark {
@@ -313,6 +308,17 @@ impl Importer<'_> {
     pub(super) fn skip(&mut self, refused: Refused) {
         self.report.skip(refused);
     }
+}
+
+/// The period that a record names itself.
+fn own_period(record: &Record) -> Option<SourcePeriod> {
+    let field = |name: &str| record.body.get(name);
+    let duration = field("budget_duration")?.as_str()?.to_owned();
+    let ends = field("budget_reset_at").and_then(|at| at.as_i64());
+    Some(SourcePeriod {
+        duration,
+        ends: ends.map(WallMs),
+    })
 }
 
 fn counted(counts: &mut TableReport, step: &Step) {

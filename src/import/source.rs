@@ -186,7 +186,10 @@ impl Source {
         let rows = rows.map_err(|error| ImportError::Source(name.clone(), error))?;
         for row in rows {
             if let [Some(table), Some(column)] = row.as_slice() {
-                columns.entry(table.clone()).or_default().insert(column.clone());
+                columns
+                    .entry(table.clone())
+                    .or_default()
+                    .insert(column.clone());
             }
         }
         let tables = Tables { schema, columns };

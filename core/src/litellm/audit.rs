@@ -68,7 +68,8 @@ impl Audit {
             return Vec::new();
         }
         let (ids, entries): (Vec<String>, Vec<Value>) = self.models.into_iter().unzip();
-        self.sections.insert("model_list".to_owned(), entries.into());
+        self.sections
+            .insert("model_list".to_owned(), entries.into());
         // JSON is YAML.
         let text = Value::Object(self.sections).to_string();
         let mut read = |_: &Path| Ok(text.clone());

@@ -64,9 +64,7 @@ impl Row {
     }
 
     /// What a row has spent whose period is that of the budget it refers to.
-    pub(super) fn budget_spend(
-        &mut self,
-    ) -> Result<(SourceSpend, Option<SourcePeriod>), Refused> {
+    pub(super) fn budget_spend(&mut self) -> Result<(SourceSpend, Option<SourcePeriod>), Refused> {
         let period = self.budget_period()?;
         let spend = self.spent("spend")?;
         let ends = period.as_ref().and_then(|period| period.ends);

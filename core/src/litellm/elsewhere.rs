@@ -15,7 +15,8 @@ use Elsewhere::{Internal, Missing, Read};
 
 const MCP: &str = "MCP servers and tools are not served";
 const AGENTS: &str = "agents are not served";
-const POLICIES: &str = "guardrails and policies are not applied: requests pass without these checks";
+const POLICIES: &str =
+    "guardrails and policies are not applied: requests pass without these checks";
 const UI: &str = "settings of LiteLLM's user interface";
 const FILES: &str = "files, batches and stores that LiteLLM gave names of its own: \
                      clients must use the provider's ids";
@@ -26,7 +27,9 @@ const SSO: &str = "single sign-on is not served";
 /// What a table that is none of [`super::Table`] means; `None` for one that is not known.
 pub fn elsewhere(table: &str) -> Option<Elsewhere> {
     let name = table.strip_prefix("LiteLLM_")?;
-    identity(name).or_else(|| spending(name)).or_else(|| others(name))
+    identity(name)
+        .or_else(|| spending(name))
+        .or_else(|| others(name))
 }
 
 /// Who may do what.
@@ -64,10 +67,18 @@ fn spending(name: &str) -> Option<Elsewhere> {
         "DailyTeamSpend" | "DailyOrganizationSpend" | "DailyGlobalSpend" => {
             Read("the same requests as in LiteLLM_DailyUserSpend, which names their keys")
         }
-        "DailyAgentSpend" | "DailyToolSpend" | "DailyModelUsage" | "DailyGatewayRequests"
-        | "DailyGatewayFailedRequests" | "DailyRequestErrors" | "DailyGuardrailMetrics"
-        | "DailyGuardrailUsageUnits" | "DailyPolicyMetrics" => Missing(SUMS),
-        "BudgetWindowSpend" => Missing("spend in additional budget windows, which are not enforced"),
+        "DailyAgentSpend"
+        | "DailyToolSpend"
+        | "DailyModelUsage"
+        | "DailyGatewayRequests"
+        | "DailyGatewayFailedRequests"
+        | "DailyRequestErrors"
+        | "DailyGuardrailMetrics"
+        | "DailyGuardrailUsageUnits"
+        | "DailyPolicyMetrics" => Missing(SUMS),
+        "BudgetWindowSpend" => {
+            Missing("spend in additional budget windows, which are not enforced")
+        }
         "SpendLogGuardrailIndex" | "SpendLogToolIndex" => Internal,
         "ErrorLogs" => Missing("LiteLLM's log of errors stays where it is"),
         "HealthCheckTable" => Missing("results of past health checks"),
@@ -77,8 +88,12 @@ fn spending(name: &str) -> Option<Elsewhere> {
 
 fn others(name: &str) -> Option<Elsewhere> {
     Some(match name {
-        "MCPServerTable" | "MCPToolsetTable" | "MCPUserCredentials" | "MCPUserEnvVars"
-        | "MCPServerOAuthClient" | "ToolTable" => Missing(MCP),
+        "MCPServerTable"
+        | "MCPToolsetTable"
+        | "MCPUserCredentials"
+        | "MCPUserEnvVars"
+        | "MCPServerOAuthClient"
+        | "ToolTable" => Missing(MCP),
         "AgentsTable" | "AgentIdentity" | "RetiredAgentIdentity" | "RetiredAgent" => {
             Missing(AGENTS)
         }

@@ -104,7 +104,10 @@ pub(super) fn team(mut row: Row) -> Result<Outcome, Refused> {
             ("budget_limits", Some(NO_WINDOWS)),
             ("object_permission_id", Some(NO_PERMISSIONS)),
             ("policies", Some(NO_POLICIES)),
-            ("router_settings", Some("router settings of a team have no effect")),
+            (
+                "router_settings",
+                Some("router settings of a team have no effect"),
+            ),
             ("access_group_ids", None),
             (
                 "default_team_member_models",

@@ -66,11 +66,7 @@ impl LogChoice {
         match text {
             "none" => Some(Self::None),
             "all" => Some(Self::All),
-            days => days
-                .parse()
-                .ok()
-                .filter(|days| *days > 0)
-                .map(Self::Days),
+            days => days.parse().ok().filter(|days| *days > 0).map(Self::Days),
         }
     }
 }
@@ -121,9 +117,7 @@ impl History {
         let asked = match choice {
             LogChoice::None => None,
             LogChoice::All => whole_from,
-            LogChoice::Days(days) => {
-                whole_from.map(|whole| whole.max(today + 1 - i64::from(days)))
-            }
+            LogChoice::Days(days) => whole_from.map(|whole| whole.max(today + 1 - i64::from(days))),
         };
         let asked = asked.map(|from| self.until.map_or(from, |until| from.max(until)));
         let logs_from = self.logs_from.or(asked);
@@ -134,7 +128,9 @@ impl History {
         let reads = choice != LogChoice::None;
         let since = logs_from.map(|from| {
             let again = self.logs_read.map(|read| read.plus_ms(-REQUEST_MAX_MS));
-            again.unwrap_or(WallMs(0)).max(WallMs(from.saturating_mul(DAY_MS)))
+            again
+                .unwrap_or(WallMs(0))
+                .max(WallMs(from.saturating_mul(DAY_MS)))
         });
         HistoryPlan {
             days,
@@ -193,11 +189,7 @@ pub struct DayRow {
 ///
 /// # Errors
 /// When a column holds what cannot be counted.
-pub fn day_row(
-    table: DayTable,
-    id: &str,
-    fields: Map<String, Value>,
-) -> Result<DayRow, Refused> {
+pub fn day_row(table: DayTable, id: &str, fields: Map<String, Value>) -> Result<DayRow, Refused> {
     let mut row = Row::new(table.name(), id, fields);
     let text = |row: &mut Row, column: &str| row.text(column).map(Option::unwrap_or_default);
     let count = |row: &mut Row, column: &str| row.count(column).map(Option::unwrap_or_default);

@@ -3,9 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::groups::{
-    NO_DAY_LIMIT, NO_PERMISSIONS, NO_POLICIES, NO_WINDOWS, done, models,
-};
+use super::groups::{NO_DAY_LIMIT, NO_PERMISSIONS, NO_POLICIES, NO_WINDOWS, done, models};
 use super::row::{Refused, Row};
 use super::{DASHBOARD_TEAM, Mapped, Outcome, SourceSpend};
 use crate::error::GatewayError;
@@ -107,7 +105,8 @@ pub(super) fn deleted(mut row: Row) -> Result<Outcome, Refused> {
     row.drop_columns(&["id", "deleted_by_api_key", "litellm_changed_by"]);
     let mut key = read(&mut row, token, team_id)?;
     // It binds nobody: what is wrong with it is of no interest.
-    key.extra.insert("deleted_at".to_owned(), deleted_at.0.into());
+    key.extra
+        .insert("deleted_at".to_owned(), deleted_at.0.into());
     if let Some(by) = by {
         key.extra.insert("deleted_by".to_owned(), by.into());
     }

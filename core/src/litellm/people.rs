@@ -37,13 +37,19 @@ pub(super) fn user(mut row: Row) -> Result<Outcome, Refused> {
             "password",
             "passwords of the user interface are not imported: these users need a new way in",
         ),
-        ("password_reset_required", "of the user interface; not imported"),
+        (
+            "password_reset_required",
+            "of the user interface; not imported",
+        ),
     ]);
     row.drop_columns(&["model_spend", "last_breach_check_at"]);
     let mut extra = Map::new();
     row.keep(
         &[
-            ("sso_user_id", Some("kept, but single sign-on is not served")),
+            (
+                "sso_user_id",
+                Some("kept, but single sign-on is not served"),
+            ),
             ("team_id", None),
             ("object_permission_id", Some(NO_PERMISSIONS)),
             ("policies", Some(NO_POLICIES)),

@@ -100,7 +100,10 @@ fn what_a_request_moves_in_litellm_is_no_change_of_the_key() {
     row = with(row, "settings_updated_at", json!("2026-11-18T12:00:30"));
     assert_eq!(digest(&before), digest(&mapped(Table::Keys, row).record));
     let changed = with(key_row(), "rpm_limit", json!(61));
-    assert_ne!(digest(&before), digest(&mapped(Table::Keys, changed).record));
+    assert_ne!(
+        digest(&before),
+        digest(&mapped(Table::Keys, changed).record)
+    );
 }
 
 #[test]
@@ -109,7 +112,11 @@ fn a_key_of_a_shared_budget_has_that_budgets_period() {
     row = with(row, "budget_reset_at", Value::Null);
     row = with(row, "budget_id", json!("b1"));
     row = with(row, "meridian_budget_duration", json!("7d"));
-    row = with(row, "meridian_budget_reset_at", json!("2026-11-23T00:00:00"));
+    row = with(
+        row,
+        "meridian_budget_reset_at",
+        json!("2026-11-23T00:00:00"),
+    );
     let mapped = mapped(Table::Keys, row);
     let ends = WallMs::parse_iso("2026-11-23");
     let duration = "7d".to_owned();
@@ -123,7 +130,11 @@ fn what_a_key_loses_is_told_by_its_column() {
     let mut row = with(key_row(), "project_id", json!("p1"));
     row = with(row, "tpd_limit", json!(5));
     row = with(row, "a_column_of_next_year", json!([1]));
-    row = with(row, "router_settings", json!({"timeout": 5, "allowed_fails": 3}));
+    row = with(
+        row,
+        "router_settings",
+        json!({"timeout": 5, "allowed_fails": 3}),
+    );
     row = with(row, "models", json!(["a"]));
     row = with(row, "meridian_group_models", json!(["a", "b"]));
     let mapped = mapped(Table::Keys, row);
@@ -173,7 +184,10 @@ fn deleted_and_rotated_keys_stay_what_they_are() {
         "revoke_at": "2026-12-01T00:00:00", "created_at": "2026-11-01T00:00:00",
     });
     let rotated = mapped(Table::RotatedKeys, row).record;
-    assert_eq!((rotated.kind, rotated.id.clone()), (RecordKind::RotatedKey, token("sk-old")));
+    assert_eq!(
+        (rotated.kind, rotated.id.clone()),
+        (RecordKind::RotatedKey, token("sk-old"))
+    );
     let body: RotatedKey = rotated.read().unwrap();
     assert_eq!(body.active, KeyHash::of_secret("sk-a"));
 }
@@ -195,7 +209,10 @@ fn a_team_has_its_members_aliases_and_limits() {
     let team: Team = mapped.record.read().unwrap();
     assert_eq!(team.members_with_roles.len(), 2);
     assert_eq!(team.members_with_roles[0].role, "admin");
-    assert_eq!(team.members_with_roles[1].user_email.as_deref(), Some("b@example.org"));
+    assert_eq!(
+        team.members_with_roles[1].user_email.as_deref(),
+        Some("b@example.org")
+    );
     assert_eq!(team.model_aliases["gpt-4"], "gpt-4o");
     assert_eq!(team.team_member_budget_id.as_deref(), Some("b9"));
     assert_eq!(team.bounds.tpm_limit, Some(9_007_199_254_740_993));
@@ -215,7 +232,10 @@ fn old_lists_of_members_count_where_there_is_no_new_one() {
         user_id: Some(user.to_owned()),
         user_email: None,
     };
-    assert_eq!(team.members_with_roles, [member("admin", "u1"), member("user", "u2")]);
+    assert_eq!(
+        team.members_with_roles,
+        [member("admin", "u1"), member("user", "u2")]
+    );
 }
 
 #[test]
@@ -235,7 +255,10 @@ fn users_come_without_passwords_and_with_one_address_each() {
     assert_eq!(columns, ["password", "sso_user_id", "user_email"]);
 
     let proxy = json!({"user_id": "litellm-proxy-budget", "max_budget": 100.0, "spend": 3.0});
-    assert!(matches!(read(Table::Users, proxy), Ok(Outcome::Left { tell: true, .. })));
+    assert!(matches!(
+        read(Table::Users, proxy),
+        Ok(Outcome::Left { tell: true, .. })
+    ));
 }
 
 #[test]
@@ -246,14 +269,25 @@ fn members_and_customers_have_the_period_of_their_budget() {
     });
     let member = mapped(Table::TeamMembers, row);
     assert_eq!(member.record.id, Scope::team_member("t1", "u1").id);
-    assert_eq!(member.record.read::<TeamMember>().unwrap().budget_id.as_deref(), Some("b1"));
+    assert_eq!(
+        member
+            .record
+            .read::<TeamMember>()
+            .unwrap()
+            .budget_id
+            .as_deref(),
+        Some("b1")
+    );
     assert_eq!(member.period.unwrap().duration, "1d");
     // LiteLLM resets late: the column still shows the day that is over.
     assert_eq!(member.spend.unwrap().running(NOW), NanoUsd::ZERO);
 
     let row = json!({"user_id": "u1", "organization_id": "o1", "user_role": "org_admin"});
     let member = mapped(Table::OrganizationMembers, row).record;
-    assert_eq!(member.read::<OrganizationMember>().unwrap().user_role, "org_admin");
+    assert_eq!(
+        member.read::<OrganizationMember>().unwrap().user_role,
+        "org_admin"
+    );
 
     let row = json!({"user_id": "acme", "alias": "ACME", "spend": 1e-9, "blocked": true,
         "allowed_model_region": "eu", "default_model": "gpt-4o", "models": ["x"]});
@@ -277,7 +311,10 @@ fn sealed_values_stay_sealed_and_must_open() {
     let Ok(Outcome::Mapped(mapped)) = map(Table::Models, "m1", row(), Some(&salt)) else {
         panic!("refused")
     };
-    assert_eq!(mapped.record.body["litellm_params"]["api_key"], json!(sealed));
+    assert_eq!(
+        mapped.record.body["litellm_params"]["api_key"],
+        json!(sealed)
+    );
     let other = SealKey::of_salt("sk-other");
     for key in [Some(&other), None] {
         let refused = map(Table::Models, "m1", row(), key).unwrap_err();
@@ -285,7 +322,8 @@ fn sealed_values_stay_sealed_and_must_open() {
         assert!(!refused.to_string().contains("sk-provider"));
     }
     // Nothing is sealed: no salt key is needed.
-    let clear = json!({"model_id": "m1", "model_name": "x", "litellm_params": {"model": "openai/x"}});
+    let clear =
+        json!({"model_id": "m1", "model_name": "x", "litellm_params": {"model": "openai/x"}});
     assert!(matches!(read(Table::Models, clear), Ok(Outcome::Mapped(_))));
 }
 
@@ -306,15 +344,24 @@ fn settings_and_models_are_audited_as_the_configuration_they_amount_to() {
     audit.add(&model.record);
     let remarks = audit.remarks(&Default::default());
     let paths: Vec<&str> = remarks.iter().map(|one| one.path.as_str()).collect();
-    assert!(paths.contains(&"router_settings.no_such_setting"), "{paths:?}");
-    assert!(paths.contains(&"model m1.litellm_params.model"), "{paths:?}");
+    assert!(
+        paths.contains(&"router_settings.no_such_setting"),
+        "{paths:?}"
+    );
+    assert!(
+        paths.contains(&"model m1.litellm_params.model"),
+        "{paths:?}"
+    );
     assert!(!paths.contains(&"router_settings.num_retries"));
 }
 
 #[test]
 fn rows_of_the_configuration_that_are_no_settings_are_left() {
     let row = json!({"param_name": "model_cost_map_reload_config", "param_value": {"x": 1}});
-    assert!(matches!(read(Table::Settings, row), Ok(Outcome::Left { tell: true, .. })));
+    assert!(matches!(
+        read(Table::Settings, row),
+        Ok(Outcome::Left { tell: true, .. })
+    ));
 }
 
 fn key_record(rpm: u64) -> Record {
@@ -342,10 +389,16 @@ fn a_second_run_changes_nothing_and_a_change_of_the_source_is_taken_over() {
     assert_eq!(decide(&row, None, None, false), Decision::Create);
     let (mark, known) = stored(&row, 7);
     for force in [false, true] {
-        assert_eq!(decide(&row, Some(&mark), Some(&known), force), Decision::Unchanged);
+        assert_eq!(
+            decide(&row, Some(&mark), Some(&known), force),
+            Decision::Unchanged
+        );
     }
     let later = key_record(61);
-    assert_eq!(decide(&later, Some(&mark), Some(&known), false), Decision::Replace(7));
+    assert_eq!(
+        decide(&later, Some(&mark), Some(&known), false),
+        Decision::Replace(7)
+    );
 }
 
 #[test]
@@ -354,15 +407,27 @@ fn what_was_changed_here_wins_unless_it_is_forced() {
     let (mark, _) = stored(&row, 7);
     let (_, changed) = stored(&key_record(1), 8);
     // The source has nothing new to say.
-    assert_eq!(decide(&row, Some(&mark), Some(&changed), false), Decision::Unchanged);
-    assert_eq!(decide(&row, Some(&mark), Some(&changed), true), Decision::Replace(8));
+    assert_eq!(
+        decide(&row, Some(&mark), Some(&changed), false),
+        Decision::Unchanged
+    );
+    assert_eq!(
+        decide(&row, Some(&mark), Some(&changed), true),
+        Decision::Replace(8)
+    );
     let later = key_record(61);
     let decided = decide(&later, Some(&mark), Some(&changed), false);
     assert!(matches!(decided, Decision::Conflict(_)), "{decided:?}");
-    assert_eq!(decide(&later, Some(&mark), Some(&changed), true), Decision::Replace(8));
+    assert_eq!(
+        decide(&later, Some(&mark), Some(&changed), true),
+        Decision::Replace(8)
+    );
     // Both sides made the same change.
     let (_, same) = stored(&later, 8);
-    assert_eq!(decide(&later, Some(&mark), Some(&same), false), Decision::Adopt);
+    assert_eq!(
+        decide(&later, Some(&mark), Some(&same), false),
+        Decision::Adopt
+    );
     // It was here before any import.
     let decided = decide(&later, None, Some(&changed), false);
     assert!(matches!(decided, Decision::Conflict(_)), "{decided:?}");
@@ -374,17 +439,26 @@ fn what_was_deleted_here_is_not_brought_back() {
     let (mark, mut known) = stored(&row, 7);
     (known.deleted, known.version) = (true, 8);
     known.digest = "of the tombstone".to_owned();
-    assert_eq!(decide(&row, Some(&mark), Some(&known), false), Decision::Unchanged);
+    assert_eq!(
+        decide(&row, Some(&mark), Some(&known), false),
+        Decision::Unchanged
+    );
     let decided = decide(&key_record(61), Some(&mark), Some(&known), false);
     assert!(matches!(decided, Decision::Conflict(_)), "{decided:?}");
-    assert_eq!(decide(&row, Some(&mark), Some(&known), true), Decision::Create);
+    assert_eq!(
+        decide(&row, Some(&mark), Some(&known), true),
+        Decision::Create
+    );
     // The import itself had deleted it, and its row is back.
     let gone = Mark {
         digest: String::new(),
         version: 8,
         ..mark
     };
-    assert_eq!(decide(&row, Some(&gone), Some(&known), false), Decision::Create);
+    assert_eq!(
+        decide(&row, Some(&gone), Some(&known), false),
+        Decision::Create
+    );
 }
 
 #[test]
@@ -392,7 +466,10 @@ fn a_row_that_is_gone_takes_its_record_along_unless_that_was_changed_here() {
     let (mark, known) = stored(&key_record(60), 7);
     assert_eq!(gone(&mark, Some(&known), false), Decision::Replace(7));
     let (_, changed) = stored(&key_record(1), 8);
-    assert!(matches!(gone(&mark, Some(&changed), false), Decision::Conflict(_)));
+    assert!(matches!(
+        gone(&mark, Some(&changed), false),
+        Decision::Conflict(_)
+    ));
     assert_eq!(gone(&mark, Some(&changed), true), Decision::Replace(8));
     assert_eq!(gone(&mark, None, false), Decision::Adopt);
 }

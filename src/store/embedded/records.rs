@@ -177,7 +177,11 @@ fn put(work: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn select(db: &Connection, kind: RecordKind, id: &str) -> Result<Option<StoredRecord>, StoreError> {
+pub(super) fn select(
+    db: &Connection,
+    kind: RecordKind,
+    id: &str,
+) -> Result<Option<StoredRecord>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE record.kind = ?1 AND record.id = ?2");
     let mut select = db.prepare_cached(&sql)?;
     select

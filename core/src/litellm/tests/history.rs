@@ -16,9 +16,13 @@ fn without_logs_only_days_that_have_ended_are_taken_each_once() {
     let first = History::default().plan(LogChoice::None, NOW, None, Some(TODAY - 90));
     assert_eq!(first.days, Some((None, TODAY)));
     assert_eq!(first.logs_since, None);
-    let again = first.next.plan(LogChoice::None, NOW, None, Some(TODAY - 90));
+    let again = first
+        .next
+        .plan(LogChoice::None, NOW, None, Some(TODAY - 90));
     assert_eq!((again.days, again.next), (None, first.next));
-    let later = first.next.plan(LogChoice::None, NOW.plus_ms(2 * DAY), None, None);
+    let later = first
+        .next
+        .plan(LogChoice::None, NOW.plus_ms(2 * DAY), None, None);
     assert_eq!(later.days, Some((Some(TODAY), TODAY + 2)));
     // Shortly after midnight the last sums of the day before are not there yet.
     let midnight = WallMs((TODAY + 1) * DAY + 60_000);
@@ -36,12 +40,20 @@ fn with_logs_the_days_before_them_come_from_sums_and_the_border_never_moves() {
     // What was read is not read again, but for requests that may have been running.
     let read_again = Some(NOW.plus_ms(-2 * DAY));
     for choice in [LogChoice::Days(30), LogChoice::All, LogChoice::Days(1)] {
-        let later = first.next.plan(choice, NOW.plus_ms(5 * DAY), log_since, begun);
-        assert_eq!((later.days, later.logs_since), (None, read_again), "{choice:?}");
+        let later = first
+            .next
+            .plan(choice, NOW.plus_ms(5 * DAY), log_since, begun);
+        assert_eq!(
+            (later.days, later.logs_since),
+            (None, read_again),
+            "{choice:?}"
+        );
         assert_eq!(later.next.logs_from, Some(TODAY - 6));
     }
     // Without logs in this run nothing is taken from sums that the log holds.
-    let later = first.next.plan(LogChoice::None, NOW.plus_ms(5 * DAY), log_since, begun);
+    let later = first
+        .next
+        .plan(LogChoice::None, NOW.plus_ms(5 * DAY), log_since, begun);
     assert_eq!((later.days, later.logs_since), (None, None));
 }
 
@@ -94,15 +106,33 @@ fn spend_is_counted_once_over_runs_and_periods() {
     };
     assert_eq!(spend_to_add(source(10, ends), None, None, NOW), NanoUsd(10));
     // The same again, then more, then LiteLLM's own reset by hand.
-    assert_eq!(spend_to_add(source(10, ends), counted(10, ends), ends, NOW), NanoUsd(0));
-    assert_eq!(spend_to_add(source(15, ends), counted(10, ends), ends, NOW), NanoUsd(5));
-    assert_eq!(spend_to_add(source(2, ends), counted(10, ends), ends, NOW), NanoUsd(-8));
+    assert_eq!(
+        spend_to_add(source(10, ends), counted(10, ends), ends, NOW),
+        NanoUsd(0)
+    );
+    assert_eq!(
+        spend_to_add(source(15, ends), counted(10, ends), ends, NOW),
+        NanoUsd(5)
+    );
+    assert_eq!(
+        spend_to_add(source(2, ends), counted(10, ends), ends, NOW),
+        NanoUsd(-8)
+    );
     // Meridian is in the next period, LiteLLM has not reset yet; then it has.
     let (next, later) = (Some(NOW.plus_ms(2 * DAY)), NOW.plus_ms(DAY + 1));
-    assert_eq!(spend_to_add(source(15, ends), counted(10, ends), next, later), NanoUsd(0));
-    assert_eq!(spend_to_add(source(3, next), counted(10, ends), next, later), NanoUsd(3));
+    assert_eq!(
+        spend_to_add(source(15, ends), counted(10, ends), next, later),
+        NanoUsd(0)
+    );
+    assert_eq!(
+        spend_to_add(source(3, next), counted(10, ends), next, later),
+        NanoUsd(3)
+    );
     // A sum without a period.
-    assert_eq!(spend_to_add(source(7, None), counted(4, None), None, NOW), NanoUsd(3));
+    assert_eq!(
+        spend_to_add(source(7, None), counted(4, None), None, NOW),
+        NanoUsd(3)
+    );
 }
 
 fn log_row() -> serde_json::Value {
@@ -133,7 +163,10 @@ fn a_row_of_the_log_is_a_request_of_the_ledger_and_the_same_each_time() {
     assert_eq!(one, record(log_row()));
     assert_eq!(one.endpoint, Endpoint::ChatCompletions);
     assert_eq!(one.payer.key, Some(KeyHash::of_secret("sk-a")));
-    assert_eq!((one.payer.team_id.as_deref(), one.payer.organization_id), (Some("t1"), None));
+    assert_eq!(
+        (one.payer.team_id.as_deref(), one.payer.organization_id),
+        (Some("t1"), None)
+    );
     assert_eq!(one.cost, NanoUsd(12_500_000));
     assert_eq!((one.usage.prompt, one.usage.cache_read), (100, 64));
     assert_eq!((one.end_reason, one.status), (EndReason::Complete, 200));
@@ -151,14 +184,20 @@ fn failures_the_master_key_and_foreign_calls_are_told_apart() {
     row["metadata"] = json!({"error_information": {"error_code": "429",
         "error_class": "RateLimitError", "error_message": "a secret prompt"}});
     let failed = record(row);
-    assert_eq!((failed.end_reason, failed.status), (EndReason::UpstreamFailed, 429));
+    assert_eq!(
+        (failed.end_reason, failed.status),
+        (EndReason::UpstreamFailed, 429)
+    );
     assert_eq!(failed.error.as_deref(), Some("RateLimitError"));
     assert_eq!(failed.payer.key, None);
 
     let mut row = log_row();
     row["call_type"] = json!("call_mcp_tool");
     let foreign = log_record("x", object(row)).unwrap();
-    assert_eq!(foreign, Log::Foreign("call_mcp_tool".to_owned(), NanoUsd(12_500_000)));
+    assert_eq!(
+        foreign,
+        Log::Foreign("call_mcp_tool".to_owned(), NanoUsd(12_500_000))
+    );
 
     let mut row = log_row();
     row["spend"] = json!("Infinity");
@@ -175,12 +214,26 @@ fn sums_of_a_day_become_roll_ups() {
         "meridian_team_id": "t1", "meridian_organization_id": null,
     });
     let day = day_row(DayTable::User, "1", object(row)).unwrap();
-    assert_eq!((day.day, day.user_id.as_str(), day.team_id.as_str()), (TODAY - 1, "u1", "t1"));
+    assert_eq!(
+        (day.day, day.user_id.as_str(), day.team_id.as_str()),
+        (TODAY - 1, "u1", "t1")
+    );
     assert_eq!(day.endpoint, "acompletion");
-    assert_eq!((day.requests, day.failed, day.spend), (4, 1, NanoUsd(500_000_000)));
+    assert_eq!(
+        (day.requests, day.failed, day.spend),
+        (4, 1, NanoUsd(500_000_000))
+    );
     let row = json!({"tag": "a", "date": "2026-11-17", "api_key": "", "spend": 1.0});
     let tag = day_row(DayTable::Tag, "1", object(row)).unwrap();
-    assert_eq!((tag.entity.as_str(), tag.user_id.as_str(), tag.key), ("a", "", None));
+    assert_eq!(
+        (tag.entity.as_str(), tag.user_id.as_str(), tag.key),
+        ("a", "", None)
+    );
     let bad = json!({"user_id": "u", "date": "yesterday", "api_key": ""});
-    assert_eq!(day_row(DayTable::User, "1", object(bad)).unwrap_err().column, "date");
+    assert_eq!(
+        day_row(DayTable::User, "1", object(bad))
+            .unwrap_err()
+            .column,
+        "date"
+    );
 }

@@ -28,13 +28,24 @@ fn a_key_that_cannot_be_enforced_as_written_is_refused_by_its_column() {
         ("models", json!("gpt-4o"), "models"),
         ("aliases", json!({"a": 1}), "aliases.a"),
         ("metadata", json!(["a"]), "metadata"),
-        ("metadata", json!({"model_rpm_limit": {"a": "many"}}), "model_rpm_limit"),
-        ("model_max_budget", json!({"a": {"time_period": "1d"}}), "model_max_budget.a"),
+        (
+            "metadata",
+            json!({"model_rpm_limit": {"a": "many"}}),
+            "model_rpm_limit",
+        ),
+        (
+            "model_max_budget",
+            json!({"a": {"time_period": "1d"}}),
+            "model_max_budget.a",
+        ),
         ("blocked", json!("maybe"), "blocked"),
     ] {
         let refused = refused(Table::Keys, with(key_row(), column, value.clone()));
         assert_eq!(refused.column, named, "{value}");
-        assert_eq!((refused.table, refused.id.as_str()), ("LiteLLM_VerificationToken", "the row"));
+        assert_eq!(
+            (refused.table, refused.id.as_str()),
+            ("LiteLLM_VerificationToken", "the row")
+        );
         assert!(!refused.reason.is_empty() && !refused.to_string().contains("sk-in-clear"));
     }
 }
@@ -42,7 +53,11 @@ fn a_key_that_cannot_be_enforced_as_written_is_refused_by_its_column() {
 #[test]
 fn rows_of_other_tables_are_refused_by_their_column() {
     for (table, row, named) in [
-        (Table::Users, json!({"user_id": "u", "user_role": "god"}), "user_role"),
+        (
+            Table::Users,
+            json!({"user_id": "u", "user_role": "god"}),
+            "user_role",
+        ),
         (
             Table::Teams,
             json!({"team_id": "t", "members_with_roles": [{"role": "owner", "user_id": "u"}]}),
@@ -58,8 +73,16 @@ fn rows_of_other_tables_are_refused_by_their_column() {
             json!({"token": "a".repeat(64), "active_token_id": "b", "revoke_at": "2026-01-01"}),
             "active_token_id",
         ),
-        (Table::Budgets, json!({"budget_id": "b", "budget_duration": "soon"}), "budget_duration"),
-        (Table::Models, json!({"model_id": "m", "model_name": "x", "litellm_params": 1}), "litellm_params"),
+        (
+            Table::Budgets,
+            json!({"budget_id": "b", "budget_duration": "soon"}),
+            "budget_duration",
+        ),
+        (
+            Table::Models,
+            json!({"model_id": "m", "model_name": "x", "litellm_params": 1}),
+            "litellm_params",
+        ),
         (
             Table::Models,
             json!({"model_id": "m", "model_name": "x", "litellm_params": {}}),
@@ -93,7 +116,10 @@ fn a_report_counts_all_and_lists_some() {
     assert_eq!(report.warnings.len(), 1);
     assert_eq!(report.warnings[0].rows, 1_500);
     let text = report.to_text();
-    assert!(text.contains("skipped rows (1500):") && text.contains("and 1450 more"), "{text}");
+    assert!(
+        text.contains("skipped rows (1500):") && text.contains("and 1450 more"),
+        "{text}"
+    );
     assert!(text.contains("team_member t1/u1: both"), "{text}");
     assert!(text.ends_with("see the skipped rows and conflicts above\n"));
 }
