@@ -8,6 +8,7 @@ mod regions;
 mod roles;
 mod router;
 mod spend;
+mod stored;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -52,6 +53,10 @@ struct Admin {
     keys: Arc<Keys>,
     store: Store,
     draining: Arc<AtomicBool>,
+    /// The rules in force.
+    now: Arc<arc_swap::ArcSwap<crate::rules::Rules>>,
+    /// What the management API calls with records that it stored.
+    changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync>,
     _dir: tempfile::TempDir,
 }
 
@@ -126,6 +131,16 @@ async fn admin_with(text: &str) -> Admin {
     let changing = Arc::clone(&merged);
     let draining = Arc::new(AtomicBool::new(false));
     let leaving = Arc::clone(&draining);
+    let in_force = Arc::clone(&now);
+    let changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync> =
+        Arc::new(move |records| {
+            if changing.take(records) {
+                let (old, config) = (for_changes.load_full(), changing.config().unwrap());
+                let prices = Arc::clone(&old.prices);
+                for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
+            }
+        });
+    let tell = Arc::clone(&changed);
     let hooks = Hooks {
         rules: Box::new(move || {
             let now = for_rules.load();
@@ -146,14 +161,23 @@ async fn admin_with(text: &str) -> Admin {
             coordination: Coordination::Redis { up: true },
         }),
         in_flight: Box::new(|| 7),
-        changed: Box::new(move |records| {
-            if changing.take(records) {
-                let (old, config) = (for_changes.load_full(), changing.config().unwrap());
-                let prices = Arc::clone(&old.prices);
-                for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
-            }
-        }),
+        changed: Box::new(move |records| tell(records)),
         merged,
+        test: Box::new(|config, id| {
+            let found = config.models.iter().any(|one| one.id == id);
+            let broken = config
+                .models
+                .iter()
+                .any(|one| one.id == id && one.model == "broken");
+            Box::pin(async move {
+                assert!(found, "the candidate is in the configuration");
+                if broken {
+                    Err("the provider said no".to_owned())
+                } else {
+                    Ok(Tested::Chat)
+                }
+            })
+        }),
         deployments: Box::new(|| {
             let up = DeploymentHealth {
                 model_id: "d1".into(),
@@ -180,6 +204,8 @@ async fn admin_with(text: &str) -> Admin {
         keys,
         store,
         draining,
+        now: in_force,
+        changed,
         _dir: dir,
     }
 }
