@@ -258,8 +258,8 @@ async fn open(
         tracing::warn!("records of an earlier process wait in the journal for Postgres");
     }
     let zone = budgets::zone(&config);
-    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
-    let shared_budgets = budgets::shared(&store, &config, &zone).await?;
+    let keys = Arc::new(open_store::patiently(|| budgets::load_keys(&store, &zone)).await?);
+    let shared_budgets = open_store::patiently(|| budgets::shared(&store, &config, &zone)).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
         series_max: config.meridian.metrics_series_max,

@@ -1,6 +1,7 @@
 //! Which store a process uses, and what it finds there.
 
 use std::path::Path;
+use std::time::Duration;
 
 use meridian_core::config::Config;
 
@@ -22,4 +23,26 @@ pub(super) async fn open(config: &Config, data_dir: &Path) -> Result<Store, Stor
         Err(error) => return Err(error),
     }
     Ok(store)
+}
+
+/// Longest wait for a store that a process cannot start without, and the pause between two tries.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Asks a store that may be away for a moment until it answers.
+pub(super) async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let began = clock::mono();
+    loop {
+        match ask().await {
+            Err(StoreError::Unavailable(_) | StoreError::Busy)
+                if clock::mono() - began < PATIENCE =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }

@@ -123,7 +123,12 @@ fn own_version() -> i64 {
 
 /// Changes or looks at the schema of a database.
 pub async fn migrate(database: &Database, direction: Direction) -> Result<Migrated, MigrateError> {
-    let pool = Pool::new(&database.primary, CONNECTIONS, WAIT, Passwords::Fixed)?;
+    let pool = Pool::new(
+        &database.primary,
+        CONNECTIONS,
+        WAIT,
+        Passwords::of(database),
+    )?;
     let work = Work::begin(&pool, Access::Migrate).await?;
     let outcome = run(&work, direction, &database.views_schema).await;
     let (outcome, failed) = match outcome {
