@@ -28,72 +28,90 @@ async fn main() {
         .filter_map(|text| text.parse().ok())
         .collect();
     let writers = arguments.first().copied().unwrap_or(1);
-    let time = Duration::from_secs(arguments.get(1).copied().unwrap_or(20));
-    let settings = [
-        "max_wal_size=4GB",
-        "shared_buffers=256MB",
-        "log_min_duration_statement=0",
-        "log_parameter_max_length=0",
-        "log_destination=stderr",
-    ];
-    let server = Postgres::start_with(&settings);
+    let seconds = arguments.get(1).copied().unwrap_or(20);
+    let server = Postgres::start_with(&SETTINGS);
     let database = database(&server.database("bench"));
     migrate(&database, Direction::Up).await.unwrap();
     let store = Store::postgres(&database).unwrap();
-    let (added, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = Arc::new(Counts::default());
     let began = Instant::now();
+    let until = began + Duration::from_secs(seconds);
     let tasks = (0..writers).map(|writer| {
-        let (store, added, failed) = (store.clone(), Arc::clone(&added), Arc::clone(&failed));
-        tokio::spawn(async move {
-            let mut from = Position::default();
-            while began.elapsed() < time {
-                let next = Position {
-                    offset: from.offset + 1,
-                    ..from
-                };
-                let records = (0..BATCH)
-                    .map(|n| record(writer, from.offset * BATCH + n))
-                    .collect();
-                let batch = SpendBatch {
-                    writer: format!("writer {writer}"),
-                    from,
-                    next,
-                    records,
-                    keeps_logs: true,
-                };
-                match store.apply_spend(batch).await {
-                    Ok(count) => {
-                        added.fetch_add(count as u64, Ordering::Relaxed);
-                        from = next;
-                    }
-                    Err(error) => {
-                        println!("writer {writer}: {error}");
-                        failed.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            }
-        })
+        let (store, counts) = (store.clone(), Arc::clone(&counts));
+        tokio::spawn(async move { write(writer, &store, until, &counts).await })
     });
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    let (added, seconds) = (added.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
+    let added = counts.added.load(Ordering::Relaxed);
+    let rate = added as f64 / began.elapsed().as_secs_f64();
+    println!("{writers} writers: {added} rows, {rate:.0} rows/s");
     println!(
-        "{writers} writers: {added} rows, {:.0} rows/s",
-        added as f64 / seconds
+        "batches refused: {}",
+        counts.refused.load(Ordering::Relaxed)
     );
-    println!("batches refused: {}", failed.load(Ordering::Relaxed));
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'bench'";
-    println!("deadlocks: {}", server.ask("bench", deadlocks));
-    let sums = "SELECT (SELECT sum(cost) FROM meridian.spend_log), \
-        (SELECT sum(spend) FROM meridian.daily_spend), \
-        (SELECT sum(spend) FROM meridian.scope_spend WHERE kind = 'key'), \
-        (SELECT count(*) FROM meridian.daily_spend)";
-    println!("log|roll-up|keys|cells: {}", server.ask("bench", sums));
-    let sizes = "SELECT pg_size_pretty(sum(pg_relation_size(relid))), \
-        pg_size_pretty(sum(pg_indexes_size(relid))) \
-        FROM pg_partition_tree('meridian.spend_log') WHERE isleaf";
-    println!("table|indexes: {}", server.ask("bench", sizes));
+    for (what, sql) in REPORT {
+        println!("{what}: {}", server.ask("bench", sql));
+    }
+}
+
+/// As a server for such a load would have them; commits wait for the disk.
+const SETTINGS: [&str; 2] = ["max_wal_size=4GB", "shared_buffers=256MB"];
+
+/// What is asked at the end.
+const REPORT: [(&str, &str); 3] = [
+    (
+        "deadlocks",
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = 'bench'",
+    ),
+    (
+        "log|roll-up|keys|cells",
+        "SELECT (SELECT sum(cost) FROM meridian.spend_log), \
+         (SELECT sum(spend) FROM meridian.daily_spend), \
+         (SELECT sum(spend) FROM meridian.scope_spend WHERE kind = 'key'), \
+         (SELECT count(*) FROM meridian.daily_spend)",
+    ),
+    (
+        "table|indexes",
+        "SELECT pg_size_pretty(sum(pg_relation_size(relid))), \
+         pg_size_pretty(sum(pg_indexes_size(relid))) \
+         FROM pg_partition_tree('meridian.spend_log') WHERE isleaf",
+    ),
+];
+
+#[derive(Default)]
+struct Counts {
+    added: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// One node's drain: batch after batch behind its own cursor.
+async fn write(writer: u64, store: &Store, until: Instant, counts: &Counts) {
+    let mut from = Position::default();
+    while Instant::now() < until {
+        let next = Position {
+            offset: from.offset + 1,
+            ..from
+        };
+        let numbers = from.offset * BATCH..next.offset * BATCH;
+        let batch = SpendBatch {
+            writer: format!("writer {writer}"),
+            from,
+            next,
+            records: numbers.map(|number| record(writer, number)).collect(),
+            keeps_logs: true,
+        };
+        match store.apply_spend(batch).await {
+            Ok(count) => {
+                counts.added.fetch_add(count as u64, Ordering::Relaxed);
+                from = next;
+            }
+            Err(error) => {
+                println!("writer {writer}: {error}");
+                counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 fn database(url: &str) -> Database {

@@ -15,6 +15,7 @@ use super::access::Caller;
 use super::keys::Moment;
 use crate::clock;
 use crate::keys::Keys;
+use crate::merged::Merged;
 use crate::store::{RecordWrite, Store, StoreError};
 
 /// A future that a hook returns.
@@ -77,6 +78,8 @@ pub struct Hooks {
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
     pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
+    /// Files and records of the configuration.
+    pub merged: Arc<Merged>,
 }
 
 /// State of the management API. Cheap to clone.
@@ -116,6 +119,11 @@ impl AdminState {
         let stored = self.store().write_records(writes, caller.actor()).await?;
         (self.0.hooks.changed)(&stored);
         Ok(stored)
+    }
+
+    /// Files and records of the configuration.
+    pub(super) fn merged(&self) -> &Merged {
+        &self.0.hooks.merged
     }
 
     pub(super) fn keys(&self) -> &Keys {

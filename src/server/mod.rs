@@ -5,6 +5,7 @@
 
 mod budgets;
 mod first_steps;
+mod force;
 mod keep;
 mod management;
 mod open_store;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::merged::Merged;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
@@ -50,12 +52,6 @@ const CONTROL_THREADS: usize = 2;
 /// Longest wait for the last records to reach the store at shutdown; what is not there then is
 /// drained by the next start.
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for an earlier process's records to reach the store.
-const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// The same for a store that other nodes use too: it may be down, and they serve meanwhile.
-const FIRST_SHARED_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Name of the consumer that fills the store.
-const STORE_CONSUMER: &str = "store";
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -131,7 +127,9 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     check_address(&address)?;
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
-    let opened = control.block_on(open(args, env, config))?;
+    let source = loaded.source.clone().ok_or(StartError::Config)?;
+    let merged = Merged::new(source, config.general.master_key.clone());
+    let opened = control.block_on(open(args, env, (config, merged)))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
     let server = listener(&gateway.state, &address, args)?;
     first_steps::print(args, &gateway.state, &address, first_start.as_deref());
@@ -217,6 +215,7 @@ struct Opened {
     store: Store,
     drain: Arc<Drain>,
     prices: Arc<PriceSource>,
+    merged: Arc<Merged>,
 }
 
 /// A running gateway.
@@ -229,7 +228,7 @@ struct Gateway {
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    config: Config,
+    (config, merged): (Config, Merged),
 ) -> Result<Opened, StartError> {
     let data_dir = args.data_dir.as_path();
     let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
@@ -238,25 +237,9 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let store = open_store::open(&config, data_dir).await?;
-    let drain = Arc::new(Drain::new(
-        Arc::clone(&journal),
-        store.clone(),
-        STORE_CONSUMER,
-    ));
-    keep::tell(&drain, &config);
-    let shared = config.database.is_some();
-    let patience = if shared {
-        FIRST_SHARED_DRAIN_TIMEOUT
-    } else {
-        FIRST_DRAIN_TIMEOUT
-    };
-    if !drain.flush(patience).await {
-        if !shared {
-            return Err(StartError::Ledger);
-        }
-        tracing::warn!("records of an earlier process wait in the journal for Postgres");
-    }
+    let (store, drain) = open_store::open(&config, data_dir, &journal).await?;
+    open_store::patiently(|| merged.load(&store)).await?;
+    let config = merged.config().unwrap_or(config);
     let zone = budgets::zone(&config);
     let keys = Arc::new(open_store::patiently(|| budgets::load_keys(&store, &zone)).await?);
     let shared_budgets = open_store::patiently(|| budgets::shared(&store, &config, &zone)).await?;
@@ -290,6 +273,7 @@ async fn open(
         store,
         drain,
         prices,
+        merged: Arc::new(merged),
     })
 }
 
@@ -307,6 +291,7 @@ impl Opened {
             store,
             drain,
             prices,
+            merged,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let draining = Arc::clone(&drain);
@@ -322,6 +307,7 @@ impl Opened {
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
+            merged: Arc::clone(&merged),
             config: args.config.clone(),
             files: loaded.files.clone(),
             env: env.clone(),
@@ -339,6 +325,7 @@ impl Opened {
             store,
             drain: Arc::clone(&drain),
             prices,
+            merged,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
         Ok(Gateway { state, drain, stop })

@@ -18,6 +18,8 @@ mod docs;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod overlay;
+#[cfg(test)]
 mod problems;
 #[cfg(test)]
 mod random;

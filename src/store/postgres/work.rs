@@ -56,11 +56,15 @@ impl Access {
         }
     }
 
+    fn writes(self) -> bool {
+        match self {
+            Self::Read | Self::Walk | Self::Report => false,
+            Self::Write | Self::Maintain | Self::Migrate => true,
+        }
+    }
+
     fn begin(self) -> String {
-        let mode = match self {
-            Self::Read | Self::Walk | Self::Report => " READ ONLY",
-            Self::Write | Self::Maintain | Self::Migrate => "",
-        };
+        let mode = if self.writes() { "" } else { " READ ONLY" };
         let durable = match self {
             Self::Write => DURABLE,
             _ => "",
@@ -137,12 +141,11 @@ impl Work {
         self.answered(answer).await
     }
 
-    /// Commits after a success; undoes after a failure.
+    /// Commits after a success, if there was something to commit; undoes after a failure.
     pub(super) async fn finish<T>(self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let end = if outcome.is_ok() {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
+        let end = match (self.access.writes(), &outcome) {
+            (true, Ok(_)) => "COMMIT",
+            _ => "ROLLBACK",
         };
         if matches!(outcome, Err(StoreError::Unavailable(_))) {
             return self.noted(outcome);

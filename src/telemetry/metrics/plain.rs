@@ -171,6 +171,11 @@ const LAST_RELOAD: PlainFamily = gauge(
     &[],
     "1 when the last reload took effect, 0 when the old configuration was kept",
 );
+pub(super) const RECORDS_LEFT_OUT: PlainFamily = gauge(
+    "meridian_config_records_left_out",
+    &[],
+    "Stored models, credentials and settings that cannot be used and are not in force",
+);
 pub(super) const COORDINATION: PlainFamily = gauge(
     "meridian_coordination_mode",
     &["mode", "state"],
@@ -209,7 +214,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 36] = [
+pub(super) const PLAIN: [&PlainFamily; 37] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -217,6 +222,7 @@ pub(super) const PLAIN: [&PlainFamily; 36] = [
     &DEPLOYMENT_SCORE,
     &DEPLOYMENT_IN_FLIGHT,
     &RETRY_BUDGET,
+    &RECORDS_LEFT_OUT,
     &KEY_BUDGET_REMAINING,
     &KEY_BUDGET_MAX,
     &KEY_BUDGET_HOURS,

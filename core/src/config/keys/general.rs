@@ -100,11 +100,15 @@ pub(super) const GENERAL: &[Key] = &[
         "longest wait for a free connection; default 5",
     ),
     off("database_*", Any, "one pool is used, and it needs no more"),
-    later("store_model_in_db", Bool, "models come from the file alone"),
+    on(
+        "store_model_in_db",
+        Bool,
+        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or false",
+    ),
     later(
         "supported_db_objects",
         Texts,
-        "models come from the file alone",
+        "models, credentials and settings are all taken",
     ),
     later(
         "store_prompts_in_spend_logs",
