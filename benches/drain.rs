@@ -106,9 +106,13 @@ async fn write(writer: u64, store: &Store, until: Instant, counts: &Counts) {
                 counts.added.fetch_add(count as u64, Ordering::Relaxed);
                 from = next;
             }
-            Err(error) => {
-                println!("writer {writer}: {error}");
+            Err(_) => {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
+                // It may have been stored all the same.
+                let name = format!("writer {writer}");
+                if let Ok(stored) = store.journal_position(&name).await {
+                    from = stored.unwrap_or_default();
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod byte_budget;
+pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod owners;
 pub mod plane;
 pub mod price_source;
 pub mod priority;
+mod redis;
 pub mod routing;
 pub mod rules;
 pub mod server;

@@ -42,7 +42,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["clock", "store", "telemetry"]),
     ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
-    ("shared", &["clock", "routing", "telemetry"]),
+    ("redis", &["clock"]),
+    ("shared", &["clock", "redis", "routing", "telemetry"]),
+    ("cache", &["clock", "redis", "telemetry"]),
     (
         "rules",
         &["clock", "keys", "routing", "telemetry", "upstream"],
@@ -56,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "state",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "journal",
             "keys",
@@ -72,6 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "plane",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "credentials",
             "journal",
@@ -87,6 +91,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "cache",
             "clock",
             "journal",
             "keys",

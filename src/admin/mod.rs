@@ -6,6 +6,7 @@
 
 mod access;
 mod body;
+mod cache;
 mod declared;
 mod fields;
 mod health;
@@ -169,6 +170,10 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::GlobalSpendReset => run(global::reset, request, state).await,
         R::GlobalActivity => run(activity::activity, request, state).await,
         R::GlobalActivityModel => run(activity::by_model, request, state).await,
+        R::CachePing => run(cache::ping, request, state).await,
+        R::CacheDelete => run(cache::delete, request, state).await,
+        R::CacheFlushAll => run(cache::flush_all, request, state).await,
+        R::CacheRedisInfo => run(cache::redis_info, request, state).await,
     }
 }
 

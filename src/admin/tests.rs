@@ -1,5 +1,6 @@
 //! The router in process, over a real store in a temporary directory.
 
+mod cache;
 mod errors;
 mod keys;
 mod openapi;
@@ -126,6 +127,8 @@ async fn admin_with(text: &str) -> Admin {
     let changing = Arc::clone(&merged);
     let draining = Arc::new(AtomicBool::new(false));
     let leaving = Arc::clone(&draining);
+    let cache = rules.config.cache.as_ref();
+    let cache = cache.map(|config| Arc::new(crate::cache::Cache::new(config)));
     let hooks = Hooks {
         rules: Box::new(move || {
             let now = for_rules.load();
@@ -171,6 +174,7 @@ async fn admin_with(text: &str) -> Admin {
             };
             vec![up, down]
         }),
+        cache,
     };
     let master = Secret::new(MASTER);
     let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);

@@ -125,6 +125,7 @@ impl Management {
             for_routing,
             for_records,
         ] = std::array::from_fn(|_| Arc::clone(&state));
+        let cache = state.cache.clone();
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
             rules: Box::new(move || {
@@ -166,6 +167,7 @@ impl Management {
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
+            cache,
             changed: Box::new(move |records| {
                 force::take(&for_records, &for_changes, records);
             }),
@@ -202,6 +204,7 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
         coordination: state.link.coordination(),
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
+        cache: state.cache.as_ref().map(|cache| cache.gauges()),
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()

@@ -3,6 +3,7 @@
 //! Order matters for money: journal and store come up and every earlier record is in the ledger
 //! before the first key is loaded; the last record is in the ledger before the process ends.
 
+mod answers;
 mod budgets;
 mod first_steps;
 mod force;
@@ -31,6 +32,7 @@ use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
@@ -223,6 +225,8 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
+    /// Dropped without waiting: what it does is nobody's answer.
+    _cached: Option<answers::Thread>,
 }
 
 async fn open(
@@ -253,6 +257,7 @@ async fn open(
     telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
+    let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
@@ -264,6 +269,7 @@ async fn open(
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
+        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         region,
@@ -317,6 +323,10 @@ impl Opened {
             let prober = probes::Prober::new(Arc::clone(&state), store.clone());
             control.spawn(prober.run(stopped.clone()));
         }
+        let cached = state
+            .cache
+            .clone()
+            .map(|cache| answers::start(cache, &stopped));
         if let Some(sharer) = sharer(&state) {
             control.spawn(sharer.run(stopped.clone()));
         }
@@ -328,7 +338,12 @@ impl Opened {
             merged,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
-        Ok(Gateway { state, drain, stop })
+        Ok(Gateway {
+            state,
+            drain,
+            stop,
+            _cached: cached.transpose()?,
+        })
     }
 }
 

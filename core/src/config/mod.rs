@@ -25,6 +25,7 @@ pub mod period;
 mod problem;
 mod provider;
 mod redis;
+mod response_cache;
 mod router;
 mod routing;
 mod scalar;
@@ -50,6 +51,7 @@ pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::{Place, Redis};
+pub use response_cache::{ENTRIES_MIN, ResponseCache};
 pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
 
@@ -83,6 +85,8 @@ pub struct Config {
     pub meridian: Meridian,
     /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
+    /// The response cache; `None` is off.
+    pub cache: Option<ResponseCache>,
     /// Postgres; without one the embedded store is used.
     pub database: Option<Database>,
 }
@@ -204,19 +208,23 @@ fn resolve(
         meridian,
     } = &sections;
     let settings = general::settings(litellm, general, env, problems);
+    let places = redis::Places {
+        cache: &litellm.child("cache_params"),
+        router,
+        general,
+        env,
+    };
+    let redis = places.shared(problems);
+    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
+    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
+        redis,
+        cache,
         database: database::resolve(general, env, problems),
-        redis: redis::resolve(
-            &litellm.child("cache_params"),
-            router,
-            general,
-            env,
-            problems,
-        ),
         settings,
         models,
         aliases,

@@ -3,6 +3,7 @@
 //! The extractors `JsonBody` and `Query` let through what is declared here and nothing else, and
 //! `/openapi.json` is made of it: a field that is read is a field that is documented.
 
+mod cache;
 mod health;
 mod keys;
 mod models;
@@ -316,6 +317,10 @@ pub(super) fn operation(route: Route) -> &'static Operation {
         R::Health => &health::HEALTH,
         R::HealthBacklog => &health::BACKLOG,
         R::Metrics => &health::METRICS,
+        R::CachePing => &cache::PING,
+        R::CacheDelete => &cache::DELETE,
+        R::CacheFlushAll => &cache::FLUSH_ALL,
+        R::CacheRedisInfo => &cache::REDIS_INFO,
         R::Models => &models::LIST,
         R::Model => &models::ONE,
         R::ModelInfo => &models::INFO,

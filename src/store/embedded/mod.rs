@@ -48,6 +48,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V3__records",
         include_str!("../../../migrations/embedded/V3__records.sql"),
     ),
+    (
+        "V4__early_spend",
+        include_str!("../../../migrations/embedded/V4__early_spend.sql"),
+    ),
 ];
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;

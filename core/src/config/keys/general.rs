@@ -1,7 +1,7 @@
 //! Keys of `general_settings`.
 
 use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
-use super::settings::{ADMISSION, NO_MCP, NO_USERS, ONLY_COOLDOWNS};
+use super::settings::{ADMISSION, NO_MCP, NO_USERS, REDIS_CARRIES};
 use super::{COUNT, Key, later, off, on};
 
 const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
@@ -115,8 +115,8 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "providers' error texts, which may quote a prompt, are kept; prompts and answers never are",
     ),
-    later("use_redis_transaction_buffer", Bool, ONLY_COOLDOWNS),
-    later("coordination_redis", Any, ONLY_COOLDOWNS),
+    later("use_redis_transaction_buffer", Bool, REDIS_CARRIES),
+    later("coordination_redis", Any, REDIS_CARRIES),
     off("proxy_budget_rescheduler_min_time", Seconds, NO_DB_JOBS),
     off("proxy_budget_rescheduler_max_time", Seconds, NO_DB_JOBS),
     off("proxy_batch_polling_interval", Seconds, NO_DB_JOBS),
