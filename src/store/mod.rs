@@ -1,4 +1,4 @@
-//! The store: records, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
+//! The store: records, the spend ledger, its roll-ups. An enum of products, not a plug-in system.
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
