@@ -13,6 +13,7 @@ pub mod owners;
 pub mod plane;
 pub mod price_source;
 pub mod priority;
+pub mod records;
 pub mod routing;
 pub mod rules;
 pub mod server;

@@ -41,6 +41,26 @@ pub enum GatewayError {
         /// Digest of the key.
         hash: String,
     },
+    /// Nobody can say now whether there is such a key: the store cannot be asked.
+    #[error(
+        "Authentication is not possible at the moment: the store of keys cannot be asked. Try \
+         again in {retry_after_s} seconds."
+    )]
+    KeysUnavailable {
+        /// Seconds.
+        retry_after_s: u64,
+    },
+    /// The key's home region was not heard of for longer than is allowed: it may be revoked there.
+    #[error(
+        "Authentication is not possible at the moment: region {home} was not heard of for too \
+         long. Try again in {retry_after_s} seconds."
+    )]
+    StaleAuth {
+        /// The home region of the key.
+        home: String,
+        /// Seconds.
+        retry_after_s: u64,
+    },
     /// The key is blocked.
     #[error("Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.")]
     KeyBlocked,
@@ -397,6 +417,8 @@ impl GatewayError {
             Self::Overloaded { .. } | Self::JournalUnavailable { .. } => {
                 (503, "overloaded_error", None)
             }
+            Self::KeysUnavailable { .. } => (503, "auth_unavailable", None),
+            Self::StaleAuth { .. } => (503, "stale_auth", None),
             Self::RouteNotFound | Self::ObjectNotFound { .. } => (404, "not_found_error", None),
             Self::MethodNotAllowed => (405, "invalid_request_error", None),
             Self::UpgradeRequired => (426, "invalid_request_error", None),
@@ -423,6 +445,8 @@ impl GatewayError {
             Self::RateLimited { retry_after_s, .. }
             | Self::NoDeployment { retry_after_s, .. }
             | Self::Overloaded { retry_after_s, .. }
+            | Self::KeysUnavailable { retry_after_s }
+            | Self::StaleAuth { retry_after_s, .. }
             | Self::JournalUnavailable { retry_after_s } => Some(*retry_after_s),
             _ => None,
         }

@@ -28,7 +28,7 @@ pub mod restream;
 pub mod routes;
 pub mod routing;
 pub mod scope;
-pub mod seal;
+pub mod signature;
 pub mod spend;
 pub mod time;
 pub mod usage;

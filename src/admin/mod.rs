@@ -178,6 +178,13 @@ fn without_body(response: Response) -> Response {
 fn store_refusal(error: StoreError) -> AdminError {
     match error {
         StoreError::NotFound => AdminError::detail(StatusCode::NOT_FOUND, "Not found"),
+        StoreError::Elsewhere { home } => {
+            let text = format!(
+                "This belongs to region {home}: only there it can be changed. Blocking it, deleting \
+                 it and lowering its budget is taken here too."
+            );
+            AdminError::detail(StatusCode::CONFLICT, text)
+        }
         StoreError::TooMuch => {
             let text = "This question reads too many rows: narrow it.";
             AdminError::detail(StatusCode::BAD_REQUEST, text)

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_core::auth::KeyView;
-use meridian_core::health::Readiness;
+use meridian_core::health::{Propagation, Readiness};
 use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -191,6 +191,8 @@ fn metrics(state: &State, drain: &Drain) -> String {
         ledger_records: drain.drained(),
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         coordination: state.link.coordination(),
+        propagation: Propagation::default(),
+        now,
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),

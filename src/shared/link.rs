@@ -42,7 +42,7 @@ impl Link {
 /// Writes a line when the state has changed, and not more often than [`LINE_GAP`]: a change that
 /// comes sooner is written when it still holds then.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     shown: Option<bool>,
     shown_at: Option<Instant>,
     unshown: u64,
@@ -51,14 +51,14 @@ pub(super) struct Report {
 
 /// A line to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Changes since the line before that were not written.
-    pub(super) unshown: u64,
+    pub(crate) unshown: u64,
 }
 
 impl Report {
     /// What to write about the state that holds `now`. Called again and again.
-    pub(super) fn line(&mut self, up: bool, now: Instant) -> Option<Line> {
+    pub(crate) fn line(&mut self, up: bool, now: Instant) -> Option<Line> {
         let changed = self.last.replace(up) != Some(up);
         let recent = |at: Instant| now.saturating_duration_since(at) < LINE_GAP;
         if self.shown == Some(up) || self.shown_at.is_some_and(recent) {

@@ -16,3 +16,4 @@ mod names;
 
 pub use cooldowns::Sharer;
 pub use link::Link;
+pub(crate) use link::Report;

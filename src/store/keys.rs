@@ -194,9 +194,11 @@ impl Store {
             .find(|one| one.kind == RecordKind::Key && one.id == id);
         let stored = self.get_key(token).await?.ok_or(StoreError::NotFound)?;
         match record {
+            // What counts: another region's key shows what was taken from it here.
             Some(record) => Ok(KeyRecord {
-                version: record.version,
-                ..stored
+                spend: stored.spend,
+                budget_reset_at: stored.budget_reset_at,
+                ..KeyRecord::of_record(record)?
             }),
             None => Ok(stored),
         }

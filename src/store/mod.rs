@@ -3,6 +3,7 @@
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
 mod embedded;
+mod home;
 mod keys;
 mod records;
 mod types;
@@ -37,6 +38,12 @@ pub enum StoreError {
     /// No such row.
     #[error("not found")]
     NotFound,
+    /// The record is another region's, and the change is not one that takes rights away.
+    #[error("only region {home} may change this")]
+    Elsewhere {
+        /// Its home.
+        home: String,
+    },
     /// The question would read too much: narrow it or go on with a cursor.
     #[error("this question reads too many rows")]
     TooMuch,
@@ -108,10 +115,21 @@ impl Store {
         }
     }
 
-    /// Stores all of them in their order, or none. Each gets its next version; `Conflict` and
-    /// `NotFound` say which expectation did not hold. With an actor, every change is in the audit
-    /// log. Returns them as stored.
-    pub async fn write_records(
+    /// Name of the region that it is written in; empty where there is one region only.
+    pub fn region(&self) -> &str {
+        match self {
+            Self::Embedded(store) => &store.region,
+        }
+    }
+
+    fn region_mut(&mut self) -> &mut Arc<str> {
+        match self {
+            Self::Embedded(store) => &mut store.region,
+        }
+    }
+
+    /// Stores them, whose home they may be.
+    async fn write_as_is(
         &self,
         writes: Vec<RecordWrite>,
         actor: Option<Actor>,

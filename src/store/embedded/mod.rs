@@ -56,6 +56,7 @@ type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Embedded {
     writes: mpsc::Sender<Write>,
     readers: Arc<Readers>,
+    pub(super) region: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -96,6 +97,7 @@ impl Embedded {
         Ok(Self {
             writes,
             readers: Arc::new(readers),
+            region: Arc::from(""),
         })
     }
 

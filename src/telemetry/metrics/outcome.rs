@@ -125,6 +125,8 @@ pub fn reject_reason(error: &GatewayError) -> &'static str {
         GatewayError::MalformedKey => "malformed_key",
         GatewayError::NotAVirtualKey { .. } => "not_a_virtual_key",
         GatewayError::UnknownKey { .. } => "unknown_key",
+        GatewayError::KeysUnavailable { .. } => "keys_unavailable",
+        GatewayError::StaleAuth { .. } => "stale_auth",
         GatewayError::KeyBlocked => "key_blocked",
         GatewayError::KeyExpired { .. } => "key_expired",
         GatewayError::ModelNotAllowed { .. } => "model_not_allowed",

@@ -37,17 +37,17 @@ impl Purpose {
 
 /// Signs and checks for one purpose.
 #[derive(Clone)]
-pub struct Seal {
+pub struct Signer {
     keyed: Hmac<Sha256>,
 }
 
-impl std::fmt::Debug for Seal {
+impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Seal")
+        f.write_str("Signer")
     }
 }
 
-impl Seal {
+impl Signer {
     /// The key of a purpose is derived from the installation's secret: the salt key, or the master
     /// key where there is none.
     pub fn new(secret: &Secret, purpose: Purpose) -> Self {
@@ -148,13 +148,13 @@ mod tests {
 
     #[test]
     fn a_message_is_read_by_whoever_has_the_secret_and_the_purpose() {
-        let seal = |secret: &str, purpose| Seal::new(&Secret::new(secret.to_owned()), purpose);
-        let ours = seal("sk-salt", Purpose::Region);
+        let signer = |secret: &str, purpose| Signer::new(&Secret::new(secret.to_owned()), purpose);
+        let ours = signer("sk-salt", Purpose::Region);
         let wrapped = ours.wrap("{\"a\":1}");
         assert_eq!(ours.unwrap(wrapped.as_bytes()), Some(&b"{\"a\":1}"[..]));
         for other in [
-            seal("sk-salt", Purpose::Regions),
-            seal("sk-other", Purpose::Region),
+            signer("sk-salt", Purpose::Regions),
+            signer("sk-other", Purpose::Region),
         ] {
             assert_eq!(other.unwrap(wrapped.as_bytes()), None);
         }
@@ -171,10 +171,10 @@ mod tests {
 
     #[test]
     fn pieces_have_the_signature_of_the_whole() {
-        let seal = Seal::new(&Secret::new("x".repeat(200)), Purpose::Snapshot);
-        let pieces = seal.begin().with(b"one ").with(b"two");
-        assert!(pieces.is(&seal.sign(b"one two")));
-        assert!(!seal.begin().with(b"one").is(&seal.sign(b"one two")));
+        let signer = Signer::new(&Secret::new("x".repeat(200)), Purpose::Snapshot);
+        let pieces = signer.begin().with(b"one ").with(b"two");
+        assert!(pieces.is(&signer.sign(b"one two")));
+        assert!(!signer.begin().with(b"one").is(&signer.sign(b"one two")));
     }
 
     #[test]
