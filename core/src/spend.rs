@@ -39,6 +39,9 @@ pub struct SpendRecord {
     /// Base URL without credentials.
     #[serde(default)]
     pub api_base: String,
+    /// Region of the node that served it; `None` where nodes are not told theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// When the request arrived.
     pub started: WallMs,
     /// When it ended.

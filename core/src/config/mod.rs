@@ -7,6 +7,7 @@
 mod audit;
 mod base_url;
 mod compatible;
+mod database;
 mod deployment;
 mod digest;
 mod environ;
@@ -16,6 +17,7 @@ pub mod keys;
 mod meridian;
 mod names;
 mod new_keys;
+mod percent;
 pub mod period;
 mod problem;
 mod provider;
@@ -33,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use base_url::{BadUrl, BaseUrl};
 pub use compatible::Compatible;
+pub use database::{Database, DatabaseServer, TlsMode};
 pub use deployment::{Deployment, Planned};
 pub use general::{General, GlobalBudget, MasterKey, Settings};
 pub use meridian::{
@@ -76,6 +79,8 @@ pub struct Config {
     pub meridian: Meridian,
     /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
+    /// Postgres; without one the embedded store is used.
+    pub database: Option<Database>,
 }
 
 impl Config {
@@ -189,6 +194,7 @@ fn resolve(
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
+        database: database::resolve(general, env, problems),
         redis: redis::resolve(
             &litellm.child("cache_params"),
             router,

@@ -49,7 +49,8 @@ pub(super) fn hold(
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
     };
     let admission = meters.admit(need, &state.shared_budgets, arrival.wall)?;
-    let record = record(&arrival, &ask, key.as_deref(), &group);
+    let mut record = record(&arrival, &ask, key.as_deref(), &group);
+    record.region.clone_from(&state.region);
     let open = Open { record, bound };
     let ticket = match state.journal.append_open(&open) {
         Ok(ticket) => ticket,
@@ -240,6 +241,7 @@ fn record(arrival: &Arrival, ask: &Ask, key: Option<&KeyView>, group: &Group) ->
         model: String::new(),
         provider: String::new(),
         api_base: String::new(),
+        region: None,
         started: arrival.wall,
         ended: arrival.wall,
         first_byte: None,
