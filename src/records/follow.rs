@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::{Records, without_spend};
 use crate::clock;
-use crate::shared::Report;
+
 use crate::store::{FeedCursor, RecordPlace, Store, StoreError, StoredRecord};
+use crate::telemetry::Report;
 
 /// Longest time between two looks when nobody rings.
 const LOOK_EVERY: Duration = Duration::from_millis(1_900);

@@ -194,7 +194,7 @@ fn order(record: &Record) -> (bool, bool, RecordKind) {
 }
 
 /// A record that came without what is counted for it.
-fn without_spend(record: Record) -> StoredRecord {
+pub(crate) fn without_spend(record: Record) -> StoredRecord {
     StoredRecord {
         record,
         spend: NanoUsd::ZERO,

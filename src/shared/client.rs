@@ -65,8 +65,13 @@ pub(super) enum Standing {
 /// Something published.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// Its bytes.
-    Message(Vec<u8>),
+    /// A message.
+    Message {
+        /// Where it was published.
+        channel: String,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// So many came faster than they were taken.
     Lost(u64),
 }
@@ -165,7 +170,10 @@ impl Session {
     pub(super) async fn hear(&mut self) -> Result<Heard, Fault> {
         tokio::select! {
             published = self.published.recv() => match published {
-                Ok(published) => Ok(Heard::Message(bytes_of(published.value))),
+                Ok(published) => Ok(Heard::Message {
+                    channel: published.channel.to_string(),
+                    bytes: bytes_of(published.value),
+                }),
                 Err(RecvError::Lagged(lost)) => Ok(Heard::Lost(lost)),
                 Err(RecvError::Closed) => Err(Fault::Closed),
             },

@@ -10,10 +10,11 @@
 mod backoff;
 mod client;
 mod cooldowns;
+mod doorbell;
 mod link;
 mod message;
 mod names;
 
 pub use cooldowns::Sharer;
+pub use doorbell::Doorbell;
 pub use link::Link;
-pub(crate) use link::Report;

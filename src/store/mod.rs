@@ -193,12 +193,14 @@ impl Store {
     pub fn region(&self) -> &str {
         match self {
             Self::Embedded(store) => &store.region,
+            Self::Postgres(store) => &store.region,
         }
     }
 
     fn region_mut(&mut self) -> &mut Arc<str> {
         match self {
             Self::Embedded(store) => &mut store.region,
+            Self::Postgres(store) => &mut store.region,
         }
     }
 
