@@ -9,6 +9,7 @@ pub mod config_load;
 pub mod http_get;
 pub mod journal;
 pub mod keys;
+pub mod migrate;
 pub mod owners;
 pub mod plane;
 pub mod price_source;

@@ -6,6 +6,7 @@ pub mod access;
 pub mod auth;
 pub mod budget;
 pub mod config;
+pub mod cron;
 pub mod endpoint;
 pub mod error;
 pub mod health;

@@ -189,6 +189,8 @@ fn store_refusal(error: StoreError) -> AdminError {
             let text = "This question reads too many rows: narrow it.";
             AdminError::detail(StatusCode::BAD_REQUEST, text)
         }
+        // Whoever uses the store says so once, not every call.
+        StoreError::Unavailable(_) | StoreError::Busy => AdminError::unavailable(),
         error => {
             tracing::error!(%error, "the store failed a management call");
             AdminError::unavailable()

@@ -7,6 +7,7 @@ mod budgets;
 mod first_steps;
 mod keep;
 mod management;
+mod open_store;
 mod passive;
 mod prices;
 mod probes;
@@ -51,6 +52,8 @@ const CONTROL_THREADS: usize = 2;
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an earlier process's records to reach the store.
 const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
+/// The same for a store that other nodes use too: it may be down, and they serve meanwhile.
+const FIRST_SHARED_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Name of the consumer that fills the store.
 const STORE_CONSUMER: &str = "store";
 /// Time between two fsyncs of the journal with `fsync: interval`.
@@ -235,14 +238,24 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let store = Store::open_embedded(data_dir).await?;
+    let store = open_store::open(&config, data_dir).await?;
     let drain = Arc::new(Drain::new(
         Arc::clone(&journal),
         store.clone(),
         STORE_CONSUMER,
     ));
-    if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
-        return Err(StartError::Ledger);
+    keep::tell(&drain, &config);
+    let shared = config.database.is_some();
+    let patience = if shared {
+        FIRST_SHARED_DRAIN_TIMEOUT
+    } else {
+        FIRST_DRAIN_TIMEOUT
+    };
+    if !drain.flush(patience).await {
+        if !shared {
+            return Err(StartError::Ledger);
+        }
+        tracing::warn!("records of an earlier process wait in the journal for Postgres");
     }
     let zone = budgets::zone(&config);
     let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
@@ -303,6 +316,7 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
         let reloader = reload::Reloader {

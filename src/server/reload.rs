@@ -130,6 +130,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
         ("redis", !is_same_redis(old, new)),
+        (
+            "general_settings.database_url",
+            old.database != new.database,
+        ),
     ];
     changed
         .into_iter()

@@ -20,7 +20,7 @@ const POOL_WAIT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "public";
 
 /// Postgres, and how it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     /// Reads and writes.
     pub primary: DatabaseServer,

@@ -37,7 +37,7 @@ pub use base_url::{BadUrl, BaseUrl};
 pub use compatible::Compatible;
 pub use database::{Database, DatabaseServer, TlsMode};
 pub use deployment::{Deployment, Planned};
-pub use general::{General, GlobalBudget, MasterKey, Settings};
+pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };

@@ -20,6 +20,7 @@ mod rollups;
 mod rows;
 mod scopes;
 mod tls;
+mod views;
 mod work;
 
 use std::collections::HashSet;

@@ -61,15 +61,24 @@ impl Access {
             Self::Read | Self::Walk | Self::Report => " READ ONLY",
             Self::Write | Self::Maintain | Self::Migrate => "",
         };
+        let durable = match self {
+            Self::Write => DURABLE,
+            _ => "",
+        };
         let (statement, lock) = (self.statement_max(), self.lock_max());
         format!(
             "BEGIN{mode}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = 30000",
+             SET LOCAL idle_in_transaction_session_timeout = 30000{durable}",
             statement.as_millis(),
             lock.as_millis()
         )
     }
 }
+
+/// The journal forgets what a commit has stored: a server that is set to answer before that is on
+/// its disk is asked to wait. Stricter settings stay.
+const DURABLE: &str = "; SELECT set_config('synchronous_commit', 'local', true) \
+    WHERE current_setting('synchronous_commit') = 'off'";
 
 /// An open transaction. Dropped without `finish` it is undone with its connection.
 pub(super) struct Work {
