@@ -16,6 +16,7 @@ use crate::clock;
 use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::owners::ResponseOwners;
+use crate::records::{Lookups, Records};
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
@@ -61,6 +62,10 @@ pub struct State {
     pub serves_management: bool,
     /// Name of this node's region.
     pub region: Option<String>,
+    /// Who looks for keys that are not in memory; `None` where all keys are.
+    pub lookups: Option<Lookups>,
+    /// The copy of what the nodes of a region share; `None` where nothing is shared.
+    pub records: Option<Arc<Records>>,
     /// Requests being served.
     pub in_flight: AtomicU64,
     /// Admitted requests that are not settled.
@@ -95,6 +100,10 @@ pub struct Parts {
     pub serves_management: bool,
     /// Name of this node's region.
     pub region: Option<String>,
+    /// Who looks for keys that are not in memory; `None` where all keys are.
+    pub lookups: Option<Lookups>,
+    /// The copy of what the nodes of a region share; `None` where nothing is shared.
+    pub records: Option<Arc<Records>>,
 }
 
 impl State {
@@ -113,6 +122,8 @@ impl State {
             admin,
             serves_management,
             region,
+            lookups,
+            records,
         } = parts;
         let master = rules
             .config
@@ -141,6 +152,8 @@ impl State {
             admin,
             serves_management,
             region,
+            lookups,
+            records,
             in_flight: AtomicU64::new(0),
             reservations: AtomicU64::new(0),
             draining: AtomicBool::new(false),

@@ -42,7 +42,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["clock", "store", "telemetry"]),
     ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
-    ("shared", &["clock", "routing", "telemetry"]),
+    ("records", &["clock", "journal", "store", "telemetry"]),
+    (
+        "shared",
+        &["clock", "records", "routing", "store", "telemetry"],
+    ),
     (
         "rules",
         &["clock", "keys", "routing", "telemetry", "upstream"],
@@ -59,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "journal",
             "keys",
             "owners",
+            "records",
             "routing",
             "rules",
             "shared",
@@ -76,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "journal",
             "keys",
             "owners",
+            "records",
             "routing",
             "rules",
             "state",

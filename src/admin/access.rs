@@ -30,8 +30,28 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Finds out who calls and whether that one may call this route.
-    pub(super) fn of(
+    /// Finds out who calls and whether that one may call this route. A key that is not in memory
+    /// is looked for.
+    pub(super) async fn find(
+        headers: &HeaderMap,
+        found: &Match<'_>,
+        state: &AdminState,
+    ) -> Result<Self, GatewayError> {
+        match Self::of(headers, found, state) {
+            Err(GatewayError::UnknownKey { masked, hash }) => {
+                let unknown = GatewayError::UnknownKey {
+                    masked,
+                    hash: hash.clone(),
+                };
+                let key = KeyHash::from_hex(&hash).ok_or(unknown)?;
+                state.find_key(key).await?;
+                Self::of(headers, found, state)
+            }
+            other => other,
+        }
+    }
+
+    fn of(
         headers: &HeaderMap,
         found: &Match<'_>,
         state: &AdminState,

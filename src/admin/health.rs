@@ -49,6 +49,7 @@ fn readiness_details(state: &AdminState) -> Value {
             "mode": ready.coordination.mode(),
             "state": ready.coordination.state(),
         },
+        "records": state.propagation().map(|copy| copy.shown(state.now())),
         "litellm_version": super::LITELLM_VERSION,
         "meridian_version": env!("CARGO_PKG_VERSION"),
         "success_callbacks": [],

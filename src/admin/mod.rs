@@ -47,7 +47,7 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
-    let (route, mut response) = match admit(&state, &mut request) {
+    let (route, mut response) = match admit(&state, &mut request).await {
         Ok(route) => (Some(route), serve(route, request, state).await),
         Err(refusal) => (None, refusal.into_response()),
     };
@@ -76,7 +76,7 @@ fn identify(response: &mut Response, route: Option<Route>) {
 }
 
 /// Finds the route and lets the caller in. What it found out is left in the request.
-fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
+async fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
     let uri = request.uri().clone();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let found = resolve(request.method().as_str(), target)?;
@@ -86,7 +86,7 @@ fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError>
     };
     let access = health::access(route, found.access, state);
     if access != Access::Public {
-        let caller = Caller::of(request.headers(), &found, state);
+        let caller = Caller::find(request.headers(), &found, state).await;
         let caller = caller.map_err(|error| health::refusal(route, error))?;
         request.extensions_mut().insert(caller);
     }

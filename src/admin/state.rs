@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use meridian_core::config::Config;
-use meridian_core::health::Readiness;
-use meridian_core::ids::Secret;
+use meridian_core::error::GatewayError;
+use meridian_core::health::{Propagation, Readiness};
+use meridian_core::ids::{KeyHash, Secret};
 use meridian_core::price::PriceBook;
 use meridian_core::record::Record;
 use meridian_core::time::WallMs;
@@ -74,6 +75,10 @@ pub struct Hooks {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Every deployment and how it is.
     pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
+    /// Looks for a key that is not in memory; then it is there, or there is none.
+    pub find_key: Box<dyn Fn(KeyHash) -> Pending<Result<(), GatewayError>> + Send + Sync>,
+    /// How the node's copy of the records is doing; `None` where nothing is shared.
+    pub propagation: Box<dyn Fn() -> Option<Propagation> + Send + Sync>,
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
     pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
@@ -166,6 +171,14 @@ impl AdminState {
 
     pub(super) fn readiness(&self) -> Readiness {
         (self.0.hooks.readiness)()
+    }
+
+    pub(super) async fn find_key(&self, key: KeyHash) -> Result<(), GatewayError> {
+        (self.0.hooks.find_key)(key).await
+    }
+
+    pub(super) fn propagation(&self) -> Option<Propagation> {
+        (self.0.hooks.propagation)()
     }
 
     pub(super) fn in_flight(&self) -> u64 {

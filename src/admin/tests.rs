@@ -125,6 +125,8 @@ async fn admin_with(text: &str) -> Admin {
             coordination: Coordination::Redis { up: true },
         }),
         in_flight: Box::new(|| 7),
+        find_key: Box::new(|_| Box::pin(async { Ok(()) })),
+        propagation: Box::new(|| None),
         changed: Box::new(|_| ()),
         deployments: Box::new(|| {
             let up = DeploymentHealth {

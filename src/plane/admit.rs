@@ -37,6 +37,7 @@ use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
 use crate::clock;
 use crate::journal::OpenTicket;
+use crate::records::Answer;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
@@ -192,7 +193,13 @@ pub(crate) async fn admit(
     matched: &Match<'_>,
 ) -> Result<Box<Admitted>, NotAdmitted> {
     let rules = state.rules.load_full();
-    let key = authenticate(state, &rules, session, matched, arrival.wall)?;
+    let key = match authenticate(state, &rules, session, matched, arrival.wall) {
+        Err(GatewayError::UnknownKey { hash, .. }) if state.lookups.is_some() => {
+            look_up(state, &hash).await?;
+            authenticate(state, &rules, session, matched, arrival.wall)?
+        }
+        other => other?,
+    };
     let admitted = admit_caller(state, session, arrival, matched, rules, key.clone()).await;
     admitted.map_err(|refused| refused.by(&key))
 }
@@ -229,6 +236,20 @@ pub(crate) fn payer_of(key: Option<&KeyView>) -> Payer {
         team_id: owned(&policy.team_id),
         organization_id: owned(&policy.organization_id),
         end_user: None,
+    }
+}
+
+/// A key that is not in memory may have been made a moment ago on another node. Only a store that
+/// was asked may say that there is none.
+async fn look_up(state: &State, hash: &str) -> Result<(), GatewayError> {
+    let (Some(lookups), Some(hash)) = (&state.lookups, KeyHash::from_hex(hash)) else {
+        return Ok(());
+    };
+    match lookups.find(hash).await {
+        Answer::Known | Answer::Absent => Ok(()),
+        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
+            retry_after_s: Answer::RETRY_AFTER_S,
+        }),
     }
 }
 

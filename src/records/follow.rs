@@ -49,6 +49,12 @@ impl Follower {
         }
     }
 
+    /// Takes everything that is there, once: before anything is served.
+    pub async fn look_once(&mut self) {
+        let outcome = self.look().await;
+        self.say(outcome.err());
+    }
+
     /// Runs until `stop` turns true; without a store it tries again, for ever.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let records = Arc::clone(&self.records);
@@ -58,10 +64,13 @@ impl Follower {
             self.say(outcome.err());
             // Nodes that started together do not ask together.
             let pause = LOOK_EVERY.mul_f64(0.5 + 0.5 * clock::dice());
-            tokio::select! {
-                () = tokio::time::sleep_until(began + pause) => {}
-                () = records.look.notified() => tokio::time::sleep(LOOK_GAP).await,
+            let rung = tokio::select! {
+                () = tokio::time::sleep_until(began + pause) => false,
+                () = records.look.notified() => true,
                 _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if rung {
+                tokio::time::sleep(LOOK_GAP).await;
             }
         }
     }

@@ -45,9 +45,15 @@ pub enum Answer {
     Unavailable,
 }
 
+impl Answer {
+    /// When one that is unavailable may be asked again: nodes find a store that is back within
+    /// seconds.
+    pub const RETRY_AFTER_S: u64 = 2;
+}
+
 /// Where requests ask.
 #[derive(Clone, Debug)]
-pub struct Lookups(Option<mpsc::Sender<Question>>);
+pub struct Lookups(mpsc::Sender<Question>);
 
 #[derive(Debug)]
 struct Question {
@@ -56,12 +62,7 @@ struct Question {
 }
 
 impl Lookups {
-    /// For a store whose keys are all in memory.
-    pub fn none() -> Self {
-        Self(None)
-    }
-
-    /// And the one who answers.
+    /// With the one who answers.
     pub fn new(records: Arc<Records>, store: Store, metrics: Arc<Metrics>) -> (Self, Seeker) {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let seeker = Seeker {
@@ -75,16 +76,13 @@ impl Lookups {
             credit: PER_SECOND,
             credited: clock::mono(),
         };
-        (Self(Some(questions)), seeker)
+        (Self(questions), seeker)
     }
 
     /// Looks for a key that is not in memory.
     pub async fn find(&self, key: KeyHash) -> Answer {
-        let Some(questions) = &self.0 else {
-            return Answer::Absent;
-        };
         let (answer, answered) = oneshot::channel();
-        if questions.try_send(Question { key, answer }).is_err() {
+        if self.0.try_send(Question { key, answer }).is_err() {
             return Answer::Unavailable;
         }
         let answered = tokio::time::timeout(WAIT_MAX, answered).await;

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::versions::{Digest, Versions};
 use meridian_core::record::{Record, RecordKind};
@@ -29,6 +30,7 @@ pub use snapshot::{Keeper, Loaded, SnapshotError, load};
 pub use status::{Status, StoreState};
 
 use crate::clock;
+use crate::journal::Journal;
 use crate::store::{FeedCursor, RecordPlace, StoredRecord};
 
 /// Changes made here that wait to be told; of more, the oldest are found by the feed of others.
@@ -154,6 +156,28 @@ impl Records {
         let versions = hold(&self.versions);
         let is_new = |stored: &StoredRecord| !versions.has(&stored.record);
         records.into_iter().filter(is_new).collect()
+    }
+
+    /// Counts what the journal has behind a place: what was spent after a snapshot was written.
+    pub fn replay(&self, journal: &Journal, from: Position, step: usize) {
+        let mut at = from;
+        loop {
+            let batch = match journal.read_batch(at, step) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(%error, "what was spent since the snapshot is not counted");
+                    return;
+                }
+            };
+            let now = clock::now();
+            for record in &batch.records {
+                self.memory.charge(record, now);
+            }
+            if batch.caught_up || batch.next == at {
+                return;
+            }
+            at = batch.next;
+        }
     }
 
     /// The feed was read up to here, and all of it was taken.

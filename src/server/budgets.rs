@@ -7,6 +7,7 @@ use meridian_core::budget::{BudgetSlot, Terms};
 use meridian_core::config::Config;
 use meridian_core::error::BudgetScope;
 use meridian_core::meters::ScopeBudget;
+use meridian_core::money::NanoUsd;
 use meridian_core::period::{BudgetDuration, period_from, period_of};
 use meridian_core::time::WallMs;
 
@@ -20,16 +21,15 @@ pub(super) fn zone(config: &Config) -> TimeZone {
 }
 
 /// Loads every key, its spend in the running period, and keys that were rotated.
-pub(super) async fn load_keys(store: &Store, zone: &TimeZone) -> Result<Keys, StoreError> {
+pub(super) async fn load_keys(store: &Store, keys: &Keys) -> Result<(), StoreError> {
     let now = clock::now();
-    let keys = Keys::new(zone.clone());
     for record in store.load_keys().await? {
         keys.insert(&record, now);
     }
     for old in store.load_deprecated_keys(now).await? {
         keys.put_deprecated(old.token, old.active, old.revoke_at, now);
     }
-    Ok(keys)
+    Ok(())
 }
 
 /// The installation's own budget (`litellm_settings.max_budget`), with what the ledger says was
@@ -38,6 +38,7 @@ pub(super) async fn shared(
     store: &Store,
     config: &Config,
     zone: &TimeZone,
+    up: bool,
 ) -> Result<Vec<ScopeBudget>, StoreError> {
     let Some(budget) = &config.settings.budget else {
         return Ok(Vec::new());
@@ -46,7 +47,11 @@ pub(super) async fn shared(
     let duration = budget.duration.as_deref().and_then(BudgetDuration::parse);
     let from = duration.map(|duration| period_of(duration, zone, now).start);
     let range = from.map(|from| TimeRange { from, to: now });
-    let spent = store.global_spend(range).await?;
+    // A shared store that does not answer now is asked by nobody who serves requests.
+    let spent = match up {
+        true => store.global_spend(range).await?,
+        false => NanoUsd::ZERO,
+    };
     let terms = Terms {
         limit: Some(budget.max),
         duration,

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_core::auth::KeyView;
+use meridian_core::error::GatewayError;
 use meridian_core::health::{Propagation, Readiness};
+use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -19,6 +21,7 @@ use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
 use crate::price_source::PriceSource;
+use crate::records::{Answer, Lookups, StoreState};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::metrics::{Gauges, KeyBudget};
@@ -119,6 +122,9 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
+            for_keys,
+            for_copy,
+            for_changes,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
@@ -156,19 +162,51 @@ impl Management {
             readiness: Box::new(move || Readiness {
                 loaded: true,
                 draining: for_ready.is_draining(),
-                store_up: waiting.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+                store_up: store_up(&for_ready, &waiting),
                 coordination: for_ready.link.coordination(),
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
-            changed: Box::new(|_| ()),
+            find_key: Box::new(move |key| {
+                let lookups = for_keys.lookups.clone();
+                Box::pin(async move { find_key(lookups, key).await })
+            }),
+            propagation: Box::new(move || {
+                let records = for_copy.records.as_ref();
+                records.map(|records| records.status().show())
+            }),
+            changed: Box::new(move |written| {
+                if let Some(records) = &for_changes.records {
+                    records.changed_here(written);
+                }
+            }),
         }
+    }
+}
+
+async fn find_key(lookups: Option<Lookups>, key: KeyHash) -> Result<(), GatewayError> {
+    let Some(lookups) = lookups else {
+        return Ok(());
+    };
+    match lookups.find(key).await {
+        Answer::Known | Answer::Absent => Ok(()),
+        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
+            retry_after_s: Answer::RETRY_AFTER_S,
+        }),
     }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that the sender is gone: the process ends.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A shared store is asked every second or two; the embedded one is down when records wait for it.
+fn store_up(state: &State, drain: &Drain) -> bool {
+    match &state.records {
+        Some(records) => records.status().store() == StoreState::Up,
+        None => drain.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+    }
 }
 
 fn report(served: std::io::Result<()>) {
@@ -191,7 +229,10 @@ fn metrics(state: &State, drain: &Drain) -> String {
         ledger_records: drain.drained(),
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         coordination: state.link.coordination(),
-        propagation: Propagation::default(),
+        propagation: match &state.records {
+            Some(records) => records.status().show(),
+            None => Propagation::default(),
+        },
         now,
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),

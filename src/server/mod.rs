@@ -4,9 +4,11 @@
 //! before the first key is loaded; the last record is in the ledger before the process ends.
 
 mod budgets;
+mod copies;
 mod first_steps;
 mod keep;
 mod management;
+mod memory;
 mod open_store;
 mod passive;
 mod prices;
@@ -29,10 +31,14 @@ use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use copies::Copies;
 
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::keys::Keys;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
@@ -43,6 +49,7 @@ use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
+use crate::telemetry::metrics::{Metrics, MetricsOptions};
 use crate::upstream::{UpstreamOptions, Upstreams};
 
 /// Threads of everything that is not traffic: management, drain, reload.
@@ -52,8 +59,6 @@ const CONTROL_THREADS: usize = 2;
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an earlier process's records to reach the store.
 const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// The same for a store that other nodes use too: it may be down, and they serve meanwhile.
-const FIRST_SHARED_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Name of the consumer that fills the store.
 const STORE_CONSUMER: &str = "store";
 /// Time between two fsyncs of the journal with `fsync: interval`.
@@ -90,6 +95,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store: {0}")]
     Store(#[from] crate::store::StoreError),
+    /// The snapshot of records cannot be read.
+    #[error("snapshot of records: {0}")]
+    Snapshot(String),
     /// Earlier records did not reach the store.
     #[error("the journal's records cannot be stored; see the log")]
     Ledger,
@@ -217,6 +225,7 @@ struct Opened {
     store: Store,
     drain: Arc<Drain>,
     prices: Arc<PriceSource>,
+    copies: Option<Copies>,
 }
 
 /// A running gateway.
@@ -224,6 +233,8 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
+    /// Ends when the last snapshot is written.
+    snapshot: Option<JoinHandle<()>>,
 }
 
 async fn open(
@@ -238,36 +249,33 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let store = open_store::open(&config, data_dir).await?;
-    let drain = Arc::new(Drain::new(
-        Arc::clone(&journal),
-        store.clone(),
-        STORE_CONSUMER,
-    ));
-    keep::tell(&drain, &config);
-    let shared = config.database.is_some();
-    let patience = if shared {
-        FIRST_SHARED_DRAIN_TIMEOUT
-    } else {
-        FIRST_DRAIN_TIMEOUT
-    };
-    if !drain.flush(patience).await {
-        if !shared {
-            return Err(StartError::Ledger);
-        }
-        tracing::warn!("records of an earlier process wait in the journal for Postgres");
-    }
+    let (store, up) = open_store::open(&config, data_dir).await?;
+    let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
-    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
-    let shared_budgets = budgets::shared(&store, &config, &zone).await?;
+    let keys = Arc::new(Keys::new(zone.clone()));
+    let mut copies = match config.database.is_some() {
+        true => Some(Copies::open(copies::Parts {
+            config: &config,
+            env,
+            data_dir,
+            journal: &journal,
+            store: &store,
+            metrics: &metrics,
+            memory: Arc::new(memory::InKeys(Arc::clone(&keys))),
+        })?),
+        false => None,
+    };
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
+    keep::tell(&drain, &config);
+    match &mut copies {
+        Some(copies) => copies.catch_up(&journal, &drain, up).await,
+        None if drain.flush(FIRST_DRAIN_TIMEOUT).await => {
+            budgets::load_keys(&store, &keys).await?;
+        }
+        None => return Err(StartError::Ledger),
+    }
+    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
-    let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
-        series_max: config.meridian.metrics_series_max,
-        ..Default::default()
-    })
-    .map_err(|error| StartError::Metrics(error.to_string()))?;
-    let metrics = Arc::new(metrics);
-    telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
     let shares = config.redis.is_some() && args.role != Role::Admin;
@@ -284,13 +292,27 @@ async fn open(
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         region,
+        lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
+        records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
     });
     Ok(Opened {
         state,
         store,
-        drain,
+        drain: Arc::new(drain),
         prices,
+        copies,
     })
+}
+
+fn metrics(config: &Config) -> Result<Arc<Metrics>, StartError> {
+    let options = MetricsOptions {
+        series_max: config.meridian.metrics_series_max,
+        ..MetricsOptions::default()
+    };
+    let metrics = Metrics::new(&options);
+    let metrics = Arc::new(metrics.map_err(|error| StartError::Metrics(error.to_string()))?);
+    telemetry::report_panics(Arc::clone(&metrics));
+    Ok(metrics)
 }
 
 impl Opened {
@@ -307,8 +329,10 @@ impl Opened {
             store,
             drain,
             prices,
+            copies,
         } = self;
         let (stop, stopped) = watch::channel(false);
+        let snapshot = copies.map(|copies| copies.start(control, &stopped));
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
         control.spawn(async move { draining.run(stop_drain).await });
@@ -341,7 +365,12 @@ impl Opened {
             prices,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
-        Ok(Gateway { state, drain, stop })
+        Ok(Gateway {
+            state,
+            drain,
+            stop,
+            snapshot,
+        })
     }
 }
 
@@ -364,6 +393,9 @@ impl Gateway {
         }
         // Nobody may be listening any more.
         let _ = self.stop.send(true);
+        if let Some(snapshot) = self.snapshot {
+            let _ = control.block_on(snapshot);
+        }
         tracing::info!("stopped");
     }
 }

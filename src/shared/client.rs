@@ -1,9 +1,12 @@
 //! Redis itself, for as long as one session with it lasts. Every call ends in time; when one
 //! fails, the session is over and another one is begun.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
+use fred::interfaces::{
+    ClientLike, EventInterface, KeysInterface, PubsubInterface, StreamsInterface,
+};
 use fred::prelude::{Builder, Client, Error, ErrorKind, Expiration, ServerConfig, SetOptions};
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, Server, TlsConfig, TlsConnector, TlsHostMapping,
@@ -23,12 +26,18 @@ const CALL_TIMEOUT: Duration = Duration::from_millis(250);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same for one of its steps, so that there is time for a second node.
 const CONNECT_STEP_TIMEOUT: Duration = Duration::from_millis(750);
+/// The same for a Redis in another region, a quarter of a second away.
+const FAR_CALL_TIMEOUT: Duration = Duration::from_secs(2);
+const FAR_CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+const FAR_CONNECT_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Commands that wait to be written, two for each key that is read at once.
 const COMMANDS_MAX: usize = 2 * KEYS_AT_ONCE + 16;
 /// Keys that are read with one round trip.
 pub(super) const KEYS_AT_ONCE: usize = 128;
 /// Published messages that wait to be heard; of more, the oldest are lost and the keys are read.
 const UNHEARD_MAX: usize = 1_024;
+/// Field of a stream's entries.
+const ENTRY_FIELD: &str = "m";
 /// Longest text of an error.
 const ERROR_CHARS_MAX: usize = 200;
 
@@ -80,6 +89,28 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Door {
     config: Config,
+    limits: Limits,
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    call: Duration,
+    connect: Duration,
+    step: Duration,
+}
+
+impl Limits {
+    const NEAR: Self = Self {
+        call: CALL_TIMEOUT,
+        connect: CONNECT_TIMEOUT,
+        step: CONNECT_STEP_TIMEOUT,
+    };
+    const FAR: Self = Self {
+        call: FAR_CALL_TIMEOUT,
+        connect: FAR_CONNECT_TIMEOUT,
+        step: FAR_CONNECT_STEP_TIMEOUT,
+    };
 }
 
 /// Two connections: one for commands, one that listens.
@@ -87,6 +118,7 @@ pub(super) struct Session {
     commands: Connection,
     listening: Connection,
     published: broadcast::Receiver<Published>,
+    call: Duration,
 }
 
 struct Connection {
@@ -114,7 +146,18 @@ impl Door {
             tls,
             ..Config::default()
         };
-        Ok(Self { config })
+        Ok(Self {
+            config,
+            limits: Limits::NEAR,
+        })
+    }
+
+    /// To a Redis in another region.
+    pub(super) fn far(redis: &Redis) -> Result<Self, Fault> {
+        Ok(Self {
+            limits: Limits::FAR,
+            ..Self::new(redis)?
+        })
     }
 
     /// Opens both connections.
@@ -124,20 +167,26 @@ impl Door {
             published: listening.client.message_rx(),
             commands,
             listening,
+            call: self.limits.call,
         })
     }
 
     async fn connect(&self) -> Result<Connection, Fault> {
         let mut builder = Builder::from_config(self.config.clone());
+        let Limits {
+            call,
+            connect,
+            step,
+        } = self.limits;
         builder.with_connection_config(|config| {
-            config.connection_timeout = CONNECT_STEP_TIMEOUT;
-            config.internal_command_timeout = CONNECT_STEP_TIMEOUT;
+            config.connection_timeout = step;
+            config.internal_command_timeout = step;
             config.max_command_attempts = 1;
             config.max_command_buffer_len = COMMANDS_MAX;
             config.tcp.nodelay = Some(true);
         });
         builder.with_performance_config(|config| {
-            config.default_command_timeout = CALL_TIMEOUT;
+            config.default_command_timeout = call;
             config.broadcast_channel_capacity = UNHEARD_MAX;
         });
         // Without a policy a connection that is lost stays lost: the session begins anew, here.
@@ -152,7 +201,7 @@ impl Door {
         };
         let outcome = match early {
             Some(outcome) => outcome,
-            None => in_time("connecting", CONNECT_TIMEOUT, connected).await?,
+            None => in_time("connecting", connect, connected).await?,
         };
         outcome?;
         Ok(connection)
@@ -163,7 +212,7 @@ impl Session {
     /// Subscribes; again and again, it shows that the listening connection lives.
     pub(super) async fn subscribe(&self, channel: &str) -> Result<(), Fault> {
         let answer = self.listening.client.subscribe(channel);
-        call("SUBSCRIBE", answer).await
+        self.call("SUBSCRIBE", answer).await
     }
 
     /// The next message; an error once a connection is gone.
@@ -184,7 +233,8 @@ impl Session {
 
     /// Tells everybody who listens.
     pub(super) async fn publish(&self, channel: &str, json: &str) -> Result<(), Fault> {
-        call("PUBLISH", self.commands.client.publish(channel, json)).await
+        self.call("PUBLISH", self.commands.client.publish(channel, json))
+            .await
     }
 
     /// Puts a value under a key for a time, unless what is there stands longer. Two nodes at the
@@ -196,12 +246,12 @@ impl Session {
             let expiry = Some(Expiration::PX(millis));
             client.set::<Option<String>, _, _>(key, json, expiry, options, false)
         };
-        if call("SET", set(Some(SetOptions::NX))).await?.is_some() {
+        if self.call("SET", set(Some(SetOptions::NX))).await?.is_some() {
             return Ok(());
         }
-        let standing: i64 = call("PTTL", client.pttl(key)).await?;
+        let standing: i64 = self.call("PTTL", client.pttl(key)).await?;
         if standing < millis {
-            call("SET", set(None)).await?;
+            self.call("SET", set(None)).await?;
         }
         Ok(())
     }
@@ -215,12 +265,88 @@ impl Session {
             let _: Value = pipeline.pttl(key).await?;
         }
         let answers = pipeline.try_all::<Value>();
-        let answers = in_time("GETRANGE and PTTL", CALL_TIMEOUT, answers).await?;
+        let answers = in_time("GETRANGE and PTTL", self.call, answers).await?;
         let pair = |pair: &[Result<Value, Error>]| match pair {
             [value, left] => standing(value, left),
             _ => Err(Fault::Closed),
         };
         answers.chunks(2).map(pair).collect()
+    }
+
+    /// The text under a key.
+    pub(super) async fn get_text(&self, key: &str) -> Result<Option<String>, Fault> {
+        self.call("GET", self.commands.client.get(key)).await
+    }
+
+    /// Puts a text under a key, for ever.
+    pub(super) async fn set_text(&self, key: &str, text: &str) -> Result<(), Fault> {
+        let set = self.commands.client.set(key, text, None, None, false);
+        self.call("SET", set).await
+    }
+
+    /// Removes a key.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), Fault> {
+        self.call("DEL", self.commands.client.del(key)).await
+    }
+
+    /// Takes a key for oneself, or keeps it, for a time; whether one has it now.
+    pub(super) async fn hold(&self, key: &str, who: &str, time: Duration) -> Result<bool, Fault> {
+        let client = &self.commands.client;
+        let millis = i64::try_from(message::millis(time)).unwrap_or(i64::MAX);
+        let set = |options| {
+            let expiry = Some(Expiration::PX(millis));
+            client.set::<Option<String>, _, _>(key, who, expiry, Some(options), false)
+        };
+        if self.call("SET", set(SetOptions::NX)).await?.is_some() {
+            return Ok(true);
+        }
+        let holder: Option<String> = self.call("GET", client.get(key)).await?;
+        let ours = holder.as_deref() == Some(who);
+        if ours {
+            self.call("SET", set(SetOptions::XX)).await?;
+        }
+        Ok(ours)
+    }
+
+    /// Appends a text to a stream that keeps about so many.
+    pub(super) async fn append(&self, stream: &str, text: &str, max: u64) -> Result<(), Fault> {
+        let cap = ("MAXLEN", "~", max.to_string());
+        let fields = (ENTRY_FIELD, text);
+        let add = self.commands.client.xadd(stream, false, cap, "*", fields);
+        self.call("XADD", add).await
+    }
+
+    /// Up to `count` entries of a stream behind one, with their ids.
+    pub(super) async fn entries(
+        &self,
+        stream: &str,
+        after: &str,
+        count: u64,
+    ) -> Result<Vec<(String, String)>, Fault> {
+        let client = &self.commands.client;
+        let read = client.xread_map::<String, String, String, String, _, _>(
+            Some(count),
+            None,
+            stream,
+            after,
+        );
+        let streams = self.call("XREAD", read).await?;
+        let entries = streams.into_values().flatten();
+        let text = |(id, mut fields): (String, HashMap<String, String>)| {
+            // Somebody else's entry is passed over as one that cannot be read.
+            (id, fields.remove(ENTRY_FIELD).unwrap_or_default())
+        };
+        Ok(entries.map(text).collect())
+    }
+
+    /// Boxed: fred's futures take 20 KiB.
+    fn call<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Fault>> {
+        let (answer, limit) = (Box::pin(answer), self.call);
+        async move { Ok(in_time(what, limit, answer).await??) }
     }
 }
 
@@ -255,15 +381,6 @@ fn is_answer(error: &Error) -> bool {
 
 fn bytes_of(value: Value) -> Vec<u8> {
     value.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()
-}
-
-/// Boxed: fred's futures take 20 KiB.
-fn call<T>(
-    what: &'static str,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> impl Future<Output = Result<T, Fault>> {
-    let answer = Box::pin(answer);
-    async move { Ok(in_time(what, CALL_TIMEOUT, answer).await??) }
 }
 
 async fn in_time<T>(

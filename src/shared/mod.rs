@@ -14,7 +14,9 @@ mod doorbell;
 mod link;
 mod message;
 mod names;
+mod regions;
 
 pub use cooldowns::Sharer;
 pub use doorbell::Doorbell;
 pub use link::Link;
+pub use regions::{Courier, Leader, Mailbox};

@@ -14,6 +14,7 @@ mod environ;
 mod files;
 mod general;
 pub mod keys;
+mod links;
 mod meridian;
 mod names;
 mod new_keys;
@@ -38,6 +39,7 @@ pub use compatible::Compatible;
 pub use database::{Database, DatabaseServer, TlsMode};
 pub use deployment::{Deployment, Planned};
 pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
+pub use links::{Links, Peer};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
@@ -79,6 +81,8 @@ pub struct Config {
     pub meridian: Meridian,
     /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
+    /// Other regions.
+    pub links: Links,
     /// Postgres; without one the embedded store is used.
     pub database: Option<Database>,
 }
@@ -189,19 +193,23 @@ fn resolve(
         meridian,
     } = &sections;
     let settings = general::settings(litellm, general, env, problems);
+    let database = database::resolve(general, env, problems);
+    let cache = litellm.child("cache_params");
+    let redis = redis::resolve(&cache, router, general, env, problems);
+    let given = links::Given {
+        own: routing.regions.own.as_deref(),
+        database: database.is_some(),
+        redis: redis.is_some(),
+    };
+    let links = links::resolve(&meridian.child("regions"), given, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
-        database: database::resolve(general, env, problems),
-        redis: redis::resolve(
-            &litellm.child("cache_params"),
-            router,
-            general,
-            env,
-            problems,
-        ),
+        database,
+        links,
+        redis,
         settings,
         models,
         aliases,

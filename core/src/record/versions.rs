@@ -35,6 +35,16 @@ impl Buckets {
         self == Self::default()
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let mut both = self.0;
+        for (word, other) in both.iter_mut().zip(other.0) {
+            *word &= other;
+        }
+        Self(both)
+    }
+
     /// Whether a record lies in one of them.
     pub fn hold(self, kind: RecordKind, id: &str) -> bool {
         let bucket = bucket(mark(kind, id));

@@ -152,8 +152,9 @@ impl Keeper {
     /// Runs until `stop` turns true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let stopping = tokio::time::timeout(TURN, stop.wait_for(|stop| *stop)).await;
-            if stopping.is_err() && !self.is_due() {
+            let turn = tokio::time::timeout(TURN, stop.wait_for(|stop| *stop));
+            let stopping = turn.await.is_ok();
+            if !stopping && !self.is_due() {
                 continue;
             }
             self = match tokio::task::spawn_blocking(move || self.write()).await {
@@ -163,7 +164,7 @@ impl Keeper {
                     return;
                 }
             };
-            if stopping.is_ok() {
+            if stopping {
                 return;
             }
         }
