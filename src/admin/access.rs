@@ -41,7 +41,7 @@ impl Caller {
         let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let credential = auth::credential(custom, header)?;
         let now = state.now();
-        let lookup = |hash: &KeyHash| state.keys().get(hash, now);
+        let lookup = |hash: &KeyHash| state.registry().get(hash, now);
         let principal = auth::authenticate(&credential, &state.master_key(), now, lookup)?;
         let reach = auth::authorize(&principal, found)?;
         Ok(Self {

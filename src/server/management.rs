@@ -99,9 +99,9 @@ impl Management {
             .master_key
             .clone()
             .ok_or(StartError::Config)?;
-        let keys = Arc::clone(&self.state.keys);
+        let registry = Arc::clone(&self.state.registry);
         let store = self.store.clone();
-        Ok(AdminState::new(store, keys, master_key, self.hooks()))
+        Ok(AdminState::new(store, registry, master_key, self.hooks()))
     }
 
     fn hooks(self) -> Hooks {
@@ -119,6 +119,7 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
+            for_changes,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
@@ -161,7 +162,12 @@ impl Management {
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
-            changed: Box::new(|_| ()),
+            changed: Box::new(move |records| {
+                let registry = &for_changes.registry;
+                for why in registry.apply_all(records.iter().map(|one| (one, None)), clock::now()) {
+                    tracing::error!(why, "a record that was just stored cannot be read");
+                }
+            }),
         }
     }
 }
@@ -181,7 +187,7 @@ fn metrics(state: &State, drain: &Drain) -> String {
     let rules = state.rules.load();
     let targets = rules.every_target();
     let now = clock::now();
-    let budgets = state.keys.with_budget(BUDGETS_SHOWN_MAX, now);
+    let budgets = state.registry.with_budget(BUDGETS_SHOWN_MAX, now);
     let key_budget = |key| key_budget(key, now);
     let page = state.metrics.render(&Gauges {
         requests_in_flight: state.in_flight.load(Ordering::Relaxed),

@@ -245,7 +245,7 @@ async fn open(
         return Err(StartError::Ledger);
     }
     let zone = budgets::zone(&config);
-    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
+    let registry = Arc::new(budgets::load(&store, &zone).await?);
     let shared_budgets = budgets::shared(&store, &config, &zone).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
@@ -263,7 +263,7 @@ async fn open(
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
         link: Arc::new(Link::new(shares)),
-        keys,
+        registry,
         shared_budgets,
         journal,
         metrics,
