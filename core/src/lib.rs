@@ -20,6 +20,7 @@ pub mod meter;
 pub mod meters;
 pub mod mock;
 pub mod money;
+pub mod party;
 pub mod period;
 pub mod price;
 pub mod record;

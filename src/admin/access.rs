@@ -61,8 +61,13 @@ impl Caller {
         let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let credential = auth::credential(custom, header)?;
         let now = state.now();
-        let lookup = |hash: &KeyHash| state.keys().get(hash, now);
+        let lookup = |hash: &KeyHash| state.registry().get(hash, now);
         let principal = auth::authenticate(&credential, &state.master_key(), now, lookup)?;
+        if let Principal::Key(key) = &principal
+            && let Some(home) = key.policy.home.as_deref()
+        {
+            state.check_fresh(home)?;
+        }
         let reach = auth::authorize(&principal, found)?;
         Ok(Self {
             principal,

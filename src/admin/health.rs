@@ -56,7 +56,7 @@ fn readiness_details(state: &AdminState) -> Value {
         "use_aiohttp_transport": false,
         "log_level": "INFO",
         "is_detailed_debug": false,
-        "keys_loaded": state.keys().len(),
+        "keys_loaded": state.registry().len(),
     })
 }
 

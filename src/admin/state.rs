@@ -10,13 +10,14 @@ use meridian_core::health::{Propagation, Readiness};
 use meridian_core::ids::{KeyHash, Secret};
 use meridian_core::price::PriceBook;
 use meridian_core::record::Record;
+use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 
 use super::access::Caller;
 use super::keys::Moment;
 use crate::clock;
-use crate::keys::Keys;
-use crate::store::{RecordWrite, Store, StoreError};
+use crate::registry::Registry;
+use crate::store::{RecordWrite, SpendChange, Store, StoreError};
 
 /// A future that a hook returns.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -77,6 +78,8 @@ pub struct Hooks {
     pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
     /// Looks for a key that is not in memory; then it is there, or there is none.
     pub find_key: Box<dyn Fn(KeyHash) -> Pending<Result<(), GatewayError>> + Send + Sync>,
+    /// Whether what a region took away is known here.
+    pub check_fresh: Box<dyn Fn(&str) -> Result<(), GatewayError> + Send + Sync>,
     /// How the node's copy of the records is doing; `None` where nothing is shared.
     pub propagation: Box<dyn Fn() -> Option<Propagation> + Send + Sync>,
     /// Takes records that were just stored, so that requests on this node follow them before the
@@ -90,7 +93,7 @@ pub struct AdminState(Arc<Parts>);
 
 struct Parts {
     store: Store,
-    keys: Arc<Keys>,
+    registry: Arc<Registry>,
     master_key: Secret,
     hooks: Hooks,
 }
@@ -98,10 +101,10 @@ struct Parts {
 impl AdminState {
     /// Puts the parts together. The master key must not be empty: with an empty one nobody is let
     /// in as administrator.
-    pub fn new(store: Store, keys: Arc<Keys>, master_key: Secret, hooks: Hooks) -> Self {
+    pub fn new(store: Store, registry: Arc<Registry>, master_key: Secret, hooks: Hooks) -> Self {
         Self(Arc::new(Parts {
             store,
-            keys,
+            registry,
             master_key,
             hooks,
         }))
@@ -118,13 +121,21 @@ impl AdminState {
         writes: Vec<RecordWrite>,
         caller: &Caller,
     ) -> Result<Vec<Record>, StoreError> {
+        let begun: Vec<Scope> = writes.iter().filter_map(begins_to_count).collect();
         let stored = self.store().write_records(writes, caller.actor()).await?;
         (self.0.hooks.changed)(&stored);
+        if !begun.is_empty() {
+            // What was charged to the name before there was a record of it counts on.
+            let now = self.now();
+            for spend in self.store().scope_spends(begun).await? {
+                self.registry().set_spent(&spend.scope, spend.spend, now);
+            }
+        }
         Ok(stored)
     }
 
-    pub(super) fn keys(&self) -> &Keys {
-        &self.0.keys
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     /// The master key of the rules that hold now.
@@ -153,7 +164,7 @@ impl AdminState {
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: self.now(),
-            zone: self.keys().zone().clone(),
+            zone: self.registry().zone().clone(),
         }
     }
 
@@ -177,6 +188,10 @@ impl AdminState {
         (self.0.hooks.find_key)(key).await
     }
 
+    pub(super) fn check_fresh(&self, home: &str) -> Result<(), GatewayError> {
+        (self.0.hooks.check_fresh)(home)
+    }
+
     pub(super) fn propagation(&self) -> Option<Propagation> {
         (self.0.hooks.propagation)()
     }
@@ -188,4 +203,10 @@ impl AdminState {
     pub(super) fn deployments(&self) -> Vec<DeploymentHealth> {
         (self.0.hooks.deployments)()
     }
+}
+
+/// The scope whose counters a write begins. A rotated key's go on.
+fn begins_to_count(write: &RecordWrite) -> Option<Scope> {
+    let begins = write.replaces.is_none() && !matches!(write.spend, SpendChange::Move(_));
+    begins.then(|| write.record.scope()).flatten()
 }

@@ -25,7 +25,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::clock;
-use crate::keys::Keys;
+use crate::registry::Registry;
 use crate::store::Store;
 
 const MASTER: &str = "sk-master-key-of-the-tests";
@@ -47,7 +47,7 @@ const PRICES: &str = r#"{
 struct Admin {
     router: Router,
     routes: Routes,
-    keys: Arc<Keys>,
+    keys: Arc<Registry>,
     store: Store,
     draining: Arc<AtomicBool>,
     _dir: tempfile::TempDir,
@@ -100,7 +100,8 @@ async fn admin() -> Admin {
 async fn admin_with(text: &str) -> Admin {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_embedded(dir.path()).await.unwrap();
-    let keys = Arc::new(Keys::new(TimeZone::UTC));
+    let keys = Arc::new(Registry::new(TimeZone::UTC));
+    let changed = Arc::clone(&keys);
     let rules = rules_of(text);
     let known = crate::routing::Routing::new();
     let (config, prices) = (Arc::clone(&rules.config), Arc::clone(&rules.prices));
@@ -126,8 +127,11 @@ async fn admin_with(text: &str) -> Admin {
         }),
         in_flight: Box::new(|| 7),
         find_key: Box::new(|_| Box::pin(async { Ok(()) })),
+        check_fresh: Box::new(|_| Ok(())),
         propagation: Box::new(|| None),
-        changed: Box::new(|_| ()),
+        changed: Box::new(move |records| {
+            changed.apply_all(records.iter().map(|one| (one, None)), clock::now());
+        }),
         deployments: Box::new(|| {
             let up = DeploymentHealth {
                 model_id: "d1".into(),

@@ -226,15 +226,16 @@ async fn admit_caller(
 /// Scopes that pay for a key's requests.
 pub(crate) fn payer_of(key: Option<&KeyView>) -> Payer {
     let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-    let Some(policy) = key.map(|key| &key.policy) else {
+    let Some(key) = key else {
         return Payer::default();
     };
+    let policy = &key.policy;
     Payer {
         key: Some(policy.token),
         key_alias: owned(&policy.alias),
         user_id: owned(&policy.user_id),
         team_id: owned(&policy.team_id),
-        organization_id: owned(&policy.organization_id),
+        organization_id: key.organization_id().map(str::to_owned),
         end_user: None,
     }
 }
@@ -269,13 +270,18 @@ fn authenticate(
     let Some(master) = &general.master_key else {
         return Err(GatewayError::NoKey);
     };
-    let lookup = |hash: &KeyHash| state.keys.get(hash, now);
+    let lookup = |hash: &KeyHash| state.registry.get(hash, now);
     let principal = auth::authenticate(&credential, master, now, lookup)?;
     auth::authorize(&principal, matched)?;
-    Ok(match principal {
-        Principal::Master => None,
-        Principal::Key(key) => Some(key),
-    })
+    let key = match principal {
+        Principal::Master => return Ok(None),
+        Principal::Key(key) => key,
+    };
+    match (&state.records, key.policy.home.as_deref()) {
+        (Some(records), Some(home)) => records.check_fresh(home, now)?,
+        _ => {}
+    }
+    Ok(Some(key))
 }
 
 impl Admitted {
@@ -304,9 +310,12 @@ impl Admitted {
     }
 
     /// Sets of regions that the request must stay in, beside its model's own.
-    pub(crate) fn residency(&self) -> impl Iterator<Item = &BTreeSet<String>> {
-        let key = self.key.as_deref().map(|key| &key.policy);
-        self.rules.config.routing.regions.bounds(key)
+    pub(crate) fn residency(&self) -> Vec<Arc<BTreeSet<String>>> {
+        self.rules
+            .config
+            .routing
+            .regions
+            .bounds(self.key.as_deref())
     }
 
     /// Estimated tokens of the prompt, and of prompt and longest answer together.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::record::{Record, RecordKind};
+use meridian_core::record::{Record, RecordKind, Restriction};
 use meridian_core::scope::Scope;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -92,7 +92,14 @@ impl Follower {
             if self.keeps_all {
                 self.records.keep(stored.clone());
             }
+            let lifted: Vec<Record> = stored
+                .iter()
+                .map(|one| &one.record)
+                .filter(|record| record.kind == RecordKind::Restriction && record.deleted)
+                .cloned()
+                .collect();
             self.records.take(stored);
+            self.lift(lifted).await?;
             self.cursor = changes.next;
             self.records.read_up_to(&self.cursor);
             self.records.status().store_is(true);
@@ -102,6 +109,7 @@ impl Follower {
         }
         self.keeps_all = false;
         self.records.status().caught_up();
+        self.records.memory.complete();
         if !self.counted {
             self.count().await?;
             self.counted = true;
@@ -185,7 +193,7 @@ impl Follower {
             record.kind == RecordKind::Restriction && !record.deleted && record.home != own
         });
         for record in theirs.filter(|_| !own.is_empty()) {
-            let restriction: meridian_core::record::Restriction = record.read()?;
+            let restriction: Restriction = record.read()?;
             let (kind, id) = (restriction.target_kind, restriction.target_id);
             match in_time(self.store.absorb(kind, &id)).await {
                 Ok(absorbed) if absorbed.is_empty() => {}
@@ -193,6 +201,22 @@ impl Follower {
                 // Somebody else was first, or changed it: the restriction stands all the same.
                 Err(StoreError::Conflict { .. } | StoreError::NotFound) => {}
                 Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is lifted shows in its record, of which memory has no more than what was left of it.
+    async fn lift(&self, lifted: Vec<Record>) -> Result<(), StoreError> {
+        for record in lifted {
+            let Restriction {
+                target_kind,
+                target_id,
+                ..
+            } = record.read()?;
+            let stored = in_time(self.store.get_record(target_kind, target_id)).await?;
+            if let Some(stored) = stored {
+                self.records.memory.apply(&[stored], clock::now());
             }
         }
         Ok(())

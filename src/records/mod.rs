@@ -14,7 +14,9 @@ mod status;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use meridian_core::error::GatewayError;
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::versions::{Digest, Versions};
@@ -36,10 +38,15 @@ use crate::store::{FeedCursor, RecordPlace, StoredRecord};
 /// Changes made here that wait to be told; of more, the oldest are found by the feed of others.
 const UNTOLD_MAX: usize = 4_096;
 
+/// When a request with a key of a silent region may be tried again.
+const STALE_RETRY_S: u64 = 5;
+
 /// Where requests find what the records say. Older versions of what it knows are ignored by it.
 pub trait Memory: Send + Sync {
     /// Takes records. Spend counts only for scopes that it has not counted yet.
     fn apply(&self, records: &[StoredRecord], now: WallMs);
+    /// All that the store had at some time was applied: what is not known does not exist.
+    fn complete(&self);
     /// What a scope has spent in its running period, and when that ends.
     fn running(&self, scope: &Scope, now: WallMs) -> Option<(NanoUsd, Option<WallMs>)>;
     /// A scope has spent at least this in its running period.
@@ -57,6 +64,9 @@ pub struct Records {
     status: Status,
     look: Notify,
     anew: AtomicBool,
+    /// How long another region may be silent, in milliseconds; `None` where no region is linked.
+    stale_ms: Option<i64>,
+    began: WallMs,
     made_here: broadcast::Sender<Arc<[Record]>>,
 }
 
@@ -70,8 +80,8 @@ struct Unsaved {
 
 impl Records {
     /// An empty copy in a region (empty: there is one only).
-    pub fn new(memory: Arc<dyn Memory>, region: &str) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(memory: Arc<dyn Memory>, region: &str) -> Self {
+        Self {
             memory,
             region: region.into(),
             versions: Mutex::default(),
@@ -79,8 +89,17 @@ impl Records {
             status: Status::default(),
             look: Notify::new(),
             anew: AtomicBool::new(false),
+            stale_ms: None,
+            began: clock::now(),
             made_here: broadcast::Sender::new(UNTOLD_MAX),
-        })
+        }
+    }
+
+    /// Linked to other regions, of which each may be silent for so long.
+    #[must_use]
+    pub fn linked(mut self, max_stale: Duration) -> Self {
+        self.stale_ms = Some(i64::try_from(max_stale.as_millis()).unwrap_or(i64::MAX));
+        self
     }
 
     /// How the copy is doing.
@@ -188,6 +207,24 @@ impl Records {
     /// Has the feed read at once.
     pub fn look_now(&self) {
         self.look.notify_one();
+    }
+
+    /// Whether what a home took away is known, so that its keys can be believed.
+    ///
+    /// # Errors
+    /// `StaleAuth` when it was silent for longer than is allowed.
+    pub fn check_fresh(&self, home: &str, now: WallMs) -> Result<(), GatewayError> {
+        let Some(max) = self.stale_ms.filter(|_| home != &*self.region) else {
+            return Ok(());
+        };
+        let told = self.status.watermark(home).unwrap_or(self.began);
+        match now.0.saturating_sub(told.0) > max {
+            true => Err(GatewayError::StaleAuth {
+                home: home.to_owned(),
+                retry_after_s: STALE_RETRY_S,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// What calls on this node write, for those who tell others.

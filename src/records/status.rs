@@ -58,6 +58,10 @@ impl Status {
     /// Everything in the store is in memory, as of now.
     pub(super) fn caught_up(&self) {
         self.caught_up.store(clock::now().0, Relaxed);
+        self.set_complete();
+    }
+
+    pub(super) fn set_complete(&self) {
         self.complete.store(true, Relaxed);
     }
 
@@ -86,6 +90,13 @@ impl Status {
     /// Up to when a region has told everything; `None` if it never did.
     pub fn watermark(&self, home: &str) -> Option<WallMs> {
         hold(&self.links).get(home).and_then(|link| link.watermark)
+    }
+
+    /// The watermarks of all regions.
+    pub(super) fn watermarks(&self) -> BTreeMap<String, WallMs> {
+        let links = hold(&self.links);
+        let told = |(home, link): (&String, &LinkHealth)| Some((home.clone(), link.watermark?));
+        links.iter().filter_map(told).collect()
     }
 
     /// All of it, for people.

@@ -26,6 +26,8 @@ impl Memory for Notes {
         hold(&self.applied).extend_from_slice(records);
     }
 
+    fn complete(&self) {}
+
     fn running(&self, scope: &Scope, _: WallMs) -> Option<(NanoUsd, Option<WallMs>)> {
         hold(&self.spent).get(scope).map(|spent| (*spent, None))
     }
@@ -109,7 +111,7 @@ impl Place {
 
 fn copy() -> (Arc<Notes>, Arc<Records>) {
     let notes = Arc::new(Notes::default());
-    let records = Records::new(Arc::clone(&notes) as Arc<dyn Memory>, "");
+    let records = Arc::new(Records::new(Arc::clone(&notes) as Arc<dyn Memory>, ""));
     (notes, records)
 }
 

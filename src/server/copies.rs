@@ -69,7 +69,11 @@ impl Copies {
         } = parts;
         let secret = secret(config, env);
         let signer = |purpose| Signer::new(&secret, purpose);
-        let records = Records::new(memory, store.region());
+        let mut records = Records::new(memory, store.region());
+        if !config.links.peers.is_empty() {
+            records = records.linked(config.links.max_stale);
+        }
+        let records = Arc::new(records);
         let saved = signer(Purpose::Snapshot);
         let loaded = records::load(data_dir, &saved, &records, metrics)
             .map_err(|error| StartError::Snapshot(error.to_string()))?;
@@ -112,6 +116,11 @@ impl Copies {
             couriers,
             replay: loaded,
         })
+    }
+
+    /// Whether the snapshot was of all that the store had.
+    pub(super) fn is_complete(&self) -> bool {
+        self.replay.as_ref().is_some_and(|loaded| loaded.complete)
     }
 
     /// Counts what the journal holds that the snapshot had not counted, and takes what the store

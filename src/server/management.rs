@@ -15,7 +15,7 @@ use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{StartError, passive};
+use super::{StartError, memory, passive};
 use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
@@ -102,9 +102,9 @@ impl Management {
             .master_key
             .clone()
             .ok_or(StartError::Config)?;
-        let keys = Arc::clone(&self.state.keys);
+        let registry = Arc::clone(&self.state.registry);
         let store = self.store.clone();
-        Ok(AdminState::new(store, keys, master_key, self.hooks()))
+        Ok(AdminState::new(store, registry, master_key, self.hooks()))
     }
 
     fn hooks(self) -> Hooks {
@@ -124,6 +124,7 @@ impl Management {
             for_routing,
             for_keys,
             for_copy,
+            for_fresh,
             for_changes,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
@@ -171,14 +172,17 @@ impl Management {
                 let lookups = for_keys.lookups.clone();
                 Box::pin(async move { find_key(lookups, key).await })
             }),
+            check_fresh: Box::new(move |home| match &for_fresh.records {
+                Some(records) => records.check_fresh(home, clock::now()),
+                None => Ok(()),
+            }),
             propagation: Box::new(move || {
                 let records = for_copy.records.as_ref();
                 records.map(|records| records.status().show())
             }),
-            changed: Box::new(move |written| {
-                if let Some(records) = &for_changes.records {
-                    records.changed_here(written);
-                }
+            changed: Box::new(move |written| match &for_changes.records {
+                Some(records) => records.changed_here(written),
+                None => memory::take(&for_changes.registry, written.iter().map(|one| (one, None))),
             }),
         }
     }
@@ -219,7 +223,7 @@ fn metrics(state: &State, drain: &Drain) -> String {
     let rules = state.rules.load();
     let targets = rules.every_target();
     let now = clock::now();
-    let budgets = state.keys.with_budget(BUDGETS_SHOWN_MAX, now);
+    let budgets = state.registry.with_budget(BUDGETS_SHOWN_MAX, now);
     let key_budget = |key| key_budget(key, now);
     let page = state.metrics.render(&Gauges {
         requests_in_flight: state.in_flight.load(Ordering::Relaxed),

@@ -1,70 +1,60 @@
-//! Where requests find what the records say.
+//! Where requests find what the records say: the registry.
 
 use std::sync::Arc;
 
-use meridian_core::ids::KeyHash;
-use meridian_core::key::{KeyRecord, RotatedKey};
 use meridian_core::money::NanoUsd;
-use meridian_core::record::RecordKind;
-use meridian_core::scope::{Scope, ScopeKind};
+use meridian_core::record::Record;
+use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
-use crate::keys::Keys;
+use crate::clock;
 use crate::records::Memory;
+use crate::registry::{Counted, Registry};
 use crate::store::StoredRecord;
 
-/// Keys.
-pub(super) struct InKeys(pub(super) Arc<Keys>);
+/// The registry, for those who keep the node's copy of the records.
+pub(super) struct InRegistry(pub(super) Arc<Registry>);
 
-impl Memory for InKeys {
-    fn apply(&self, records: &[StoredRecord], now: WallMs) {
-        for stored in records {
-            let record = &stored.record;
-            let Some(hash) = KeyHash::from_hex(&record.id) else {
-                continue;
-            };
-            match record.kind {
-                RecordKind::Key if record.deleted => self.0.remove(&hash, now),
-                RecordKind::Key => match KeyRecord::of_record(record) {
-                    Ok(mut key) => {
-                        key.spend = stored.spend;
-                        self.0.put(&key, now);
-                    }
-                    Err(error) => tracing::error!(%error, "a record cannot be read"),
-                },
-                RecordKind::RotatedKey if !record.deleted => {
-                    if let Ok(RotatedKey { active, revoke_at }) = record.read() {
-                        self.0.put_deprecated(hash, active, revoke_at, now);
-                    }
-                }
-                _ => {}
-            }
-        }
+impl Memory for InRegistry {
+    fn apply(&self, records: &[StoredRecord], _: WallMs) {
+        let counted = |stored: &StoredRecord| {
+            let says = stored.spend != NanoUsd::ZERO || stored.resets_at.is_some();
+            says.then(|| Counted::of(stored))
+        };
+        let records = records.iter();
+        take(
+            &self.0,
+            records.map(|stored| (&stored.record, counted(stored))),
+        );
+    }
+
+    fn complete(&self) {
+        self.0.set_complete(true);
     }
 
     fn running(&self, scope: &Scope, now: WallMs) -> Option<(NanoUsd, Option<WallMs>)> {
-        let hash = KeyHash::from_hex(&scope.id).filter(|_| scope.kind == ScopeKind::Key)?;
-        let view = self.0.get(&hash, now)?;
-        let budget = view.meters.budget();
-        Some((budget.spent(now), budget.resets_at(now)))
+        self.0.running(scope, now)
     }
 
     fn raise_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
-        let known = self.running(scope, now).map(|(known, _)| known);
-        let hash = KeyHash::from_hex(&scope.id);
-        if let (Some(known), Some(hash)) = (known, hash)
-            && known < spent
-        {
-            self.0.set_spent(&hash, spent, now);
+        let known = self.0.spent_of(scope, now);
+        if known.is_some_and(|known| known < spent) {
+            self.0.set_spent(scope, spent, now);
         }
     }
 
     fn charge(&self, record: &SpendRecord, now: WallMs) {
-        let view = record.payer.key.and_then(|key| self.0.get(&key, now));
-        if let Some(view) = view {
-            let meters = &view.meters;
-            meters.charge(&record.model_group, record.cost, record.started, now);
-        }
+        self.0.charge(record, now);
+    }
+}
+
+/// Takes records into the registry.
+pub(super) fn take<'a>(
+    registry: &Registry,
+    records: impl IntoIterator<Item = (&'a Record, Option<Counted>)>,
+) {
+    for why in registry.apply_all(records, clock::now()) {
+        tracing::error!(why, "a record cannot be read");
     }
 }

@@ -38,11 +38,11 @@ use copies::Copies;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
-use crate::keys::Keys;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
 use crate::priority;
+use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::{Link, Sharer};
@@ -252,7 +252,7 @@ async fn open(
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
-    let keys = Arc::new(Keys::new(zone.clone()));
+    let registry = Arc::new(Registry::new(zone.clone()));
     let mut copies = match config.database.is_some() {
         true => Some(Copies::open(copies::Parts {
             config: &config,
@@ -261,16 +261,17 @@ async fn open(
             journal: &journal,
             store: &store,
             metrics: &metrics,
-            memory: Arc::new(memory::InKeys(Arc::clone(&keys))),
+            memory: Arc::new(memory::InRegistry(Arc::clone(&registry))),
         })?),
         false => None,
     };
+    registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
     let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
     keep::tell(&drain, &config);
     match &mut copies {
         Some(copies) => copies.catch_up(&journal, &drain, up).await,
         None if drain.flush(FIRST_DRAIN_TIMEOUT).await => {
-            budgets::load_keys(&store, &keys).await?;
+            budgets::load(&store, &registry).await?;
         }
         None => return Err(StartError::Ledger),
     }
@@ -284,7 +285,7 @@ async fn open(
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
         link: Arc::new(Link::new(shares)),
-        keys,
+        registry,
         shared_budgets,
         journal,
         metrics,

@@ -74,13 +74,8 @@ pub(super) enum Standing {
 /// Something published.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// A message.
-    Message {
-        /// Where it was published.
-        channel: String,
-        /// Its bytes.
-        bytes: Vec<u8>,
-    },
+    /// Its bytes.
+    Message(Vec<u8>),
     /// So many came faster than they were taken.
     Lost(u64),
 }
@@ -219,10 +214,7 @@ impl Session {
     pub(super) async fn hear(&mut self) -> Result<Heard, Fault> {
         tokio::select! {
             published = self.published.recv() => match published {
-                Ok(published) => Ok(Heard::Message {
-                    channel: published.channel.to_string(),
-                    bytes: bytes_of(published.value),
-                }),
+                Ok(published) => Ok(Heard::Message(bytes_of(published.value))),
                 Err(RecvError::Lagged(lost)) => Ok(Heard::Lost(lost)),
                 Err(RecvError::Closed) => Err(Fault::Closed),
             },

@@ -125,7 +125,7 @@ impl Sharer {
                     self.publish(&session).await?;
                 }
                 heard = session.hear() => match heard? {
-                    Heard::Message { bytes, .. } => self.take_in(&bytes),
+                    Heard::Message(bytes) => self.take_in(&bytes),
                     Heard::Lost(count) => {
                         self.metrics.coordination_messages(CoordinationMessage::Lost, count);
                         self.read(&session).await?;

@@ -108,7 +108,7 @@ impl Doorbell {
                     Err(RecvError::Closed) => return Err(Fault::Closed),
                 },
                 heard = session.hear() => match heard? {
-                    Heard::Message { bytes, .. } => self.hear(&bytes),
+                    Heard::Message(bytes) => self.hear(&bytes),
                     Heard::Lost(count) => {
                         self.count(RecordEvent::Lost, count);
                         self.records.look_now();

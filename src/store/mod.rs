@@ -1,4 +1,5 @@
-//! The store: records, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
+//! The store: records, the spend ledger and its roll-ups. An enum of products, no
+//! plug-in system.
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
@@ -24,6 +25,7 @@ use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
 pub use embedded::Embedded;
+pub use keys::in_words_of_keys;
 pub use postgres::{Direction, MigrateError, Migrated, Postgres, Schema, migrate};
 pub use records::*;
 pub use types::*;

@@ -4,6 +4,7 @@
 
 mod changes;
 mod outages;
+mod regions;
 mod relay;
 mod starts;
 mod world;

@@ -179,7 +179,7 @@ fn wire(node: &Node, away: Away, wire: Wire) {
 async fn recovers(node: &Node, key: &str, away: Away) {
     let began = now();
     node.becomes(NOBODYS_KEY, 401, BACK_WITHIN).await;
-    let mut left = || BACK_WITHIN.saturating_sub(began.elapsed());
+    let left = || BACK_WITHIN.saturating_sub(began.elapsed());
     node.shows("/records/store", &json!("up"), left()).await;
     loop {
         let made = node

@@ -67,6 +67,10 @@ pub(super) struct Head {
     pub(super) journal: Position,
     /// When it was written.
     pub(super) written: WallMs,
+    /// All that the store had at some time is in it.
+    pub(super) complete: bool,
+    /// Up to when other regions had told everything.
+    pub(super) watermarks: BTreeMap<String, WallMs>,
 }
 
 /// A record's line.

@@ -47,6 +47,8 @@ pub struct Loaded {
     pub journal: Position,
     /// How many records it had.
     pub records: u64,
+    /// They were all that the store had.
+    pub complete: bool,
 }
 
 /// Takes the records of the snapshot of a data directory. `None` where there is none, or where it
@@ -97,13 +99,20 @@ fn load_trusted(
     }
     count += step.len() as u64;
     records.take_saved(&step);
+    if head.complete {
+        records.status().set_complete();
+    }
     let cursor = FeedCursor(head.cursor);
     records.read_up_to(&cursor);
     records.status().saved(head.written, count);
+    for (home, watermark) in &head.watermarks {
+        records.status().told(home, *watermark);
+    }
     Ok(Some(Loaded {
         cursor,
         journal: head.journal,
         records: count,
+        complete: head.complete,
     }))
 }
 
@@ -197,6 +206,8 @@ impl Keeper {
             cursor: cursor.0,
             journal,
             written: now,
+            complete: self.records.status().is_complete(),
+            watermarks: self.records.status().watermarks(),
         };
         let memory = Arc::clone(&self.records.memory);
         let running = move |scope: &Scope| memory.running(scope, now);

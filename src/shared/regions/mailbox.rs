@@ -1,6 +1,5 @@
 //! Reads what other regions send.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -144,7 +143,7 @@ impl Mailbox {
         loop {
             tokio::select! {
                 heard = session.hear() => match heard? {
-                    Heard::Message { .. } | Heard::Lost(_) => {}
+                    Heard::Message(_) | Heard::Lost(_) => {}
                 },
                 _ = turns.tick() => {
                     session.subscribe(&bell).await?;
