@@ -207,19 +207,20 @@ impl Session {
         count: u64,
     ) -> Result<Vec<(String, String)>, Fault> {
         let client = &self.commands.client;
-        let read = client.xread_map::<String, String, String, String, _, _>(
-            Some(count),
-            None,
+        // Not XREAD: where nothing is new it answers with nothing at all.
+        let behind = format!("({after}");
+        let read = client.xrange_values::<String, String, String, _, _, _>(
             stream,
-            after,
+            behind,
+            "+",
+            Some(count),
         );
-        let streams = self.call("XREAD", read).await?;
-        let entries = streams.into_values().flatten();
+        let entries = self.call("XRANGE", read).await?;
         let text = |(id, mut fields): (String, HashMap<String, String>)| {
             // Somebody else's entry is passed over as one that cannot be read.
             (id, fields.remove(ENTRY_FIELD).unwrap_or_default())
         };
-        Ok(entries.map(text).collect())
+        Ok(entries.into_iter().map(text).collect())
     }
 
     fn call<T>(

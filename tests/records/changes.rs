@@ -137,3 +137,51 @@ async fn whoever_writes_to_redis_without_the_key_changes_nothing() {
     }
     assert_eq!(node.status(&key).await, 200);
 }
+
+/// A deletion on one node against an update on another, at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_deleted_keys_stay_deleted_whatever_writes_beside() {
+    const TRIES: usize = 1_000;
+    const AT_ONCE: usize = 20;
+    let region = Region::start().await;
+    let nodes = Arc::new(three(&region).await);
+    let mut deleted = Vec::new();
+    for _ in 0..TRIES / AT_ONCE {
+        let tries = (0..AT_ONCE).map(|_| {
+            let nodes = Arc::clone(&nodes);
+            tokio::spawn(async move {
+                let key = nodes[0].gateway.key(&json!({})).await;
+                let update = json!({"key": key, "max_budget": 7});
+                let names = json!({"keys": [key]});
+                let (one, two) = (&nodes[1].gateway, &nodes[2].gateway);
+                let (_, updated, gone) = tokio::join!(
+                    // In memory there, before it is changed.
+                    nodes[1].status(&key),
+                    one.admin("POST", "/key/update", &update),
+                    two.admin("POST", "/key/delete", &names),
+                );
+                assert!(
+                    matches!(updated.status(), 200 | 404 | 409),
+                    "{}",
+                    updated.text()
+                );
+                if gone.status() != 200 {
+                    // The update won; now nothing runs beside.
+                    nodes[2].done("/key/delete", names).await;
+                }
+                key
+            })
+        });
+        for one in tries.collect::<Vec<_>>() {
+            deleted.push(one.await.unwrap());
+        }
+    }
+    assert_eq!(deleted.len(), TRIES);
+    let last = deleted.last().unwrap().clone();
+    all_become(&nodes, &last, 401, SOON).await;
+    for key in &deleted {
+        for node in nodes.iter() {
+            assert_eq!(node.status(key).await, 401, "a deleted key is back");
+        }
+    }
+}

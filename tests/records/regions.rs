@@ -153,9 +153,15 @@ async fn a_revocation_comes_through_while_the_other_regions_postgres_is_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_a_region_that_is_silent_for_too_long_are_not_believed() {
-    let pair = Pair::with("    max_stale_s: 3\n").await;
+    let pair = Pair::with("    max_stale_s: 5\n").await;
     let theirs = pair.in_eu.gateway.key(&json!({})).await;
     let own = pair.in_us.gateway.key(&json!({})).await;
+    // Longer than they are believed without being told.
+    let began = now();
+    while began.elapsed() < Duration::from_secs(8) {
+        assert_eq!(pair.in_us.status(&own).await, 200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     pair.in_us.becomes(&theirs, 200, ELSEWHERE).await;
     pair.eu_to_us.set(Wire::BlackHole);
     pair.in_us.becomes(&theirs, 503, LONG).await;

@@ -19,6 +19,7 @@ use crate::records::{Records, without_spend};
 use crate::redis::{Backoff, Fault};
 use crate::shared::client::{Door, Heard, Session};
 use crate::store::Store;
+use crate::telemetry::Report;
 use crate::telemetry::metrics::{Metrics, RecordEvent};
 
 /// Between two looks when nobody rings.
@@ -59,6 +60,7 @@ pub struct Mailbox {
     metrics: Arc<Metrics>,
     signer: Signer,
     leader: Leader,
+    report: Report,
 }
 
 /// Another region, as far as it was read.
@@ -107,6 +109,7 @@ impl Mailbox {
             metrics,
             signer,
             leader,
+            report: Report::default(),
         }
     }
 
@@ -118,7 +121,6 @@ impl Mailbox {
         }
     }
 
-    /// Why Redis does not answer is in the log already: the doorbell uses the same.
     async fn sessions(&mut self) {
         let mut backoff = Backoff::default();
         loop {
@@ -126,7 +128,7 @@ impl Mailbox {
                 Err(fault) => fault,
                 Ok(never) => match never {},
             };
-            tracing::debug!(error = %fault, "the mailbox is not read");
+            self.say(Some(&fault));
             // Nobody can say who leads: everybody sends, and nothing comes.
             self.leader.set(true);
             tokio::time::sleep(backoff.next(clock::dice())).await;
@@ -149,6 +151,7 @@ impl Mailbox {
                     session.subscribe(&bell).await?;
                     let leads = session.hold(&self.lock, &self.node, LEADS).await?;
                     self.leader.set(leads);
+                    self.say(None);
                     backoff.reset();
                 }
             }
@@ -192,6 +195,20 @@ impl Mailbox {
                 .told(&self.homes[place].region, mark.at);
         }
         Ok(())
+    }
+
+    fn say(&mut self, fault: Option<&Fault>) {
+        let Some(line) = self.report.line(fault.is_none(), clock::mono()) else {
+            return;
+        };
+        let (place, unshown) = (&self.redis.place, line.unshown);
+        match fault {
+            None => tracing::info!(%place, unshown, "the mailbox of this region is read"),
+            Some(error) => tracing::warn!(
+                %place, %error, unshown,
+                "the mailbox of this region is not read; it is tried again"
+            ),
+        }
     }
 
     /// A batch that is for us, without records from the future.
