@@ -477,7 +477,7 @@ fn model_denied_kind(scope: &str) -> &'static str {
 }
 
 /// LiteLLM prints lists as Python does; clients match on that text.
-fn python_list(items: &[String]) -> String {
+pub fn python_list(items: &[String]) -> String {
     let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
     format!("[{}]", quoted.join(", "))
 }

@@ -5,18 +5,33 @@
 //! access does not compile.
 
 mod access;
+mod authorize;
 mod body;
+mod budgets;
+mod checks;
+mod customers;
+mod draft;
 mod fields;
 mod health;
 mod keys;
+mod lists;
 mod models;
+mod organizations;
 mod pages;
+mod people;
+mod put;
 mod query;
 mod reply;
 mod routing;
+mod rows;
+mod schema;
 mod spend;
 mod state;
+mod tags;
+mod teams;
 mod tokens;
+mod transfer;
+mod users;
 
 use axum::Router;
 use axum::body::Body;
@@ -47,7 +62,7 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
-    let (route, mut response) = match admit(&state, &mut request) {
+    let (route, mut response) = match admit(&state, &mut request).await {
         Ok(route) => (Some(route), serve(route, request, state).await),
         Err(refusal) => (None, refusal.into_response()),
     };
@@ -76,7 +91,7 @@ fn identify(response: &mut Response, route: Option<Route>) {
 }
 
 /// Finds the route and lets the caller in. What it found out is left in the request.
-fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
+async fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
     let uri = request.uri().clone();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let found = resolve(request.method().as_str(), target)?;
@@ -86,7 +101,7 @@ fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError>
     };
     let access = health::access(route, found.access, state);
     if access != Access::Public {
-        let caller = Caller::of(request.headers(), &found, state);
+        let caller = Caller::of(request.headers(), &found, state).await;
         let caller = caller.map_err(|error| health::refusal(route, error))?;
         request.extensions_mut().insert(caller);
     }
@@ -166,6 +181,7 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::GlobalSpendReset => run(global::reset, request, state).await,
         R::GlobalActivity => run(activity::activity, request, state).await,
         R::GlobalActivityModel => run(activity::by_model, request, state).await,
+        route => people::serve(route, request, state).await,
     }
 }
 

@@ -1,17 +1,19 @@
 //! `allowed_routes` of a key, worked out once into a set of targets.
 
-use super::{Access, ROWS, Route, Target};
+use super::{Access, ROWS, Route, Row, Target};
 use crate::endpoint::Dialect;
 
 /// A set of targets. What an entry allows, it allows under all names of the same operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteSet(u128);
+pub struct RouteSet([u128; 2]);
 
 impl RouteSet {
     /// No route.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self([0; 2]);
     /// Every route.
-    pub const ALL: Self = Self(u128::MAX);
+    pub const ALL: Self = Self([u128::MAX; 2]);
+    /// Targets that it has room for.
+    pub const TARGETS_MAX: usize = 256;
 
     /// What a key's `allowed_routes` allow: everything when empty, else the union of its entries.
     /// An entry is a group name (`llm_api_routes`), a path, the head of one (`/key` for
@@ -21,26 +23,44 @@ impl RouteSet {
         if entries.is_empty() {
             return Self::ALL;
         }
-        let union = |set: Self, entry: &String| Self(set.0 | Self::of_entry(entry).0);
+        let union = |set: Self, entry: &String| set.union(Self::of_entry(entry));
         entries.iter().fold(Self::NONE, union)
+    }
+
+    /// The targets for which `wanted` holds.
+    pub fn of_rows(wanted: impl Fn(&Row) -> bool) -> Self {
+        let rows = ROWS.iter().filter(|row| wanted(row));
+        rows.fold(Self::NONE, |set, row| set.with(row.target))
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
+    }
+
+    /// Whether everything in it is in `other` as well.
+    pub fn is_within(self, other: Self) -> bool {
+        self.union(other) == other
+    }
+
+    fn with(mut self, target: Target) -> Self {
+        let at = target.index();
+        self.0[at / 128] |= 1 << (at % 128);
+        self
     }
 
     /// Whether the target is in it.
     pub fn contains(self, target: Target) -> bool {
-        self.0 >> target.index() & 1 == 1
+        let at = target.index();
+        self.0[at / 128] >> (at % 128) & 1 == 1
     }
 
     fn of_entry(entry: &str) -> Self {
-        let mut set = 0u128;
-        for row in ROWS {
-            let named = if entry.starts_with('/') {
-                row.paths.iter().any(|path| covers(entry, path))
-            } else {
-                in_group(entry, row.target, row.access)
-            };
-            set |= u128::from(named) << row.target.index();
-        }
-        Self(set)
+        Self::of_rows(|row| match entry.starts_with('/') {
+            true => row.paths.iter().any(|path| covers(entry, path)),
+            false => in_group(entry, row.target, row.access),
+        })
     }
 }
 
@@ -75,6 +95,12 @@ fn is_info(target: Target) -> bool {
         Target::Own(
             R::KeyInfo
                 | R::KeyInfoV2
+                | R::TeamRead
+                | R::TeamList
+                | R::TeamListV2
+                | R::UserRead
+                | R::UserInfoV2
+                | R::OrganizationRead
                 | R::KeyList
                 | R::KeyHealth
                 | R::Models
@@ -89,11 +115,28 @@ fn is_info(target: Target) -> bool {
     )
 }
 
+/// Heads of the paths that people and money are managed under.
+const MANAGED: [&str; 8] = [
+    "/key",
+    "/team",
+    "/user",
+    "/organization",
+    "/budget",
+    "/customer",
+    "/end_user",
+    "/tag",
+];
+
 fn is_management(target: Target) -> bool {
-    named(target, "/key")
+    MANAGED.iter().any(|head| named(target, head))
         || matches!(
             target,
-            Target::Own(Route::KeyInfoV2 | Route::ReloadModelCostMap)
+            Target::Own(
+                Route::KeyInfoV2
+                    | Route::TeamListV2
+                    | Route::UserInfoV2
+                    | Route::ReloadModelCostMap
+            )
         )
 }
 
