@@ -16,10 +16,17 @@ use crate::routes::{Access, Match, RouteSet};
 use crate::time::WallMs;
 
 mod carrier;
+mod decision;
+mod rights;
 mod view;
+mod writable;
 
 pub use carrier::{CREDENTIAL_BYTES_MAX, Credential, credential};
 pub use view::KeyView;
+
+pub use decision::{Action, Object, Power, Standing, decide};
+pub use rights::{Rights, exceeds, fill, fits};
+pub use writable::writable;
 
 /// What a caller may do in general. A key is an internal user unless its user says otherwise; its
 /// own metadata never raises it.
@@ -57,6 +64,14 @@ impl Role {
     /// Reads [`Self::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether it changes anything at all; how much, the objects decide.
+    pub fn may_write(self) -> bool {
+        match self {
+            Self::ProxyAdmin | Self::OrgAdmin | Self::InternalUser | Self::Team => true,
+            Self::ProxyAdminViewer | Self::InternalUserViewer | Self::Customer => false,
+        }
     }
 
     /// LiteLLM's name.
@@ -222,7 +237,18 @@ pub fn authenticate(
 /// # Errors
 /// `RouteNotAllowed`, `AdminOnly`, `MasterKeyOnly`.
 pub fn authorize(principal: &Principal, found: &Match<'_>) -> Result<Reach, GatewayError> {
-    let role = principal.role();
+    authorize_as(principal, principal.role(), found)
+}
+
+/// As [`authorize`], for a caller whose user's role was looked up.
+///
+/// # Errors
+/// `RouteNotAllowed`, `AdminOnly`, `MasterKeyOnly`.
+pub fn authorize_as(
+    principal: &Principal,
+    role: Role,
+    found: &Match<'_>,
+) -> Result<Reach, GatewayError> {
     let key = match principal {
         Principal::Master => return Ok(Reach::Everything),
         Principal::Key(key) => &key.policy,
@@ -241,9 +267,10 @@ pub fn authorize(principal: &Principal, found: &Match<'_>) -> Result<Reach, Gate
     };
     match found.access {
         Access::Public | Access::Inference | Access::AnyKey | Access::OwnKeyOrAdmin => Ok(reach),
+        Access::Delegated if role.may_write() => Ok(reach),
         Access::AdminViewer if sees_all => Ok(reach),
         Access::Admin if role == Role::ProxyAdmin => Ok(reach),
-        Access::AdminViewer | Access::Admin => Err(GatewayError::AdminOnly {
+        Access::Delegated | Access::AdminViewer | Access::Admin => Err(GatewayError::AdminOnly {
             route: found.pattern.to_owned(),
             role: role.as_str().to_owned(),
             user_id: masked_user(key.user_id.as_deref()),

@@ -13,7 +13,8 @@ pub use reply::{ErrorReply, anthropic_kind, exception_class};
 
 use crate::money::NanoUsd;
 use crate::time::WallMs;
-use python::{iso_space, python_list, python_seconds};
+pub use python::python_list;
+use python::{iso_space, python_seconds};
 
 /// What went wrong, from the client's point of view. Holds no secret and no prompt text.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

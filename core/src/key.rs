@@ -107,13 +107,14 @@ pub struct KeyRecord {
 }
 
 /// Fields that lie in the record itself, or are counted elsewhere.
-const NOT_IN_BODY: [&str; 6] = [
+const NOT_IN_BODY: [&str; 7] = [
     "token",
     "spend",
     "version",
     "home",
     "generation",
     "created_at",
+    "updated_at",
 ];
 
 impl KeyRecord {

@@ -6,26 +6,41 @@
 
 mod access;
 mod audit;
+mod authorize;
 mod body;
+mod budgets;
 mod cache;
+mod checks;
 mod config;
 mod credentials;
+mod customers;
 mod declared;
+mod draft;
 mod fields;
 mod health;
 mod health_checks;
 mod keys;
+mod lists;
 mod mask;
 mod models;
 mod openapi;
+mod organizations;
 mod pages;
+mod people;
+mod put;
 mod query;
 mod reply;
 mod routing;
+mod rows;
+mod schema;
 mod spend;
 mod state;
 mod stored;
+mod tags;
+mod teams;
 mod tokens;
+mod transfer;
+mod users;
 
 use axum::Router;
 use axum::body::Body;
@@ -224,6 +239,7 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::CacheDelete => run(cache::delete, request, state).await,
         R::CacheFlushAll => run(cache::flush_all, request, state).await,
         R::CacheRedisInfo => run(cache::redis_info, request, state).await,
+        route => people::serve(route, request, state).await,
     }
 }
 

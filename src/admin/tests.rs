@@ -1,15 +1,25 @@
 //! The router in process, over a real store in a temporary directory.
 
+mod budgets;
 mod cache;
 mod errors;
+mod escalation;
 mod keys;
+mod members;
 mod openapi;
+mod organizations;
 mod pages;
+mod put;
 mod regions;
 mod roles;
 mod router;
 mod spend;
 mod stored;
+mod table;
+mod team_keys;
+mod teams;
+mod transfer;
+mod users;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -264,6 +274,35 @@ impl Admin {
         let answer = self.post(path, body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer.json()
+    }
+
+    /// Sends with a method and expects success.
+    async fn did(&self, method: &str, path: &str, body: Value) -> Value {
+        let body = Body::from(body.to_string());
+        let answer = self.send(method, path, Some(MASTER), body).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Makes a user and returns the key that comes with it.
+    async fn user(&self, body: Value) -> String {
+        self.done("/user/new", body).await["key"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// What a caller is refused with.
+    async fn refuses(&self, key: &str, path: &str, body: Value) -> (u16, String) {
+        let answer = self.post_as(key, path, body).await;
+        assert!(answer.status.is_client_error(), "{path}: {}", answer.text);
+        (answer.status.as_u16(), answer.message())
+    }
+
+    /// Lines of the audit log.
+    async fn audit_lines(&self) -> u64 {
+        let query = crate::store::AuditQuery::default();
+        self.store.audit_log(query).await.unwrap().total
     }
 
     /// Makes a key and returns its clear text.

@@ -257,6 +257,7 @@ fn every_role_on_every_route() {
             let sees_all = admin || role == Role::ProxyAdminViewer;
             let expected = match row.access {
                 Access::Public | Access::Inference | Access::AnyKey | Access::OwnKeyOrAdmin => true,
+                Access::Delegated => role.may_write(),
                 Access::AdminViewer => sees_all,
                 Access::Admin => admin,
                 Access::MasterKey => false,
@@ -284,10 +285,10 @@ fn refusals_of_routes_are_litellms() {
             .reply();
         (reply.status, reply.kind, reply.message)
     };
-    let (status, kind, text) = refuse(json!({"user_id": "user-001"}), "POST", "/key/generate");
+    let (status, kind, text) = refuse(json!({"user_id": "user-001"}), "POST", "/budget/new");
     assert_eq!((status, kind.as_str()), (401, "auth_error"));
     let wanted = "Authentication Error, Only proxy admin can be used to generate, delete, update \
-                  info for new keys/users/teams. Route=/key/generate. Your role=internal_user. \
+                  info for new keys/users/teams. Route=/budget/new. Your role=internal_user. \
                   Your user_id=us****01";
     assert_eq!(text, wanted);
     let (status, _, text) = refuse(json!({}), "POST", "/global/spend/reset");

@@ -12,7 +12,10 @@ fn expected(access: Access, caller: &str) -> bool {
         Access::Public => true,
         Access::Inference => false,
         Access::AnyKey | Access::OwnKeyOrAdmin => caller != "nobody",
-        Access::AdminViewer | Access::Admin | Access::MasterKey => caller == "master",
+        // The key's user has no record: it changes nothing.
+        Access::Delegated | Access::AdminViewer | Access::Admin | Access::MasterKey => {
+            caller == "master"
+        }
     }
 }
 
@@ -85,6 +88,7 @@ fn roles_are_decided_by_the_table_alone() {
             let allowed = match row.access {
                 Access::MasterKey => false,
                 Access::Admin => role == Role::ProxyAdmin,
+                Access::Delegated => role.may_write(),
                 Access::AdminViewer => admin,
                 _ => true,
             };
