@@ -208,15 +208,7 @@ fn resolve(
         meridian,
     } = &sections;
     let settings = general::settings(litellm, general, env, problems);
-    let places = redis::Places {
-        cache: &litellm.child("cache_params"),
-        router,
-        general,
-        env,
-    };
-    let redis = places.shared(problems);
-    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
-    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    let (redis, cache) = redis_and_cache(&sections, env, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
@@ -230,4 +222,22 @@ fn resolve(
         aliases,
         new_keys: new_keys::resolve(litellm, problems),
     }
+}
+
+fn redis_and_cache(
+    sections: &Sections<'_>,
+    env: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> (Option<Redis>, Option<ResponseCache>) {
+    let (litellm, meridian) = (&sections.litellm, &sections.meridian);
+    let places = redis::Places {
+        cache: &litellm.child("cache_params"),
+        router: &sections.router,
+        general: &sections.general,
+        env,
+    };
+    let redis = places.shared(problems);
+    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
+    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    (redis, cache)
 }
