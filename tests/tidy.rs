@@ -53,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("check", &["clock", "config_load"]),
     ("merged", &["clock", "store"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
+    ("import", &["clock", "config_load", "journal", "store"]),
     (
         "state",
         &[

@@ -4,6 +4,7 @@
 
 mod columns;
 mod embedded;
+mod imports;
 mod keys;
 mod periods;
 mod postgres;
@@ -23,7 +24,10 @@ use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
 pub use embedded::Embedded;
-pub use postgres::{Direction, MigrateError, Migrated, Postgres, Schema, migrate};
+pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
+pub use postgres::{
+    Direction, MigrateError, Migrated, Outside, Postgres, Reading, Schema, TextRow, migrate,
+};
 pub use records::*;
 pub use types::*;
 
