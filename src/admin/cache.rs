@@ -50,7 +50,6 @@ pub(super) async fn delete(
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
-    let cache = state.cache().ok_or_else(off)?;
     let keys = fields.texts("keys");
     fields.finish()?;
     let keys = keys.value();
@@ -63,6 +62,7 @@ pub(super) async fn delete(
         .iter()
         .map(|key| key_of(key))
         .collect::<Result<_, _>>()?;
+    let cache = state.cache().ok_or_else(off)?;
     let deleted = cache.delete(&keys).await.map_err(failed)?;
     tracing::info!(
         by = caller.user_id(),

@@ -212,15 +212,7 @@ fn resolve(
         meridian,
     } = &sections;
     let settings = general::settings(litellm, general, env, problems);
-    let places = redis::Places {
-        cache: &litellm.child("cache_params"),
-        router,
-        general,
-        env,
-    };
-    let redis = places.shared(problems);
-    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
-    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    let (redis, cache) = redis_and_cache(&sections, env, problems);
     let database = database::resolve(general, env, problems);
     let given = links::Given {
         own: routing.regions.own.as_deref(),
@@ -242,4 +234,22 @@ fn resolve(
         aliases,
         new_keys: new_keys::resolve(litellm, problems),
     }
+}
+
+fn redis_and_cache(
+    sections: &Sections<'_>,
+    env: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> (Option<Redis>, Option<ResponseCache>) {
+    let (litellm, meridian) = (&sections.litellm, &sections.meridian);
+    let places = redis::Places {
+        cache: &litellm.child("cache_params"),
+        router: &sections.router,
+        general: &sections.general,
+        env,
+    };
+    let redis = places.shared(problems);
+    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
+    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    (redis, cache)
 }

@@ -20,7 +20,7 @@ async fn without_a_cache_every_call_says_so() {
         ("POST", "/cache/flushall"),
     ] {
         let answer = admin
-            .send(method, path, Some(MASTER), Body::from("{}"))
+            .send(method, path, Some(MASTER), Body::from(r#"{"keys": []}"#))
             .await;
         assert_eq!(answer.status, 503, "{path}");
         let said = "Cache not initialized. litellm.cache is None";
