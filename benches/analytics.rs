@@ -47,8 +47,8 @@ const ROLL_UP: &str = "INSERT INTO meridian.daily_spend SELECT day, \
     FROM (SELECT (started AT TIME ZONE 'UTC')::date AS day, * FROM meridian.spend_log) AS rows \
     GROUP BY day, api_key, user_id, team_id, organization_id, model_group, model, provider, \
     deployment_id, endpoint, region; \
-    INSERT INTO meridian.daily_entity_spend SELECT day, md5(end_user || api_key::text || model)::uuid, \
-    sum(cost), sum(prompt), sum(completion), sum(cache_read), sum(cache_write), count(*), \
+    INSERT INTO meridian.daily_entity_spend SELECT day, \
+    md5(end_user || api_key::text || model)::uuid, sum(cost), sum(prompt), sum(completion), sum(cache_read), sum(cache_write), count(*), \
     sum(failed::int), 'end_user', end_user, api_key, model_group, model, provider, endpoint, region \
     FROM (SELECT (started AT TIME ZONE 'UTC')::date AS day, * FROM meridian.spend_log) AS rows \
     GROUP BY day, end_user, api_key, model_group, model, provider, endpoint, region; \
