@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use meridian_core::config::REGION_VARIABLE;
 
 use crate::store::Direction;
-use crate::{check, clock, config_load, journal, migrate, server};
+use crate::{check, clock, config_load, import, journal, migrate, server};
 
 /// Meridian: a multi-region gateway for large language models.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Migrate(MigrateArgs),
     /// Look into the spend journal of a stopped gateway.
     Journal(JournalArgs),
+    /// Take over keys, teams, users, models and spend of another gateway.
+    Import(ImportArgs),
 }
 
 /// What runs in this process.
@@ -135,6 +137,19 @@ enum JournalCommand {
     Verify,
 }
 
+#[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(subcommand)]
+    command: ImportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// From a LiteLLM database, which is only read; again as often as needed until cut-over. Exit
+    /// code 2 if something was left out.
+    Litellm(import::LitellmArgs),
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -144,6 +159,9 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check_config(&args, &in_region(env, args.region.as_deref())),
         Command::Migrate(args) => migrate_schema(&args, &env),
         Command::Journal(args) => inspect_journal(&args),
+        Command::Import(args) => match args.command {
+            ImportCommand::Litellm(args) => import::command(&args, &env),
+        },
     }
 }
 

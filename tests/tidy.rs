@@ -54,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("migrate", &["config_load", "store"]),
     ("merged", &["clock", "store"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
+    ("import", &["clock", "config_load", "journal", "store"]),
     (
         "state",
         &[

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod key;
 pub mod limit;
 pub mod listing;
+pub mod litellm;
 pub mod meter;
 pub mod meters;
 pub mod mock;

@@ -212,6 +212,24 @@ fn iam(
 }
 
 impl Database {
+    /// The database of a URL alone, with the defaults of everything else, and the parameters of
+    /// the URL that nothing reads.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without showing it.
+    pub fn of_url(text: &str) -> Result<(Self, Vec<String>), String> {
+        let url = url::parse(text).map_err(|bad| bad.to_string())?;
+        let database = Self {
+            primary: url.server,
+            replica: None,
+            pool_limit: url.read.pool_limit.unwrap_or(POOL_LIMIT).max(1),
+            pool_wait: url.read.pool_wait.unwrap_or(POOL_WAIT),
+            iam: None,
+            views_schema: url.read.schema.unwrap_or_else(|| SCHEMA.to_owned()),
+        };
+        Ok((database, url.unread))
+    }
+
     /// A token is a password: it is not sent in the clear.
     fn require_tls(&mut self) {
         for server in [Some(&mut self.primary), self.replica.as_mut()] {

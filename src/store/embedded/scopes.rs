@@ -131,7 +131,7 @@ pub(super) fn set_period(work: &Transaction<'_>, record: &Record) -> Result<(), 
     }
 }
 
-fn write_period(
+pub(super) fn write_period(
     work: &Transaction<'_>,
     scope: &Scope,
     period: Option<&ScopePeriod>,

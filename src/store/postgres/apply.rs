@@ -96,7 +96,7 @@ async fn apply(work: &Work, batch: &SpendBatch) -> Result<usize, StoreError> {
 }
 
 /// Adds log rows; returns the records that were not there.
-async fn insert_logs<'a>(
+pub(super) async fn insert_logs<'a>(
     work: &Work,
     records: &'a [SpendRecord],
     writer: i32,

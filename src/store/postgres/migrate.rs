@@ -34,7 +34,11 @@ macro_rules! step {
 }
 
 /// In order; the number in a name is the version that it leads to.
-const STEPS: &[Step] = &[step!("V1__ledger"), step!("V2__records")];
+const STEPS: &[Step] = &[
+    step!("V1__ledger"),
+    step!("V2__records"),
+    step!("V3__imports"),
+];
 
 /// Connections of a migration.
 const CONNECTIONS: u32 = 1;

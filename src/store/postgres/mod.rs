@@ -7,8 +7,10 @@ mod audit;
 mod days;
 mod error;
 mod feed;
+mod imports;
 mod logs;
 mod migrate;
+mod outside;
 mod params;
 mod password;
 mod periods;
@@ -37,6 +39,7 @@ use pool::Pool;
 use work::{Access, Work};
 
 pub use migrate::{Direction, MigrateError, Migrated, Schema, migrate};
+pub use outside::{Outside, Reading, TextRow};
 
 /// Everything of ours lies in this schema.
 const SCHEMA: &str = "meridian";
