@@ -23,8 +23,9 @@ const DAY_MS: i64 = 24 * 3_600_000;
 const KEYS: u64 = 1_000;
 
 /// Rows of one day, as a gateway would have written them.
-const FILL: &str = "INSERT INTO meridian.spend_log (started, ended, first_byte, prompt, completion, \
-    cache_read, cache_write, cost, call_id, writer, status, attempts, stream, price_unknown, \
+const FILL: &str = "INSERT INTO meridian.spend_log (started, ended, first_byte, prompt, \
+    completion, cache_read, cache_write, cost, call_id, writer, status, attempts, stream, \
+    price_unknown, \
     estimated, failed, api_key, response_id, endpoint, end_reason, key_alias, user_id, team_id, \
     organization_id, end_user, model_group, deployment_id, model, provider, api_base, region, \
     context) \
@@ -39,20 +40,22 @@ const FILL: &str = "INSERT INTO meridian.spend_log (started, ended, first_byte, 
     FROM (SELECT n, to_timestamp(START / 1000.0) + n * (interval '1 day' / COUNT) AS t \
         FROM generate_series(0, COUNT - 1) AS n) AS rows";
 
-/// Roll-ups of everything in the log.
+/// Roll-ups of one day.
 const ROLL_UP: &str = "INSERT INTO meridian.daily_spend SELECT day, \
     md5(api_key::text || model || deployment_id)::uuid, sum(cost), sum(prompt), sum(completion), \
     sum(cache_read), sum(cache_write), count(*), sum(failed::int), api_key, user_id, team_id, \
     organization_id, model_group, model, provider, deployment_id, endpoint, region \
-    FROM (SELECT (started AT TIME ZONE 'UTC')::date AS day, * FROM meridian.spend_log) AS rows \
+    FROM (SELECT (started AT TIME ZONE 'UTC')::date AS day, * FROM meridian.spend_log \
+        WHERE started >= to_timestamp(START / 1000.0)) AS rows \
     GROUP BY day, api_key, user_id, team_id, organization_id, model_group, model, provider, \
     deployment_id, endpoint, region; \
-    INSERT INTO meridian.daily_entity_spend SELECT day, md5(end_user || api_key::text || model)::uuid, \
-    sum(cost), sum(prompt), sum(completion), sum(cache_read), sum(cache_write), count(*), \
-    sum(failed::int), 'end_user', end_user, api_key, model_group, model, provider, endpoint, region \
-    FROM (SELECT (started AT TIME ZONE 'UTC')::date AS day, * FROM meridian.spend_log) AS rows \
-    GROUP BY day, end_user, api_key, model_group, model, provider, endpoint, region; \
-    ANALYZE";
+    INSERT INTO meridian.daily_entity_spend SELECT day, \
+    md5(end_user || api_key::text || model)::uuid, sum(cost), sum(prompt), sum(completion), \
+    sum(cache_read), sum(cache_write), count(*), sum(failed::int), \
+    'end_user', end_user, api_key, model_group, model, provider, endpoint, region \
+    FROM (SELECT (started AT TIME ZONE 'UTC')::date AS day, * FROM meridian.spend_log \
+        WHERE started >= to_timestamp(START / 1000.0)) AS rows \
+    GROUP BY day, end_user, api_key, model_group, model, provider, endpoint, region";
 
 #[tokio::main]
 async fn main() {
@@ -74,17 +77,19 @@ async fn main() {
     for day in 0..days {
         let start = FIRST.plus_ms(day * DAY_MS);
         store.prepare(start).await.unwrap();
-        let sql = FILL
-            .replace("KEYS", &KEYS.to_string())
-            .replace("START", &start.0.to_string())
-            .replace("COUNT", &(rows / days).to_string());
-        server.ask("bench", &sql);
+        for sql in [FILL, ROLL_UP] {
+            let sql = sql
+                .replace("KEYS", &KEYS.to_string())
+                .replace("START", &start.0.to_string())
+                .replace("COUNT", &(rows / days).to_string());
+            server.ask("bench", &sql);
+        }
     }
+    server.ask("bench", "ANALYZE");
     println!("filled {rows} rows in {:?}", began.elapsed());
-    server.ask("bench", ROLL_UP);
-    println!("rolled up after {:?}", began.elapsed());
     let cells = "SELECT (SELECT count(*) FROM meridian.daily_spend), \
-        (SELECT count(*) FROM meridian.daily_entity_spend), pg_size_pretty(pg_database_size('bench'))";
+        (SELECT count(*) FROM meridian.daily_entity_spend), \
+        pg_size_pretty(pg_database_size('bench'))";
     println!(
         "cells|cells of entities|size: {}",
         server.ask("bench", cells)

@@ -11,4 +11,6 @@ mod schema;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod views;

@@ -164,6 +164,14 @@ pub fn load_with(
 /// What `--region` becomes: the name of this node's region.
 pub const REGION_VARIABLE: &str = "MERIDIAN_REGION";
 
+/// Digests of the listed deployments, as they were written.
+fn digests(root: &Node) -> Vec<String> {
+    match root.get("model_list").map(|list| &list.value) {
+        Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn resolve(
     mut root: Node,
     env: &HashMap<String, String>,
@@ -173,10 +181,7 @@ fn resolve(
     // A file that several nodes share does not say where they are.
     let own_region = environ::variable(env, REGION_VARIABLE);
     let env = &environ::exported(&root, env, problems);
-    let digests = match root.get("model_list").map(|list| &list.value) {
-        Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
-        _ => Vec::new(),
-    };
+    let digests = digests(&root);
     credentials::fill(&mut root, problems);
     environ::resolve(&mut root, env, &mut String::new(), problems);
     audit::section(Section::Top, &root, "", problems);

@@ -82,7 +82,11 @@ impl Embedded {
                 WHERE kind IN ('key', 'team') AND EXISTS (SELECT 1 FROM record
                     WHERE record.kind = scope_spend.kind AND record.id = scope_spend.id
                         AND deleted = 0)";
-            Ok(db.execute(sql, [now.0])? as u64)
+            let work = db.transaction()?;
+            work.execute("DELETE FROM scope_early WHERE kind IN ('key', 'team')", [])?;
+            let reset = work.execute(sql, [now.0])?;
+            work.commit()?;
+            Ok(reset as u64)
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! One transaction, every step of it bounded in time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
@@ -11,7 +12,7 @@ use super::pool::{Lease, Pool};
 use crate::clock;
 use crate::store::StoreError;
 
-/// The client waits this much longer than the server works.
+/// The client waits this much longer than the server works on one statement.
 const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 
 /// A value for `$1`, `$2`, ... and its type. Types are named, so that no statement has to be
@@ -44,6 +45,15 @@ impl Access {
             Self::Report => Duration::from_millis(900),
             Self::Maintain => Duration::from_secs(10),
             Self::Migrate => Duration::from_secs(3_600),
+        }
+    }
+
+    /// Longest time of the whole: the client waits a little longer than the server works. A report
+    /// of several statements has no more time than one of a single statement.
+    fn time_max(self) -> Duration {
+        match self {
+            Self::Report => self.statement_max(),
+            _ => self.statement_max() + ANSWER_MARGIN,
         }
     }
 
@@ -84,28 +94,66 @@ impl Access {
 const DURABLE: &str = "; SELECT set_config('synchronous_commit', 'local', true) \
     WHERE current_setting('synchronous_commit') = 'off'";
 
+/// Why no transaction began.
+enum Begin {
+    /// The connection was not what it seemed.
+    Broken,
+    /// For good.
+    Refused(StoreError),
+}
+
+impl Begin {
+    fn store_error(self) -> StoreError {
+        match self {
+            Self::Broken => refused("connections break"),
+            Self::Refused(error) => error,
+        }
+    }
+}
+
 /// An open transaction. Dropped without `finish` it is undone with its connection.
 pub(super) struct Work {
     lease: Lease,
     pool: Pool,
     access: Access,
     ends: Instant,
+    /// An answer did not come in time: the server may still be at it.
+    late: AtomicBool,
 }
 
 impl Work {
-    /// Begins one.
+    /// Begins one. A connection that broke while nobody used it shows here: then a fresh one is
+    /// taken, once.
     pub(super) async fn begin(pool: &Pool, access: Access) -> Result<Self, StoreError> {
-        let lease = pool.lease().await?;
-        let ends = clock::mono() + access.statement_max() + ANSWER_MARGIN;
+        match Self::try_begin(pool, access).await {
+            Err(Begin::Broken) => Self::try_begin(pool, access)
+                .await
+                .map_err(Begin::store_error),
+            begun => begun.map_err(Begin::store_error),
+        }
+    }
+
+    async fn try_begin(pool: &Pool, access: Access) -> Result<Self, Begin> {
+        let lease = pool.lease().await.map_err(Begin::Refused)?;
         let work = Self {
             lease,
             pool: pool.clone(),
             access,
-            ends,
+            ends: clock::mono() + access.time_max(),
+            late: AtomicBool::new(false),
         };
         let begun = work.batch(&access.begin()).await;
-        work.noted(begun)?;
-        Ok(work)
+        match work.noted(begun) {
+            Ok(()) => Ok(work),
+            // It is not the question that takes long.
+            Err(_) if work.is_late() => Err(Begin::Refused(refused("no answer in time"))),
+            Err(StoreError::Unavailable(_)) => Err(Begin::Broken),
+            Err(other) => Err(Begin::Refused(other)),
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// The rows that a statement gives.
@@ -143,17 +191,19 @@ impl Work {
 
     /// Commits after a success, if there was something to commit; undoes after a failure.
     pub(super) async fn finish<T>(self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let end = match (self.access.writes(), &outcome) {
-            (true, Ok(_)) => "COMMIT",
-            _ => "ROLLBACK",
-        };
-        if matches!(outcome, Err(StoreError::Unavailable(_))) {
+        if self.is_late() || matches!(outcome, Err(StoreError::Unavailable(_))) {
             return self.noted(outcome);
         }
-        let ended = self.batch(end).await;
-        self.noted(ended)?;
-        self.lease.give_back();
-        outcome
+        let commits = outcome.is_ok() && self.access.writes();
+        let end = if commits { "COMMIT" } else { "ROLLBACK" };
+        match self.batch(end).await {
+            Ok(()) => {
+                self.lease.give_back();
+                outcome
+            }
+            Err(error) if commits => self.noted(Err(error)),
+            Err(_) => outcome,
+        }
     }
 
     async fn answered<T>(
@@ -163,7 +213,13 @@ impl Work {
         match timeout_at(self.ends.into(), answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(store_error(error, self.access)),
-            Err(_) => Err(refused("no answer in time")),
+            Err(_) => {
+                self.late.store(true, Ordering::Relaxed);
+                Err(match self.access {
+                    Access::Report => StoreError::TooMuch,
+                    _ => refused("no answer in time"),
+                })
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Postgres refuses to run as root: then it runs as the user `postgres` of the system's package.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -65,6 +66,28 @@ impl Postgres {
     pub fn start_with(settings: &[&str]) -> Self {
         let mut postgres = Self::stopped();
         postgres.arguments = settings.iter().map(ToString::to_string).collect();
+        postgres.run();
+        postgres
+    }
+
+    /// A running server that speaks TLS too, with a certificate and key in PEM.
+    pub fn tls(cert_pem: &str, key_pem: &str) -> Self {
+        let mut postgres = Self::stopped();
+        postgres.arguments = FAST.map(str::to_owned).to_vec();
+        postgres.arguments.push("ssl=on".to_owned());
+        let files = [
+            ("ssl_cert_file", "cert.pem", cert_pem),
+            ("ssl_key_file", "key.pem", key_pem),
+        ];
+        for (setting, name, text) in files {
+            let path = postgres.dir.join(name);
+            std::fs::write(&path, text).expect("a writable directory");
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, private).expect("a file of ours");
+            own(&path);
+            let setting = format!("{setting}={}", path.display());
+            postgres.arguments.push(setting);
+        }
         postgres.run();
         postgres
     }

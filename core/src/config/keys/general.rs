@@ -103,7 +103,8 @@ pub(super) const GENERAL: &[Key] = &[
     on(
         "store_model_in_db",
         Bool,
-        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or false",
+        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or \
+         false",
     ),
     later(
         "supported_db_objects",
