@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod byte_budget;
+pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -10,10 +11,12 @@ pub mod http_get;
 pub mod import;
 pub mod journal;
 pub mod keys;
+pub mod merged;
 pub mod owners;
 pub mod plane;
 pub mod price_source;
 pub mod priority;
+mod redis;
 pub mod routing;
 pub mod rules;
 pub mod server;

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod auth;
 pub mod budget;
+pub mod cache;
 pub mod config;
 pub mod endpoint;
 pub mod error;

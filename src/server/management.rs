@@ -13,11 +13,12 @@ use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{StartError, passive};
+use super::{StartError, force, passive};
 use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
+use crate::merged::Merged;
 use crate::price_source::PriceSource;
 use crate::state::State;
 use crate::store::Store;
@@ -39,6 +40,7 @@ pub(super) struct Management {
     pub(super) store: Store,
     pub(super) drain: Arc<Drain>,
     pub(super) prices: Arc<PriceSource>,
+    pub(super) merged: Arc<Merged>,
 }
 
 /// Address of the management API's socket. A data directory with a long path gets one in the
@@ -109,8 +111,10 @@ impl Management {
             state,
             drain,
             prices,
+            merged,
             ..
         } = self;
+        let (for_changes, shown) = (Arc::clone(&merged), Arc::clone(&merged));
         let [
             for_rules,
             for_metrics,
@@ -119,7 +123,9 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
+            for_records,
         ] = std::array::from_fn(|_| Arc::clone(&state));
+        let cache = state.cache.clone();
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
             rules: Box::new(move || {
@@ -139,7 +145,7 @@ impl Management {
                     }
                 })
             }),
-            metrics: Box::new(move || metrics(&for_metrics, &lagging)),
+            metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
             reload_prices: Box::new(move || {
                 let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
                 Box::pin(async move {
@@ -161,7 +167,11 @@ impl Management {
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
-            changed: Box::new(|_| ()),
+            cache,
+            changed: Box::new(move |records| {
+                force::take(&for_records, &for_changes, records);
+            }),
+            merged,
         }
     }
 }
@@ -177,7 +187,7 @@ fn report(served: std::io::Result<()>) {
     }
 }
 
-fn metrics(state: &State, drain: &Drain) -> String {
+fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
     let rules = state.rules.load();
     let targets = rules.every_target();
     let now = clock::now();
@@ -189,10 +199,12 @@ fn metrics(state: &State, drain: &Drain) -> String {
         journal_bytes: state.journal.bytes(),
         journal_lag: Duration::from_millis(drain.lag_ms(clock::now())),
         ledger_records: drain.drained(),
+        records_left_out: merged.left_out().len() as u64,
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         coordination: state.link.coordination(),
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
+        cache: state.cache.as_ref().map(|cache| cache.gauges()),
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()

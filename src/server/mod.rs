@@ -3,8 +3,10 @@
 //! Order matters for money: journal and store come up and every earlier record is in the ledger
 //! before the first key is loaded; the last record is in the ledger before the process ends.
 
+mod answers;
 mod budgets;
 mod first_steps;
+mod force;
 mod keep;
 mod management;
 mod passive;
@@ -29,9 +31,11 @@ use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::merged::Merged;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
@@ -128,7 +132,9 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     check_address(&address)?;
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
-    let opened = control.block_on(open(args, env, config))?;
+    let source = loaded.source.clone().ok_or(StartError::Config)?;
+    let merged = Merged::new(source, config.general.master_key.clone());
+    let opened = control.block_on(open(args, env, (config, merged)))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
     let server = listener(&gateway.state, &address, args)?;
     first_steps::print(args, &gateway.state, &address, first_start.as_deref());
@@ -214,6 +220,7 @@ struct Opened {
     store: Store,
     drain: Arc<Drain>,
     prices: Arc<PriceSource>,
+    merged: Arc<Merged>,
 }
 
 /// A running gateway.
@@ -221,12 +228,14 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
+    /// Dropped without waiting: what it does is nobody's answer.
+    _cached: Option<answers::Thread>,
 }
 
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    config: Config,
+    (config, merged): (Config, Merged),
 ) -> Result<Opened, StartError> {
     let data_dir = args.data_dir.as_path();
     let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
@@ -244,6 +253,8 @@ async fn open(
     if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
         return Err(StartError::Ledger);
     }
+    merged.load(&store).await?;
+    let config = merged.config().unwrap_or(config);
     let zone = budgets::zone(&config);
     let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
     let shared_budgets = budgets::shared(&store, &config, &zone).await?;
@@ -257,6 +268,7 @@ async fn open(
     telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
+    let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
@@ -268,6 +280,7 @@ async fn open(
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
+        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         region,
@@ -277,6 +290,7 @@ async fn open(
         store,
         drain,
         prices,
+        merged: Arc::new(merged),
     })
 }
 
@@ -294,6 +308,7 @@ impl Opened {
             store,
             drain,
             prices,
+            merged,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let draining = Arc::clone(&drain);
@@ -308,6 +323,7 @@ impl Opened {
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
+            merged: Arc::clone(&merged),
             config: args.config.clone(),
             files: loaded.files.clone(),
             env: env.clone(),
@@ -317,6 +333,10 @@ impl Opened {
             let prober = probes::Prober::new(Arc::clone(&state), store.clone());
             control.spawn(prober.run(stopped.clone()));
         }
+        let cached = state
+            .cache
+            .clone()
+            .map(|cache| answers::start(cache, &stopped));
         if let Some(sharer) = sharer(&state) {
             control.spawn(sharer.run(stopped.clone()));
         }
@@ -325,9 +345,15 @@ impl Opened {
             store,
             drain: Arc::clone(&drain),
             prices,
+            merged,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
-        Ok(Gateway { state, drain, stop })
+        Ok(Gateway {
+            state,
+            drain,
+            stop,
+            _cached: cached.transpose()?,
+        })
     }
 }
 

@@ -24,6 +24,10 @@ pub enum MasterKey {
 pub struct General {
     /// The administrator's key. Always there unless [`MasterKey::Generated`] was asked for.
     pub master_key: Option<Secret>,
+    /// What values at rest are sealed with, where that is not the master key.
+    pub salt_key: Option<Secret>,
+    /// Models and settings that the management API stored are in force.
+    pub store_model_in_db: bool,
     /// Lower-case header that is tried first for the key.
     pub key_header: Option<String>,
     /// Clients may send `api_base` and credentials.
@@ -88,6 +92,8 @@ pub(super) fn general(
     let period = area.text("maximum_spend_logs_retention_period");
     General {
         master_key: master_key(area, env, needed, problems),
+        salt_key: environ::variable(env, "LITELLM_SALT_KEY").map(Secret::new),
+        store_model_in_db: flag("store_model_in_db") || environ::switch(env, "STORE_MODEL_IN_DB"),
         key_header: header(area, "litellm_key_header_name", problems),
         allow_client_side_credentials: flag("allow_client_side_credentials"),
         user_header: header(area, "user_header_name", problems),

@@ -193,4 +193,9 @@ pub const ROWS: &[Row] = &[
     own(R::GlobalSpendReset, MasterKey, POST, &["/global/spend/reset"]),
     own(R::GlobalActivity, AdminViewer, GET, &["/global/activity"]),
     own(R::GlobalActivityModel, AdminViewer, GET, &["/global/activity/model"]),
+    // Cached answers.
+    own(R::CachePing, AdminViewer, GET, &["/cache/ping"]),
+    own(R::CacheDelete, Admin, POST, &["/cache/delete"]),
+    own(R::CacheFlushAll, Admin, POST, &["/cache/flushall"]),
+    own(R::CacheRedisInfo, Admin, GET, &["/cache/redis/info"]),
 ];

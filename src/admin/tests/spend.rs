@@ -9,6 +9,7 @@ use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
 
 use super::*;
+use crate::store::SpendBatch;
 
 const DAY: i64 = 86_400_000;
 

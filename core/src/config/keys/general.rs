@@ -1,7 +1,7 @@
 //! Keys of `general_settings`.
 
 use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
-use super::settings::{ADMISSION, NO_MCP, NO_USERS, ONLY_COOLDOWNS};
+use super::settings::{ADMISSION, NO_MCP, NO_USERS, REDIS_CARRIES};
 use super::{COUNT, Key, later, off, on};
 
 const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
@@ -85,19 +85,23 @@ pub(super) const GENERAL: &[Key] = &[
         "longest wait for a free connection; default 5",
     ),
     off("database_*", Any, "one pool is used, and it needs no more"),
-    later("store_model_in_db", Bool, "models come from the file alone"),
+    on(
+        "store_model_in_db",
+        Bool,
+        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or false",
+    ),
     later(
         "supported_db_objects",
         Texts,
-        "models come from the file alone",
+        "models, credentials and settings are all taken",
     ),
     later(
         "store_prompts_in_spend_logs",
         Bool,
         "providers' error texts, which may quote a prompt, are kept; prompts and answers never are",
     ),
-    later("use_redis_transaction_buffer", Bool, ONLY_COOLDOWNS),
-    later("coordination_redis", Any, ONLY_COOLDOWNS),
+    later("use_redis_transaction_buffer", Bool, REDIS_CARRIES),
+    later("coordination_redis", Any, REDIS_CARRIES),
     off(
         "proxy_batch_write_at",
         Seconds,
