@@ -12,6 +12,7 @@ pub mod import;
 pub mod journal;
 pub mod keys;
 pub mod merged;
+pub mod migrate;
 pub mod owners;
 pub mod plane;
 pub mod price_source;

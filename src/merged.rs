@@ -104,6 +104,14 @@ impl Merged {
     /// # Errors
     /// The records that would be left out, with their reasons.
     pub fn check(&self, candidates: &[Record]) -> Result<(), Vec<LeftOut>> {
+        self.trial(candidates).map(|_| ())
+    }
+
+    /// The configuration that there would be with these records.
+    ///
+    /// # Errors
+    /// The records that would be left out, with their reasons.
+    pub fn trial(&self, candidates: &[Record]) -> Result<Option<Config>, Vec<LeftOut>> {
         let inner = self.inner();
         let with: HashMap<(RecordKind, &str), &Record> = candidates
             .iter()
@@ -119,7 +127,7 @@ impl Merged {
         new.extend(unreadable);
         new.retain(|one| !known(one));
         match new.is_empty() {
-            true => Ok(()),
+            true => Ok(laid.config),
             false => Err(new),
         }
     }
@@ -143,6 +151,11 @@ impl Merged {
         let mut found: Vec<Record> = inner.records.values().filter(live).cloned().collect();
         found.sort_by(|a, b| a.id.cmp(&b.id));
         found
+    }
+
+    /// What the files write under a key of a section.
+    pub fn written(&self, section: &str, key: &str) -> Option<Value> {
+        self.inner().source.written(section, key)
     }
 
     /// Seals every string of an object.
@@ -180,7 +193,9 @@ impl Inner {
         let mut laid = self.source.with(&Overlay::default());
         let general = laid.config.as_ref().map(|config| &config.general);
         let mut unreadable = Vec::new();
-        if general.is_some_and(|general| general.store_model_in_db) {
+        let counts = general.is_some_and(|general| general.store_model_in_db);
+        // A trial is about records, in force or not.
+        if counts || !over.is_empty() {
             let key = self.seal_key();
             let mut overlay = Overlay::default();
             let known = self

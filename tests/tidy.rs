@@ -51,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("config_load", &["clock"]),
     ("check", &["clock", "config_load"]),
+    ("migrate", &["config_load", "store"]),
     ("merged", &["clock", "store"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
     ("import", &["clock", "config_load", "journal", "store"]),
@@ -110,7 +111,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Files and folders that may start a task; each task is joined or aborted at shutdown.
-const MAY_SPAWN: [&str; 2] = ["src/server", "src/upstream/resolve.rs"];
+const MAY_SPAWN: [&str; 3] = [
+    "src/server",
+    "src/upstream/resolve.rs",
+    "src/store/postgres/mod.rs",
+];
 
 struct Source {
     /// Path from the repository's root.

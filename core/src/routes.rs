@@ -131,6 +131,90 @@ pub enum Route {
     GlobalSpendReport,
     /// `/global/spend/reset`
     GlobalSpendReset,
+    /// `/model/new`
+    ModelNew,
+    /// `/model/update`
+    ModelUpdate,
+    /// `/model/{id}/update`
+    ModelPatch,
+    /// `/model/delete`
+    ModelDelete,
+    /// POST `/credentials`
+    CredentialNew,
+    /// GET `/credentials`
+    CredentialList,
+    /// `/credentials/by_name/{id}`
+    CredentialByName,
+    /// `/credentials/by_model/{id}`
+    CredentialByModel,
+    /// PATCH `/credentials/{id}`
+    CredentialUpdate,
+    /// DELETE `/credentials/{id}`
+    CredentialDelete,
+    /// `/config/update`
+    ConfigUpdate,
+    /// `/config/list`
+    ConfigList,
+    /// `/config/field/info`
+    ConfigFieldInfo,
+    /// `/config/field/update`
+    ConfigFieldUpdate,
+    /// `/config/field/delete`
+    ConfigFieldDelete,
+    /// `/get/config/callbacks`
+    ConfigCallbacks,
+    /// `/fallback`
+    FallbackNew,
+    /// GET `/fallback/{model}`
+    FallbackInfo,
+    /// DELETE `/fallback/{model}`
+    FallbackDelete,
+    /// `/audit`
+    Audit,
+    /// `/audit/{id}`
+    AuditEntry,
+    /// `/health/services`
+    HealthServices,
+    /// `/health/history`
+    HealthHistory,
+    /// `/health/latest`
+    HealthLatest,
+    /// `/health/test_connection`
+    HealthTestConnection,
+    /// `/health/license`
+    HealthLicense,
+    /// `/health/shared-status`
+    HealthSharedStatus,
+    /// `/user/daily/activity`
+    UserDailyActivity,
+    /// `/user/daily/activity/aggregated`
+    UserDailyAggregated,
+    /// `/team/daily/activity`
+    TeamDailyActivity,
+    /// `/organization/daily/activity`
+    OrganizationDailyActivity,
+    /// `/customer/daily/activity`, `/end_user/daily/activity`
+    CustomerDailyActivity,
+    /// `/tag/daily/activity`
+    TagDailyActivity,
+    /// `/spend/logs/ui`
+    SpendLogsUi,
+    /// `/spend/logs/ui/{id}`
+    SpendLogsUiOne,
+    /// `/spend/logs/session/ui`
+    SpendLogsSession,
+    /// `/global/activity/exceptions`
+    GlobalExceptions,
+    /// `/global/activity/exceptions/deployment`
+    GlobalExceptionsDeployment,
+    /// `/global/activity/cache_hits`
+    GlobalCacheHits,
+    /// `/global/spend/all_tag_names`
+    GlobalTagNames,
+    /// `/global/spend/refresh`
+    GlobalSpendRefresh,
+    /// `/provider/budgets`
+    ProviderBudgets,
     /// `/global/activity`
     GlobalActivity,
     /// `/global/activity/model`

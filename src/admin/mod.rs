@@ -5,12 +5,17 @@
 //! access does not compile.
 
 mod access;
+mod audit;
 mod body;
 mod cache;
+mod config;
+mod credentials;
 mod declared;
 mod fields;
 mod health;
+mod health_checks;
 mod keys;
+mod mask;
 mod models;
 mod openapi;
 mod pages;
@@ -19,6 +24,7 @@ mod reply;
 mod routing;
 mod spend;
 mod state;
+mod stored;
 mod tokens;
 
 use axum::Router;
@@ -31,7 +37,7 @@ use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
 pub use reply::AdminError;
-pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Routes, Rules};
+pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Routes, Rules, Tested};
 
 use crate::clock;
 use crate::store::StoreError;
@@ -111,8 +117,10 @@ async fn run<T>(
 
 async fn serve(route: Route, request: Request, state: AdminState) -> Response {
     use Route as R;
+    use config::{fallback, field};
     use keys::{read, rotate, write};
-    use spend::{activity, calculate, global, logs, report};
+    use models::write as deployments;
+    use spend::{activity, calculate, daily, events, global, logs, report};
     match route {
         R::Home => run(pages::home, request, state).await,
         R::Routes => run(pages::routes, request, state).await,
@@ -132,6 +140,33 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::ModelInfoV2 => run(models::info_v2, request, state).await,
         R::ModelGroupInfo => run(models::group_info, request, state).await,
         R::ReloadModelCostMap => run(models::reload_prices, request, state).await,
+        R::ModelNew => run(deployments::new, request, state).await,
+        R::ModelUpdate => run(deployments::update, request, state).await,
+        R::ModelPatch => run(deployments::patch, request, state).await,
+        R::ModelDelete => run(deployments::delete, request, state).await,
+        R::CredentialNew => run(credentials::new, request, state).await,
+        R::CredentialList => run(credentials::list, request, state).await,
+        R::CredentialByName => run(credentials::by_name, request, state).await,
+        R::CredentialByModel => run(credentials::by_model, request, state).await,
+        R::CredentialUpdate => run(credentials::update, request, state).await,
+        R::CredentialDelete => run(credentials::delete, request, state).await,
+        R::ConfigUpdate => run(config::update, request, state).await,
+        R::ConfigCallbacks => run(config::callbacks, request, state).await,
+        R::ConfigList => run(field::list, request, state).await,
+        R::ConfigFieldInfo => run(field::one, request, state).await,
+        R::ConfigFieldUpdate => run(field::update, request, state).await,
+        R::ConfigFieldDelete => run(field::delete, request, state).await,
+        R::FallbackNew => run(fallback::new, request, state).await,
+        R::FallbackInfo => run(fallback::one, request, state).await,
+        R::FallbackDelete => run(fallback::delete, request, state).await,
+        R::Audit => run(audit::list, request, state).await,
+        R::AuditEntry => run(audit::one, request, state).await,
+        R::HealthServices => run(health_checks::services, request, state).await,
+        R::HealthHistory => run(health_checks::history, request, state).await,
+        R::HealthLatest => run(health_checks::latest, request, state).await,
+        R::HealthLicense => run(health_checks::license, request, state).await,
+        R::HealthSharedStatus => run(health_checks::shared_status, request, state).await,
+        R::HealthTestConnection => run(models::test::connection, request, state).await,
         R::TokenCounter => run(tokens::count, request, state).await,
         R::TransformRequest => run(pages::not_offered, request, state).await,
         R::SupportedParams => run(pages::not_offered, request, state).await,
@@ -154,6 +189,21 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::KeyHealth => run(read::health, request, state).await,
         R::SpendLogs => run(logs::logs, request, state).await,
         R::SpendLogsV2 => run(logs::logs_v2, request, state).await,
+        R::SpendLogsUi => run(logs::logs_v2, request, state).await,
+        R::SpendLogsUiOne => run(logs::one, request, state).await,
+        R::SpendLogsSession => run(logs::session, request, state).await,
+        R::UserDailyActivity => run(daily::user, request, state).await,
+        R::UserDailyAggregated => run(daily::user_aggregated, request, state).await,
+        R::TeamDailyActivity => run(daily::team, request, state).await,
+        R::OrganizationDailyActivity => run(daily::organization, request, state).await,
+        R::CustomerDailyActivity => run(daily::customer, request, state).await,
+        R::TagDailyActivity => run(daily::tag, request, state).await,
+        R::GlobalExceptions => run(events::exceptions, request, state).await,
+        R::GlobalExceptionsDeployment => run(events::by_deployment, request, state).await,
+        R::GlobalCacheHits => run(events::cache_hits, request, state).await,
+        R::GlobalTagNames => run(global::tag_names, request, state).await,
+        R::GlobalSpendRefresh => run(global::refresh, request, state).await,
+        R::ProviderBudgets => run(global::provider_budgets, request, state).await,
         R::SpendCalculate => run(calculate::calculate, request, state).await,
         R::SpendKeys => run(global::spend_keys, request, state).await,
         R::SpendUsers => run(global::spend_users, request, state).await,
@@ -190,6 +240,8 @@ fn store_refusal(error: StoreError) -> AdminError {
             let text = "This question reads too many rows: narrow it.";
             AdminError::detail(StatusCode::BAD_REQUEST, text)
         }
+        // Whoever uses the store says so once, not every call.
+        StoreError::Unavailable(_) | StoreError::Busy => AdminError::unavailable(),
         error => {
             tracing::error!(%error, "the store failed a management call");
             AdminError::unavailable()

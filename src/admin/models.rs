@@ -1,5 +1,8 @@
 //! `/v1/models`, `/model/info`, `/model_group/info`, `/reload/model_cost_map`.
 
+pub(super) mod test;
+pub(super) mod write;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
@@ -227,7 +230,7 @@ fn model_info(deployment: &Deployment, prices: &PriceBook) -> Map<String, Value>
     let mut out = price.as_ref().map(ModelPrice::info).unwrap_or_default();
     out.extend(deployment.model_info.clone());
     out.insert("id".into(), json!(deployment.id));
-    out.insert("db_model".into(), json!(false));
+    out.insert("db_model".into(), json!(deployment.is_stored()));
     if let Some(price) = price {
         out.insert("key".into(), json!(price.key()));
     }

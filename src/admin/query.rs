@@ -112,15 +112,15 @@ impl Query {
     /// `start_date` and the end of `end_date`: a bare date includes its whole day.
     pub(super) fn dates(&self) -> Result<Option<(WallMs, WallMs)>, AdminError> {
         let start = self.moment("start_date")?;
-        let end = self.moment("end_date")?;
-        let (Some(start), Some(end)) = (start, end) else {
-            return Ok(None);
-        };
-        let bare = self
-            .text("end_date")
-            .is_some_and(|text| text.len() == DATE_CHARS);
-        let end = if bare { end.plus_ms(DAY_MS) } else { end };
-        Ok(Some((start, end)))
+        let end = self.end_moment("end_date")?;
+        Ok(start.zip(end))
+    }
+
+    /// The end of a range: a bare date includes its whole day.
+    pub(super) fn end_moment(&self, name: &str) -> Result<Option<WallMs>, AdminError> {
+        let end = self.moment(name)?;
+        let bare = self.text(name).is_some_and(|text| text.len() == DATE_CHARS);
+        Ok(end.map(|end| if bare { end.plus_ms(DAY_MS) } else { end }))
     }
 }
 

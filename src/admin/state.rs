@@ -83,6 +83,20 @@ pub struct Hooks {
     pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
     /// Files and records of the configuration.
     pub merged: Arc<Merged>,
+    /// Makes one real call through the deployment with this id of a configuration that is not in
+    /// force; what was called, or what went wrong.
+    pub test: Box<dyn Fn(Config, String) -> Pending<Result<Tested, String>> + Send + Sync>,
+}
+
+/// What a test of a connection called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tested {
+    /// The model itself, with a short question.
+    Chat,
+    /// The provider's list of models.
+    Models,
+    /// Nothing: its answer is canned.
+    Mock,
 }
 
 /// State of the management API. Cheap to clone.
@@ -127,6 +141,11 @@ impl AdminState {
     /// Files and records of the configuration.
     pub(super) fn merged(&self) -> &Merged {
         &self.0.hooks.merged
+    }
+
+    /// One real call through a deployment of a configuration that is not in force.
+    pub(super) async fn test(&self, config: Config, id: String) -> Result<Tested, String> {
+        (self.0.hooks.test)(config, id).await
     }
 
     pub(super) fn keys(&self) -> &Keys {

@@ -9,6 +9,7 @@ mod regions;
 mod roles;
 mod router;
 mod spend;
+mod stored;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -53,6 +54,10 @@ struct Admin {
     keys: Arc<Keys>,
     store: Store,
     draining: Arc<AtomicBool>,
+    /// The rules in force.
+    now: Arc<arc_swap::ArcSwap<crate::rules::Rules>>,
+    /// What the management API calls with records that it stored.
+    changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync>,
     _dir: tempfile::TempDir,
 }
 
@@ -129,6 +134,16 @@ async fn admin_with(text: &str) -> Admin {
     let leaving = Arc::clone(&draining);
     let cache = rules.config.cache.as_ref();
     let cache = cache.map(|config| Arc::new(crate::cache::Cache::new(config)));
+    let in_force = Arc::clone(&now);
+    let changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync> =
+        Arc::new(move |records| {
+            if changing.take(records) {
+                let (old, config) = (for_changes.load_full(), changing.config().unwrap());
+                let prices = Arc::clone(&old.prices);
+                for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
+            }
+        });
+    let tell = Arc::clone(&changed);
     let hooks = Hooks {
         rules: Box::new(move || {
             let now = for_rules.load();
@@ -149,14 +164,23 @@ async fn admin_with(text: &str) -> Admin {
             coordination: Coordination::Redis { up: true },
         }),
         in_flight: Box::new(|| 7),
-        changed: Box::new(move |records| {
-            if changing.take(records) {
-                let (old, config) = (for_changes.load_full(), changing.config().unwrap());
-                let prices = Arc::clone(&old.prices);
-                for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
-            }
-        }),
+        changed: Box::new(move |records| tell(records)),
         merged,
+        test: Box::new(|config, id| {
+            let found = config.models.iter().any(|one| one.id == id);
+            let broken = config
+                .models
+                .iter()
+                .any(|one| one.id == id && one.model == "broken");
+            Box::pin(async move {
+                assert!(found, "the candidate is in the configuration");
+                if broken {
+                    Err("the provider said no".to_owned())
+                } else {
+                    Ok(Tested::Chat)
+                }
+            })
+        }),
         deployments: Box::new(|| {
             let up = DeploymentHealth {
                 model_id: "d1".into(),
@@ -184,6 +208,8 @@ async fn admin_with(text: &str) -> Admin {
         keys,
         store,
         draining,
+        now: in_force,
+        changed,
         _dir: dir,
     }
 }

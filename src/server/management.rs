@@ -13,7 +13,7 @@ use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{StartError, force, passive};
+use super::{StartError, force, passive, probes};
 use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
@@ -124,6 +124,7 @@ impl Management {
             for_prices,
             for_routing,
             for_records,
+            for_tests,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let cache = state.cache.clone();
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
@@ -172,6 +173,10 @@ impl Management {
                 force::take(&for_records, &for_changes, records);
             }),
             merged,
+            test: Box::new(move |config, id| {
+                let state = Arc::clone(&for_tests);
+                Box::pin(probes::test(state, config, id))
+            }),
         }
     }
 }

@@ -9,6 +9,7 @@ mod first_steps;
 mod force;
 mod keep;
 mod management;
+mod open_store;
 mod passive;
 mod prices;
 mod probes;
@@ -53,10 +54,6 @@ const CONTROL_THREADS: usize = 2;
 /// Longest wait for the last records to reach the store at shutdown; what is not there then is
 /// drained by the next start.
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for an earlier process's records to reach the store.
-const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// Name of the consumer that fills the store.
-const STORE_CONSUMER: &str = "store";
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -244,20 +241,12 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let store = Store::open_embedded(data_dir).await?;
-    let drain = Arc::new(Drain::new(
-        Arc::clone(&journal),
-        store.clone(),
-        STORE_CONSUMER,
-    ));
-    if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
-        return Err(StartError::Ledger);
-    }
-    merged.load(&store).await?;
+    let (store, drain) = open_store::open(&config, data_dir, &journal).await?;
+    open_store::patiently(|| merged.load(&store)).await?;
     let config = merged.config().unwrap_or(config);
     let zone = budgets::zone(&config);
-    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
-    let shared_budgets = budgets::shared(&store, &config, &zone).await?;
+    let keys = Arc::new(open_store::patiently(|| budgets::load_keys(&store, &zone)).await?);
+    let shared_budgets = open_store::patiently(|| budgets::shared(&store, &config, &zone)).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
         series_max: config.meridian.metrics_series_max,
@@ -318,6 +307,7 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
         let reloader = reload::Reloader {

@@ -134,6 +134,10 @@ fn needs_restart(old: &Config, new: &Config, cache: Option<&Cache>) -> Vec<&'sta
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
         ("redis", !is_same_redis(old, new)),
+        (
+            "general_settings.database_url",
+            old.database != new.database,
+        ),
         ("litellm_settings.cache", !is_served(cache, new)),
     ];
     changed

@@ -1,7 +1,8 @@
-//! The store: records, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
+//! The store: records, the spend ledger, its roll-ups. An enum of products, not a plug-in system.
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
+mod cells;
 mod columns;
 mod embedded;
 mod imports;
@@ -23,6 +24,7 @@ use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
+pub use cells::{CellQuery, SpendCell};
 pub use embedded::Embedded;
 pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
 pub use postgres::{
@@ -350,6 +352,15 @@ impl Store {
         match self {
             Self::Embedded(store) => store.spend_by(group, query).await,
             Self::Postgres(store) => store.spend_by(group, query).await,
+        }
+    }
+
+    /// Sums per combination of groups, in the order of the groups. More than `REPORT_ROWS_MAX` of
+    /// them are `TooMuch`.
+    pub async fn spend_cells(&self, query: CellQuery) -> Result<Vec<SpendCell>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.spend_cells(query).await,
+            Self::Postgres(store) => store.spend_cells(query).await,
         }
     }
 

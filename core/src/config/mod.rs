@@ -39,9 +39,9 @@ use std::path::{Path, PathBuf};
 
 pub use base_url::{BadUrl, BaseUrl};
 pub use compatible::Compatible;
-pub use database::{Database, DatabaseServer, TlsMode};
+pub use database::{Database, DatabaseServer, Iam, TlsMode};
 pub use deployment::{Deployment, Planned};
-pub use general::{General, GlobalBudget, MasterKey, Settings};
+pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };

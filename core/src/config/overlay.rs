@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 use super::environ;
 use super::problem::{Position, Problem, Problems, Severity};
 use super::scalar::{Scalar, Style};
+use super::section::to_json;
 use super::tree::{Entry, Node, Value};
 use super::{Config, MasterKey, resolve};
 use crate::record::RecordKind;
@@ -138,6 +139,12 @@ pub struct Laid {
 }
 
 impl Source {
+    /// What the files write under a key of a section, references to variables unresolved.
+    pub fn written(&self, section: &str, key: &str) -> Option<Json> {
+        let node = self.root.get(section)?.get(key)?;
+        (!node.is_null()).then(|| to_json(node))
+    }
+
     /// The configuration of the files with the records over them.
     pub fn with(&self, overlay: &Overlay) -> Laid {
         let mut overlay = overlay.clone();

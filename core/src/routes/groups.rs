@@ -114,7 +114,14 @@ fn is_management(target: Target) -> bool {
     named(target, "/key")
         || matches!(
             target,
-            Target::Own(Route::KeyInfoV2 | Route::ReloadModelCostMap)
+            Target::Own(
+                Route::KeyInfoV2
+                    | Route::ReloadModelCostMap
+                    | Route::ModelNew
+                    | Route::ModelUpdate
+                    | Route::ModelPatch
+                    | Route::ModelDelete
+            )
         )
 }
 

@@ -1,6 +1,6 @@
 //! Health and metrics.
 
-use super::{Answer, Operation, object, rows, text, whole};
+use super::{Answer, Operation, flag, list, object, rows, text, texts, whole};
 
 /// A deployment and how it is.
 const ENDPOINT: &[super::Field] = &[
@@ -33,6 +33,10 @@ pub(super) const DETAILS: Operation = Operation::get(
         text("litellm_version", "the version whose API this is"),
         text("meridian_version", "this version"),
         whole("keys_loaded", "virtual keys in memory"),
+        texts(
+            "records_left_out",
+            "stored records that are not in force, and why",
+        ),
     ]),
 );
 pub(super) const HEALTH: Operation = Operation::get(
@@ -51,6 +55,10 @@ pub(super) const HEALTH: Operation = Operation::get(
         whole("healthy_count", "how many"),
         whole("unhealthy_count", "how many"),
         text("probe", "`passive`"),
+        texts(
+            "records_left_out",
+            "stored records that are not in force; for administrators",
+        ),
     ]),
 );
 pub(super) const BACKLOG: Operation = Operation::get(
@@ -60,3 +68,45 @@ pub(super) const BACKLOG: Operation = Operation::get(
 );
 pub(super) const METRICS: Operation =
     Operation::get("Metrics for Prometheus", &[], Answer::Other("text/plain"));
+pub(super) const SERVICES: Operation = Operation::get(
+    "Sends a test event in LiteLLM; there is no service to send one to here",
+    &[text("service", "the service").required()],
+    Answer::Free("always 422"),
+);
+pub(super) const HISTORY: Operation = Operation::get(
+    "Earlier findings about deployments: none are kept",
+    &[whole("limit", "at most"), whole("offset", "rows to skip")],
+    Answer::Object(&[
+        list("health_checks", "none"),
+        whole("total_records", "0"),
+        whole("limit", "as asked"),
+        whole("offset", "as asked"),
+        text("message", "where figures over time are"),
+    ]),
+);
+pub(super) const LATEST: Operation = Operation::get(
+    "The newest finding about every deployment",
+    &[],
+    Answer::Object(&[
+        object("latest_health_checks", "findings by deployment"),
+        whole("total_models", "deployments"),
+    ]),
+);
+pub(super) const LICENSE: Operation = Operation::get(
+    "Whether there is a licence; none is needed",
+    &[],
+    Answer::Open(&[
+        flag("has_license", "false"),
+        text("license_type", "`community`"),
+        object("limits", "none"),
+    ]),
+);
+pub(super) const SHARED_STATUS: Operation = Operation::get(
+    "Whether health checks are shared between nodes",
+    &[],
+    Answer::Object(&[
+        flag("shared_health_check_enabled", "false"),
+        text("message", "what is shared"),
+        object("coordination", "Redis: mode and state"),
+    ]),
+);

@@ -1,6 +1,9 @@
 //! Models and prices.
 
-use super::{Answer, Body, Field, Operation, flag, list, number, object, rows, text, texts, whole};
+use super::{
+    Answer, Body, Field, Operation, flag, list, moment, number, object, rows, text, texts, whole,
+    word,
+};
 
 /// A deployment as `/model/info` shows it.
 const DEPLOYMENT: &[Field] = &[
@@ -68,5 +71,65 @@ pub(super) const RELOAD_PRICES: Operation = Operation::with(
         text("message", "what was done"),
         text("status", "`success`"),
         whole("models_count", "models with a price"),
+    ]),
+);
+
+/// What a call says about a deployment.
+const CHANGE: &[Field] = &[
+    object(
+        "litellm_params",
+        "`model`, `api_key`, `api_base` and the rest as in model_list; texts are stored sealed",
+    ),
+    object(
+        "model_info",
+        "`id`, `mode`, prices and free fields as in model_list",
+    ),
+    flag("blocked", "it gets no request"),
+];
+/// A stored deployment.
+const STORED: Answer = Answer::Object(&[
+    text("model_id", "its id"),
+    text("model_name", "name that clients ask for"),
+    object("litellm_params", "its parameters, secrets masked"),
+    object("model_info", "its description"),
+    flag("blocked", "it gets no request"),
+    moment("created_at", "when it was made"),
+    text("created_by", "by whom"),
+    moment("updated_at", "when it was last changed"),
+    text("updated_by", "by whom"),
+]);
+const NAME: Field = text("model_name", "name that clients ask for");
+const NAME_NEEDED: Field = NAME.required();
+
+pub(super) const NEW: Operation = Operation::with(
+    "Stores a deployment; it serves requests at once",
+    Body::Joined(&[&[NAME_NEEDED], CHANGE]),
+    STORED,
+);
+pub(super) const UPDATE: Operation = Operation::with(
+    "Changes the stored deployment that model_info.id names",
+    Body::Joined(&[&[NAME], CHANGE]),
+    STORED,
+);
+pub(super) const PATCH: Operation = Operation::with(
+    "Changes a stored deployment: what is not named stays, null removes",
+    Body::Joined(&[&[NAME], CHANGE]),
+    STORED,
+);
+pub(super) const DELETE: Operation = Operation::post(
+    "Deletes a stored deployment; it gets no further request",
+    &[text("id", "its id").required()],
+    Answer::Object(&[text("message", "what was done")]),
+);
+pub(super) const TEST_CONNECTION: Operation = Operation::post(
+    "Makes one real call with these parameters; nothing is stored",
+    &[
+        object("litellm_params", "as in /model/new").required(),
+        object("model_info", "as in /model/new"),
+        text("mode", "`chat`, `embedding`, ..."),
+    ],
+    Answer::Object(&[
+        word("status", &["success", "error"], "how it went"),
+        object("result", "what was called, or the provider's error"),
     ]),
 );

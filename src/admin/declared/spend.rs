@@ -1,7 +1,8 @@
 //! Spend and usage.
 
 use super::{
-    Answer, Body, Field, Operation, any, flag, list, moment, number, object, rows, text, whole,
+    Answer, Body, Field, Operation, any, fields, flag, list, moment, number, object, rows, text,
+    texts, whole,
 };
 
 /// A row of the spend log.
@@ -210,4 +211,191 @@ pub(super) const ACTIVITY_MODEL: Operation = Operation::get(
     "Requests and tokens per day of the ten models with most requests",
     DATED,
     Answer::List(DAILY_COUNTS),
+);
+
+pub(super) const LOGS_ONE: Operation =
+    Operation::get("One request", &[START, END], Answer::Open(LOG));
+pub(super) const LOGS_SESSION: Operation = Operation::get(
+    "The requests of a session, the first one first",
+    &[
+        text("session_id", "the session").required(),
+        text("api_key", "only this key"),
+        text("user_id", "only this user"),
+        whole("page", "from 1"),
+        whole("size", "rows per page, 1 to 100"),
+        whole("page_size", "the same"),
+    ],
+    Answer::Object(LOG_PAGE),
+);
+const MODEL: Field = text(
+    "model",
+    "only these provider models, with commas between them",
+);
+const KEY: Field = text("api_key", "only these keys, with commas between them");
+const ZONE: Field = number("timezone", "minutes behind UTC, as a browser gives them");
+const PAGE: Field = whole("page", "from 1");
+const PAGE_SIZE: Field = whole("page_size", "rows per page, 1 to 1000; 50 when absent");
+const ACTIVITY_ANSWER: Answer = Answer::Object(&[
+    rows(
+        "results",
+        &[
+            text("date", "UTC day"),
+            object("metrics", "sums of the day"),
+            object(
+                "breakdown",
+                "sums by models, model_groups, providers, endpoints, api_keys, entities",
+            ),
+        ],
+        "the days, latest first",
+    ),
+    fields(
+        "metadata",
+        &[
+            number("total_spend", "dollars of this page"),
+            whole("total_tokens", "tokens of this page"),
+            whole("total_api_requests", "requests of this page"),
+            whole("page", "this page"),
+            whole("total_pages", "how many pages"),
+            flag("has_more", "whether there is a further page"),
+        ],
+        "sums of the page",
+    ),
+]);
+pub(super) const DAILY_USER: Operation = Operation::get(
+    "What users used per day, by model, provider, endpoint and key",
+    &[
+        START_NEEDED,
+        END_NEEDED,
+        text("user_id", "only these users"),
+        MODEL,
+        KEY,
+        ZONE,
+        PAGE,
+        PAGE_SIZE,
+    ],
+    ACTIVITY_ANSWER,
+);
+pub(super) const DAILY_USER_ALL: Operation = Operation::get(
+    "What users used per day, in one page",
+    &[
+        START_NEEDED,
+        END_NEEDED,
+        text("user_id", "only these users"),
+        MODEL,
+        KEY,
+        ZONE,
+    ],
+    ACTIVITY_ANSWER,
+);
+pub(super) const DAILY_TEAM: Operation = Operation::get(
+    "What teams used per day; a key sees its user's part",
+    &[
+        START_NEEDED,
+        END_NEEDED,
+        text("team_ids", "only these teams, with commas between them"),
+        text("exclude_team_ids", "all but these teams"),
+        MODEL,
+        KEY,
+        ZONE,
+        PAGE,
+        PAGE_SIZE,
+    ],
+    ACTIVITY_ANSWER,
+);
+pub(super) const DAILY_ORGANIZATION: Operation = Operation::get(
+    "What organizations used per day",
+    &[
+        START_NEEDED,
+        END_NEEDED,
+        text("organization_ids", "only these, with commas between them"),
+        text("exclude_organization_ids", "all but these"),
+        MODEL,
+        KEY,
+        ZONE,
+        PAGE,
+        PAGE_SIZE,
+    ],
+    ACTIVITY_ANSWER,
+);
+pub(super) const DAILY_CUSTOMER: Operation = Operation::get(
+    "What customers used per day",
+    &[
+        START_NEEDED,
+        END_NEEDED,
+        text("end_user_ids", "only these, with commas between them"),
+        text("exclude_end_user_ids", "all but these"),
+        MODEL,
+        KEY,
+        ZONE,
+        PAGE,
+        PAGE_SIZE,
+    ],
+    ACTIVITY_ANSWER,
+);
+pub(super) const DAILY_TAG: Operation = Operation::get(
+    "What was used per day under tags",
+    &[
+        START_NEEDED,
+        END_NEEDED,
+        text("tags", "only these, with commas between them"),
+        MODEL,
+        KEY,
+        ZONE,
+        PAGE,
+        PAGE_SIZE,
+    ],
+    ACTIVITY_ANSWER,
+);
+const REFUSED: &[Field] = &[
+    list("daily_data", "date and num_rate_limit_exceptions per day"),
+    whole(
+        "sum_num_rate_limit_exceptions",
+        "requests that ended with 429",
+    ),
+];
+const OF_GROUP: &[Field] = &[
+    START_NEEDED,
+    END_NEEDED,
+    text("model_group", "the model").required(),
+];
+pub(super) const EXCEPTIONS: Operation = Operation::get(
+    "Requests for a model that ended with 429, per day",
+    OF_GROUP,
+    Answer::Object(REFUSED),
+);
+pub(super) const EXCEPTIONS_DEPLOYMENT: Operation = Operation::get(
+    "The same for each deployment of the model",
+    OF_GROUP,
+    Answer::List(REFUSED),
+);
+pub(super) const CACHE_HITS: Operation = Operation::get(
+    "Requests and cached answers by key, endpoint and model",
+    DATED,
+    Answer::List(&[
+        text("api_key", "alias of the key"),
+        text("call_type", "the endpoint"),
+        text("model", "the provider's model"),
+        whole("total_rows", "requests"),
+        whole("cache_hit_true_rows", "answers from the cache"),
+        whole("cached_completion_tokens", "tokens of those"),
+        whole("generated_completion_tokens", "tokens of the others"),
+    ]),
+);
+pub(super) const TAG_NAMES: Operation = Operation::get(
+    "Every tag that requests had",
+    &[],
+    Answer::Object(&[texts("tag_names", "the tags")]),
+);
+pub(super) const REFRESH: Operation = Operation::with(
+    "Brings what requests have spent until now into the reports",
+    Body::None,
+    Answer::Object(&[
+        text("message", "what was done"),
+        text("status", "`success`"),
+    ]),
+);
+pub(super) const PROVIDER_BUDGETS: Operation = Operation::get(
+    "Budgets of providers: there are none in this version",
+    &[],
+    Answer::Object(&[object("providers", "none")]),
 );

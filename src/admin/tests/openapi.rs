@@ -62,7 +62,8 @@ fn misfit(kind: declared::Kind) -> Option<Value> {
 
 #[tokio::test]
 async fn what_is_declared_is_what_is_parsed() {
-    let admin = admin().await;
+    let stores = "general_settings: {store_model_in_db: true, ";
+    let admin = admin_with(&CONFIG.replace("general_settings: {", stores)).await;
     let mut tried = 0;
     for row in meridian_core::routes::ROWS {
         let Target::Own(route) = row.target else {

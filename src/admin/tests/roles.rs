@@ -32,6 +32,7 @@ async fn every_route_lets_in_whom_the_table_says() {
         for path in row.paths {
             let path = path
                 .replace("{key}", "sk-nobody")
+                .replace("{id}", "nobody")
                 .replace("{model}", "gpt-4o");
             for &method in row.methods {
                 for (caller, key) in callers {

@@ -53,6 +53,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V4__imports",
         include_str!("../../../migrations/embedded/V4__imports.sql"),
     ),
+    (
+        "V5__early_spend",
+        include_str!("../../../migrations/embedded/V5__early_spend.sql"),
+    ),
 ];
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -88,9 +88,10 @@ async fn apply(work: &Work, batch: &SpendBatch) -> Result<usize, StoreError> {
     let mut sums = Sums::default();
     new.iter().for_each(|record| sums.add(record));
     scopes::add(work, &sums.scopes, cursor.writer).await?;
+    move_cursor(work, cursor.writer, batch.next).await?;
+    // Last: their rows are those that other drains wait for.
     rollups::add_daily(work, &sums.daily).await?;
     rollups::add_entities(work, &sums.entities).await?;
-    move_cursor(work, cursor.writer, batch.next).await?;
     Ok(new.len())
 }
 

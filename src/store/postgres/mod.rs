@@ -22,6 +22,7 @@ mod rollups;
 mod rows;
 mod scopes;
 mod tls;
+mod views;
 mod work;
 
 use std::collections::HashSet;
@@ -71,7 +72,7 @@ impl Postgres {
     pub fn new(database: &Database) -> Result<Self, StoreError> {
         let pool = |server| {
             let (limit, wait) = (database.pool_limit, database.pool_wait);
-            Pool::new(server, limit, wait, Passwords::Fixed)
+            Pool::new(server, limit, wait, Passwords::of(database))
         };
         let inner = Inner {
             primary: pool(&database.primary)?,

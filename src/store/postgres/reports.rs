@@ -13,7 +13,8 @@ use super::work::Work;
 use crate::store::columns::count;
 use crate::store::sums::{END_USER, TAG};
 use crate::store::{
-    DaySpend, GroupBy, REPORT_ROWS_MAX, ReportQuery, SpendTotals, StoreError, TimeRange,
+    CellQuery, DaySpend, GroupBy, REPORT_ROWS_MAX, ReportQuery, SpendCell, SpendTotals, StoreError,
+    TimeRange,
 };
 
 /// Columns that `totals_of` reads behind the group.
@@ -29,6 +30,12 @@ impl Postgres {
         let work = self.report().await?;
         let totals = select_totals(&work, group, &query).await;
         work.finish(totals).await
+    }
+
+    pub(crate) async fn spend_cells(&self, query: CellQuery) -> Result<Vec<SpendCell>, StoreError> {
+        let work = self.report().await?;
+        let cells = select_cells(&work, &query).await;
+        work.finish(cells).await
     }
 
     pub(crate) async fn spend_by_day(
@@ -106,16 +113,69 @@ fn place_of(group: GroupBy) -> (&'static str, Option<&'static str>) {
     }
 }
 
+async fn select_cells(work: &Work, query: &CellQuery) -> Result<Vec<SpendCell>, StoreError> {
+    let table = match query.entity()? {
+        Some(_) => "daily_entity_spend",
+        None => "daily_spend",
+    };
+    let columns: Vec<&str> = query.by.iter().map(|group| place_of(*group).0).collect();
+    let (clause, values) = cell_conditions(query);
+    let count = columns.len();
+    let (columns, numbers) = (columns.join(", "), (1..=count).map(|at| at.to_string()));
+    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    let limit = REPORT_ROWS_MAX + 1;
+    let sql = format!(
+        "SELECT {columns}, {SUMS} FROM meridian.{table} WHERE {clause} GROUP BY {numbers} \
+         ORDER BY {numbers} LIMIT {limit}"
+    );
+    let rows = work.rows(&sql, &values.params()).await?;
+    if rows.len() > REPORT_ROWS_MAX as usize {
+        return Err(StoreError::TooMuch);
+    }
+    let cell = |row: &Row| SpendCell {
+        groups: (0..count).map(|at| row.get(at)).collect(),
+        totals: sums_of(row, count),
+    };
+    Ok(rows.iter().map(cell).collect())
+}
+
+/// Conditions of a question by cells and their values.
+fn cell_conditions(query: &CellQuery) -> (String, Values) {
+    let kind = query.columns().find_map(|group| place_of(group).1);
+    let report = ReportQuery {
+        range: query.range,
+        ..ReportQuery::default()
+    };
+    let (mut clause, mut values) = conditions(&report, kind);
+    for (lists, word) in [(&query.only, "IN"), (&query.without, "NOT IN")] {
+        for (group, texts) in lists.iter().filter(|(_, texts)| !texts.is_empty()) {
+            let place = |text: &String| values.add(clean(text).into_owned(), Type::TEXT);
+            let places: Vec<String> = texts.iter().map(place).collect();
+            let column = place_of(*group).0;
+            clause.push_str(&format!(" AND {column} {word} ({})", places.join(", ")));
+        }
+    }
+    (clause, values)
+}
+
 fn totals_of(row: &Row) -> SpendTotals {
     SpendTotals {
         group: row.get(0),
-        spend: NanoUsd(row.get(1)),
-        prompt: count(row.get(2)),
-        completion: count(row.get(3)),
-        cache_read: count(row.get(4)),
-        cache_write: count(row.get(5)),
-        requests: count(row.get(6)),
-        failed: count(row.get(7)),
+        ..sums_of(row, 1)
+    }
+}
+
+/// The sums that stand in a row from column `at` on.
+fn sums_of(row: &Row, at: usize) -> SpendTotals {
+    SpendTotals {
+        group: String::new(),
+        spend: NanoUsd(row.get(at)),
+        prompt: count(row.get(at + 1)),
+        completion: count(row.get(at + 2)),
+        cache_read: count(row.get(at + 3)),
+        cache_write: count(row.get(at + 4)),
+        requests: count(row.get(at + 5)),
+        failed: count(row.get(at + 6)),
     }
 }
 

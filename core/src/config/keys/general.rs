@@ -43,15 +43,30 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "`/robots.txt` forbids everything; default false",
     ),
-    later(
+    on(
         "disable_spend_logs",
         Bool,
-        "every request is listed: the rows are the ledger",
+        "requests are counted, but not listed; default false",
     ),
     on(
         "maximum_spend_logs_retention_period",
         Duration,
-        "older spend logs are deleted",
+        "older spend logs are deleted; on Postgres whole UTC days",
+    ),
+    on(
+        "maximum_spend_logs_retention_interval",
+        Duration,
+        "how often old ones are looked for; default 1h",
+    ),
+    on(
+        "maximum_spend_logs_cleanup_cron",
+        Text,
+        "the same as a crontab line in `litellm_settings.timezone`; wins",
+    ),
+    on(
+        "proxy_batch_write_at",
+        Seconds,
+        "how often records go from the journal to Postgres, 0.1 to 3600; default 1",
     ),
     on(
         "allow_public_health_readiness_details",
@@ -102,11 +117,6 @@ pub(super) const GENERAL: &[Key] = &[
     ),
     later("use_redis_transaction_buffer", Bool, REDIS_CARRIES),
     later("coordination_redis", Any, REDIS_CARRIES),
-    off(
-        "proxy_batch_write_at",
-        Seconds,
-        "spend is in the journal before a request ends",
-    ),
     off("proxy_budget_rescheduler_min_time", Seconds, NO_DB_JOBS),
     off("proxy_budget_rescheduler_max_time", Seconds, NO_DB_JOBS),
     off("proxy_batch_polling_interval", Seconds, NO_DB_JOBS),
@@ -126,16 +136,6 @@ pub(super) const GENERAL: &[Key] = &[
         "disable_budget_reservation",
         Bool,
         "budgets are always reserved before a request",
-    ),
-    off(
-        "maximum_spend_logs_retention_interval",
-        Text,
-        "old logs are deleted continuously",
-    ),
-    off(
-        "maximum_spend_logs_cleanup_cron",
-        Text,
-        "old logs are deleted continuously",
     ),
     off(
         "user_api_key_cache_ttl",

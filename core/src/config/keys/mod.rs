@@ -167,14 +167,14 @@ impl Section {
     }
 
     /// The row of a key: an exact one, else one that ends in `*`.
-    pub(super) fn find(self, name: &str) -> Option<&'static Key> {
+    pub fn find(self, name: &str) -> Option<&'static Key> {
         let rows = self.keys();
         let by_pattern = || rows.iter().find(|row| row.matches(name));
         rows.iter().find(|row| row.name == name).or_else(by_pattern)
     }
 
     /// The known key that a mistyped one resembles most.
-    pub(super) fn nearest(self, name: &str) -> Option<&'static str> {
+    pub fn nearest(self, name: &str) -> Option<&'static str> {
         let allowed = (name.len() / 3).min(3);
         let near = |row: &&Key| row.name.len().abs_diff(name.len()) <= allowed;
         let exact = self
