@@ -192,7 +192,6 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
         user_agent: None,
         cache_hit,
         spend_logs_metadata: noted.filter(|value| !value.is_null()).cloned(),
-        cache_hit: None,
     })
 }
 
