@@ -49,13 +49,14 @@ fn readiness_details(state: &AdminState) -> Value {
             "mode": ready.coordination.mode(),
             "state": ready.coordination.state(),
         },
+        "records": state.propagation().map(|copy| copy.shown(state.now())),
         "litellm_version": super::LITELLM_VERSION,
         "meridian_version": env!("CARGO_PKG_VERSION"),
         "success_callbacks": [],
         "use_aiohttp_transport": false,
         "log_level": "INFO",
         "is_detailed_debug": false,
-        "keys_loaded": state.keys().len(),
+        "keys_loaded": state.registry().len(),
         "records_left_out": left_out(state),
     })
 }

@@ -28,8 +28,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::clock;
-use crate::keys::Keys;
 use crate::merged::Merged;
+use crate::registry::Registry;
 use crate::store::Store;
 
 const MASTER: &str = "sk-master-key-of-the-tests";
@@ -51,7 +51,7 @@ const PRICES: &str = r#"{
 struct Admin {
     router: Router,
     routes: Routes,
-    keys: Arc<Keys>,
+    keys: Arc<Registry>,
     store: Store,
     draining: Arc<AtomicBool>,
     /// The rules in force.
@@ -116,7 +116,8 @@ async fn admin() -> Admin {
 async fn admin_with(text: &str) -> Admin {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_embedded(dir.path()).await.unwrap();
-    let keys = Arc::new(Keys::new(TimeZone::UTC));
+    let keys = Arc::new(Registry::new(TimeZone::UTC));
+    let for_registry = Arc::clone(&keys);
     let merged = Arc::new(Merged::new(source_of(text), None));
     merged.load(&store).await.unwrap();
     let rules = rules_of(text);
@@ -137,6 +138,7 @@ async fn admin_with(text: &str) -> Admin {
     let in_force = Arc::clone(&now);
     let changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync> =
         Arc::new(move |records| {
+            for_registry.apply_all(records.iter().map(|one| (one, None)), clock::now());
             if changing.take(records) {
                 let (old, config) = (for_changes.load_full(), changing.config().unwrap());
                 let prices = Arc::clone(&old.prices);
@@ -181,6 +183,9 @@ async fn admin_with(text: &str) -> Admin {
                 }
             })
         }),
+        find_key: Box::new(|_| Box::pin(async { Ok(()) })),
+        check_fresh: Box::new(|_| Ok(())),
+        propagation: Box::new(|| None),
         deployments: Box::new(|| {
             let up = DeploymentHealth {
                 model_id: "d1".into(),

@@ -16,6 +16,7 @@ mod environ;
 mod files;
 mod general;
 pub mod keys;
+mod links;
 mod meridian;
 mod names;
 mod new_keys;
@@ -42,6 +43,7 @@ pub use compatible::Compatible;
 pub use database::{Database, DatabaseServer, Iam, TlsMode};
 pub use deployment::{Deployment, Planned};
 pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
+pub use links::{Links, Peer};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
@@ -87,6 +89,8 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// The response cache; `None` is off.
     pub cache: Option<ResponseCache>,
+    /// Other regions.
+    pub links: Links,
     /// Postgres; without one the embedded store is used.
     pub database: Option<Database>,
 }
@@ -217,14 +221,22 @@ fn resolve(
     let redis = places.shared(problems);
     let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
     let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    let database = database::resolve(general, env, problems);
+    let given = links::Given {
+        own: routing.regions.own.as_deref(),
+        database: database.is_some(),
+        redis: redis.is_some(),
+    };
+    let links = links::resolve(&meridian.child("regions"), given, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
-        redis,
         cache,
-        database: database::resolve(general, env, problems),
+        database,
+        links,
+        redis,
         settings,
         models,
         aliases,

@@ -134,7 +134,7 @@ fn hits(state: &AdminState, cell: &SpendCell) -> Value {
     let key = match KeyHash::from_hex(group(0)) {
         None => MASTER_KEY_ALIAS.to_owned(),
         Some(hash) => {
-            let known = state.keys().get(&hash, clock::now());
+            let known = state.registry().get(&hash, clock::now());
             let alias = known.and_then(|known| known.policy.alias.as_deref().map(str::to_owned));
             alias.unwrap_or_else(|| "Unnamed Key".to_owned())
         }
