@@ -1,8 +1,8 @@
 //! A LiteLLM database, row by row, in Meridian's words: what `meridian import litellm` decides.
 //!
-//! A row comes as the JSON object that Postgres makes of it, so that columns that only some versions
-//! have are simply absent. What a row becomes depends on the row alone; whether it is written
-//! depends on what the last import left ([`decide`]).
+//! A row comes as the JSON object that Postgres makes of it, so that columns that only some
+//! versions have are simply absent. What a row becomes depends on the row alone; whether it is
+//! written depends on what the last import left ([`decide`]).
 
 mod audit;
 mod bounds;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use meridian_core::config::{Config, Database, Severity};
+use meridian_core::config::{Config, Database, REGION_VARIABLE, Severity};
 use meridian_core::litellm::{LogChoice, Report};
 use meridian_core::sealed::SealKey;
 
@@ -18,8 +18,6 @@ use crate::store::{Store, StoreError};
 
 /// Exit code of an import that left something out.
 const INCOMPLETE: u8 = 2;
-/// What seals values where no variable is named: LiteLLM's own order.
-const SALT_VARIABLES: [&str; 2] = ["LITELLM_SALT_KEY", "LITELLM_MASTER_KEY"];
 
 /// Arguments of `meridian import litellm`.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +32,9 @@ pub struct LitellmArgs {
     /// Data directory of the embedded store, where the configuration names no database.
     #[arg(long, env = "MERIDIAN_DATA_DIR", default_value = "./data")]
     data_dir: PathBuf,
+    /// Region that the records will belong to; default: `meridian.default_region` of the file.
+    #[arg(long, env = REGION_VARIABLE)]
+    region: Option<String>,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -106,10 +107,18 @@ fn prepared(args: &LitellmArgs, env: &HashMap<String, String>) -> Result<Report,
     let options = Options {
         from,
         name: args.name.clone(),
+        region: config
+            .routing
+            .regions
+            .own
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned(),
         target,
         dry_run: args.dry_run,
         force_source: args.force_source,
         logs: args.spend_logs,
+        stored_in_force: config.general.store_model_in_db,
         salt: salt(args, env, &config)?,
         zone: TimeZone::get(&config.settings.timezone).unwrap_or(TimeZone::UTC),
         env: env.clone(),
@@ -132,7 +141,11 @@ fn prepared(args: &LitellmArgs, env: &HashMap<String, String>) -> Result<Report,
 
 /// The configuration that a gateway would run with.
 fn load(args: &LitellmArgs, env: &HashMap<String, String>) -> Result<Config, CommandError> {
-    let loaded = config_load::load_from(args.config.as_deref(), env);
+    let mut env = env.clone();
+    if let Some(region) = &args.region {
+        env.insert(REGION_VARIABLE.to_owned(), region.clone());
+    }
+    let loaded = config_load::load_from(args.config.as_deref(), &env);
     let errors = loaded.problems.iter();
     let errors = errors.filter(|problem| problem.severity == Severity::Error);
     let errors: Vec<String> = errors.map(ToString::to_string).collect();
@@ -147,10 +160,9 @@ fn salt(
     config: &Config,
 ) -> Result<Option<SealKey>, CommandError> {
     let variable = |name: &str| env.get(name).filter(|value| !value.is_empty());
-    let own = variable(SALT_VARIABLES[0]).cloned();
-    let master = config.general.master_key.as_ref();
-    let own = own.or_else(|| master.map(|key| key.reveal().to_owned()));
-    let own = own.or_else(|| variable(SALT_VARIABLES[1]).cloned());
+    let general = &config.general;
+    let own = general.salt_key.as_ref().or(general.master_key.as_ref());
+    let own = own.map(|key| key.reveal().to_owned());
     let Some(name) = &args.salt_key_from else {
         return Ok(own.as_deref().map(SealKey::of_salt));
     };

@@ -30,6 +30,8 @@ pub struct Options {
     pub from: Database,
     /// Name under which the store remembers what was imported.
     pub name: String,
+    /// Region that the records belong to; empty where there is one region only.
+    pub region: String,
     /// Where it goes, for the report.
     pub target: String,
     /// Only look.
@@ -38,6 +40,8 @@ pub struct Options {
     pub force_source: bool,
     /// How much of the log is taken.
     pub logs: LogChoice,
+    /// The gateway reads models, credentials and settings of the store.
+    pub stored_in_force: bool,
     /// What LiteLLM sealed its values with.
     pub salt: Option<SealKey>,
     /// The clock of budget periods.
@@ -109,7 +113,7 @@ pub async fn run(options: &Options, store: &Store) -> Result<Report, ImportError
     let Importer {
         mut report, audit, ..
     } = importer;
-    report.settings = audit.remarks(&options.env);
+    report.settings = audit.remarks(&options.env, options.stored_in_force);
     let tables = source.end().await;
     history::take_logs(options, store, &outside, &tables, days, &mut report).await?;
     Ok(report)

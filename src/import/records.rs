@@ -128,6 +128,11 @@ impl Importer<'_> {
         let stands = known.stored.as_ref();
         let state = stands.map(|stored| Known::of(&stored.record));
         let force = self.options.force_source;
+        if let Some(elsewhere) = stands.and_then(|stored| self.elsewhere(&stored.record)) {
+            let (kind, id) = (mapped.record.kind.as_str(), &mapped.record.id);
+            self.report.conflict(kind, id, elsewhere);
+            return refused(&mapped.record, Effect::Conflict);
+        }
         let decision = decide(&mapped.record, mark, state.as_ref(), force);
         let says = digest(&mapped.record);
         let version = state.as_ref().map_or(0, |state| state.version);
@@ -150,7 +155,7 @@ impl Importer<'_> {
                 }
             }
         };
-        let write = written(&mapped.record, decision, stands);
+        let write = self.written(&mapped.record, decision, stands);
         let period = self.period(&mapped, write.is_some(), stands);
         let (add, spend) = self.spend(&mapped, known, write.is_some(), &period);
         let mark = Mark {
@@ -174,6 +179,38 @@ impl Importer<'_> {
                 add: scope.zip(add),
                 mark,
             },
+        }
+    }
+
+    /// Why a record is not this region's to write.
+    pub(super) fn elsewhere(&self, record: &Record) -> Option<String> {
+        let (own, home) = (&self.options.region, &record.home);
+        let other = !own.is_empty() && !home.is_empty() && own != home;
+        other.then(|| format!("it belongs to region {home}: import it there"))
+    }
+
+    /// How a decision is stored.
+    fn written(
+        &self,
+        record: &Record,
+        decision: Decision,
+        stands: Option<&StoredRecord>,
+    ) -> Option<RecordWrite> {
+        let mut record = record.clone();
+        record.home.clone_from(&self.options.region);
+        if let Some(stored) = stands {
+            record.generation = stored.record.generation;
+            if record.home.is_empty() {
+                record.home.clone_from(&stored.record.home);
+            }
+        }
+        match decision {
+            Decision::Create => Some(RecordWrite::create(record)),
+            Decision::Replace(version) => {
+                record.version = version;
+                Some(RecordWrite::replace(record))
+            }
+            Decision::Unchanged | Decision::Adopt | Decision::Conflict(_) => None,
         }
     }
 
@@ -349,26 +386,5 @@ fn refused(record: &Record, effect: Effect) -> Step {
                 spend: SpendMark::default(),
             },
         },
-    }
-}
-
-/// How a decision is stored.
-fn written(
-    record: &Record,
-    decision: Decision,
-    stands: Option<&StoredRecord>,
-) -> Option<RecordWrite> {
-    let mut record = record.clone();
-    if let Some(stored) = stands {
-        record.home.clone_from(&stored.record.home);
-        record.generation = stored.record.generation;
-    }
-    match decision {
-        Decision::Create => Some(RecordWrite::create(record)),
-        Decision::Replace(version) => {
-            record.version = version;
-            Some(RecordWrite::replace(record))
-        }
-        Decision::Unchanged | Decision::Adopt | Decision::Conflict(_) => None,
     }
 }

@@ -48,6 +48,13 @@ impl Importer<'_> {
         let Imported { id, mark, stored } = known;
         let mark = mark.filter(|mark| !mark.digest.is_empty())?;
         let state = stored.as_ref().map(|stored| Known::of(&stored.record));
+        if stored
+            .as_ref()
+            .is_some_and(|stored| self.elsewhere(&stored.record).is_some())
+        {
+            // Its region sweeps it.
+            return None;
+        }
         let force = self.options.force_source;
         match gone(&mark, state.as_ref(), force) {
             Decision::Replace(_) => {}

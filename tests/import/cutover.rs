@@ -7,40 +7,22 @@ use std::time::Duration;
 use meridian_core::record::RecordKind;
 use meridian_core::scope::ScopeKind;
 use meridian_testkit::config::Config;
-use meridian_testkit::gateway::Setup;
+use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::Request;
 use serde_json::json;
 
-use crate::litellm::{LiteLlm, Version};
+use crate::litellm::{LiteLlm, SALT, Version};
 use crate::support::{Target, everything, id_of, in_directory, spent};
 
-fn ask(key: &str) -> Request {
+fn ask(key: &str, model: &str) -> Request {
     let messages = json!([{"role": "user", "content": "How do tides work?"}]);
-    let body = json!({"model": "fake-m1", "messages": messages});
+    let body = json!({"model": model, "messages": messages});
     Request::post("/v1/chat/completions", &body).bearer(key)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_keys_that_people_hold_keep_working() {
-    let litellm = LiteLlm::filled(Version::V1_87);
-    let provider = Provider::start();
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &Config::standard(&provider));
-    let mut gateway = setup.start().await;
-    assert_eq!(gateway.send(&ask("sk-works")).await.status(), 401);
-
-    // Its directory has one writer.
-    let refused = in_directory(&gateway.data_dir(), &litellm, &[]);
-    assert_eq!(refused.code, 1);
-    assert!(
-        refused.errors.contains("stop the gateway"),
-        "{}",
-        refused.errors
-    );
-    gateway.stop(Duration::from_secs(20)).await;
-    in_directory(&gateway.data_dir(), &litellm, &[]).succeeded();
-    gateway.start().await;
-
+/// Every key is what it was in LiteLLM.
+async fn check_keys(gateway: &Gateway) {
     for (key, status) in [
         ("sk-works", 200),
         ("sk-old", 200),
@@ -54,20 +36,68 @@ async fn the_keys_that_people_hold_keep_working() {
         ("sk-older", 401),
         ("sk-session-1", 401),
     ] {
-        let answer = gateway.send(&ask(key)).await;
+        let answer = gateway.send(&ask(key, "fake-m1")).await;
         assert_eq!(answer.status(), status, "{key}: {}", answer.text());
     }
-    let answer = gateway.send(&ask("sk-spent")).await;
+    // A model of the database, with its sealed credential.
+    let answer = gateway.send(&ask("sk-many-2", "gpt-4o")).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let answer = gateway.send(&ask("sk-spent", "fake-m1")).await;
     assert!(
         answer.text().contains("udget has been exceeded"),
         "{}",
         answer.text()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_that_people_hold_keep_working() {
+    let litellm = LiteLlm::filled(Version::V1_87);
+    let provider = Provider::start();
+    litellm.serve_model_at(&provider.url());
+    let config = Config::standard(&provider).general("store_model_in_db: true");
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
+    let mut gateway = setup.env("LITELLM_SALT_KEY", SALT).start().await;
+    assert_eq!(
+        gateway.send(&ask("sk-works", "fake-m1")).await.status(),
+        401
+    );
+
+    // Its directory has one writer.
+    let refused = in_directory(&gateway.data_dir(), &litellm, &[]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.errors.contains("stop the gateway"),
+        "{}",
+        refused.errors
+    );
+    gateway.stop(Duration::from_secs(20)).await;
+    in_directory(&gateway.data_dir(), &litellm, &[]).succeeded();
+    gateway.start().await;
+
+    check_keys(&gateway).await;
     gateway.stop(Duration::from_secs(20)).await;
 
     // What Meridian served is kept by another import.
     let run = in_directory(&gateway.data_dir(), &litellm, &[]).succeeded();
     assert_eq!((run.sum("changed"), run.sum("spend_moved")), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_on_postgres_knows_them_too() {
+    let litellm = LiteLlm::filled(Version::V1_87);
+    let provider = Provider::start();
+    litellm.serve_model_at(&provider.url());
+    let target = Target::postgres().await;
+    target.import(&litellm, &[]).succeeded();
+    let Target::Postgres(url) = &target else {
+        unreachable!()
+    };
+    let config = Config::standard(&provider).general("store_model_in_db: true");
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
+    let setup = setup.env("LITELLM_SALT_KEY", SALT).env("DATABASE_URL", url);
+    let gateway = setup.start().await;
+    check_keys(&gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

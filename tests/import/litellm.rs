@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use meridian_core::sealed::SealKey;
 use meridian_testkit::postgres;
+use meridian_testkit::provider::UPSTREAM_KEY;
 use serde_json::json;
 
 /// What LiteLLM sealed its values with.
@@ -80,6 +81,19 @@ impl LiteLlm {
     /// Adds rows that cannot be imported.
     pub(crate) fn spoil(&self) {
         self.sql(BAD_ROWS);
+    }
+
+    /// Lets its model lie at a provider.
+    pub(crate) fn serve_model_at(&self, url: &str) {
+        let salt = SealKey::of_salt(SALT);
+        let params = json!({
+            "model": salt.seal("openai/fake-m1", [101; 24]),
+            "api_key": salt.seal(UPSTREAM_KEY, [102; 24]),
+            "api_base": salt.seal(&format!("{url}/v1"), [103; 24]),
+        });
+        self.sql(&format!(
+            "UPDATE \"LiteLLM_ProxyModelTable\" SET litellm_params = '{params}'"
+        ));
     }
 
     /// A model, a credential and variables with sealed values.

@@ -1,6 +1,7 @@
 //! `meridian import litellm` from real databases of both versions into both stores.
 #![cfg(test)]
 
+mod batches;
 mod cutover;
 mod history;
 mod litellm;

@@ -5,17 +5,20 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::models::{ENVIRONMENT, SECTIONS};
+use super::models::ENVIRONMENT;
 use super::report::SettingRemark;
+use crate::config::overlay::STORED_SECTIONS;
 use crate::config::{self, MasterKey, Severity};
 use crate::record::{Model, Record, RecordKind, Setting};
 use crate::sealed::SealKey;
 
 /// Settings and models of one import, opened, as the configuration that they amount to.
+#[derive(Clone)]
 pub struct Audit {
     salt: Option<SealKey>,
     sections: Map<String, Value>,
     models: Vec<(String, Value)>,
+    credentials: bool,
 }
 
 impl Audit {
@@ -25,6 +28,7 @@ impl Audit {
             salt,
             sections: Map::new(),
             models: Vec::new(),
+            credentials: false,
         }
     }
 
@@ -50,6 +54,7 @@ impl Audit {
                     self.models.push((record.id.clone(), entry));
                 }
             }
+            RecordKind::Credential => self.credentials = true,
             _ => {}
         }
     }
@@ -63,10 +68,18 @@ impl Audit {
     }
 
     /// What `meridian check` says about them, with the rows' own names in place of positions.
-    pub fn remarks(mut self, env: &HashMap<String, String>) -> Vec<SettingRemark> {
-        if self.sections.is_empty() && self.models.is_empty() {
+    /// `in_force` is whether the gateway reads stored models and settings at all.
+    pub fn remarks(mut self, env: &HashMap<String, String>, in_force: bool) -> Vec<SettingRemark> {
+        let none = self.sections.is_empty() && self.models.is_empty();
+        if none && !self.credentials {
             return Vec::new();
         }
+        let switched_off = (!in_force).then(|| SettingRemark {
+            path: "general_settings.store_model_in_db".to_owned(),
+            message: "is not set in Meridian's configuration: the imported models, credentials \
+                      and settings are kept, but not in force"
+                .to_owned(),
+        });
         let (ids, entries): (Vec<String>, Vec<Value>) = self.models.into_iter().unzip();
         self.sections
             .insert("model_list".to_owned(), entries.into());
@@ -83,7 +96,7 @@ impl Audit {
                 message: problem.message,
             })
         });
-        remarks.collect()
+        switched_off.into_iter().chain(remarks).collect()
     }
 }
 
@@ -95,5 +108,5 @@ fn named(path: &str, ids: &[String]) -> Option<String> {
         return Some(format!("model {id}{rest}"));
     }
     let section = path.split(['.', '[']).next().unwrap_or_default();
-    SECTIONS.contains(&section).then(|| path.to_owned())
+    STORED_SECTIONS.contains(&section).then(|| path.to_owned())
 }

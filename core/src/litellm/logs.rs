@@ -7,14 +7,14 @@ use super::row::{Refused, Row};
 use crate::endpoint::Endpoint;
 use crate::ids::{CallId, KeyHash};
 use crate::money::NanoUsd;
-use crate::spend::{EndReason, Payer, RequestContext, SpendRecord};
+use crate::spend::{CacheHit, EndReason, Payer, RequestContext, SpendRecord};
 use crate::time::WallMs;
 use crate::usage::Usage;
 
 /// The table.
 pub const LOG_TABLE: &str = "LiteLLM_SpendLogs";
 /// Columns that are read. Prompts and answers stay where they are.
-pub const LOG_COLUMNS: [&str; 22] = [
+pub const LOG_COLUMNS: [&str; 24] = [
     "request_id",
     "call_type",
     "api_key",
@@ -37,6 +37,8 @@ pub const LOG_COLUMNS: [&str; 22] = [
     "session_id",
     "status",
     "requester_ip_address",
+    "cache_hit",
+    "cache_key",
 ];
 /// Fields of `metadata` that are read.
 pub const LOG_METADATA: [&str; 6] = [
@@ -176,13 +178,20 @@ fn usage(row: &mut Row, metadata: &Map<String, Value>) -> Result<Usage, Refused>
 
 fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContext, Refused> {
     let noted = metadata.get("spend_logs_metadata");
+    let cached = row.text("cache_hit")?.as_deref() == Some("True");
+    let key = row.text("cache_key")?.unwrap_or_default();
+    let cache_hit = cached.then_some(CacheHit {
+        key,
+        // LiteLLM does not say.
+        saved: NanoUsd::ZERO,
+    });
     Ok(RequestContext {
         tags: row.texts("request_tags")?,
         session_id: row.text("session_id")?,
         client_ip: row.text("requester_ip_address")?,
         user_agent: None,
+        cache_hit,
         spend_logs_metadata: noted.filter(|value| !value.is_null()).cloned(),
-        cache_hit: None,
     })
 }
 

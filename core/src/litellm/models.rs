@@ -6,17 +6,11 @@ use serde_json::{Map, Value};
 use super::groups::{done, record};
 use super::row::{Refused, Row};
 use super::{Mapped, Outcome};
+use crate::config::overlay::STORED_SECTIONS;
 use crate::record::{Credential, Model, Record, Setting};
 use crate::sealed::SealKey;
 use crate::time::WallMs;
 
-/// Sections of a configuration that Meridian reads from the database too.
-pub(super) const SECTIONS: [&str; 4] = [
-    ENVIRONMENT,
-    "general_settings",
-    "litellm_settings",
-    "router_settings",
-];
 /// The section with sealed values.
 pub(super) const ENVIRONMENT: &str = "environment_variables";
 
@@ -57,7 +51,7 @@ pub(super) fn credential(mut row: Row, salt: Option<&SealKey>) -> Result<Outcome
 pub(super) fn setting(mut row: Row, salt: Option<&SealKey>) -> Result<Outcome, Refused> {
     let name = row.required("param_name")?;
     row.drop_columns(&["last_run_at", "reload_revision"]);
-    if !SECTIONS.contains(&name.as_str()) {
+    if !STORED_SECTIONS.contains(&name.as_str()) {
         return Ok(Outcome::Left {
             why: "rows of LiteLLM_Config that are no section of a configuration",
             tell: true,

@@ -76,82 +76,67 @@ impl Table {
 
     /// How it is read.
     pub fn mapping(self) -> Mapping {
-        let (name, kind, id, budget): (_, _, &'static [&'static str], _) = match self {
-            Self::Budgets => (
-                "LiteLLM_BudgetTable",
-                RecordKind::Budget,
-                &["budget_id"],
-                false,
-            ),
-            Self::Organizations => (
+        use RecordKind as Kind;
+        match self {
+            Self::Budgets => of("LiteLLM_BudgetTable", Kind::Budget, &["budget_id"]),
+            Self::Organizations => of(
                 "LiteLLM_OrganizationTable",
-                RecordKind::Organization,
+                Kind::Organization,
                 &["organization_id"],
-                true,
-            ),
-            Self::Teams => ("LiteLLM_TeamTable", RecordKind::Team, &["team_id"], false),
-            Self::Users => ("LiteLLM_UserTable", RecordKind::User, &["user_id"], false),
-            Self::TeamMembers => (
+            )
+            .with_budget(),
+            Self::Teams => of("LiteLLM_TeamTable", Kind::Team, &["team_id"]),
+            Self::Users => of("LiteLLM_UserTable", Kind::User, &["user_id"]),
+            Self::TeamMembers => of(
                 "LiteLLM_TeamMembership",
-                RecordKind::TeamMember,
+                Kind::TeamMember,
                 &["team_id", "user_id"],
-                true,
-            ),
-            Self::OrganizationMembers => (
+            )
+            .with_budget(),
+            Self::OrganizationMembers => of(
                 "LiteLLM_OrganizationMembership",
-                RecordKind::OrganizationMember,
+                Kind::OrganizationMember,
                 &["organization_id", "user_id"],
-                true,
-            ),
-            Self::DeletedKeys => (
-                "LiteLLM_DeletedVerificationToken",
-                RecordKind::Key,
-                &["token"],
-                false,
-            ),
-            Self::Keys => (
-                "LiteLLM_VerificationToken",
-                RecordKind::Key,
-                &["token"],
-                true,
-            ),
-            Self::RotatedKeys => (
+            )
+            .with_budget(),
+            Self::DeletedKeys => of("LiteLLM_DeletedVerificationToken", Kind::Key, &["token"]),
+            Self::Keys => of("LiteLLM_VerificationToken", Kind::Key, &["token"]).with_budget(),
+            Self::RotatedKeys => of(
                 "LiteLLM_DeprecatedVerificationToken",
-                RecordKind::RotatedKey,
+                Kind::RotatedKey,
                 &["token"],
-                false,
             ),
-            Self::Customers => (
-                "LiteLLM_EndUserTable",
-                RecordKind::Customer,
-                &["user_id"],
-                true,
-            ),
-            Self::Tags => ("LiteLLM_TagTable", RecordKind::Tag, &["tag_name"], true),
-            Self::Models => (
-                "LiteLLM_ProxyModelTable",
-                RecordKind::Model,
-                &["model_id"],
-                false,
-            ),
-            Self::Credentials => (
+            Self::Customers => {
+                of("LiteLLM_EndUserTable", Kind::Customer, &["user_id"]).with_budget()
+            }
+            Self::Tags => of("LiteLLM_TagTable", Kind::Tag, &["tag_name"]).with_budget(),
+            Self::Models => of("LiteLLM_ProxyModelTable", Kind::Model, &["model_id"]),
+            Self::Credentials => of(
                 "LiteLLM_CredentialsTable",
-                RecordKind::Credential,
+                Kind::Credential,
                 &["credential_name"],
-                false,
             ),
-            Self::Settings => (
-                "LiteLLM_Config",
-                RecordKind::Setting,
-                &["param_name"],
-                false,
-            ),
-        };
-        Mapping {
-            name,
-            kind,
-            id,
-            budget,
+            Self::Settings => of("LiteLLM_Config", Kind::Setting, &["param_name"]),
+        }
+    }
+}
+
+/// Rows whose budget, if they have one, is their own.
+fn of(name: &'static str, kind: RecordKind, id: &'static [&'static str]) -> Mapping {
+    Mapping {
+        name,
+        kind,
+        id,
+        budget: false,
+    }
+}
+
+impl Mapping {
+    /// Rows that may refer to a budget, which gives the period of their spend.
+    fn with_budget(self) -> Self {
+        Self {
+            budget: true,
+            ..self
         }
     }
 }

@@ -342,7 +342,7 @@ fn settings_and_models_are_audited_as_the_configuration_they_amount_to() {
         panic!("refused")
     };
     audit.add(&model.record);
-    let remarks = audit.remarks(&Default::default());
+    let remarks = audit.remarks(&Default::default(), true);
     let paths: Vec<&str> = remarks.iter().map(|one| one.path.as_str()).collect();
     assert!(
         paths.contains(&"router_settings.no_such_setting"),
@@ -353,6 +353,12 @@ fn settings_and_models_are_audited_as_the_configuration_they_amount_to() {
         "{paths:?}"
     );
     assert!(!paths.contains(&"router_settings.num_retries"));
+    let mut audit = Audit::new(None);
+    assert_eq!(audit.clone().remarks(&Default::default(), false), []);
+    let setting = json!({"param_name": "router_settings", "param_value": {"num_retries": 2}});
+    audit.add(&mapped(Table::Settings, setting).record);
+    let remarks = audit.remarks(&Default::default(), false);
+    assert_eq!(remarks[0].path, "general_settings.store_model_in_db");
 }
 
 #[test]

@@ -171,6 +171,11 @@ fn a_row_of_the_log_is_a_request_of_the_ledger_and_the_same_each_time() {
     assert_eq!((one.usage.prompt, one.usage.cache_read), (100, 64));
     assert_eq!((one.end_reason, one.status), (EndReason::Complete, 200));
     assert_eq!(one.response_id.as_deref(), Some("chatcmpl-1"));
+    assert_eq!(one.context.cache_hit, None);
+    let mut cached = log_row();
+    cached["cache_hit"] = json!("True");
+    cached["cache_key"] = json!("abc");
+    assert_eq!(record(cached).context.cache_hit.unwrap().key, "abc");
     let mut other = log_row();
     other["request_id"] = json!("chatcmpl-2");
     assert_ne!(one.call_id, record(other).call_id);
