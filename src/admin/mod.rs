@@ -52,7 +52,10 @@ use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
 pub use reply::AdminError;
-pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Routes, Rules, Tested};
+pub use state::{
+    AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, Pending, Routes, Rules,
+    Tested,
+};
 
 use crate::clock;
 use crate::store::StoreError;
@@ -254,8 +257,8 @@ fn store_refusal(error: StoreError) -> AdminError {
         StoreError::NotFound => AdminError::detail(StatusCode::NOT_FOUND, "Not found"),
         StoreError::Elsewhere { home } => {
             let text = format!(
-                "This belongs to region {home}: only there it can be changed. Blocking it, deleting \
-                 it and lowering its budget is taken here too."
+                "This belongs to region {home}: only there it can be changed. Blocking it, \
+                 deleting it and lowering its budget is taken here too."
             );
             AdminError::detail(StatusCode::CONFLICT, text)
         }

@@ -59,6 +59,13 @@ pub struct DeploymentHealth {
     pub unhealthy: Option<String>,
 }
 
+/// Looks for a key.
+pub type FindKey = Box<dyn Fn(KeyHash) -> Pending<Result<(), GatewayError>> + Send + Sync>;
+/// Whether what a region took away is known.
+pub type CheckFresh = Box<dyn Fn(&str) -> Result<(), GatewayError> + Send + Sync>;
+/// Takes records that were stored.
+pub type Changed = Box<dyn Fn(&[Record]) + Send + Sync>;
+
 /// Doors to the parts that the management API does not own. Each is called per management call,
 /// never per request of the data plane.
 pub struct Hooks {
@@ -81,14 +88,14 @@ pub struct Hooks {
     /// Cached answers; `None` where there is no cache.
     pub cache: Option<Arc<Cache>>,
     /// Looks for a key that is not in memory; then it is there, or there is none.
-    pub find_key: Box<dyn Fn(KeyHash) -> Pending<Result<(), GatewayError>> + Send + Sync>,
+    pub find_key: FindKey,
     /// Whether what a region took away is known here.
-    pub check_fresh: Box<dyn Fn(&str) -> Result<(), GatewayError> + Send + Sync>,
+    pub check_fresh: CheckFresh,
     /// How the node's copy of the records is doing; `None` where nothing is shared.
     pub propagation: Box<dyn Fn() -> Option<Propagation> + Send + Sync>,
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
-    pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
+    pub changed: Changed,
     /// Files and records of the configuration.
     pub merged: Arc<Merged>,
     /// Makes one real call through the deployment with this id of a configuration that is not in

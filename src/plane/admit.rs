@@ -285,9 +285,8 @@ fn authenticate(
         Principal::Master => return Ok(None),
         Principal::Key(key) => key,
     };
-    match (&state.records, key.policy.home.as_deref()) {
-        (Some(records), Some(home)) => records.check_fresh(home, now)?,
-        _ => {}
+    if let (Some(records), Some(home)) = (&state.records, key.policy.home.as_deref()) {
+        records.check_fresh(home, now)?;
     }
     Ok(Some(key))
 }

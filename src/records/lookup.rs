@@ -52,8 +52,11 @@ impl Answer {
 }
 
 /// Where requests ask.
-#[derive(Clone, Debug)]
-pub struct Lookups(mpsc::Sender<Question>);
+#[derive(Clone)]
+pub struct Lookups {
+    questions: mpsc::Sender<Question>,
+    records: Arc<Records>,
+}
 
 #[derive(Debug)]
 struct Question {
@@ -65,6 +68,10 @@ impl Lookups {
     /// With the one who answers.
     pub fn new(records: Arc<Records>, store: Store, metrics: Arc<Metrics>) -> (Self, Seeker) {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let lookups = Self {
+            questions,
+            records: Arc::clone(&records),
+        };
         let seeker = Seeker {
             records,
             store,
@@ -76,13 +83,16 @@ impl Lookups {
             credit: PER_SECOND,
             credited: clock::mono(),
         };
-        (Self(questions), seeker)
+        (lookups, seeker)
     }
 
     /// Looks for a key that is not in memory.
     pub async fn find(&self, key: KeyHash) -> Answer {
+        if self.records.is_deleted(key) {
+            return Answer::Absent;
+        }
         let (answer, answered) = oneshot::channel();
-        if self.0.try_send(Question { key, answer }).is_err() {
+        if self.questions.try_send(Question { key, answer }).is_err() {
             return Answer::Unavailable;
         }
         let answered = tokio::time::timeout(WAIT_MAX, answered).await;

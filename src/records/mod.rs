@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
+use meridian_core::ids::KeyHash;
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::versions::{Digest, Versions};
@@ -202,6 +203,11 @@ impl Records {
     /// The feed was read up to here, and all of it was taken.
     fn read_up_to(&self, cursor: &FeedCursor) {
         hold(&self.unsaved).cursor.clone_from(cursor);
+    }
+
+    /// Whether a key is known to have been deleted: nobody needs to be asked.
+    fn is_deleted(&self, key: KeyHash) -> bool {
+        hold(&self.versions).is_deleted(RecordKind::Key, &key.to_string())
     }
 
     /// Has the feed read at once.

@@ -162,7 +162,8 @@ async fn a_snapshot_brings_back_records_spend_and_cursor() {
 
 #[tokio::test]
 async fn a_snapshot_that_is_not_whole_and_ours_is_refused_and_moved_aside() {
-    let spoil: [(&str, fn(&str) -> String); 4] = [
+    type Spoil = fn(&str) -> String;
+    let spoil: [(&str, Spoil); 4] = [
         ("changed", |text| text.replace("\"a\"", "\"x\"")),
         ("torn", |text| text[..text.len() - 70].to_owned()),
         ("longer", |text| text.replace("end ", "{}\nend ")),

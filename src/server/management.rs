@@ -10,20 +10,19 @@ use std::time::Duration;
 use meridian_core::auth::KeyView;
 use meridian_core::error::GatewayError;
 use meridian_core::health::{Propagation, Readiness};
-use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::memory::InForce;
 use super::{StartError, passive, probes};
-use crate::admin::{self, AdminState, Hooks, Routes};
+use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::price_source::PriceSource;
-use crate::records::{Answer, Lookups, StoreState};
+use crate::records::{Answer, StoreState};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::metrics::{Gauges, KeyBudget};
@@ -129,10 +128,6 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
-            for_keys,
-            for_copy,
-            for_fresh,
-            for_changes,
             for_tests,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let cache = state.cache.clone();
@@ -178,22 +173,10 @@ impl Management {
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
             cache,
-            find_key: Box::new(move |key| {
-                let lookups = for_keys.lookups.clone();
-                Box::pin(async move { find_key(lookups, key).await })
-            }),
-            check_fresh: Box::new(move |home| match &for_fresh.records {
-                Some(records) => records.check_fresh(home, clock::now()),
-                None => Ok(()),
-            }),
-            propagation: Box::new(move || {
-                let records = for_copy.records.as_ref();
-                records.map(|records| records.status().show())
-            }),
-            changed: Box::new(move |written| match &for_changes.records {
-                Some(records) => records.changed_here(written),
-                None => in_force.take(written.iter().map(|one| (one, None))),
-            }),
+            find_key: find_key(&state),
+            check_fresh: check_fresh(&state),
+            propagation: propagation(&state),
+            changed: changed(state, in_force),
             merged,
             test: Box::new(move |config, id| {
                 let state = Arc::clone(&for_tests);
@@ -203,16 +186,43 @@ impl Management {
     }
 }
 
-async fn find_key(lookups: Option<Lookups>, key: KeyHash) -> Result<(), GatewayError> {
-    let Some(lookups) = lookups else {
-        return Ok(());
-    };
-    match lookups.find(key).await {
-        Answer::Known | Answer::Absent => Ok(()),
-        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
-            retry_after_s: Answer::RETRY_AFTER_S,
-        }),
-    }
+fn find_key(state: &Arc<State>) -> FindKey {
+    let lookups = state.lookups.clone();
+    Box::new(move |key| {
+        let lookups = lookups.clone();
+        Box::pin(async move {
+            let Some(lookups) = lookups else {
+                return Ok(());
+            };
+            match lookups.find(key).await {
+                Answer::Known | Answer::Absent => Ok(()),
+                Answer::Unavailable => Err(GatewayError::KeysUnavailable {
+                    retry_after_s: Answer::RETRY_AFTER_S,
+                }),
+            }
+        })
+    })
+}
+
+fn check_fresh(state: &Arc<State>) -> CheckFresh {
+    let records = state.records.clone();
+    Box::new(move |home| match &records {
+        Some(records) => records.check_fresh(home, clock::now()),
+        None => Ok(()),
+    })
+}
+
+fn propagation(state: &Arc<State>) -> Box<dyn Fn() -> Option<Propagation> + Send + Sync> {
+    let records = state.records.clone();
+    Box::new(move || records.as_ref().map(|records| records.status().show()))
+}
+
+/// What a call wrote holds here before it is answered, and is told to others.
+fn changed(state: Arc<State>, in_force: Arc<InForce>) -> Changed {
+    Box::new(move |written| match &state.records {
+        Some(records) => records.changed_here(written),
+        None => in_force.take(written.iter().map(|one| (one, None))),
+    })
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -181,7 +181,8 @@ async fn a_thousand_deleted_keys_stay_deleted_whatever_writes_beside() {
     all_become(&nodes, &last, 401, SOON).await;
     for key in &deleted {
         for node in nodes.iter() {
-            assert_eq!(node.status(key).await, 401, "a deleted key is back");
+            let status = node.status(key).await;
+            assert_eq!(status, 401, "a deleted key gets {status}");
         }
     }
 }

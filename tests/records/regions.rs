@@ -58,6 +58,22 @@ impl Pair {
     }
 }
 
+/// Waits until the region's store has a key: memory has it before.
+async fn has_stored(node: &Node, key: &str) {
+    let began = now();
+    let info = format!("/key/info?key={key}");
+    while node
+        .gateway
+        .admin("GET", &info, &json!(null))
+        .await
+        .status()
+        != 200
+    {
+        assert!(began.elapsed() < ELSEWHERE, "the key is not stored");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn call(node: &Node, target: &str, body: Value) -> (u16, Value) {
     let answer = node.gateway.admin("POST", target, &body).await;
     (answer.status(), answer.json())
@@ -70,6 +86,7 @@ async fn a_key_lives_in_both_regions_and_only_home_gives_rights() {
     let made = pair.in_us.becomes(&key, 200, ELSEWHERE).await;
     let named = json!({"key": key});
 
+    has_stored(&pair.in_us, &key).await;
     // A block in the other region holds there at once, and at home soon.
     pair.in_us.done("/key/block", named.clone()).await;
     assert_eq!(pair.in_us.status(&key).await, 401);
@@ -113,7 +130,7 @@ async fn a_key_lives_in_both_regions_and_only_home_gives_rights() {
 async fn a_region_that_was_cut_off_or_whose_redis_forgot_learns_everything() {
     let pair = Pair::start().await;
     let first = pair.in_eu.gateway.key(&json!({})).await;
-    pair.in_us.becomes(&first, 200, ELSEWHERE).await;
+    has_stored(&pair.in_us, &first).await;
     pair.cut(Wire::BlackHole);
     let second = pair.in_eu.gateway.key(&json!({})).await;
     pair.in_us.done("/key/block", json!({"key": first})).await;

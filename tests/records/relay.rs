@@ -77,12 +77,13 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut state: watch::Rece
                 },
                 _ => return,
             },
-            read = from_server => match read {
-                Ok(count) if count > 0 => if whole && client.write_all(&down[..count]).await.is_err() {
+            read = from_server => {
+                let Ok(count) = read else { return };
+                let passes = whole && count > 0;
+                if count == 0 || passes && client.write_all(&down[..count]).await.is_err() {
                     return;
-                },
-                _ => return,
-            },
+                }
+            }
         }
     }
 }

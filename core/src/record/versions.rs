@@ -96,6 +96,7 @@ impl Digest {
 struct Known {
     version: u64,
     home: u16,
+    deleted: bool,
 }
 
 /// The versions of a copy.
@@ -118,7 +119,12 @@ impl Versions {
         if let Some(before) = before {
             self.add(mark, before);
         }
-        let now = Known { version, home };
+        let deleted = record.deleted;
+        let now = Known {
+            version,
+            home,
+            deleted,
+        };
         self.add(mark, now);
         self.known.insert(mark, now);
         true
@@ -128,6 +134,12 @@ impl Versions {
     pub fn has(&self, record: &Record) -> bool {
         let known = self.known.get(&mark(record.kind, &record.id));
         known.is_some_and(|known| known.version >= record.version)
+    }
+
+    /// Whether the newest that is known of a record is its tombstone.
+    pub fn is_deleted(&self, kind: RecordKind, id: &str) -> bool {
+        let known = self.known.get(&mark(kind, id));
+        known.is_some_and(|known| known.deleted)
     }
 
     /// How many records are known, tombstones among them.
@@ -208,6 +220,10 @@ mod tests {
         assert!(!versions.take(&record("a", "eu", 5)) && !versions.take(&record("a", "eu", 4)));
         assert!(versions.has(&record("a", "eu", 5)) && !versions.has(&record("a", "eu", 6)));
         assert!(versions.take(&record("a", "eu", 6)) && versions.len() == 1);
+        assert!(!versions.is_deleted(RecordKind::Tag, "a"));
+        let mut gone = record("a", "eu", 7);
+        gone.deleted = true;
+        assert!(versions.take(&gone) && versions.is_deleted(RecordKind::Tag, "a"));
     }
 
     #[test]

@@ -330,6 +330,6 @@ fn spend_of_a_store_is_where_counters_begin() {
     };
     registry.apply(&of("c", 1, &customer), None, NOW);
     let customer = registry.view(ScopeKind::EndUser, "c").unwrap();
-    let dues = vec![Due::of(Arc::clone(&customer.meters))];
+    let dues = [Due::of(Arc::clone(&customer.meters))];
     assert_eq!(dues.len(), 1);
 }
