@@ -96,7 +96,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "state",
             "store",
             "telemetry",
-            "upstream",
         ],
     ),
     ("server", &["*"]),

@@ -14,6 +14,7 @@ mod region;
 mod reload;
 mod routing;
 mod secrets;
+mod stored;
 mod streaming;
 mod upstreams;
 mod world;
