@@ -12,6 +12,7 @@ use meridian_core::meters::{KeyMeters, ScopeBudget};
 use meridian_core::period::BudgetDuration;
 
 use crate::byte_budget::ByteBudget;
+use crate::cache::Cache;
 use crate::clock;
 use crate::journal::Journal;
 use crate::keys::Keys;
@@ -55,6 +56,8 @@ pub struct State {
     reloading: Mutex<()>,
     /// Who made which stored response.
     pub owners: ResponseOwners,
+    /// Cached answers; `None` where there is no cache.
+    pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
     pub admin: Origin,
     /// Whether management is among them; not with `--role gateway`.
@@ -89,6 +92,8 @@ pub struct Parts {
     pub link: Arc<Link>,
     /// Who made which stored response.
     pub owners: ResponseOwners,
+    /// Cached answers.
+    pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
     pub admin: Origin,
     /// Whether management is among them.
@@ -110,6 +115,7 @@ impl State {
             routing,
             link,
             owners,
+            cache,
             admin,
             serves_management,
             region,
@@ -138,6 +144,7 @@ impl State {
             cut: watch::Sender::new(false),
             reloading: Mutex::new(()),
             owners,
+            cache,
             admin,
             serves_management,
             region,

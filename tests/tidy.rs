@@ -42,19 +42,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["clock", "store", "telemetry"]),
     ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
-    ("shared", &["clock", "routing", "telemetry"]),
+    ("redis", &["clock"]),
+    ("shared", &["clock", "redis", "routing", "telemetry"]),
+    ("cache", &["clock", "redis", "telemetry"]),
     (
         "rules",
         &["clock", "keys", "routing", "telemetry", "upstream"],
     ),
     ("config_load", &["clock"]),
     ("check", &["clock", "config_load"]),
+    ("migrate", &["config_load", "store"]),
     ("merged", &["clock", "store"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
+    ("import", &["clock", "config_load", "journal", "store"]),
     (
         "state",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "journal",
             "keys",
@@ -71,6 +76,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "plane",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "credentials",
             "journal",
@@ -86,6 +92,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "cache",
             "clock",
             "journal",
             "keys",
@@ -103,7 +110,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Files and folders that may start a task; each task is joined or aborted at shutdown.
-const MAY_SPAWN: [&str; 2] = ["src/server", "src/upstream/resolve.rs"];
+const MAY_SPAWN: [&str; 3] = [
+    "src/server",
+    "src/upstream/resolve.rs",
+    "src/store/postgres/mod.rs",
+];
 
 struct Source {
     /// Path from the repository's root.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::access::{ModelFacts, ModelRules};
+use crate::cache::KeyCache;
 use crate::error::GatewayError;
 use crate::ids::{KeyHash, Secret};
 use crate::key::{KeyOverrides, KeyRecord};
@@ -88,6 +89,8 @@ pub struct KeyPolicy {
     pub allowed_regions: Option<Arc<BTreeSet<String>>>,
     /// What it says about routing; `None` is nothing.
     pub overrides: Option<Arc<KeyOverrides>>,
+    /// What it says about the response cache; `None` is nothing.
+    pub cache: Option<Arc<KeyCache>>,
     /// Tags that count as its requests' own when tags select deployments.
     pub tags: Box<[Box<str>]>,
     /// Its alias.
@@ -116,6 +119,7 @@ impl KeyPolicy {
             routes_written: record.allowed_routes.as_slice().into(),
             allowed_regions: allowed_regions(record),
             overrides: overrides(record),
+            cache: KeyCache::of(record).map(Arc::new),
             tags: tags(record),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),

@@ -4,12 +4,14 @@
 //! the same facts in Anthropic's envelope.
 
 mod ledger;
+mod python;
 mod reply;
 
 pub use reply::{ErrorReply, anthropic_kind, exception_class};
 
 use crate::money::NanoUsd;
 use crate::time::WallMs;
+use python::{iso_space, python_list, python_seconds};
 
 /// What went wrong, from the client's point of view. Holds no secret and no prompt text.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -80,6 +82,14 @@ pub enum GatewayError {
         routes: Vec<String>,
         /// What it called.
         route: String,
+    },
+    /// The key's `allowed_cache_controls` forbid what the request asks of the cache.
+    #[error(
+        "Not allowed to set {control} as a cache control. Contact admin to change permissions."
+    )]
+    CacheControlNotAllowed {
+        /// Its name.
+        control: &'static str,
     },
     /// A management route for administrators.
     #[error(
@@ -381,6 +391,7 @@ impl GatewayError {
             Self::RouteNotAllowed { .. } => (403, "auth_error", none()),
             Self::BudgetExceeded { .. } => (429, "budget_exceeded", None),
             Self::RateLimited { .. } => (429, "None", none()),
+            Self::CacheControlNotAllowed { .. } => (403, "None", none()),
             Self::UnknownModel { .. } => (400, "None", none()),
             Self::EndpointNotServed { .. } => (400, "invalid_request_error", Some("model".into())),
             Self::NoDeployment { .. } => (429, "None", none()),
@@ -474,25 +485,6 @@ fn model_denied_kind(scope: &str) -> &'static str {
         "project" => "project_model_access_denied",
         _ => "key_model_access_denied",
     }
-}
-
-/// LiteLLM prints lists as Python does; clients match on that text.
-fn python_list(items: &[String]) -> String {
-    let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
-/// As Python prints a float or nothing.
-fn python_seconds(seconds: Option<f64>) -> String {
-    seconds.map_or("None".to_owned(), |seconds| format!("{seconds:?}"))
-}
-
-fn iso_space(at: WallMs) -> String {
-    at.to_iso()
-        .chars()
-        .take(19)
-        .collect::<String>()
-        .replace('T', " ")
 }
 
 #[cfg(test)]

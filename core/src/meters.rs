@@ -19,6 +19,7 @@ mod rules;
 
 pub use models::MODELS_MAX;
 use models::ModelChain;
+pub(crate) use rules::bad_model_budget;
 pub use rules::check_rules;
 
 /// The counters of one key: 160 bytes when no model has limits of its own.

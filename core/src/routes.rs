@@ -219,6 +219,14 @@ pub enum Route {
     GlobalActivity,
     /// `/global/activity/model`
     GlobalActivityModel,
+    /// `/cache/ping`
+    CachePing,
+    /// `/cache/delete`
+    CacheDelete,
+    /// `/cache/flushall`
+    CacheFlushAll,
+    /// `/cache/redis/info`
+    CacheRedisInfo,
 }
 
 /// What a path names.

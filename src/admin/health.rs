@@ -44,7 +44,7 @@ fn readiness_details(state: &AdminState) -> Value {
     json!({
         "status": ready.word(),
         "db": ready.store_word(),
-        "cache": null,
+        "cache": state.cache().map(|cache| if cache.is_shared() { "redis" } else { "local" }),
         "coordination": {
             "mode": ready.coordination.mode(),
             "state": ready.coordination.state(),

@@ -13,6 +13,7 @@ use meridian_core::time::WallMs;
 
 use super::access::Caller;
 use super::keys::Moment;
+use crate::cache::Cache;
 use crate::clock;
 use crate::keys::Keys;
 use crate::merged::Merged;
@@ -75,6 +76,8 @@ pub struct Hooks {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Every deployment and how it is.
     pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
+    /// Cached answers; `None` where there is no cache.
+    pub cache: Option<Arc<Cache>>,
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
     pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
@@ -189,6 +192,10 @@ impl AdminState {
 
     pub(super) async fn reload_prices(&self) -> Result<usize, String> {
         (self.0.hooks.reload_prices)().await
+    }
+
+    pub(super) fn cache(&self) -> Option<Arc<Cache>> {
+        self.0.hooks.cache.clone()
     }
 
     pub(super) fn readiness(&self) -> Readiness {

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
+use super::lookup::{CacheUse, Keeping};
 use crate::clock;
 use crate::journal::OpenTicket;
 use crate::rules::{Group, Rules, Target};
@@ -110,6 +111,10 @@ pub(crate) struct Admitted {
     pub asked_group: Arc<Group>,
     /// Only the deployments of this group have what the request is about.
     pub pinned: bool,
+    /// What it has to do with the response cache; `None` for nothing.
+    pub cache: Option<CacheUse>,
+    /// Where its answer goes beside the client.
+    pub keeping: Option<Box<Keeping>>,
     /// How it came to where it is.
     pub route: RouteTaken,
     /// The deployment that runs it.
@@ -212,6 +217,9 @@ async fn admit_caller(
     let body = body::read_body(session, limits, &state.bytes).await?;
     arrival.body_at = Instant::now();
     let mut ask = Ask::read(session, matched, &arrival, body, &rules)?;
+    if let Some(own) = key.as_ref().and_then(|key| key.policy.cache.as_deref()) {
+        own.apply(&mut ask.cache)?;
+    }
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     hold::hold(state, rules, arrival, key, ask, chosen)
 }

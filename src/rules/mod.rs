@@ -5,7 +5,7 @@
 mod target;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
@@ -46,6 +46,7 @@ pub struct Group {
     targets: Vec<Arc<Target>>,
     access_groups: Vec<String>,
     providers: Vec<String>,
+    settings: OnceLock<Vec<u8>>,
 }
 
 impl Rules {
@@ -241,7 +242,20 @@ impl Group {
             targets,
             access_groups,
             providers,
+            settings: OnceLock::new(),
         }
+    }
+
+    /// What the configuration makes of a request to this group, one line for each way in which it
+    /// may leave: deployments that differ in their address alone are one. It is part of the keys
+    /// of cached answers.
+    pub fn settings(&self) -> &[u8] {
+        self.settings.get_or_init(|| {
+            let mut lines: Vec<String> = self.targets.iter().map(|one| one.settings()).collect();
+            lines.sort_unstable();
+            lines.dedup();
+            lines.join("\n").into_bytes()
+        })
     }
 
     /// The name in the configuration: a pattern, where a wildcard matched the client's name.

@@ -126,6 +126,7 @@ impl Management {
             for_records,
             for_tests,
         ] = std::array::from_fn(|_| Arc::clone(&state));
+        let cache = state.cache.clone();
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
             rules: Box::new(move || {
@@ -148,16 +149,7 @@ impl Management {
             metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
             reload_prices: Box::new(move || {
                 let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
-                Box::pin(async move {
-                    prices
-                        .refresh(clock::now())
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    let book = prices.book();
-                    let models = book.len();
-                    state.update_rules(|old| old.with_prices(book));
-                    Ok(models)
-                })
+                Box::pin(async move { reload_prices(&state, &prices).await })
             }),
             readiness: Box::new(move || Readiness {
                 loaded: true,
@@ -167,6 +159,7 @@ impl Management {
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
+            cache,
             changed: Box::new(move |records| {
                 force::take(&for_records, &for_changes, records);
             }),
@@ -177,6 +170,16 @@ impl Management {
             }),
         }
     }
+}
+
+/// Loads the price map anew and puts it in force; the number of models in it.
+async fn reload_prices(state: &State, prices: &PriceSource) -> Result<usize, String> {
+    let refreshed = prices.refresh(clock::now()).await;
+    refreshed.map_err(|error| error.to_string())?;
+    let book = prices.book();
+    let models = book.len();
+    state.update_rules(|old| old.with_prices(book));
+    Ok(models)
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
@@ -207,6 +210,7 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
         coordination: state.link.coordination(),
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
+        cache: state.cache.as_ref().map(|cache| cache.gauges()),
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()

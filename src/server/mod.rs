@@ -3,11 +3,13 @@
 //! Order matters for money: journal and store come up and every earlier record is in the ledger
 //! before the first key is loaded; the last record is in the ledger before the process ends.
 
+mod answers;
 mod budgets;
 mod first_steps;
 mod force;
 mod keep;
 mod management;
+mod open_store;
 mod passive;
 mod prices;
 mod probes;
@@ -30,6 +32,7 @@ use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
@@ -51,10 +54,6 @@ const CONTROL_THREADS: usize = 2;
 /// Longest wait for the last records to reach the store at shutdown; what is not there then is
 /// drained by the next start.
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for an earlier process's records to reach the store.
-const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// Name of the consumer that fills the store.
-const STORE_CONSUMER: &str = "store";
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -226,6 +225,8 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
+    /// Dropped without waiting: what it does is nobody's answer.
+    _cached: Option<answers::Thread>,
 }
 
 async fn open(
@@ -240,20 +241,12 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let store = Store::open_embedded(data_dir).await?;
-    let drain = Arc::new(Drain::new(
-        Arc::clone(&journal),
-        store.clone(),
-        STORE_CONSUMER,
-    ));
-    if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
-        return Err(StartError::Ledger);
-    }
-    merged.load(&store).await?;
+    let (store, drain) = open_store::open(&config, data_dir, &journal).await?;
+    open_store::patiently(|| merged.load(&store)).await?;
     let config = merged.config().unwrap_or(config);
     let zone = budgets::zone(&config);
-    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
-    let shared_budgets = budgets::shared(&store, &config, &zone).await?;
+    let keys = Arc::new(open_store::patiently(|| budgets::load_keys(&store, &zone)).await?);
+    let shared_budgets = open_store::patiently(|| budgets::shared(&store, &config, &zone)).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
         series_max: config.meridian.metrics_series_max,
@@ -264,6 +257,7 @@ async fn open(
     telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
+    let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
@@ -275,6 +269,7 @@ async fn open(
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
+        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         region,
@@ -312,6 +307,7 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
         let reloader = reload::Reloader {
@@ -327,6 +323,10 @@ impl Opened {
             let prober = probes::Prober::new(Arc::clone(&state), store.clone());
             control.spawn(prober.run(stopped.clone()));
         }
+        let cached = state
+            .cache
+            .clone()
+            .map(|cache| answers::start(cache, &stopped));
         if let Some(sharer) = sharer(&state) {
             control.spawn(sharer.run(stopped.clone()));
         }
@@ -338,7 +338,12 @@ impl Opened {
             merged,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
-        Ok(Gateway { state, drain, stop })
+        Ok(Gateway {
+            state,
+            drain,
+            stop,
+            _cached: cached.transpose()?,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::force;
+use crate::cache::Cache;
 use crate::config_load;
 use crate::merged::Merged;
 use crate::price_source::PriceSource;
@@ -83,7 +84,7 @@ impl Reloader {
             return;
         };
         let old = self.state.rules.load_full();
-        for setting in needs_restart(&old.config, &config) {
+        for setting in needs_restart(&old.config, &config, self.state.cache.as_deref()) {
             tracing::warn!(setting, "changed; takes effect at the next start");
         }
         self.merged.set_source(source);
@@ -95,7 +96,7 @@ impl Reloader {
 }
 
 /// Settings that were changed and that a running process keeps as they were.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+fn needs_restart(old: &Config, new: &Config, cache: Option<&Cache>) -> Vec<&'static str> {
     let (a, b) = (&old.meridian, &new.meridian);
     let budget = |config: &Config| config.settings.budget.is_some();
     let changed = [
@@ -133,6 +134,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
         ("redis", !is_same_redis(old, new)),
+        (
+            "general_settings.database_url",
+            old.database != new.database,
+        ),
+        ("litellm_settings.cache", !is_served(cache, new)),
     ];
     changed
         .into_iter()
@@ -146,6 +152,13 @@ fn is_same_redis(old: &Config, new: &Config) -> bool {
         (Some(old), Some(new)) => old.is_same(new),
         _ => false,
     }
+}
+
+/// A cache that is turned off is not asked any more at once, and is there when it is turned on
+/// again.
+fn is_served(cache: Option<&Cache>, new: &Config) -> bool {
+    let wanted = new.cache.as_ref();
+    wanted.is_none_or(|wanted| cache.is_some_and(|cache| cache.serves(wanted)))
 }
 
 fn stamp(files: &[PathBuf]) -> Stamp {

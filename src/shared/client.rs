@@ -3,55 +3,31 @@
 
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
-use fred::prelude::{Builder, Client, Error, ErrorKind, Expiration, ServerConfig, SetOptions};
-use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, Server, TlsConfig, TlsConnector, TlsHostMapping,
-};
-use fred::types::{ConnectHandle, Message as Published, Value};
-use futures::FutureExt;
-use meridian_core::config::{Place, Redis};
+use fred::interfaces::{EventInterface, KeysInterface, PubsubInterface};
+use fred::prelude::{Error, ErrorKind, Expiration, SetOptions};
+use fred::types::{Message as Published, Value};
+use meridian_core::config::Redis;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::message;
+use crate::redis::{self, Connection, Fault, Limits, in_time};
 
 /// Longest wait for one command.
 const CALL_TIMEOUT: Duration = Duration::from_millis(250);
-/// Longest wait for a connection: names, TCP, TLS, login, and asking Sentinels or cluster nodes,
-/// of which the first ones may be gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for one of its steps, so that there is time for a second node.
-const CONNECT_STEP_TIMEOUT: Duration = Duration::from_millis(750);
 /// Commands that wait to be written, two for each key that is read at once.
 const COMMANDS_MAX: usize = 2 * KEYS_AT_ONCE + 16;
 /// Keys that are read with one round trip.
 pub(super) const KEYS_AT_ONCE: usize = 128;
 /// Published messages that wait to be heard; of more, the oldest are lost and the keys are read.
 const UNHEARD_MAX: usize = 1_024;
-/// Longest text of an error.
-const ERROR_CHARS_MAX: usize = 200;
 
-/// Why a session is over.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// No answer in time.
-    #[error("no answer to {0} in time")]
-    Late(&'static str),
-    /// The connection was closed.
-    #[error("the connection was closed")]
-    Closed,
-    /// Redis, or the way to it, says no.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let text = error.to_string();
-        Self::Refused(text.chars().take(ERROR_CHARS_MAX).collect())
-    }
-}
+/// Limits of both connections.
+const LIMITS: Limits = Limits {
+    call: CALL_TIMEOUT,
+    commands_max: COMMANDS_MAX,
+    unheard_max: UNHEARD_MAX,
+};
 
 /// What stands under a key.
 #[derive(Debug)]
@@ -74,7 +50,7 @@ pub(super) enum Heard {
 /// How to reach Redis.
 #[derive(Debug)]
 pub(super) struct Door {
-    config: Config,
+    door: redis::Door,
 }
 
 /// Two connections: one for commands, one that listens.
@@ -84,73 +60,22 @@ pub(super) struct Session {
     published: broadcast::Receiver<Published>,
 }
 
-struct Connection {
-    client: Client,
-    task: ConnectHandle,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // Closes the socket, also one that no longer answers.
-        self.task.abort();
-    }
-}
-
 impl Door {
     /// Fails where the system's certificates cannot be read.
     pub(super) fn new(redis: &Redis) -> Result<Self, Fault> {
-        let cluster = matches!(redis.place, Place::Cluster(_));
-        let tls = redis.tls.then(|| tls(cluster)).transpose()?;
-        let config = Config {
-            username: redis.username.clone(),
-            password: redis.password.as_ref().map(|it| it.reveal().to_owned()),
-            server: server(&redis.place),
-            database: Some(redis.database).filter(|number| *number > 0 && !cluster),
-            tls,
-            ..Config::default()
-        };
-        Ok(Self { config })
+        let door = redis::Door::new(redis)?;
+        Ok(Self { door })
     }
 
     /// Opens both connections.
     pub(super) async fn open(&self) -> Result<Session, Fault> {
-        let (commands, listening) = futures::try_join!(self.connect(), self.connect())?;
+        let connect = || self.door.connect(LIMITS);
+        let (commands, listening) = futures::try_join!(connect(), connect())?;
         Ok(Session {
             published: listening.client.message_rx(),
             commands,
             listening,
         })
-    }
-
-    async fn connect(&self) -> Result<Connection, Fault> {
-        let mut builder = Builder::from_config(self.config.clone());
-        builder.with_connection_config(|config| {
-            config.connection_timeout = CONNECT_STEP_TIMEOUT;
-            config.internal_command_timeout = CONNECT_STEP_TIMEOUT;
-            config.max_command_attempts = 1;
-            config.max_command_buffer_len = COMMANDS_MAX;
-            config.tcp.nodelay = Some(true);
-        });
-        builder.with_performance_config(|config| {
-            config.default_command_timeout = CALL_TIMEOUT;
-            config.broadcast_channel_capacity = UNHEARD_MAX;
-        });
-        // Without a policy a connection that is lost stays lost: the session begins anew, here.
-        let client = builder.build()?;
-        let mut connected = Box::pin(client.wait_for_connect());
-        // Polled once, so that it waits before there is something to wait for.
-        let early = connected.as_mut().now_or_never();
-        let task = client.connect();
-        let connection = Connection {
-            client: client.clone(),
-            task,
-        };
-        let outcome = match early {
-            Some(outcome) => outcome,
-            None => in_time("connecting", CONNECT_TIMEOUT, connected).await?,
-        };
-        outcome?;
-        Ok(connection)
     }
 }
 
@@ -169,8 +94,8 @@ impl Session {
                 Err(RecvError::Lagged(lost)) => Ok(Heard::Lost(lost)),
                 Err(RecvError::Closed) => Err(Fault::Closed),
             },
-            _ = &mut self.commands.task => Err(Fault::Closed),
-            _ = &mut self.listening.task => Err(Fault::Closed),
+            fault = self.commands.closed() => Err(fault),
+            fault = self.listening.closed() => Err(fault),
         }
     }
 
@@ -249,56 +174,9 @@ fn bytes_of(value: Value) -> Vec<u8> {
     value.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()
 }
 
-/// Boxed: fred's futures take 20 KiB.
 fn call<T>(
     what: &'static str,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> impl Future<Output = Result<T, Fault>> {
-    let answer = Box::pin(answer);
-    async move { Ok(in_time(what, CALL_TIMEOUT, answer).await??) }
-}
-
-async fn in_time<T>(
-    what: &'static str,
-    limit: Duration,
-    future: impl Future<Output = T>,
-) -> Result<T, Fault> {
-    let waited = tokio::time::timeout(limit, future).await;
-    waited.map_err(|_| Fault::Late(what))
-}
-
-fn server(place: &Place) -> ServerConfig {
-    let servers = |nodes: &[(String, u16)]| {
-        let each = nodes.iter().map(|(host, port)| Server::new(host, *port));
-        each.collect()
-    };
-    match place {
-        Place::Single((host, port)) => ServerConfig::new_centralized(host, *port),
-        Place::Sentinel {
-            service,
-            nodes,
-            password,
-        } => ServerConfig::Sentinel {
-            hosts: servers(nodes),
-            service_name: service.clone(),
-            username: None,
-            password: password.as_ref().map(|it| it.reveal().to_owned()),
-        },
-        Place::Cluster(nodes) => ServerConfig::Clustered {
-            hosts: servers(nodes),
-            policy: ClusterDiscoveryPolicy::default(),
-        },
-    }
-}
-
-/// Nodes of a cluster name each other by address; their certificates name a host.
-fn tls(cluster: bool) -> Result<TlsConfig, Fault> {
-    let hostnames = match cluster {
-        true => TlsHostMapping::DefaultHost,
-        false => TlsHostMapping::None,
-    };
-    Ok(TlsConfig {
-        connector: TlsConnector::default_rustls()?,
-        hostnames,
-    })
+    redis::call(what, CALL_TIMEOUT, answer)
 }

@@ -12,12 +12,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::backoff::Backoff;
-use super::client::{Door, Fault, Heard, KEYS_AT_ONCE, Session, Standing};
-use super::link::{Link, Report};
+use super::client::{Door, Heard, KEYS_AT_ONCE, Session, Standing};
+use super::link::Link;
 use super::message::{LEFT_MAX, Message, NodeId};
 use super::names::Names;
 use crate::clock;
+use crate::redis::{Backoff, Fault, Report};
 use crate::routing::{News, Routing, Subject};
 use crate::telemetry::metrics::{CoordinationMessage, Metrics};
 

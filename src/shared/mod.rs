@@ -7,7 +7,6 @@
 //! that was away learns what stands. Times are always durations that are left, never moments:
 //! clocks of nodes need not agree.
 
-mod backoff;
 mod client;
 mod cooldowns;
 mod link;

@@ -1,10 +1,11 @@
-//! The store: records, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
+//! The store: records, the spend ledger, its roll-ups. An enum of products, not a plug-in system.
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
 mod cells;
 mod columns;
 mod embedded;
+mod imports;
 mod keys;
 mod periods;
 mod postgres;
@@ -25,7 +26,10 @@ use meridian_core::time::WallMs;
 
 pub use cells::{CellQuery, SpendCell};
 pub use embedded::Embedded;
-pub use postgres::{Direction, MigrateError, Migrated, Postgres, Schema, migrate};
+pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
+pub use postgres::{
+    Direction, MigrateError, Migrated, Outside, Postgres, Reading, Schema, TextRow, migrate,
+};
 pub use records::*;
 pub use types::*;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use meridian_core::ids::KeyHash;
+use meridian_core::litellm::{DayRow, DayTable};
 use meridian_core::scope::Scope;
 use meridian_core::spend::{EndReason, SpendRecord};
 use meridian_core::time::WallMs;
@@ -36,7 +37,7 @@ pub(super) struct DailyKey<'a> {
     pub(super) payer: [&'a str; 3],
     /// Model group, model, provider, deployment.
     pub(super) model: [&'a str; 4],
-    pub(super) endpoint: &'static str,
+    pub(super) endpoint: &'a str,
     pub(super) region: &'a str,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct EntityKey<'a> {
     pub(super) api_key: Option<KeyHash>,
     /// Model group, model, provider.
     pub(super) model: [&'a str; 3],
-    pub(super) endpoint: &'static str,
+    pub(super) endpoint: &'a str,
     pub(super) region: &'a str,
 }
 
@@ -129,6 +130,52 @@ impl<'a> Sums<'a> {
             let costs = self.scopes.entry(scope).or_default();
             costs.push((record.started, cost));
         }
+    }
+}
+
+impl<'a> Sums<'a> {
+    /// Takes sums of a day that another system counted.
+    pub(super) fn add_day(&mut self, row: &'a DayRow) {
+        let measures = Measures {
+            spend: row.spend.0.clamp(0, COST_NANO_MAX),
+            prompt: column(row.prompt),
+            completion: column(row.completion),
+            cache_read: column(row.cache_read),
+            cache_write: column(row.cache_write),
+            requests: column(row.requests),
+            failed: column(row.failed),
+        };
+        let kind = match row.table {
+            DayTable::User => {
+                let key = DailyKey {
+                    day: row.day,
+                    api_key: row.key,
+                    payer: [&row.user_id, &row.team_id, &row.organization_id],
+                    model: [&row.model_group, &row.model, &row.provider, ""],
+                    endpoint: &row.endpoint,
+                    region: "",
+                };
+                self.daily.entry(key).or_default().add(measures);
+                return;
+            }
+            DayTable::Tag => TAG,
+            DayTable::EndUser => END_USER,
+        };
+        let key = EntityKey {
+            kind,
+            day: row.day,
+            entity: &row.entity,
+            api_key: row.key,
+            model: [&row.model_group, &row.model, &row.provider],
+            endpoint: &row.endpoint,
+            region: "",
+        };
+        self.entities.entry(key).or_default().add(measures);
+    }
+
+    /// Leaves scopes alone: what was spent is counted for them elsewhere.
+    pub(super) fn charge_nobody(&mut self) {
+        self.scopes.clear();
     }
 }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use meridian_testkit::config::{Config, MASTER_KEY, UPSTREAM_KEY};
+use meridian_testkit::config::{Config, MASTER_KEY};
 use meridian_testkit::gateway::{Gateway, Setup};
-use meridian_testkit::provider::Provider;
+use meridian_testkit::provider::{Provider, UPSTREAM_KEY};
 use meridian_testkit::raw::{Request, free_port};
 use serde_json::{Value, json};
 

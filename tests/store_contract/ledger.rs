@@ -1,15 +1,20 @@
 //! The ledger: exactly once, pages, reports, retention.
 
 use meridian::store::{
-    GroupBy, ReportQuery, SpendPageAt, SpendQuery, SpendSort, Store, StoreError, TimeRange,
+    GroupBy, NextReset, ReportQuery, ScopePeriod, SpendBatch, SpendPageAt, SpendQuery, SpendSort,
+    Store, StoreError, TimeRange,
 };
+use std::sync::Arc;
+
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
+use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::spend::EndReason;
+use meridian_core::time::WallMs;
 use meridian_core::usage::ServiceTier;
 
 use crate::support::{
-    DAY, NOON, apply, batch, call, embedded, key, on_every_store, record, spend_of, token,
+    DAY, HOUR, NOON, apply, batch, call, embedded, key, on_every_store, record, spend_of, token,
 };
 
 on_every_store! {
@@ -242,5 +247,44 @@ on_every_store! {
         apply(&store, vec![record(200, "a", NOON, -5)]).await;
         assert!(spend_of(&store, "a").await > 0);
         assert!(store.global_spend(None).await.unwrap() > NanoUsd::ZERO);
+    }
+}
+
+on_every_store! {
+    async fn requests_that_are_not_listed_are_counted_in_their_periods(store: Store) {
+        // Later than now: an end that is set when it has passed is looked up in the log.
+        let end = meridian::clock::now().plus_ms(HOUR);
+        let scope = Scope::new(ScopeKind::Team, "t1");
+        let period = ScopePeriod {
+            duration: "1d".to_owned(),
+            ends: Some(end),
+        };
+        let periods = vec![(scope.clone(), Some(period))];
+        store.set_scope_periods(periods).await.unwrap();
+        let records = vec![
+            record(1, "a", end.plus_ms(-1), 500),
+            record(2, "a", end, 40),
+            record(3, "a", end.plus_ms(DAY), 3),
+        ];
+        let next = Position {
+            offset: 1,
+            ..Position::default()
+        };
+        let unlisted = SpendBatch {
+            keeps_logs: false,
+            ..batch(records, Position::default(), next)
+        };
+        assert_eq!(store.apply_spend(unlisted).await.unwrap(), 3);
+        let listed = store.spend_logs(SpendQuery::default()).await.unwrap();
+        assert_eq!(listed.total, Some(0));
+        assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(543));
+        let next: NextReset = Arc::new(|_, at| Some(WallMs(at.0 + DAY)));
+        for (hours, spend) in [(1, 43), (25, 3)] {
+            let now = end.plus_ms(hours * HOUR);
+            let rolled = store.roll_budget_periods(now, next.clone()).await.unwrap();
+            assert_eq!(rolled[0].spend, NanoUsd(spend), "{hours} h later");
+            let stored = store.scope_spends(vec![scope.clone()]).await.unwrap();
+            assert_eq!(stored[0].spend, NanoUsd(spend));
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::environ;
 use super::problem::{Position, Problems};
 use super::section::Area;
 use crate::ids::Secret;
+use crate::sigv4::AwsCredentials;
 
 /// Port of a server.
 const PORT: u16 = 5_432;
@@ -19,8 +20,11 @@ const POOL_WAIT: Duration = Duration::from_secs(5);
 /// Schema in which LiteLLM's tables are looked for.
 const SCHEMA: &str = "public";
 
+/// Variable that turns tokens on.
+const IAM_SWITCH: &str = "IAM_TOKEN_DB_AUTH";
+
 /// Postgres, and how it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     /// Reads and writes.
     pub primary: DatabaseServer,
@@ -30,10 +34,19 @@ pub struct Database {
     pub pool_limit: u32,
     /// Longest wait for one that is free.
     pub pool_wait: Duration,
-    /// Passwords are tokens that AWS IAM gives for fifteen minutes.
-    pub iam_tokens: bool,
+    /// Passwords are tokens that are signed with these credentials when a connection is made.
+    pub iam: Option<Iam>,
     /// Where views under LiteLLM's names are made.
     pub views_schema: String,
+}
+
+/// Who signs database tokens: RDS and Aurora take them for fifteen minutes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iam {
+    /// Who logs in.
+    pub credentials: AwsCredentials,
+    /// AWS's name of the servers' region.
+    pub region: String,
 }
 
 /// One server and how to log in.
@@ -135,7 +148,6 @@ pub(super) fn resolve(
         let at = area.at("database_url");
         (text.to_owned(), Written { at, path })
     });
-    let iam_tokens = environ::switch(env, "IAM_TOKEN_DB_AUTH");
     let (primary, read) = match in_file.or_else(|| variable("DATABASE_URL")) {
         Some((text, written)) => of_url(&text, &written, problems)?,
         None => of_parts(area, env, problems)?,
@@ -152,16 +164,72 @@ pub(super) fn resolve(
             .seconds("database_connection_timeout")
             .or(read.pool_wait)
             .unwrap_or(POOL_WAIT),
-        iam_tokens,
+        iam: None,
         views_schema: read.schema.unwrap_or_else(|| SCHEMA.to_owned()),
     };
-    if iam_tokens {
+    if environ::switch(env, IAM_SWITCH) {
+        database.iam = Some(iam(&database.primary, area.start(), env, problems)?);
         database.require_tls();
     }
     Some(database)
 }
 
+/// Credentials and region from AWS's own variables; the name of a host says its region too.
+fn iam(
+    server: &DatabaseServer,
+    at: &Position,
+    env: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> Option<Iam> {
+    let text = |name: &'static str| environ::variable(env, name).map(str::to_owned);
+    let secret = |name| text(name).map(Secret::new);
+    let of_host = || {
+        let before = server.host.strip_suffix(".rds.amazonaws.com")?;
+        before.rsplit('.').next().map(str::to_owned)
+    };
+    let named = environ::first(
+        env,
+        &["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"],
+    );
+    let region = of_host().or_else(|| named.map(str::to_owned));
+    let keys = text("AWS_ACCESS_KEY_ID").zip(secret("AWS_SECRET_ACCESS_KEY"));
+    let Some(((access_key_id, secret_access_key), region)) = keys.zip(region) else {
+        let message = "database tokens are signed with `AWS_ACCESS_KEY_ID` and \
+            `AWS_SECRET_ACCESS_KEY` for the region of the host or `AWS_REGION`: one of them is \
+            not set";
+        problems.error(at, IAM_SWITCH, message);
+        return None;
+    };
+    let credentials = AwsCredentials {
+        access_key_id,
+        secret_access_key,
+        session_token: secret("AWS_SESSION_TOKEN"),
+    };
+    Some(Iam {
+        credentials,
+        region,
+    })
+}
+
 impl Database {
+    /// The database of a URL alone, with the defaults of everything else, and the parameters of
+    /// the URL that nothing reads.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without showing it.
+    pub fn of_url(text: &str) -> Result<(Self, Vec<String>), String> {
+        let url = url::parse(text).map_err(|bad| bad.to_string())?;
+        let database = Self {
+            primary: url.server,
+            replica: None,
+            pool_limit: url.read.pool_limit.unwrap_or(POOL_LIMIT).max(1),
+            pool_wait: url.read.pool_wait.unwrap_or(POOL_WAIT),
+            iam: None,
+            views_schema: url.read.schema.unwrap_or_else(|| SCHEMA.to_owned()),
+        };
+        Ok((database, url.unread))
+    }
+
     /// A token is a password: it is not sent in the clear.
     fn require_tls(&mut self) {
         for server in [Some(&mut self.primary), self.replica.as_mut()] {
@@ -209,7 +277,8 @@ fn of_parts(
 ) -> Option<(DatabaseServer, Read)> {
     let part = |name| environ::variable(env, name).map(str::to_owned);
     let host = part("DATABASE_HOST")?;
-    let (user, name) = (part("DATABASE_USERNAME")?, part("DATABASE_NAME")?);
+    let user = part("DATABASE_USERNAME").or_else(|| part("DATABASE_USER"))?;
+    let name = part("DATABASE_NAME")?;
     let port = match part("DATABASE_PORT").map(|port| port.parse::<u16>()) {
         None => PORT,
         Some(Ok(port)) if port > 0 => port,

@@ -7,8 +7,17 @@ use super::environ;
 use super::period;
 use super::problem::{Position, Problems};
 use super::section::Area;
+use crate::cron::Cron;
 use crate::ids::Secret;
 use crate::money::NanoUsd;
+
+/// How often a node's records go to a shared store. LiteLLM waits 10 s because its records are in
+/// memory until then; here they are on disk, and reports are fresher.
+const BATCH_WRITE_AT: Duration = Duration::from_secs(1);
+const BATCH_WRITE_MIN: Duration = Duration::from_millis(100);
+const BATCH_WRITE_MAX: Duration = Duration::from_secs(3_600);
+/// Time between two looks for spend logs that are too old.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Whether a configuration may do without a master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +51,32 @@ pub struct General {
     pub store_prompts: bool,
     /// Requests are counted, but not listed.
     pub disable_spend_logs: bool,
-    /// Spend logs older than this are deleted; `None` keeps them.
-    pub spend_logs_retention: Option<Duration>,
+    /// How long spend logs are kept; `None` keeps them for ever.
+    pub spend_logs_retention: Option<Retention>,
+    /// How often a node's records go to a shared store.
+    pub batch_write_at: Duration,
     /// The long readiness body.
     pub public_readiness_details: bool,
     /// Streams end with a usage chunk even if the client did not ask.
     pub always_include_stream_usage: bool,
+}
+
+/// How long spend logs are kept, and when older ones are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Older ones go.
+    pub keep: Duration,
+    /// When.
+    pub schedule: Schedule,
+}
+
+/// When something is done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// After this time.
+    Every(Duration),
+    /// In the minutes that a crontab line names, in `litellm_settings.timezone`.
+    Cron(Cron),
 }
 
 /// `litellm_settings`.
@@ -89,7 +118,6 @@ pub(super) fn general(
     problems: &mut Problems,
 ) -> General {
     let flag = |key| area.bool(key).unwrap_or(false);
-    let period = area.text("maximum_spend_logs_retention_period");
     General {
         master_key: master_key(area, env, needed, problems),
         salt_key: environ::variable(env, "LITELLM_SALT_KEY").map(Secret::new),
@@ -101,10 +129,35 @@ pub(super) fn general(
         block_robots: flag("block_robots"),
         store_prompts: flag("store_prompts_in_spend_logs"),
         disable_spend_logs: flag("disable_spend_logs"),
-        spend_logs_retention: period.and_then(period::parse),
+        spend_logs_retention: retention(area, problems),
+        batch_write_at: area
+            .seconds("proxy_batch_write_at")
+            .map_or(BATCH_WRITE_AT, |time| {
+                time.clamp(BATCH_WRITE_MIN, BATCH_WRITE_MAX)
+            }),
         public_readiness_details: flag("allow_public_health_readiness_details"),
         always_include_stream_usage: flag("always_include_stream_usage"),
     }
+}
+
+/// A cron line wins over an interval, as in LiteLLM.
+fn retention(area: &Area<'_>, problems: &mut Problems) -> Option<Retention> {
+    let length = |key| area.text(key).and_then(period::parse);
+    let every = length("maximum_spend_logs_retention_interval").unwrap_or(RETENTION_INTERVAL);
+    const CRON: &str = "maximum_spend_logs_cleanup_cron";
+    let schedule = match area.text(CRON) {
+        None => Schedule::Every(every),
+        Some(text) => match Cron::parse(text) {
+            Some(cron) => Schedule::Cron(cron),
+            None => {
+                let message = "expected a crontab line of five fields, such as `0 4 * * *`";
+                problems.error(area.at(CRON), &area.path_of(CRON), message);
+                return None;
+            }
+        },
+    };
+    let keep = length("maximum_spend_logs_retention_period")?;
+    Some(Retention { keep, schedule })
 }
 
 fn master_key(

@@ -25,6 +25,7 @@ pub mod period;
 mod problem;
 mod provider;
 mod redis;
+mod response_cache;
 mod router;
 mod routing;
 mod scalar;
@@ -38,9 +39,9 @@ use std::path::{Path, PathBuf};
 
 pub use base_url::{BadUrl, BaseUrl};
 pub use compatible::Compatible;
-pub use database::{Database, DatabaseServer, TlsMode};
+pub use database::{Database, DatabaseServer, Iam, TlsMode};
 pub use deployment::{Deployment, Planned};
-pub use general::{General, GlobalBudget, MasterKey, Settings};
+pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
@@ -50,6 +51,7 @@ pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::{Place, Redis};
+pub use response_cache::{ENTRIES_MIN, ResponseCache};
 pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
 
@@ -60,7 +62,7 @@ use keys::Section;
 use problem::Problems;
 use routing::{Sections, regions};
 use section::Area;
-use tree::{Node, Value};
+use tree::Node;
 
 /// A whole configuration, resolved and immutable.
 #[derive(Clone, Debug)]
@@ -83,6 +85,8 @@ pub struct Config {
     pub meridian: Meridian,
     /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
+    /// The response cache; `None` is off.
+    pub cache: Option<ResponseCache>,
     /// Postgres; without one the embedded store is used.
     pub database: Option<Database>,
 }
@@ -165,10 +169,8 @@ fn resolve(
     // A file that several nodes share does not say where they are.
     let own_region = environ::variable(env, REGION_VARIABLE);
     let env = &environ::exported(&root, env, problems);
-    let digests = match root.get("model_list").map(|list| &list.value) {
-        Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
-        _ => Vec::new(),
-    };
+    let list = root.get("model_list").map_or(&[][..], Node::items);
+    let digests: Vec<String> = list.iter().map(digest::of_entry).collect();
     credentials::fill(&mut root, problems);
     environ::resolve(&mut root, env, &mut String::new(), problems);
     audit::section(Section::Top, &root, "", problems);
@@ -204,19 +206,23 @@ fn resolve(
         meridian,
     } = &sections;
     let settings = general::settings(litellm, general, env, problems);
+    let places = redis::Places {
+        cache: &litellm.child("cache_params"),
+        router,
+        general,
+        env,
+    };
+    let redis = places.shared(problems);
+    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
+    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
+        redis,
+        cache,
         database: database::resolve(general, env, problems),
-        redis: redis::resolve(
-            &litellm.child("cache_params"),
-            router,
-            general,
-            env,
-            problems,
-        ),
         settings,
         models,
         aliases,

@@ -129,6 +129,12 @@ pub fn check_rules(record: &KeyRecord) -> Result<(), GatewayError> {
     Ok(())
 }
 
+/// The first model of a `model_max_budget` whose budget cannot be read.
+pub(crate) fn bad_model_budget(budgets: &Map<String, Value>) -> Option<&str> {
+    let bad = |(_, value): &(&String, &Value)| read_model_terms(value).is_none();
+    budgets.iter().find(bad).map(|(model, _)| model.as_str())
+}
+
 /// `model_rpm_limit` and `model_tpm_limit`.
 fn rate_maps(record: &KeyRecord) -> [Option<&Map<String, Value>>; 2] {
     RATE_FIELDS.map(|field| record.metadata.get(field).and_then(Value::as_object))

@@ -243,4 +243,9 @@ pub const ROWS: &[Row] = &[
     own(R::GlobalCacheHits, AdminViewer, GET, &["/global/activity/cache_hits"]),
     own(R::GlobalActivity, AdminViewer, GET, &["/global/activity"]),
     own(R::GlobalActivityModel, AdminViewer, GET, &["/global/activity/model"]),
+    // Cached answers.
+    own(R::CachePing, AdminViewer, GET, &["/cache/ping"]),
+    own(R::CacheDelete, Admin, POST, &["/cache/delete"]),
+    own(R::CacheFlushAll, Admin, POST, &["/cache/flushall"]),
+    own(R::CacheRedisInfo, Admin, GET, &["/cache/redis/info"]),
 ];

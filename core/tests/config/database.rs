@@ -81,21 +81,34 @@ fn the_file_wins_over_the_url_and_the_url_over_its_parts() {
 
 #[test]
 fn reports_have_their_own_server_and_tokens_need_tls() {
-    let variables = [
-        ("DATABASE_URL", "postgresql://u@h/n"),
+    let mut variables = vec![
+        (
+            "DATABASE_URL",
+            "postgresql://u@a.b.eu-west-1.rds.amazonaws.com/n",
+        ),
         (
             "DATABASE_URL_READ_REPLICA",
             "postgresql://u@replica/n?sslmode=disable",
         ),
         ("IAM_TOKEN_DB_AUTH", "True"),
+        ("AWS_ACCESS_KEY_ID", "AKIA1"),
+        ("AWS_REGION", "us-east-1"),
     ];
+    let text = text_of("");
+    let without = shown(&load_files(&[("c.yaml", &text)], &variables)).join("\n");
+    assert!(without.contains("`AWS_SECRET_ACCESS_KEY`"), "{without}");
+    variables.push(("AWS_SECRET_ACCESS_KEY", "secret-text"));
     let found = database("", &variables).unwrap();
-    let replica = found.replica.unwrap();
-    assert_eq!((replica.host.as_str(), found.iam_tokens), ("replica", true));
+    let (replica, iam) = (found.replica.clone().unwrap(), found.iam.clone().unwrap());
+    assert_eq!(
+        (replica.host.as_str(), iam.region.as_str()),
+        ("replica", "eu-west-1")
+    );
     assert_eq!(
         (found.primary.tls, replica.tls),
         (TlsMode::Require, TlsMode::Require)
     );
+    assert!(!format!("{found:?}").contains("secret-text"));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(super) const DETAILS: Operation = Operation::get(
     Answer::Open(&[
         text("status", "`healthy`, or why not"),
         text("db", "the store"),
+        text("cache", "where answers are cached: `local` or `redis`"),
         object("coordination", "Redis: mode and state"),
         text("litellm_version", "the version whose API this is"),
         text("meridian_version", "this version"),

@@ -79,6 +79,8 @@ pub(super) fn hold(
         asked_group: Arc::clone(&group),
         group,
         pinned,
+        cache: None,
+        keeping: None,
         route: RouteTaken::default(),
         flight: None,
         attempts: 0,

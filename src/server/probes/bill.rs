@@ -90,6 +90,7 @@ fn observe(probe: &Probe, record: &SpendRecord, error: Option<&GatewayError>, be
         upstream: Some(took),
         ttft: None,
         gaps: &GapSketch::default(),
+        cache: None,
     });
 }
 

@@ -82,7 +82,11 @@ fn apply(db: &mut Connection, batch: &SpendBatch) -> Result<usize, StoreError> {
 }
 
 /// Adds a row; `false` if its call id is already there.
-fn insert_log(work: &Transaction<'_>, record: &SpendRecord, cost: i64) -> Result<bool, StoreError> {
+pub(super) fn insert_log(
+    work: &Transaction<'_>,
+    record: &SpendRecord,
+    cost: i64,
+) -> Result<bool, StoreError> {
     let payer = &record.payer;
     let usage = &record.usage;
     let context = match record.context == Default::default() {

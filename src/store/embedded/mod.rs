@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod imports;
 mod logs;
 mod records;
 mod reports;
@@ -47,6 +48,14 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V3__records",
         include_str!("../../../migrations/embedded/V3__records.sql"),
+    ),
+    (
+        "V4__imports",
+        include_str!("../../../migrations/embedded/V4__imports.sql"),
+    ),
+    (
+        "V5__early_spend",
+        include_str!("../../../migrations/embedded/V5__early_spend.sql"),
     ),
 ];
 

@@ -107,7 +107,7 @@ impl Embedded {
     }
 }
 
-fn write_one(
+pub(super) fn write_one(
     work: &Transaction<'_>,
     write: RecordWrite,
     actor: Option<&Actor>,
@@ -177,7 +177,11 @@ fn put(work: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn select(db: &Connection, kind: RecordKind, id: &str) -> Result<Option<StoredRecord>, StoreError> {
+pub(super) fn select(
+    db: &Connection,
+    kind: RecordKind,
+    id: &str,
+) -> Result<Option<StoredRecord>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE record.kind = ?1 AND record.id = ?2");
     let mut select = db.prepare_cached(&sql)?;
     select

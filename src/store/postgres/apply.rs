@@ -88,14 +88,15 @@ async fn apply(work: &Work, batch: &SpendBatch) -> Result<usize, StoreError> {
     let mut sums = Sums::default();
     new.iter().for_each(|record| sums.add(record));
     scopes::add(work, &sums.scopes, cursor.writer).await?;
+    move_cursor(work, cursor.writer, batch.next).await?;
+    // Last: their rows are those that other drains wait for.
     rollups::add_daily(work, &sums.daily).await?;
     rollups::add_entities(work, &sums.entities).await?;
-    move_cursor(work, cursor.writer, batch.next).await?;
     Ok(new.len())
 }
 
 /// Adds log rows; returns the records that were not there.
-async fn insert_logs<'a>(
+pub(super) async fn insert_logs<'a>(
     work: &Work,
     records: &'a [SpendRecord],
     writer: i32,

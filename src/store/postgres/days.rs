@@ -79,7 +79,8 @@ impl Postgres {
 
 async fn drop_days(work: &Work, before: WallMs) -> Result<u64, StoreError> {
     let sql = format!(
-        "SELECT count(*), COALESCE(sum(estimate), 0)::bigint FROM meridian.drop_days_before({DAY_SQL})"
+        "SELECT count(*), COALESCE(sum(estimate), 0)::bigint \
+         FROM meridian.drop_days_before({DAY_SQL})"
     );
     let row = work
         .row(&sql, &[(&moment(before), Type::TIMESTAMPTZ)])

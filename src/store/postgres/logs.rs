@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use meridian_core::endpoint::Endpoint;
 use meridian_core::ids::CallId;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{Payer, RequestContext, SpendRecord};
@@ -214,7 +215,7 @@ fn record_of(row: &Row) -> Result<SpendRecord, StoreError> {
     Ok(SpendRecord {
         call_id: CallId::from_bytes(call_id.try_into().unwrap_or_default()),
         response_id: row.get("response_id"),
-        endpoint: of_text(row.get("endpoint"))?,
+        endpoint: endpoint_of(row.get("endpoint"))?,
         stream: row.get("stream"),
         payer: Payer {
             key: row.get::<_, Option<&[u8]>>("api_key").and_then(digest_of),
@@ -243,6 +244,11 @@ fn record_of(row: &Row) -> Result<SpendRecord, StoreError> {
         context: context.transpose()?.unwrap_or_default(),
         error: row.get("error"),
     })
+}
+
+/// Columns hold LiteLLM's words, so that the views show them.
+fn endpoint_of(label: &str) -> Result<Endpoint, StoreError> {
+    Endpoint::of_label(label).ok_or_else(|| StoreError::UnknownKind(label.to_owned()))
 }
 
 fn usage_of(row: &Row) -> Result<Usage, StoreError> {

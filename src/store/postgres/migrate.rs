@@ -13,7 +13,7 @@ use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction}
 use super::password::Passwords;
 use super::pool::Pool;
 use super::work::{Access, Work};
-use super::{LOCK_MIGRATION, LOCK_SPACE, SCHEMA};
+use super::{LOCK_MIGRATION, LOCK_SPACE, SCHEMA, views};
 use crate::store::StoreError;
 
 /// One step: name, the way up, the way down.
@@ -34,7 +34,11 @@ macro_rules! step {
 }
 
 /// In order; the number in a name is the version that it leads to.
-const STEPS: &[Step] = &[step!("V1__ledger"), step!("V2__records")];
+const STEPS: &[Step] = &[
+    step!("V1__ledger"),
+    step!("V2__records"),
+    step!("V3__imports"),
+];
 
 /// Connections of a migration.
 const CONNECTIONS: u32 = 1;
@@ -74,6 +78,8 @@ pub enum MigrateError {
 pub struct Migrated {
     /// Steps that were made, by name.
     pub steps: Vec<String>,
+    /// Names of LiteLLM's that something else has, or that may not be made: no views there.
+    pub taken: Vec<String>,
     /// The schema now.
     pub schema: Schema,
 }
@@ -121,9 +127,14 @@ fn own_version() -> i64 {
 
 /// Changes or looks at the schema of a database.
 pub async fn migrate(database: &Database, direction: Direction) -> Result<Migrated, MigrateError> {
-    let pool = Pool::new(&database.primary, CONNECTIONS, WAIT, Passwords::Fixed)?;
+    let pool = Pool::new(
+        &database.primary,
+        CONNECTIONS,
+        WAIT,
+        Passwords::of(database),
+    )?;
     let work = Work::begin(&pool, Access::Migrate).await?;
-    let outcome = run(&work, direction).await;
+    let outcome = run(&work, direction, &database.views_schema).await;
     let (outcome, failed) = match outcome {
         Ok(migrated) => (Ok(migrated), None),
         Err(MigrateError::Store(error)) => (Err(error), None),
@@ -135,7 +146,11 @@ pub async fn migrate(database: &Database, direction: Direction) -> Result<Migrat
     }
 }
 
-async fn run(work: &Work, direction: Direction) -> Result<Migrated, MigrateError> {
+async fn run(
+    work: &Work,
+    direction: Direction,
+    views_schema: &str,
+) -> Result<Migrated, MigrateError> {
     if direction != Direction::Status {
         let lock = format!("SELECT pg_advisory_xact_lock({LOCK_SPACE}, {LOCK_MIGRATION})");
         work.batch(&lock).await?;
@@ -143,10 +158,23 @@ async fn run(work: &Work, direction: Direction) -> Result<Migrated, MigrateError
     let steps = match direction {
         Direction::Status => Vec::new(),
         Direction::Up => up(work).await?,
-        Direction::Down => down(work).await?,
+        Direction::Down => {
+            views::withdraw(work, views_schema).await?;
+            down(work).await?
+        }
     };
     let schema = schema_of(work).await?;
-    Ok(Migrated { steps, schema })
+    // An older schema lacks what they show.
+    let shows = direction == Direction::Up && schema.version == schema.own;
+    let taken = match shows {
+        true => views::publish(work, views_schema).await?,
+        false => Vec::new(),
+    };
+    Ok(Migrated {
+        steps,
+        taken,
+        schema,
+    })
 }
 
 async fn up(work: &Work) -> Result<Vec<String>, MigrateError> {

@@ -7,8 +7,10 @@ mod audit;
 mod days;
 mod error;
 mod feed;
+mod imports;
 mod logs;
 mod migrate;
+mod outside;
 mod params;
 mod password;
 mod periods;
@@ -20,6 +22,7 @@ mod rollups;
 mod rows;
 mod scopes;
 mod tls;
+mod views;
 mod work;
 
 use std::collections::HashSet;
@@ -36,6 +39,7 @@ use pool::Pool;
 use work::{Access, Work};
 
 pub use migrate::{Direction, MigrateError, Migrated, Schema, migrate};
+pub use outside::{Outside, Reading, TextRow};
 
 /// Everything of ours lies in this schema.
 const SCHEMA: &str = "meridian";
@@ -68,7 +72,7 @@ impl Postgres {
     pub fn new(database: &Database) -> Result<Self, StoreError> {
         let pool = |server| {
             let (limit, wait) = (database.pool_limit, database.pool_wait);
-            Pool::new(server, limit, wait, Passwords::Fixed)
+            Pool::new(server, limit, wait, Passwords::of(database))
         };
         let inner = Inner {
             primary: pool(&database.primary)?,

@@ -162,10 +162,16 @@ impl Inner {
         let mut rest = hold(&self.rest);
         match opened {
             Ok(connection) => {
+                if rest.failures > 0 {
+                    tracing::info!(server = %self.server, "Postgres answers again");
+                }
                 *rest = Rest::default();
                 Ok(connection)
             }
             Err(why) => {
+                if rest.failures == 0 {
+                    tracing::warn!(server = %self.server, why, "Postgres cannot be reached");
+                }
                 let doubled = PAUSE
                     .0
                     .saturating_mul(2_u32.saturating_pow(rest.failures.min(8)));
@@ -188,7 +194,7 @@ impl Inner {
 
     async fn open(&self) -> Result<Connection, String> {
         let mut config = self.config.clone();
-        if let Some(password) = self.passwords.current(&self.server).await? {
+        if let Some(password) = self.passwords.current(&self.server) {
             config.password(password.reveal());
         }
         let (client, driver) = match &self.tls {

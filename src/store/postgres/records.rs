@@ -143,7 +143,7 @@ fn place_of(record: &Record) -> RecordPlace {
     (record.kind, clean(&record.id).into_owned())
 }
 
-async fn write_all(
+pub(super) async fn write_all(
     work: &Work,
     writes: Vec<RecordWrite>,
     actor: Option<&Actor>,

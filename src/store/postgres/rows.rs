@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::params::{clean, clean_json, digest, moment};
 use super::work::Param;
 use crate::store::StoreError;
-use crate::store::columns::{column, extra_usage, to_text};
+use crate::store::columns::{column, extra_usage};
 use crate::store::sums::{cost_of, failed};
 
 type Texts<'a> = Vec<Option<Cow<'a, str>>>;
@@ -132,8 +132,8 @@ fn texts_of(records: &[SpendRecord]) -> Result<[Texts<'_>; 18], StoreError> {
     };
     Ok([
         all(|one| one.response_id.as_deref()),
-        made(|one| to_text(&one.endpoint).map(Some))?,
-        made(|one| to_text(&one.end_reason).map(Some))?,
+        all(|one| Some(one.endpoint.label())),
+        all(|one| Some(one.end_reason.label())),
         all(|one| one.payer.key_alias.as_deref()),
         all(|one| one.payer.user_id.as_deref()),
         all(|one| one.payer.team_id.as_deref()),

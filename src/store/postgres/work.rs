@@ -56,20 +56,33 @@ impl Access {
         }
     }
 
+    fn writes(self) -> bool {
+        match self {
+            Self::Read | Self::Walk | Self::Report => false,
+            Self::Write | Self::Maintain | Self::Migrate => true,
+        }
+    }
+
     fn begin(self) -> String {
-        let mode = match self {
-            Self::Read | Self::Walk | Self::Report => " READ ONLY",
-            Self::Write | Self::Maintain | Self::Migrate => "",
+        let mode = if self.writes() { "" } else { " READ ONLY" };
+        let durable = match self {
+            Self::Write => DURABLE,
+            _ => "",
         };
         let (statement, lock) = (self.statement_max(), self.lock_max());
         format!(
             "BEGIN{mode}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = 30000",
+             SET LOCAL idle_in_transaction_session_timeout = 30000{durable}",
             statement.as_millis(),
             lock.as_millis()
         )
     }
 }
+
+/// The journal forgets what a commit has stored: a server that is set to answer before that is on
+/// its disk is asked to wait. Stricter settings stay.
+const DURABLE: &str = "; SELECT set_config('synchronous_commit', 'local', true) \
+    WHERE current_setting('synchronous_commit') = 'off'";
 
 /// An open transaction. Dropped without `finish` it is undone with its connection.
 pub(super) struct Work {
@@ -128,12 +141,11 @@ impl Work {
         self.answered(answer).await
     }
 
-    /// Commits after a success; undoes after a failure.
+    /// Commits after a success, if there was something to commit; undoes after a failure.
     pub(super) async fn finish<T>(self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let end = if outcome.is_ok() {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
+        let end = match (self.access.writes(), &outcome) {
+            (true, Ok(_)) => "COMMIT",
+            _ => "ROLLBACK",
         };
         if matches!(outcome, Err(StoreError::Unavailable(_))) {
             return self.noted(outcome);

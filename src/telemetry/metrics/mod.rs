@@ -26,7 +26,7 @@ pub use exposition::CONTENT_TYPE;
 pub use histogram::GapSketch;
 pub use labels::OTHER;
 pub use outcome::{AttemptOutcome, reject_reason};
-pub use page::{DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
+pub use page::{CacheGauges, DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
 pub use plain::CoordinationMessage;
 pub use series::CallerLabels;
 
@@ -100,6 +100,17 @@ pub struct Ended<'a> {
     pub ttft: Option<Duration>,
     /// Gaps between the chunks of a stream.
     pub gaps: &'a GapSketch,
+    /// What the response cache said; `None` when it was not asked.
+    pub cache: Option<CacheAnswer>,
+}
+
+/// What the response cache said to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheAnswer {
+    /// The whole answer.
+    Hit,
+    /// Nothing.
+    Miss,
 }
 
 /// Labels of a deployment, from the configuration.
@@ -169,7 +180,17 @@ impl Metrics {
         let at = self.table.find(&mut stripe, &probe);
         let series = &mut stripe.series[at];
         add_figures(series, record);
-        if let Some(outcome) = AttemptOutcome::of_record(record) {
+        match ended.cache {
+            Some(CacheAnswer::Hit) => {
+                series.add(Cell::CacheHits, 1);
+                series.add(Cell::CachedTokens, record.usage.total());
+            }
+            Some(CacheAnswer::Miss) => series.add(Cell::CacheMisses, 1),
+            None => {}
+        }
+        // No deployment was asked for an answer from the cache.
+        let asked = ended.cache != Some(CacheAnswer::Hit);
+        if let Some(outcome) = AttemptOutcome::of_record(record).filter(|_| asked) {
             series.add_attempt(outcome);
         }
         let served = record.end_reason == EndReason::Complete && !series.failed;

@@ -129,6 +129,7 @@ pub fn reject_reason(error: &GatewayError) -> &'static str {
         GatewayError::KeyExpired { .. } => "key_expired",
         GatewayError::ModelNotAllowed { .. } => "model_not_allowed",
         GatewayError::RouteNotAllowed { .. } => "route_not_allowed",
+        GatewayError::CacheControlNotAllowed { .. } => "cache_control_not_allowed",
         GatewayError::AdminOnly { .. } => "admin_only",
         GatewayError::MasterKeyOnly { .. } => "master_key_only",
         GatewayError::BudgetExceeded { .. } => "budget_exceeded",

@@ -38,6 +38,31 @@ pub struct Gauges<'a> {
     pub deployments: Vec<DeploymentGauges<'a>>,
     /// Retries and fallbacks that this node may send now beyond its requests.
     pub retry_budget_left: u64,
+    /// The response cache; `None` where there is none.
+    pub cache: Option<CacheGauges>,
+}
+
+/// What the response cache holds and has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CacheGauges {
+    /// Answers in memory.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether Redis is asked; `None` where answers are in memory only.
+    pub redis_up: Option<bool>,
+    /// Look-ups by result.
+    pub lookups: [(&'static str, u64); 5],
+    /// Answers that were kept.
+    pub stored: u64,
+    /// Answers that were too large for that.
+    pub too_large: u64,
+    /// Failures by kind.
+    pub errors: [(&'static str, u64); 5],
+    /// What answers from the cache would have cost, nano-dollars.
+    pub saved_nano: u64,
+    /// Their tokens.
+    pub saved_tokens: u64,
 }
 
 /// Budget of one key.
@@ -175,6 +200,32 @@ fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
         page.sample(&plain::COORDINATION, &[each.mode(), each.state()], holds);
     }
     write_deployments(page, &gauges.deployments);
+    if let Some(cache) = &gauges.cache {
+        write_cache(page, cache);
+    }
+}
+
+fn write_cache(page: &mut Page, cache: &CacheGauges) {
+    page.value(&plain::CACHE_ENTRIES, Some(cache.entries as f64));
+    page.value(&plain::CACHE_BYTES, Some(cache.bytes as f64));
+    let up = cache.redis_up.map(|up| f64::from(u8::from(up)));
+    page.value(&plain::CACHE_REDIS, up);
+    let stored = [("stored", cache.stored), ("too_large", cache.too_large)];
+    let families = [
+        (&plain::CACHE_LOOKUPS, &cache.lookups[..]),
+        (&plain::CACHE_STORED, &stored[..]),
+        (&plain::CACHE_ERRORS, &cache.errors[..]),
+    ];
+    for (family, figures) in families {
+        page.plain_header(family);
+        for (label, count) in figures {
+            page.sample(family, &[label], *count as f64);
+        }
+    }
+    let nano = i64::try_from(cache.saved_nano).unwrap_or(i64::MAX);
+    page.value(&plain::CACHE_SAVED, Some(NanoUsd(nano).dollars()));
+    let tokens = Some(cache.saved_tokens as f64);
+    page.value(&plain::CACHE_SAVED_TOKENS, tokens);
 }
 
 fn write_deployments(page: &mut Page, deployments: &[DeploymentGauges<'_>]) {

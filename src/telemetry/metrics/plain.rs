@@ -186,6 +186,46 @@ const COORDINATION_MESSAGES: PlainFamily = counter(
     &["result"],
     "Cooldowns told to the region and heard from it",
 );
+pub(super) const CACHE_ENTRIES: PlainFamily = gauge(
+    "meridian_cache_entries",
+    &[],
+    "Cached answers in this node's memory",
+);
+pub(super) const CACHE_BYTES: PlainFamily = gauge(
+    "meridian_cache_bytes",
+    &[],
+    "Bytes of cached answers in this node's memory",
+);
+pub(super) const CACHE_REDIS: PlainFamily = gauge(
+    "meridian_cache_redis_up",
+    &[],
+    "1 while requests ask Redis for cached answers, 0 while it does not answer",
+);
+pub(super) const CACHE_LOOKUPS: PlainFamily = counter(
+    "meridian_cache_lookups_total",
+    &["result"],
+    "Requests that may be answered from the cache, by what they found",
+);
+pub(super) const CACHE_STORED: PlainFamily = counter(
+    "meridian_cache_stored_total",
+    &["result"],
+    "Answers that were to be cached, by whether they were",
+);
+pub(super) const CACHE_ERRORS: PlainFamily = counter(
+    "meridian_cache_errors_total",
+    &["kind"],
+    "Failures of the cache in Redis, none of them a request's",
+);
+pub(super) const CACHE_SAVED: PlainFamily = counter(
+    "meridian_cache_saved_dollars_total",
+    &[],
+    "US dollars that answers from the cache would have cost",
+);
+pub(super) const CACHE_SAVED_TOKENS: PlainFamily = counter(
+    "meridian_cache_saved_tokens_total",
+    &[],
+    "Tokens of answers from the cache",
+);
 const PANICS: PlainFamily = counter("meridian_panics_total", &[], "Panics, each a defect");
 const BUILD: PlainFamily = gauge("meridian_build_info", &["version"], "Always 1");
 pub(super) const RESIDENT: PlainFamily = gauge(
@@ -214,7 +254,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 37] = [
+pub(super) const PLAIN: [&PlainFamily; 45] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -243,6 +283,14 @@ pub(super) const PLAIN: [&PlainFamily; 37] = [
     &LAST_RELOAD,
     &COORDINATION,
     &COORDINATION_MESSAGES,
+    &CACHE_ENTRIES,
+    &CACHE_BYTES,
+    &CACHE_REDIS,
+    &CACHE_LOOKUPS,
+    &CACHE_STORED,
+    &CACHE_ERRORS,
+    &CACHE_SAVED,
+    &CACHE_SAVED_TOKENS,
     &PANICS,
     &BUILD,
     &RESIDENT,

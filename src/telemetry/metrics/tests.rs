@@ -81,6 +81,7 @@ fn settle(metrics: &Metrics, record: &SpendRecord, labels: &RequestLabels<'_>) {
         upstream: Some(Duration::from_millis(800)),
         ttft: Some(Duration::from_millis(300)),
         gaps: &gaps,
+        cache: None,
     });
 }
 

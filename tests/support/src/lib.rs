@@ -12,4 +12,5 @@ pub mod postgres;
 pub mod provider;
 pub mod raw;
 pub mod redis;
+pub mod relay;
 pub mod run;

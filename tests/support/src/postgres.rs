@@ -1,4 +1,4 @@
-//! A real Postgres: `postgres` and `initdb` of the system, started, paused and killed by process id.
+//! A real Postgres: `postgres` and `initdb` of the system, started, paused, killed by process id.
 //!
 //! Postgres refuses to run as root: then it runs as the user `postgres` of the system's package.
 

@@ -67,11 +67,13 @@ pub enum Section {
     Hedge,
     /// `meridian.probes`.
     Probes,
+    /// `meridian.response_cache`.
+    ResponseCache,
 }
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Top,
         Self::Model,
         Self::Params,
@@ -97,6 +99,7 @@ impl Section {
         Self::Affinity,
         Self::Hedge,
         Self::Probes,
+        Self::ResponseCache,
     ];
 
     /// Where it is in the file.
@@ -127,6 +130,7 @@ impl Section {
             Self::Affinity => "meridian.affinity",
             Self::Hedge => "meridian.hedge",
             Self::Probes => "meridian.probes",
+            Self::ResponseCache => "meridian.response_cache",
         }
     }
 
@@ -158,6 +162,7 @@ impl Section {
             Self::Affinity => meridian::AFFINITY,
             Self::Hedge => meridian::HEDGE,
             Self::Probes => meridian::PROBES,
+            Self::ResponseCache => meridian::RESPONSE_CACHE,
         }
     }
 

@@ -5,6 +5,8 @@ use super::*;
 const DOCS: &str = include_str!("../../../../docs/METRICS.md");
 const LITELLM: &str = include_str!("../litellm-1.87.1.tsv");
 
+const RESULTS: [(&str, u64); 5] = [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)];
+
 /// What the page says of a family.
 #[derive(Debug, Default, PartialEq)]
 struct OnPage {
@@ -49,6 +51,18 @@ fn full_page() -> String {
     all.usage.completion_audio = 1;
     all.price_unknown = true;
     settle(&metrics, &all, &LABELS);
+    for said in [CacheAnswer::Hit, CacheAnswer::Miss] {
+        metrics.observe(&Ended {
+            record: &all,
+            labels: &LABELS,
+            total: Duration::ZERO,
+            overhead: Duration::ZERO,
+            upstream: None,
+            ttft: None,
+            gaps: &GapSketch::default(),
+            cache: Some(said),
+        });
+    }
     metrics.rejected(&Payer::default(), &LABELS, &GatewayError::NoKey);
     let deployment = DeploymentLabels {
         id: "d1",
@@ -83,6 +97,12 @@ fn full_page() -> String {
             in_flight: 3,
         }],
         retry_budget_left: 10,
+        cache: Some(CacheGauges {
+            redis_up: Some(true),
+            lookups: RESULTS,
+            errors: RESULTS,
+            ..CacheGauges::default()
+        }),
         ..Gauges::default()
     };
     String::from_utf8(metrics.render(&gauges)).unwrap()

@@ -10,20 +10,20 @@ const LONGEST: Duration = Duration::from_secs(4);
 
 /// Doubles with each failure in a row, and is spread so that nodes do not come back at once.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The next wait. `dice` is uniform in `[0, 1)`.
-    pub(super) fn next(&mut self, dice: f64) -> Duration {
+    pub(crate) fn next(&mut self, dice: f64) -> Duration {
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
         self.failures = self.failures.saturating_add(1);
         doubled.min(LONGEST).mul_f64(0.5 + 0.5 * dice)
     }
 
     /// It worked for a while.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
