@@ -106,7 +106,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "state",
             "store",
             "telemetry",
-            "upstream",
         ],
     ),
     ("server", &["*"]),

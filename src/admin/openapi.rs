@@ -96,8 +96,12 @@ fn path_parameter(path: &str) -> Vec<Value> {
     let name = path
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'));
-    let parameter = |(name, _): (&str, &str)| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
-    name.map(parameter).into_iter().collect()
+    let Some((name, _)) = name else {
+        return Vec::new();
+    };
+    let text = json!({"type": "string"});
+    let parameter = json!({"name": name, "in": "path", "required": true, "schema": text});
+    vec![parameter]
 }
 
 fn query_parameter(field: &Field) -> Value {

@@ -1,5 +1,6 @@
 //! The router in process, over a real store in a temporary directory.
 
+mod audit;
 mod budgets;
 mod cache;
 mod errors;
@@ -67,9 +68,11 @@ struct Admin {
     /// The rules in force.
     now: Arc<arc_swap::ArcSwap<crate::rules::Rules>>,
     /// What the management API calls with records that it stored.
-    changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync>,
+    changed: Arc<Changed>,
     _dir: tempfile::TempDir,
 }
+
+type Changed = dyn Fn(&[meridian_core::record::Record]) + Send + Sync;
 
 /// An answer, read to its end.
 struct Answer {
@@ -146,15 +149,14 @@ async fn admin_with(text: &str) -> Admin {
     let cache = rules.config.cache.as_ref();
     let cache = cache.map(|config| Arc::new(crate::cache::Cache::new(config)));
     let in_force = Arc::clone(&now);
-    let changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync> =
-        Arc::new(move |records| {
-            for_registry.apply_all(records.iter().map(|one| (one, None)), clock::now());
-            if changing.take(records) {
-                let (old, config) = (for_changes.load_full(), changing.config().unwrap());
-                let prices = Arc::clone(&old.prices);
-                for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
-            }
-        });
+    let changed: Arc<Changed> = Arc::new(move |records| {
+        for_registry.apply_all(records.iter().map(|one| (one, None)), clock::now());
+        if changing.take(records) {
+            let (old, config) = (for_changes.load_full(), changing.config().unwrap());
+            let prices = Arc::clone(&old.prices);
+            for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
+        }
+    });
     let tell = Arc::clone(&changed);
     let hooks = Hooks {
         rules: Box::new(move || {
@@ -178,41 +180,11 @@ async fn admin_with(text: &str) -> Admin {
         in_flight: Box::new(|| 7),
         changed: Box::new(move |records| tell(records)),
         merged,
-        test: Box::new(|config, id| {
-            let found = config.models.iter().any(|one| one.id == id);
-            let broken = config
-                .models
-                .iter()
-                .any(|one| one.id == id && one.model == "broken");
-            Box::pin(async move {
-                assert!(found, "the candidate is in the configuration");
-                if broken {
-                    Err("the provider said no".to_owned())
-                } else {
-                    Ok(Tested::Chat)
-                }
-            })
-        }),
+        test: Box::new(tested),
         find_key: Box::new(|_| Box::pin(async { Ok(()) })),
         check_fresh: Box::new(|_| Ok(())),
         propagation: Box::new(|| None),
-        deployments: Box::new(|| {
-            let up = DeploymentHealth {
-                model_id: "d1".into(),
-                model_name: "gpt-4o".into(),
-                model: "openai/gpt-4o".into(),
-                provider: "openai".into(),
-                api_base: "https://upstream.example".into(),
-                unhealthy: None,
-            };
-            let down = DeploymentHealth {
-                model_id: "d2".into(),
-                model_name: "claude".into(),
-                unhealthy: Some("cooling down".into()),
-                ..up.clone()
-            };
-            vec![up, down]
-        }),
+        deployments: Box::new(one_up_and_one_down),
         cache,
     };
     let master = Secret::new(MASTER);
@@ -227,6 +199,36 @@ async fn admin_with(text: &str) -> Admin {
         changed,
         _dir: dir,
     }
+}
+
+fn one_up_and_one_down() -> Vec<DeploymentHealth> {
+    let up = DeploymentHealth {
+        model_id: "d1".into(),
+        model_name: "gpt-4o".into(),
+        model: "openai/gpt-4o".into(),
+        provider: "openai".into(),
+        api_base: "https://upstream.example".into(),
+        unhealthy: None,
+    };
+    let down = DeploymentHealth {
+        model_id: "d2".into(),
+        model_name: "claude".into(),
+        unhealthy: Some("cooling down".into()),
+        ..up.clone()
+    };
+    vec![up, down]
+}
+
+/// A provider that knows every model but `broken`.
+fn tested(config: Config, id: String) -> Pending<Result<Tested, String>> {
+    let candidate = config.models.into_iter().find(|one| one.id == id);
+    let candidate = candidate.expect("the candidate is in the configuration");
+    Box::pin(async move {
+        match candidate.model.as_str() {
+            "broken" => Err("the provider said no".to_owned()),
+            _ => Ok(Tested::Chat),
+        }
+    })
 }
 
 impl Admin {

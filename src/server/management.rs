@@ -153,16 +153,7 @@ impl Management {
             metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
             reload_prices: Box::new(move || {
                 let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
-                Box::pin(async move {
-                    prices
-                        .refresh(clock::now())
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    let book = prices.book();
-                    let models = book.len();
-                    state.update_rules(|old| old.with_prices(book));
-                    Ok(models)
-                })
+                Box::pin(async move { reload_prices(&state, &prices).await })
             }),
             readiness: Box::new(move || Readiness {
                 loaded: true,
@@ -223,6 +214,16 @@ fn changed(state: Arc<State>, in_force: Arc<InForce>) -> Changed {
         Some(records) => records.changed_here(written),
         None => in_force.take(written.iter().map(|one| (one, None))),
     })
+}
+
+/// Loads the price map anew and puts it in force; the number of models in it.
+async fn reload_prices(state: &State, prices: &PriceSource) -> Result<usize, String> {
+    let refreshed = prices.refresh(clock::now()).await;
+    refreshed.map_err(|error| error.to_string())?;
+    let book = prices.book();
+    let models = book.len();
+    state.update_rules(|old| old.with_prices(book));
+    Ok(models)
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

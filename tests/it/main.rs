@@ -15,6 +15,7 @@ mod region;
 mod reload;
 mod routing;
 mod secrets;
+mod stored;
 mod streaming;
 mod upstreams;
 mod world;

@@ -64,7 +64,7 @@ use keys::Section;
 use problem::Problems;
 use routing::{Sections, regions};
 use section::Area;
-use tree::{Node, Value};
+use tree::Node;
 
 /// A whole configuration, resolved and immutable.
 #[derive(Clone, Debug)]
@@ -166,10 +166,8 @@ pub const REGION_VARIABLE: &str = "MERIDIAN_REGION";
 
 /// Digests of the listed deployments, as they were written.
 fn digests(root: &Node) -> Vec<String> {
-    match root.get("model_list").map(|list| &list.value) {
-        Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
-        _ => Vec::new(),
-    }
+    let list = root.get("model_list").map_or(&[][..], Node::items);
+    list.iter().map(digest::of_entry).collect()
 }
 
 fn resolve(

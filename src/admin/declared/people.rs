@@ -1,9 +1,7 @@
 //! Teams, users, organizations, budgets, customers, tags, and everything at once.
 
-use meridian_core::routes::Route;
-
 use super::super::{budgets, customers, organizations, tags, teams, users};
-use super::{Answer, Body, Field, Operation, any, flag, object, pages, text, texts, whole};
+use super::{Answer, Body, Field, Operation, any, flag, object, text, texts, whole};
 
 const TEAM_ID: Field = text("team_id", "the team").required();
 const ORGANIZATION_ID: Field = text("organization_id", "the organization").required();
@@ -22,22 +20,22 @@ const ORGANIZATION: &[&[super::schema::Field]] = &[
     organizations::LIMITS[1],
 ];
 
-const TEAM_NEW: Operation = Operation::written(
+pub(super) const TEAM_NEW: Operation = Operation::written(
     "Makes a team",
     &[text("team_id", "its id; default: a new one")],
     teams::NEW_FIELDS,
     ROW,
 );
-const TEAM_UPDATE: Operation =
+pub(super) const TEAM_UPDATE: Operation =
     Operation::written("Changes a team", &[TEAM_ID], teams::UPDATE_FIELDS, ROW);
-const TEAM_DELETE: Operation = Operation::post(
+pub(super) const TEAM_DELETE: Operation = Operation::post(
     "Deletes teams with their keys",
     &[texts("team_ids", "the teams").required()],
     ROWS,
 );
-const TEAM_READ: Operation =
+pub(super) const TEAM_READ: Operation =
     Operation::get("Shows a team with its keys and members", &[TEAM_ID], ROW);
-const TEAM_LIST: Operation = Operation::get(
+pub(super) const TEAM_LIST: Operation = Operation::get(
     "Lists the teams that the caller may see",
     &[
         text("user_id", "only teams with this member"),
@@ -45,7 +43,7 @@ const TEAM_LIST: Operation = Operation::get(
     ],
     ROWS,
 );
-const TEAM_LIST_V2: Operation = Operation::get(
+pub(super) const TEAM_LIST_V2: Operation = Operation::get(
     "Lists teams by page",
     &[
         text("user_id", "only teams with this member"),
@@ -60,10 +58,10 @@ const TEAM_LIST_V2: Operation = Operation::get(
     ],
     ROWS,
 );
-const TEAM_BLOCK: Operation =
+pub(super) const TEAM_BLOCK: Operation =
     Operation::post("Blocks a team: its keys stop working", &[TEAM_ID], ROW);
-const TEAM_UNBLOCK: Operation = Operation::post("Unblocks a team", &[TEAM_ID], ROW);
-const TEAM_MEMBER_ADD: Operation = Operation::written(
+pub(super) const TEAM_UNBLOCK: Operation = Operation::post("Unblocks a team", &[TEAM_ID], ROW);
+pub(super) const TEAM_MEMBER_ADD: Operation = Operation::written(
     "Adds members to a team",
     &[
         TEAM_ID,
@@ -76,7 +74,7 @@ const TEAM_MEMBER_ADD: Operation = Operation::written(
     &[teams::members::LIMITS],
     ROW,
 );
-const TEAM_MEMBER_UPDATE: Operation = Operation::written(
+pub(super) const TEAM_MEMBER_UPDATE: Operation = Operation::written(
     "Changes what a member may do in a team",
     &[
         TEAM_ID,
@@ -87,7 +85,7 @@ const TEAM_MEMBER_UPDATE: Operation = Operation::written(
     &[teams::members::LIMITS],
     ROW,
 );
-const TEAM_MEMBER_DELETE: Operation = Operation::post(
+pub(super) const TEAM_MEMBER_DELETE: Operation = Operation::post(
     "Takes a member out of a team",
     &[
         TEAM_ID,
@@ -96,7 +94,7 @@ const TEAM_MEMBER_DELETE: Operation = Operation::post(
     ],
     ROW,
 );
-const TEAM_BULK_MEMBER_ADD: Operation = Operation::written(
+pub(super) const TEAM_BULK_MEMBER_ADD: Operation = Operation::written(
     "Adds many members to a team",
     &[
         TEAM_ID,
@@ -106,22 +104,22 @@ const TEAM_BULK_MEMBER_ADD: Operation = Operation::written(
     &[teams::members::LIMITS],
     ROW,
 );
-const TEAM_MODEL_ADD: Operation = Operation::post(
+pub(super) const TEAM_MODEL_ADD: Operation = Operation::post(
     "Lets a team use more models",
     &[TEAM_ID, texts("models", "the models")],
     ROW,
 );
-const TEAM_MODEL_DELETE: Operation = Operation::post(
+pub(super) const TEAM_MODEL_DELETE: Operation = Operation::post(
     "Takes models from a team",
     &[TEAM_ID, texts("models", "the models")],
     ROW,
 );
-const TEAM_PERMISSIONS_LIST: Operation = Operation::get(
+pub(super) const TEAM_PERMISSIONS_LIST: Operation = Operation::get(
     "What members may do with the keys of a team",
     &[TEAM_ID],
     ROW,
 );
-const TEAM_PERMISSIONS_UPDATE: Operation = Operation::post(
+pub(super) const TEAM_PERMISSIONS_UPDATE: Operation = Operation::post(
     "Changes what members may do with the keys of a team",
     &[
         TEAM_ID,
@@ -129,9 +127,10 @@ const TEAM_PERMISSIONS_UPDATE: Operation = Operation::post(
     ],
     ROW,
 );
-const TEAM_AVAILABLE: Operation = Operation::get("Teams that anybody may join: none", &[], ROWS);
-const TEAM_ME: Operation = Operation::get("What the caller is in a team", &[], ROW);
-const TEAM_KEY_BULK_UPDATE: Operation = Operation::post(
+pub(super) const TEAM_AVAILABLE: Operation =
+    Operation::get("Teams that anybody may join: none", &[], ROWS);
+pub(super) const TEAM_ME: Operation = Operation::get("What the caller is in a team", &[], ROW);
+pub(super) const TEAM_KEY_BULK_UPDATE: Operation = Operation::post(
     "Changes many keys of a team",
     &[
         TEAM_ID,
@@ -141,13 +140,13 @@ const TEAM_KEY_BULK_UPDATE: Operation = Operation::post(
     ],
     ROWS,
 );
-const TEAM_PUT: Operation = Operation::written(
+pub(super) const TEAM_PUT: Operation = Operation::written(
     "Makes a team or replaces it; the same again changes nothing",
     &[],
     teams::NEW_FIELDS,
     ROW,
 );
-const USER_NEW: Operation = Operation::written(
+pub(super) const USER_NEW: Operation = Operation::written(
     "Makes a user, and a key of its own",
     &[
         text("user_id", "its id; default: a new one"),
@@ -159,7 +158,7 @@ const USER_NEW: Operation = Operation::written(
     users::write::NEW_FIELDS,
     ROW,
 );
-const USER_UPDATE: Operation = Operation::written(
+pub(super) const USER_UPDATE: Operation = Operation::written(
     "Changes a user",
     &[
         text("user_id", "the user; or name its user_email"),
@@ -169,7 +168,7 @@ const USER_UPDATE: Operation = Operation::written(
     users::UPDATE_FIELDS,
     ROW,
 );
-const USER_BULK_UPDATE: Operation = Operation::post(
+pub(super) const USER_BULK_UPDATE: Operation = Operation::post(
     "Changes many users",
     &[
         any("users", "a list, each as for `/user/update`"),
@@ -178,22 +177,22 @@ const USER_BULK_UPDATE: Operation = Operation::post(
     ],
     ROWS,
 );
-const USER_DELETE: Operation = Operation::post(
+pub(super) const USER_DELETE: Operation = Operation::post(
     "Deletes users with their keys",
     &[texts("user_ids", "the users").required()],
     Answer::Free("how many there were"),
 );
-const USER_READ: Operation = Operation::get(
+pub(super) const USER_READ: Operation = Operation::get(
     "Shows a user with its keys and teams",
     &[text("user_id", "default: the caller")],
     ROW,
 );
-const USER_INFO_V2: Operation = Operation::get(
+pub(super) const USER_INFO_V2: Operation = Operation::get(
     "Shows a user alone",
     &[text("user_id", "default: the caller")],
     ROW,
 );
-const USER_LIST: Operation = Operation::get(
+pub(super) const USER_LIST: Operation = Operation::get(
     "Lists users by page",
     &[
         text("role", "only this role"),
@@ -208,8 +207,8 @@ const USER_LIST: Operation = Operation::get(
     ],
     ROWS,
 );
-const USER_ROLES: Operation = Operation::get("Roles that a user may have", &[], ROW);
-const USER_FILTER: Operation = Operation::get(
+pub(super) const USER_ROLES: Operation = Operation::get("Roles that a user may have", &[], ROW);
+pub(super) const USER_FILTER: Operation = Operation::get(
     "Finds users by a part of id or address",
     &[
         text("user_id", "a part of the id"),
@@ -219,13 +218,13 @@ const USER_FILTER: Operation = Operation::get(
     ],
     ROWS,
 );
-const USER_PUT: Operation = Operation::written(
+pub(super) const USER_PUT: Operation = Operation::written(
     "Makes a user or replaces it; the same again changes nothing",
     &[],
     users::UPDATE_FIELDS,
     ROW,
 );
-const ORGANIZATION_NEW: Operation = Operation::written(
+pub(super) const ORGANIZATION_NEW: Operation = Operation::written(
     "Makes an organization with its budget",
     &[
         text("organization_id", "its id; default: a new one"),
@@ -234,18 +233,18 @@ const ORGANIZATION_NEW: Operation = Operation::written(
     ORGANIZATION,
     ROW,
 );
-const ORGANIZATION_UPDATE: Operation = Operation::written(
+pub(super) const ORGANIZATION_UPDATE: Operation = Operation::written(
     "Changes an organization and its budget",
     &[ORGANIZATION_ID, text("organization_alias", "its name")],
     ORGANIZATION,
     ROW,
 );
-const ORGANIZATION_DELETE: Operation = Operation::post(
+pub(super) const ORGANIZATION_DELETE: Operation = Operation::post(
     "Deletes organizations with their teams and keys",
     &[texts("organization_ids", "the organizations")],
     ROWS,
 );
-const ORGANIZATION_READ: Operation = Operation {
+pub(super) const ORGANIZATION_READ: Operation = Operation {
     query: &[text("organization_id", "the organization; for GET")],
     ..Operation::post(
         "Shows organizations with members and teams",
@@ -253,7 +252,7 @@ const ORGANIZATION_READ: Operation = Operation {
         ROWS,
     )
 };
-const ORGANIZATION_LIST: Operation = Operation::get(
+pub(super) const ORGANIZATION_LIST: Operation = Operation::get(
     "Lists organizations",
     &[
         text("organization_id", "only this one"),
@@ -261,7 +260,7 @@ const ORGANIZATION_LIST: Operation = Operation::get(
     ],
     ROWS,
 );
-const ORGANIZATION_MEMBER_ADD: Operation = Operation::written(
+pub(super) const ORGANIZATION_MEMBER_ADD: Operation = Operation::written(
     "Adds members to an organization",
     &[
         ORGANIZATION_ID,
@@ -274,7 +273,7 @@ const ORGANIZATION_MEMBER_ADD: Operation = Operation::written(
     &[organizations::members::LIMITS],
     ROW,
 );
-const ORGANIZATION_MEMBER_UPDATE: Operation = Operation::written(
+pub(super) const ORGANIZATION_MEMBER_UPDATE: Operation = Operation::written(
     "Changes what a member may do in an organization",
     &[
         ORGANIZATION_ID,
@@ -288,7 +287,7 @@ const ORGANIZATION_MEMBER_UPDATE: Operation = Operation::written(
     &[organizations::members::LIMITS],
     ROW,
 );
-const ORGANIZATION_MEMBER_DELETE: Operation = Operation::post(
+pub(super) const ORGANIZATION_MEMBER_DELETE: Operation = Operation::post(
     "Takes a member out of an organization",
     &[
         ORGANIZATION_ID,
@@ -297,191 +296,120 @@ const ORGANIZATION_MEMBER_DELETE: Operation = Operation::post(
     ],
     ROW,
 );
-const ORGANIZATION_PUT: Operation = Operation::written(
+pub(super) const ORGANIZATION_PUT: Operation = Operation::written(
     "Makes an organization or replaces it; the same again changes nothing",
     &[text("organization_alias", "its name")],
     ORGANIZATION,
     ROW,
 );
-const BUDGET_NEW: Operation = Operation::written(
+pub(super) const BUDGET_NEW: Operation = Operation::written(
     "Makes a budget that others can refer to",
     &[text("budget_id", "its id; default: a new one")],
     budgets::FIELDS,
     ROW,
 );
-const BUDGET_UPDATE: Operation = Operation::written(
+pub(super) const BUDGET_UPDATE: Operation = Operation::written(
     "Changes a budget, and so the bounds of all who refer to it",
     &[text("budget_id", "the budget").required()],
     budgets::FIELDS,
     ROW,
 );
-const BUDGET_READ: Operation = Operation::post(
+pub(super) const BUDGET_READ: Operation = Operation::post(
     "Shows budgets",
     &[texts("budgets", "the budgets").required()],
     ROWS,
 );
-const BUDGET_DELETE: Operation = Operation::post(
+pub(super) const BUDGET_DELETE: Operation = Operation::post(
     "Deletes a budget",
     &[text("id", "the budget").required()],
     ROW,
 );
-const BUDGET_LIST: Operation = Operation::get("Lists every budget", &[], ROWS);
-const BUDGET_SETTINGS: Operation = Operation::get(
+pub(super) const BUDGET_LIST: Operation = Operation::get("Lists every budget", &[], ROWS);
+pub(super) const BUDGET_SETTINGS: Operation = Operation::get(
     "Fields of a budget, with what they hold",
     &[text("budget_id", "the budget").required()],
     ROWS,
 );
-const BUDGET_PUT: Operation = Operation::written(
+pub(super) const BUDGET_PUT: Operation = Operation::written(
     "Makes a budget or replaces it; the same again changes nothing",
     &[],
     budgets::FIELDS,
     ROW,
 );
-const CUSTOMER_NEW: Operation = Operation::written(
+pub(super) const CUSTOMER_NEW: Operation = Operation::written(
     "Makes a customer: the `user` of requests",
     &[text("user_id", "its id").required()],
     customers::FIELDS,
     ROW,
 );
-const CUSTOMER_UPDATE: Operation = Operation::written(
+pub(super) const CUSTOMER_UPDATE: Operation = Operation::written(
     "Changes a customer",
     &[text("user_id", "the customer").required()],
     customers::FIELDS,
     ROW,
 );
-const CUSTOMER_DELETE: Operation = Operation::post(
+pub(super) const CUSTOMER_DELETE: Operation = Operation::post(
     "Deletes customers",
     &[texts("user_ids", "the customers").required()],
     ROWS,
 );
-const CUSTOMER_BLOCK: Operation = Operation::post(
+pub(super) const CUSTOMER_BLOCK: Operation = Operation::post(
     "Blocks customers: their requests are refused",
     &[texts("user_ids", "the customers").required()],
     ROWS,
 );
-const CUSTOMER_UNBLOCK: Operation = Operation::post(
+pub(super) const CUSTOMER_UNBLOCK: Operation = Operation::post(
     "Unblocks customers",
     &[texts("user_ids", "the customers").required()],
     ROWS,
 );
-const CUSTOMER_READ: Operation = Operation::get(
+pub(super) const CUSTOMER_READ: Operation = Operation::get(
     "Shows a customer with its budget",
     &[text("end_user_id", "the customer").required()],
     ROW,
 );
-const CUSTOMER_LIST: Operation = Operation::get("Lists every customer", &[], ROWS);
-const CUSTOMER_PUT: Operation = Operation::written(
+pub(super) const CUSTOMER_LIST: Operation = Operation::get("Lists every customer", &[], ROWS);
+pub(super) const CUSTOMER_PUT: Operation = Operation::written(
     "Makes a customer or replaces it; the same again changes nothing",
     &[],
     customers::FIELDS,
     ROW,
 );
-const TAG_NEW: Operation = Operation::written(
+pub(super) const TAG_NEW: Operation = Operation::written(
     "Makes a tag",
     &[text("name", "its name").required()],
     tags::FIELDS,
     ROW,
 );
-const TAG_UPDATE: Operation = Operation::written(
+pub(super) const TAG_UPDATE: Operation = Operation::written(
     "Changes a tag",
     &[text("name", "the tag").required()],
     tags::FIELDS,
     ROW,
 );
-const TAG_DELETE: Operation =
+pub(super) const TAG_DELETE: Operation =
     Operation::post("Deletes a tag", &[text("name", "the tag").required()], ROW);
-const TAG_READ: Operation =
+pub(super) const TAG_READ: Operation =
     Operation::post("Shows tags", &[texts("names", "the tags").required()], ROWS);
-const TAG_LIST: Operation = Operation::get("Lists every tag", &[], ROWS);
-const TAG_PUT: Operation = Operation::written(
+pub(super) const TAG_LIST: Operation = Operation::get("Lists every tag", &[], ROWS);
+pub(super) const TAG_PUT: Operation = Operation::written(
     "Makes a tag or replaces it; the same again changes nothing",
     &[],
     tags::FIELDS,
     ROW,
 );
-const KEY_PUT: Operation = Operation::with(
+pub(super) const KEY_PUT: Operation = Operation::with(
     "Replaces a key by its digest, or makes it; the same again changes nothing",
     Body::Free("as for `/key/update`"),
     ROW,
 );
-const CONFIG_EXPORT: Operation = Operation::get(
+pub(super) const CONFIG_EXPORT: Operation = Operation::get(
     "Every record as one document, secrets sealed",
     &[],
     Answer::Free("the document that `/config/import` takes"),
 );
-const CONFIG_IMPORT: Operation = Operation::with(
+pub(super) const CONFIG_IMPORT: Operation = Operation::with(
     "Takes a document of records; the same again changes nothing",
     Body::Free("what `/config/export` gives"),
     ROW,
 );
-
-/// What these routes take and answer. Routes that are declared elsewhere never come here.
-pub(super) const fn operation(route: Route) -> &'static Operation {
-    use Route as R;
-    match route {
-        R::TeamNew => &TEAM_NEW,
-        R::TeamUpdate => &TEAM_UPDATE,
-        R::TeamDelete => &TEAM_DELETE,
-        R::TeamRead => &TEAM_READ,
-        R::TeamList => &TEAM_LIST,
-        R::TeamListV2 => &TEAM_LIST_V2,
-        R::TeamBlock => &TEAM_BLOCK,
-        R::TeamUnblock => &TEAM_UNBLOCK,
-        R::TeamMemberAdd => &TEAM_MEMBER_ADD,
-        R::TeamMemberUpdate => &TEAM_MEMBER_UPDATE,
-        R::TeamMemberDelete => &TEAM_MEMBER_DELETE,
-        R::TeamBulkMemberAdd => &TEAM_BULK_MEMBER_ADD,
-        R::TeamModelAdd => &TEAM_MODEL_ADD,
-        R::TeamModelDelete => &TEAM_MODEL_DELETE,
-        R::TeamPermissionsList => &TEAM_PERMISSIONS_LIST,
-        R::TeamPermissionsUpdate => &TEAM_PERMISSIONS_UPDATE,
-        R::TeamAvailable => &TEAM_AVAILABLE,
-        R::TeamMe => &TEAM_ME,
-        R::TeamKeyBulkUpdate => &TEAM_KEY_BULK_UPDATE,
-        R::TeamPut => &TEAM_PUT,
-        R::UserNew => &USER_NEW,
-        R::UserUpdate => &USER_UPDATE,
-        R::UserBulkUpdate => &USER_BULK_UPDATE,
-        R::UserDelete => &USER_DELETE,
-        R::UserRead => &USER_READ,
-        R::UserInfoV2 => &USER_INFO_V2,
-        R::UserList => &USER_LIST,
-        R::UserAvailableRoles => &USER_ROLES,
-        R::UserFilter => &USER_FILTER,
-        R::UserPut => &USER_PUT,
-        R::OrganizationNew => &ORGANIZATION_NEW,
-        R::OrganizationUpdate => &ORGANIZATION_UPDATE,
-        R::OrganizationDelete => &ORGANIZATION_DELETE,
-        R::OrganizationRead => &ORGANIZATION_READ,
-        R::OrganizationList => &ORGANIZATION_LIST,
-        R::OrganizationMemberAdd => &ORGANIZATION_MEMBER_ADD,
-        R::OrganizationMemberUpdate => &ORGANIZATION_MEMBER_UPDATE,
-        R::OrganizationMemberDelete => &ORGANIZATION_MEMBER_DELETE,
-        R::OrganizationPut => &ORGANIZATION_PUT,
-        R::BudgetNew => &BUDGET_NEW,
-        R::BudgetUpdate => &BUDGET_UPDATE,
-        R::BudgetRead => &BUDGET_READ,
-        R::BudgetDelete => &BUDGET_DELETE,
-        R::BudgetList => &BUDGET_LIST,
-        R::BudgetSettings => &BUDGET_SETTINGS,
-        R::BudgetPut => &BUDGET_PUT,
-        R::CustomerNew => &CUSTOMER_NEW,
-        R::CustomerUpdate => &CUSTOMER_UPDATE,
-        R::CustomerDelete => &CUSTOMER_DELETE,
-        R::CustomerBlock => &CUSTOMER_BLOCK,
-        R::CustomerUnblock => &CUSTOMER_UNBLOCK,
-        R::CustomerRead => &CUSTOMER_READ,
-        R::CustomerList => &CUSTOMER_LIST,
-        R::CustomerPut => &CUSTOMER_PUT,
-        R::TagNew => &TAG_NEW,
-        R::TagUpdate => &TAG_UPDATE,
-        R::TagDelete => &TAG_DELETE,
-        R::TagRead => &TAG_READ,
-        R::TagList => &TAG_LIST,
-        R::TagPut => &TAG_PUT,
-        R::KeyPut => &KEY_PUT,
-        R::ConfigExport => &CONFIG_EXPORT,
-        R::ConfigImport => &CONFIG_IMPORT,
-        _ => &pages::HOME,
-    }
-}

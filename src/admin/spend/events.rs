@@ -1,9 +1,12 @@
 //! `/global/activity/exceptions*` and `/cache_hits`: refused requests and answers from the cache.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use meridian_core::ids::KeyHash;
+use meridian_core::spend::SpendRecord;
 use serde_json::{Value, json};
 
 use super::super::access::ViewerAccess;
@@ -14,10 +17,12 @@ use super::activity::short_date;
 use super::row::MASTER_KEY_ALIAS;
 use super::{days, read, required_range};
 use crate::clock;
-use crate::store::{CellQuery, GroupBy, SpendCell, SpendQuery, TimeRange};
+use crate::store::{PAGE_SIZE_MAX, SpendPageAt, SpendQuery, TimeRange};
 
 /// Most questions to the store for one report: days times deployments.
 const QUESTIONS_MAX: usize = 400;
+/// Most rows of the log that one report reads.
+const LOG_ROWS_MAX: usize = 20_000;
 /// What LiteLLM counts as an exception here.
 const RATE_LIMITED: u16 = 429;
 
@@ -112,40 +117,88 @@ async fn daily(
     Ok(json!({"daily_data": daily, "sum_num_rate_limit_exceptions": sum}))
 }
 
-/// GET /global/activity/cache_hits: requests by key, endpoint and model. No answer comes from a
-/// cache in this version, so every hit is zero.
+/// GET /global/activity/cache_hits: requests and cached answers by key, endpoint and model. The
+/// roll-ups do not tell them apart, so the log is read, and only so much of it.
 pub(in crate::admin) async fn cache_hits(
     _: ViewerAccess,
     State(state): State<AdminState>,
     query: Query,
 ) -> Answer {
-    let asked = CellQuery {
-        by: vec![GroupBy::Key, GroupBy::Endpoint, GroupBy::Model],
-        range: Some(required_range(&query)?),
-        ..CellQuery::default()
-    };
+    let range = required_range(&query)?;
     state.flush_spend().await;
-    let cells = read(state.store().spend_cells(asked).await)?;
-    Ok(Json(cells.iter().map(|cell| hits(&state, cell)).collect()))
+    let mut sums: BTreeMap<(Option<KeyHash>, &'static str, String), Hits> = BTreeMap::new();
+    let (mut asked, mut read_rows) = (log_of(range), 0);
+    loop {
+        let page = read(state.store().spend_logs(asked).await)?;
+        read_rows += page.rows.len();
+        for record in &page.rows {
+            let group = (
+                record.payer.key,
+                record.endpoint.label(),
+                record.model.clone(),
+            );
+            sums.entry(group).or_default().add(record);
+        }
+        let Some(next) = page.next else { break };
+        if read_rows >= LOG_ROWS_MAX {
+            let text = format!("More than {LOG_ROWS_MAX} requests: narrow the dates");
+            return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+        }
+        asked = SpendQuery {
+            page: SpendPageAt::After(next),
+            ..log_of(range)
+        };
+    }
+    let shown = sums.iter().map(|((key, endpoint, model), hits)| {
+        json!({
+            "api_key": key_name(&state, *key),
+            "call_type": endpoint,
+            "model": model,
+            "total_rows": hits.rows,
+            "cache_hit_true_rows": hits.hits,
+            "cached_completion_tokens": hits.cached,
+            "generated_completion_tokens": hits.generated,
+        })
+    });
+    Ok(Json(shown.collect()))
 }
 
-fn hits(state: &AdminState, cell: &SpendCell) -> Value {
-    let group = |at: usize| cell.groups.get(at).map_or("", String::as_str);
-    let key = match KeyHash::from_hex(group(0)) {
-        None => MASTER_KEY_ALIAS.to_owned(),
-        Some(hash) => {
-            let known = state.registry().get(&hash, clock::now());
-            let alias = known.and_then(|known| known.policy.alias.as_deref().map(str::to_owned));
-            alias.unwrap_or_else(|| "Unnamed Key".to_owned())
+/// Requests of one key, endpoint and model.
+#[derive(Default)]
+struct Hits {
+    rows: u64,
+    hits: u64,
+    cached: u64,
+    generated: u64,
+}
+
+impl Hits {
+    fn add(&mut self, record: &SpendRecord) {
+        self.rows += 1;
+        let tokens = record.usage.completion;
+        match record.context.cache_hit {
+            Some(_) => {
+                self.hits += 1;
+                self.cached += tokens;
+            }
+            None => self.generated += tokens,
         }
+    }
+}
+
+fn log_of(range: TimeRange) -> SpendQuery {
+    SpendQuery {
+        range: Some(range),
+        size: PAGE_SIZE_MAX,
+        ..SpendQuery::default()
+    }
+}
+
+fn key_name(state: &AdminState, key: Option<KeyHash>) -> String {
+    let Some(hash) = key else {
+        return MASTER_KEY_ALIAS.to_owned();
     };
-    json!({
-        "api_key": key,
-        "call_type": group(1),
-        "model": group(2),
-        "total_rows": cell.totals.requests,
-        "cache_hit_true_rows": 0,
-        "cached_completion_tokens": 0,
-        "generated_completion_tokens": cell.totals.completion,
-    })
+    let known = state.registry().get(&hash, clock::now());
+    let alias = known.and_then(|known| known.policy.alias.as_deref().map(str::to_owned));
+    alias.unwrap_or_else(|| "Unnamed Key".to_owned())
 }

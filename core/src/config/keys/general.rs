@@ -103,8 +103,7 @@ pub(super) const GENERAL: &[Key] = &[
     on(
         "store_model_in_db",
         Bool,
-        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or \
-         false",
+        "what the management API stores counts; default: env `STORE_MODEL_IN_DB` or false",
     ),
     later(
         "supported_db_objects",
