@@ -63,10 +63,10 @@ impl Merged {
 
     /// Takes records that were written, here or elsewhere: those that are newer than what is known.
     /// Whether one of them has a part in the configuration, which is then to be put in force.
-    pub fn take(&self, records: &[Record]) -> bool {
+    pub fn take<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> bool {
         let mut inner = self.inner();
         let mut taken = false;
-        for record in records.iter().filter(|record| counts(record.kind)) {
+        for record in records.into_iter().filter(|record| counts(record.kind)) {
             let key = (record.kind, record.id.clone());
             let known = inner.records.get(&key).map_or(0, |known| known.version);
             if record.version > known {

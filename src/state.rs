@@ -8,15 +8,16 @@ use tokio::sync::watch;
 
 use meridian_core::budget::Terms;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::{KeyMeters, ScopeBudget};
+use meridian_core::meters::{Due, Meters};
 use meridian_core::period::BudgetDuration;
 
 use crate::byte_budget::ByteBudget;
 use crate::cache::Cache;
 use crate::clock;
 use crate::journal::Journal;
-use crate::keys::Keys;
 use crate::owners::ResponseOwners;
+use crate::records::{Lookups, Records};
+use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
@@ -30,12 +31,12 @@ const ADMIN_BYTES_MAX: u64 = 64 << 20;
 pub struct State {
     /// Configuration and prices; loaded once per request.
     pub rules: ArcSwap<Rules>,
-    /// Virtual keys with their meters.
-    pub keys: Arc<Keys>,
+    /// Virtual keys and their scopes.
+    pub registry: Arc<Registry>,
     /// Counters of the master key, which has no limits.
-    pub master_meters: Arc<KeyMeters>,
+    pub master_meters: Arc<Meters>,
     /// Budgets that every request is charged to besides its key's: the installation's.
-    pub shared_budgets: Vec<ScopeBudget>,
+    pub shared_budgets: Vec<Due>,
     /// The spend journal.
     pub journal: Arc<Journal>,
     /// Counters and histograms.
@@ -64,6 +65,10 @@ pub struct State {
     pub serves_management: bool,
     /// Name of this node's region.
     pub region: Option<String>,
+    /// Who looks for keys that are not in memory; `None` where all keys are.
+    pub lookups: Option<Lookups>,
+    /// The copy of what the nodes of a region share; `None` where nothing is shared.
+    pub records: Option<Arc<Records>>,
     /// Requests being served.
     pub in_flight: AtomicU64,
     /// Admitted requests that are not settled.
@@ -76,10 +81,10 @@ pub struct State {
 pub struct Parts {
     /// First version of the rules.
     pub rules: Rules,
-    /// Virtual keys.
-    pub keys: Arc<Keys>,
+    /// Virtual keys and their scopes.
+    pub registry: Arc<Registry>,
     /// The installation's own budgets.
-    pub shared_budgets: Vec<ScopeBudget>,
+    pub shared_budgets: Vec<Due>,
     /// The spend journal.
     pub journal: Arc<Journal>,
     /// Counters and histograms.
@@ -100,6 +105,10 @@ pub struct Parts {
     pub serves_management: bool,
     /// Name of this node's region.
     pub region: Option<String>,
+    /// Who looks for keys that are not in memory; `None` where all keys are.
+    pub lookups: Option<Lookups>,
+    /// The copy of what the nodes of a region share; `None` where nothing is shared.
+    pub records: Option<Arc<Records>>,
 }
 
 impl State {
@@ -107,7 +116,7 @@ impl State {
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts {
             rules,
-            keys,
+            registry,
             shared_budgets,
             journal,
             metrics,
@@ -119,6 +128,8 @@ impl State {
             admin,
             serves_management,
             region,
+            lookups,
+            records,
         } = parts;
         let master = rules
             .config
@@ -127,11 +138,11 @@ impl State {
             .as_ref()
             .map_or("", |key| key.reveal());
         let master = KeyHash::of_secret(master);
-        let master_meters = KeyMeters::unlimited(master, keys.zone(), clock::now());
+        let master_meters = Meters::unlimited(master, registry.zone(), clock::now());
         let bytes = ByteBudget::new(rules.config.meridian.buffered_bytes_max);
         Arc::new(Self {
             rules: ArcSwap::from_pointee(rules),
-            keys,
+            registry,
             master_meters: Arc::new(master_meters),
             shared_budgets,
             journal,
@@ -148,6 +159,8 @@ impl State {
             admin,
             serves_management,
             region,
+            lookups,
+            records,
             in_flight: AtomicU64::new(0),
             reservations: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -193,7 +206,7 @@ impl State {
                 duration,
                 ..Terms::default()
             };
-            shared.slot.update(terms, clock::now());
+            shared.meters.budget().update(terms, clock::now());
         }
         self.rules.store(Arc::new(rules));
     }

@@ -169,6 +169,8 @@ async fn virtual_key(port: u16) -> String {
     let body = r#"{"models":[],"max_budget":1000000,"budget_duration":"30d","rpm_limit":100000000,"tpm_limit":100000000000,"max_parallel_requests":100000,"user_id":"u1","team_id":"t1"}"#;
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
+        // A key's team has to be there; made twice, the second is refused.
+        let _there = post(port, "/team/new", r#"{"team_id":"t1"}"#).await;
         if let Some(key) = generate(port, body).await {
             return key;
         }
@@ -178,19 +180,24 @@ async fn virtual_key(port: u16) -> String {
 }
 
 async fn generate(port: u16, body: &str) -> Option<String> {
+    let answer = post(port, "/key/generate", body).await?;
+    let from = answer.find("\"key\":\"sk-")? + 7;
+    let length = answer[from..].find('"')?;
+    Some(answer[from..from + length].to_owned())
+}
+
+async fn post(port: u16, path: &str, body: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
         .await
         .ok()?;
     let request = format!(
-        "POST /key/generate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MASTER_KEY}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MASTER_KEY}\r\n\
          content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
-    let from = answer.find("\"key\":\"sk-")? + 7;
-    let length = answer[from..].find('"')?;
-    Some(answer[from..from + length].to_owned())
+    Some(answer)
 }

@@ -6,18 +6,27 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::access::{ModelFacts, ModelRules};
+use crate::access::ModelRules;
 use crate::cache::KeyCache;
 use crate::error::GatewayError;
 use crate::ids::{KeyHash, Secret};
 use crate::key::{KeyOverrides, KeyRecord};
-use crate::meters::KeyMeters;
+use crate::party::{Aliases, region_set, tags_in};
 use crate::routes::{Access, Match, RouteSet};
 use crate::time::WallMs;
 
 mod carrier;
+mod decision;
+mod rights;
+mod view;
+mod writable;
 
 pub use carrier::{CREDENTIAL_BYTES_MAX, Credential, credential};
+pub use view::KeyView;
+
+pub use decision::{Action, Object, Power, Standing, decide};
+pub use rights::{Rights, exceeds, fill, fits};
+pub use writable::writable;
 
 /// What a caller may do in general. A key is an internal user unless its user says otherwise; its
 /// own metadata never raises it.
@@ -52,6 +61,19 @@ impl Role {
         Self::Customer,
     ];
 
+    /// Reads [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether it changes anything at all; how much, the objects decide.
+    pub fn may_write(self) -> bool {
+        match self {
+            Self::ProxyAdmin | Self::OrgAdmin | Self::InternalUser | Self::Team => true,
+            Self::ProxyAdminViewer | Self::InternalUserViewer | Self::Customer => false,
+        }
+    }
+
     /// LiteLLM's name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,16 +93,16 @@ impl Role {
 pub struct KeyPolicy {
     /// Digest of the key.
     pub token: KeyHash,
-    /// Its role.
-    pub role: Role,
+    /// Region that writes it; `None` where there is one region only.
+    pub home: Option<Box<str>>,
     /// Blocked by an administrator.
     pub blocked: bool,
     /// When it stops working.
     pub expires: Option<WallMs>,
     /// Models it may use.
     pub models: ModelRules,
-    /// Model names it rewrites, sorted by the name asked for.
-    aliases: Box<[(Box<str>, Box<str>)]>,
+    /// Model names it rewrites.
+    pub aliases: Aliases,
     /// Routes it may call.
     pub routes: RouteSet,
     /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
@@ -107,20 +129,19 @@ impl KeyPolicy {
     /// Parses a stored key.
     pub fn of(record: &KeyRecord) -> Self {
         let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
-        let alias = |(from, to): (&String, &String)| (from.as_str().into(), to.as_str().into());
         Self {
             token: record.token,
-            role: Role::default(),
+            home: (!record.home.is_empty()).then(|| record.home.as_str().into()),
             blocked: record.blocked,
             expires: record.expires,
             models: ModelRules::parse(&record.models, record.team_id.is_some()),
-            aliases: record.aliases.iter().map(alias).collect(),
+            aliases: Aliases::of(&record.aliases),
             routes: RouteSet::of_entries(&record.allowed_routes),
             routes_written: record.allowed_routes.as_slice().into(),
-            allowed_regions: allowed_regions(record),
+            allowed_regions: region_set(&record.allowed_regions),
             overrides: overrides(record),
             cache: KeyCache::of(record).map(Arc::new),
-            tags: tags(record),
+            tags: tags_in(&record.metadata),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),
             team_id: boxed(&record.team_id),
@@ -130,52 +151,14 @@ impl KeyPolicy {
 
     /// The name that a model asked for stands for under this key: one step, no chains.
     pub fn model_for<'a>(&'a self, asked: &'a str) -> &'a str {
-        let place = self
-            .aliases
-            .binary_search_by(|(from, _)| (**from).cmp(asked));
-        place.map_or(asked, |at| &self.aliases[at].1)
+        self.aliases.of_name(asked).unwrap_or(asked)
     }
-
-    /// Whether the key may use the model: by the name asked for or by the name its own alias turns
-    /// that into (`facts` are the latter's).
-    ///
-    /// # Errors
-    /// `ModelNotAllowed`.
-    pub fn check_model(&self, asked: &str, facts: ModelFacts<'_>) -> Result<(), GatewayError> {
-        let by_alias = asked != facts.name && self.models.allows(ModelFacts::named(asked));
-        if by_alias {
-            return Ok(());
-        }
-        self.models.check("key", facts)
-    }
-}
-
-fn allowed_regions(record: &KeyRecord) -> Option<Arc<BTreeSet<String>>> {
-    let regions: BTreeSet<String> = record.allowed_regions.iter().cloned().collect();
-    (!regions.is_empty()).then(|| Arc::new(regions))
 }
 
 /// A stored key was checked when it was written; what cannot be read overrides nothing.
 fn overrides(record: &KeyRecord) -> Option<Arc<KeyOverrides>> {
     let overrides = KeyOverrides::of(record).unwrap_or_default();
     (overrides != KeyOverrides::default()).then(|| Arc::new(overrides))
-}
-
-/// LiteLLM keeps a key's tags in its metadata.
-fn tags(record: &KeyRecord) -> Box<[Box<str>]> {
-    let tags = record.metadata.get("tags").and_then(|tags| tags.as_array());
-    let texts = tags.into_iter().flatten().filter_map(|tag| tag.as_str());
-    texts.map(Box::from).collect()
-}
-
-/// A key as requests see it: rules and counters. Replaced whole when the key changes; the counters
-/// are carried over.
-#[derive(Debug)]
-pub struct KeyView {
-    /// Its rules.
-    pub policy: KeyPolicy,
-    /// Its counters.
-    pub meters: Arc<KeyMeters>,
 }
 
 /// Who calls.
@@ -192,7 +175,7 @@ impl Principal {
     pub fn role(&self) -> Role {
         match self {
             Self::Master => Role::ProxyAdmin,
-            Self::Key(key) => key.policy.role,
+            Self::Key(key) => key.role(),
         }
     }
 }
@@ -209,7 +192,7 @@ pub enum Reach {
 /// Finds out who calls. `lookup` knows keys by digest, rotated ones in their grace period included.
 ///
 /// # Errors
-/// `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`, `KeyExpired`.
+/// `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`, `KeyExpired`, `ScopeBlocked`, `ScopeDeleted`.
 pub fn authenticate(
     credential: &Credential<'_>,
     master: &Secret,
@@ -241,7 +224,10 @@ pub fn authenticate(
             expired,
             now,
         }),
-        _ => Ok(Principal::Key(key)),
+        _ => {
+            key.check_parties()?;
+            Ok(Principal::Key(key))
+        }
     }
 }
 
@@ -251,7 +237,18 @@ pub fn authenticate(
 /// # Errors
 /// `RouteNotAllowed`, `AdminOnly`, `MasterKeyOnly`.
 pub fn authorize(principal: &Principal, found: &Match<'_>) -> Result<Reach, GatewayError> {
-    let role = principal.role();
+    authorize_as(principal, principal.role(), found)
+}
+
+/// As [`authorize`], for a caller whose user's role was looked up.
+///
+/// # Errors
+/// `RouteNotAllowed`, `AdminOnly`, `MasterKeyOnly`.
+pub fn authorize_as(
+    principal: &Principal,
+    role: Role,
+    found: &Match<'_>,
+) -> Result<Reach, GatewayError> {
     let key = match principal {
         Principal::Master => return Ok(Reach::Everything),
         Principal::Key(key) => &key.policy,
@@ -270,9 +267,10 @@ pub fn authorize(principal: &Principal, found: &Match<'_>) -> Result<Reach, Gate
     };
     match found.access {
         Access::Public | Access::Inference | Access::AnyKey | Access::OwnKeyOrAdmin => Ok(reach),
+        Access::Delegated if role.may_write() => Ok(reach),
         Access::AdminViewer if sees_all => Ok(reach),
         Access::Admin if role == Role::ProxyAdmin => Ok(reach),
-        Access::AdminViewer | Access::Admin => Err(GatewayError::AdminOnly {
+        Access::Delegated | Access::AdminViewer | Access::Admin => Err(GatewayError::AdminOnly {
             route: found.pattern.to_owned(),
             role: role.as_str().to_owned(),
             user_id: masked_user(key.user_id.as_deref()),

@@ -227,6 +227,132 @@ pub enum Route {
     CacheFlushAll,
     /// `/cache/redis/info`
     CacheRedisInfo,
+    /// `/team/new`
+    TeamNew,
+    /// `/team/update`
+    TeamUpdate,
+    /// `/team/delete`
+    TeamDelete,
+    /// `/team/info`
+    TeamRead,
+    /// `/team/list`
+    TeamList,
+    /// `/v2/team/list`
+    TeamListV2,
+    /// `/team/block`
+    TeamBlock,
+    /// `/team/unblock`
+    TeamUnblock,
+    /// `/team/member_add`
+    TeamMemberAdd,
+    /// `/team/member_update`
+    TeamMemberUpdate,
+    /// `/team/member_delete`
+    TeamMemberDelete,
+    /// `/team/bulk_member_add`
+    TeamBulkMemberAdd,
+    /// `/team/model/add`
+    TeamModelAdd,
+    /// `/team/model/delete`
+    TeamModelDelete,
+    /// `/team/permissions_list`
+    TeamPermissionsList,
+    /// `/team/permissions_update`
+    TeamPermissionsUpdate,
+    /// `/team/available`
+    TeamAvailable,
+    /// `/team/{team_id}/members/me`
+    TeamMe,
+    /// `/team/key/bulk_update`
+    TeamKeyBulkUpdate,
+    /// PUT `/team/{id}`
+    TeamPut,
+    /// `/user/new`
+    UserNew,
+    /// `/user/update`
+    UserUpdate,
+    /// `/user/bulk_update`
+    UserBulkUpdate,
+    /// `/user/delete`
+    UserDelete,
+    /// `/user/info`
+    UserRead,
+    /// `/v2/user/info`
+    UserInfoV2,
+    /// `/user/list`
+    UserList,
+    /// `/user/available_roles`
+    UserAvailableRoles,
+    /// `/user/filter/ui`
+    UserFilter,
+    /// PUT `/user/{id}`
+    UserPut,
+    /// `/organization/new`
+    OrganizationNew,
+    /// `/organization/update`
+    OrganizationUpdate,
+    /// `/organization/delete`
+    OrganizationDelete,
+    /// `/organization/info`
+    OrganizationRead,
+    /// `/organization/list`
+    OrganizationList,
+    /// `/organization/member_add`
+    OrganizationMemberAdd,
+    /// `/organization/member_update`
+    OrganizationMemberUpdate,
+    /// `/organization/member_delete`
+    OrganizationMemberDelete,
+    /// PUT `/organization/{id}`
+    OrganizationPut,
+    /// `/budget/new`
+    BudgetNew,
+    /// `/budget/update`
+    BudgetUpdate,
+    /// `/budget/info`
+    BudgetRead,
+    /// `/budget/delete`
+    BudgetDelete,
+    /// `/budget/list`
+    BudgetList,
+    /// `/budget/settings`
+    BudgetSettings,
+    /// PUT `/budget/{id}`
+    BudgetPut,
+    /// `/customer/new`
+    CustomerNew,
+    /// `/customer/update`
+    CustomerUpdate,
+    /// `/customer/delete`
+    CustomerDelete,
+    /// `/customer/block`
+    CustomerBlock,
+    /// `/customer/unblock`
+    CustomerUnblock,
+    /// `/customer/info`
+    CustomerRead,
+    /// `/customer/list`
+    CustomerList,
+    /// PUT `/customer/{id}`
+    CustomerPut,
+    /// `/tag/new`
+    TagNew,
+    /// `/tag/update`
+    TagUpdate,
+    /// `/tag/delete`
+    TagDelete,
+    /// `/tag/info`
+    TagRead,
+    /// `/tag/list`
+    TagList,
+    /// PUT `/tag/{id}`
+    TagPut,
+    /// PUT `/key/{key}`
+    KeyPut,
+    /// `/config/export`
+    ConfigExport,
+    /// `/config/import`
+    ConfigImport,
 }
 
 /// What a path names.
@@ -249,6 +375,9 @@ pub enum Access {
     AnyKey,
     /// Any valid key for what is its own; administrators and viewers for everything.
     OwnKeyOrAdmin,
+    /// Administrators for everything; others, viewers excepted, for what they administrate or own:
+    /// [`crate::auth::decide`].
+    Delegated,
     /// Administrators and viewers.
     AdminViewer,
     /// Administrators.
@@ -266,6 +395,8 @@ pub enum Method {
     Head,
     /// POST
     Post,
+    /// PUT
+    Put,
     /// PATCH
     Patch,
     /// DELETE
@@ -281,6 +412,7 @@ impl Method {
             "GET" => Some(Self::Get),
             "HEAD" => Some(Self::Head),
             "POST" => Some(Self::Post),
+            "PUT" => Some(Self::Put),
             "PATCH" => Some(Self::Patch),
             "DELETE" => Some(Self::Delete),
             "OPTIONS" => Some(Self::Options),
@@ -294,6 +426,7 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
             Self::Options => "OPTIONS",
@@ -329,7 +462,10 @@ impl Match<'_> {
 }
 
 impl Target {
-    /// Position in a [`RouteSet`], below [`RouteSet::TARGETS_MAX`].
+    /// Number of targets.
+    pub const COUNT: usize = Endpoint::ALL.len() + Route::ConfigImport as usize + 1;
+
+    /// Position in a [`RouteSet`], below [`Self::COUNT`].
     pub fn index(self) -> usize {
         match self {
             Self::Inference(endpoint) => endpoint as usize,
@@ -337,6 +473,8 @@ impl Target {
         }
     }
 }
+
+const _: () = assert!(Target::COUNT <= RouteSet::TARGETS_MAX);
 
 /// A path with its escapes of unreserved characters undone: the only two spellings that mean the
 /// same (RFC 3986, 6.2.2.2).

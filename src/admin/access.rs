@@ -7,22 +7,24 @@
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use meridian_core::auth::{self, Principal, Reach, Role};
+use meridian_core::auth::{self, Principal, Reach, Role, Standing};
 use meridian_core::error::GatewayError;
 use meridian_core::ids::KeyHash;
 use meridian_core::routes::{Access, Match};
 
+use super::authorize;
 use super::reply::AdminError;
 use super::state::AdminState;
 use crate::store::Actor;
 
 /// LiteLLM's user of the master key.
-const ADMIN_USER: &str = "default_user_id";
+pub(super) const ADMIN_USER: &str = "default_user_id";
 
 /// An authenticated and authorized caller.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     principal: Principal,
+    standing: Standing,
     reach: Reach,
     route: &'static str,
     /// `litellm-changed-by`: on whose behalf an administrator's program acts.
@@ -30,22 +32,53 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Finds out who calls and whether that one may call this route.
-    pub(super) fn of(
+    /// Finds out who calls and whether that one may call this route. A key that is not in memory
+    /// is looked for.
+    pub(super) async fn find(
         headers: &HeaderMap,
         found: &Match<'_>,
         state: &AdminState,
-    ) -> Result<Self, GatewayError> {
+    ) -> Result<Self, AdminError> {
+        match Self::of(headers, found, state).await {
+            Err(AdminError::Gateway(GatewayError::UnknownKey { masked, hash })) => {
+                let unknown = GatewayError::UnknownKey {
+                    masked,
+                    hash: hash.clone(),
+                };
+                let key = KeyHash::from_hex(&hash).ok_or(AdminError::Gateway(unknown))?;
+                state.find_key(key).await.map_err(AdminError::Gateway)?;
+                Self::of(headers, found, state).await
+            }
+            other => other,
+        }
+    }
+
+    async fn of(
+        headers: &HeaderMap,
+        found: &Match<'_>,
+        state: &AdminState,
+    ) -> Result<Self, AdminError> {
         let rules = state.rules();
         let custom = rules.config.general.key_header.as_deref();
         let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let credential = auth::credential(custom, header)?;
         let now = state.now();
-        let lookup = |hash: &KeyHash| state.keys().get(hash, now);
+        let lookup = |hash: &KeyHash| state.registry().get(hash, now);
         let principal = auth::authenticate(&credential, &state.master_key(), now, lookup)?;
-        let reach = auth::authorize(&principal, found)?;
+        if let Principal::Key(key) = &principal
+            && let Some(home) = key.policy.home.as_deref()
+        {
+            state.check_fresh(home)?;
+        }
+        let standing = match found.access {
+            // What any key may do must not wait for a store that may be gone.
+            Access::Public | Access::Inference | Access::AnyKey => own_standing(&principal),
+            _ => authorize::standing(state, &principal).await?,
+        };
+        let reach = auth::authorize_as(&principal, standing.role, found)?;
         Ok(Self {
             principal,
+            standing,
             reach,
             route: found.pattern,
             changed_by: changed_by(headers),
@@ -87,7 +120,17 @@ impl Caller {
 
     /// LiteLLM's name of its role.
     pub(super) fn role_name(&self) -> &'static str {
-        self.principal.role().as_str()
+        self.standing.role.as_str()
+    }
+
+    /// What it is to the objects of the management API.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The pattern of the route that it calls.
+    pub(super) fn route(&self) -> &'static str {
+        self.route
     }
 
     /// Who it is.
@@ -104,6 +147,20 @@ impl Caller {
     }
 }
 
+/// What is known of a caller without asking the store.
+fn own_standing(principal: &Principal) -> Standing {
+    match principal {
+        Principal::Master => Standing::master(ADMIN_USER),
+        Principal::Key(key) => Standing {
+            role: key.role(),
+            user_id: key.policy.user_id.as_deref().map(str::to_owned),
+            key: Some(key.policy.token),
+            key_team: key.policy.team_id.as_deref().map(str::to_owned),
+            ..Standing::default()
+        },
+    }
+}
+
 /// Longest name in `litellm-changed-by` that is kept.
 const CHANGED_BY_CHARS_MAX: usize = 200;
 
@@ -117,6 +174,8 @@ fn changed_by(headers: &HeaderMap) -> Option<String> {
 pub(super) struct AdminAccess(pub(super) Caller);
 /// Administrators and those who may look at everything.
 pub(super) struct ViewerAccess;
+/// Whoever may change something; what exactly, the objects decide.
+pub(super) struct DelegatedAccess(pub(super) Caller);
 /// Any valid key; what it sees of others is up to its reach.
 pub(super) struct OwnOrViewerAccess(pub(super) Caller);
 /// Any valid key.
@@ -131,9 +190,21 @@ impl<S: Sync> FromRequestParts<S> for AdminAccess {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
         let caller = caller(parts)?;
-        match caller.principal.role() {
+        match caller.standing.role {
             Role::ProxyAdmin => Ok(Self(caller)),
             _ => Err(caller.admin_only()),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for DelegatedAccess {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        let caller = caller(parts)?;
+        match caller.standing.may_write() {
+            true => Ok(Self(caller)),
+            false => Err(caller.admin_only()),
         }
     }
 }
@@ -143,7 +214,7 @@ impl<S: Sync> FromRequestParts<S> for ViewerAccess {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
         let caller = caller(parts)?;
-        match caller.principal.role() {
+        match caller.standing.role {
             Role::ProxyAdmin | Role::ProxyAdminViewer => Ok(Self),
             _ => Err(caller.admin_only()),
         }

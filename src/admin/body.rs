@@ -13,11 +13,26 @@ use super::reply::AdminError;
 
 /// Largest body of a management call.
 pub(super) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest document of records that is imported.
+const LARGE_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest time a caller may take to send it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The bytes of a body.
 pub(super) struct RawBody(pub(super) Bytes);
+
+/// The bytes of a document of records.
+pub(super) struct LargeBody(pub(super) Bytes);
+
+impl<S: Sync> FromRequest<S> for LargeBody {
+    type Rejection = AdminError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
+        read(request.into_body(), LARGE_BODY_BYTES_MAX)
+            .await
+            .map(Self)
+    }
+}
 
 /// The declared fields of a JSON body; others are ignored. An empty body is an empty object: what
 /// is missing is then named.
@@ -27,7 +42,7 @@ impl<S: Sync> FromRequest<S> for RawBody {
     type Rejection = AdminError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
-        read(request.into_body()).await.map(Self)
+        read(request.into_body(), BODY_BYTES_MAX).await.map(Self)
     }
 }
 
@@ -48,12 +63,12 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, AdminError> {
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX);
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, AdminError> {
+    let bytes = axum::body::to_bytes(body, bytes_max);
     match tokio::time::timeout(BODY_TIME_MAX, bytes).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(AdminError::Gateway(GatewayError::BodyTooLarge {
-            limit_bytes: BODY_BYTES_MAX as u64,
+            limit_bytes: bytes_max as u64,
         })),
         Err(_) => Err(AdminError::Gateway(GatewayError::BodyTimeout)),
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use meridian_core::time::WallMs;
 use serde_json::{Map, Value, json};
 
+use super::checks::id_fault;
 use super::reply::AdminError;
 
 /// Field names longer than this are cut in answers.
@@ -213,6 +215,65 @@ impl Fields {
             "Input should be a valid dictionary of strings",
             |value| serde_json::from_value(value.clone()).map_err(|_| value),
         )
+    }
+
+    /// The id of something; one that could not be stored is refused.
+    pub(super) fn id(&mut self, name: &str) -> Given<String> {
+        match self.text(name) {
+            Given::Value(id) => match id_fault(&id) {
+                None => Given::Value(id),
+                Some(fault) => {
+                    let place = ["body", name];
+                    let shown = Value::Null;
+                    self.problems
+                        .push(problem(&place, "value_error", fault, &shown));
+                    Given::Absent
+                }
+            },
+            other => other,
+        }
+    }
+
+    /// A date or a moment in ISO 8601.
+    pub(super) fn moment(&mut self, name: &str) -> Given<WallMs> {
+        self.read(
+            name,
+            "datetime_from_date_parsing",
+            "Input should be a valid datetime",
+            |value| {
+                let moment = value.as_str().and_then(WallMs::parse_iso);
+                moment.ok_or(value)
+            },
+        )
+    }
+
+    /// An object of whole numbers.
+    pub(super) fn counts(&mut self, name: &str) -> Given<Map<String, Value>> {
+        self.read(
+            name,
+            "dict_type",
+            "Input should be a valid dictionary of non-negative integers",
+            |value| match value {
+                Value::Object(counts) if counts.values().all(Value::is_u64) => Ok(counts),
+                other => Err(other),
+            },
+        )
+    }
+
+    /// Whether the field is there at all, `null` included.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
+    /// Names of the fields that are there.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.object.keys().cloned().collect()
+    }
+
+    /// Notes what is wrong with a field that was read with [`Self::any`].
+    pub(super) fn refuse(&mut self, name: &str, kind: &str, message: &str, input: &Value) {
+        let place = ["body", name];
+        self.problems.push(problem(&place, kind, message, input));
     }
 
     /// Puts a checked value back for a later reader.

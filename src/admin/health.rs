@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use meridian_core::error::GatewayError;
 use meridian_core::health::ALIVE;
 use meridian_core::routes::{Access, Route};
 use serde_json::{Value, json};
@@ -49,13 +48,14 @@ fn readiness_details(state: &AdminState) -> Value {
             "mode": ready.coordination.mode(),
             "state": ready.coordination.state(),
         },
+        "records": state.propagation().map(|copy| copy.shown(state.now())),
         "litellm_version": super::LITELLM_VERSION,
         "meridian_version": env!("CARGO_PKG_VERSION"),
         "success_callbacks": [],
         "use_aiohttp_transport": false,
         "log_level": "INFO",
         "is_detailed_debug": false,
-        "keys_loaded": state.keys().len(),
+        "keys_loaded": state.registry().len(),
         "records_left_out": left_out(state),
     })
 }
@@ -143,13 +143,13 @@ pub(super) fn access(route: Route, access: Access, state: &AdminState) -> Access
 }
 
 /// LiteLLM refuses a scrape with a JSON string.
-pub(super) fn refusal(route: Route, error: GatewayError) -> AdminError {
-    match route {
-        Route::Metrics => AdminError::Text(
+pub(super) fn refusal(route: Route, error: AdminError) -> AdminError {
+    match (route, error) {
+        (Route::Metrics, AdminError::Gateway(error)) => AdminError::Text(
             StatusCode::UNAUTHORIZED,
             format!("{METRICS_REFUSED} {error}"),
         ),
-        _ => AdminError::Gateway(error),
+        (_, error) => error,
     }
 }
 

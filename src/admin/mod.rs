@@ -6,26 +6,41 @@
 
 mod access;
 mod audit;
+mod authorize;
 mod body;
+mod budgets;
 mod cache;
+mod checks;
 mod config;
 mod credentials;
+mod customers;
 mod declared;
+mod draft;
 mod fields;
 mod health;
 mod health_checks;
 mod keys;
+mod lists;
 mod mask;
 mod models;
 mod openapi;
+mod organizations;
 mod pages;
+mod people;
+mod put;
 mod query;
 mod reply;
 mod routing;
+mod rows;
+mod schema;
 mod spend;
 mod state;
 mod stored;
+mod tags;
+mod teams;
 mod tokens;
+mod transfer;
+mod users;
 
 use axum::Router;
 use axum::body::Body;
@@ -56,7 +71,7 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
-    let (route, mut response) = match admit(&state, &mut request) {
+    let (route, mut response) = match admit(&state, &mut request).await {
         Ok(route) => (Some(route), serve(route, request, state).await),
         Err(refusal) => (None, refusal.into_response()),
     };
@@ -85,7 +100,7 @@ fn identify(response: &mut Response, route: Option<Route>) {
 }
 
 /// Finds the route and lets the caller in. What it found out is left in the request.
-fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
+async fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
     let uri = request.uri().clone();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let found = resolve(request.method().as_str(), target)?;
@@ -95,7 +110,7 @@ fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError>
     };
     let access = health::access(route, found.access, state);
     if access != Access::Public {
-        let caller = Caller::of(request.headers(), &found, state);
+        let caller = Caller::find(request.headers(), &found, state).await;
         let caller = caller.map_err(|error| health::refusal(route, error))?;
         request.extensions_mut().insert(caller);
     }
@@ -241,6 +256,13 @@ fn without_body(response: Response) -> Response {
 fn store_refusal(error: StoreError) -> AdminError {
     match error {
         StoreError::NotFound => AdminError::detail(StatusCode::NOT_FOUND, "Not found"),
+        StoreError::Elsewhere { home } => {
+            let text = format!(
+                "This belongs to region {home}: only there it can be changed. Blocking it, \
+                 deleting it and lowering its budget is taken here too."
+            );
+            AdminError::detail(StatusCode::CONFLICT, text)
+        }
         StoreError::TooMuch => {
             let text = "This question reads too many rows: narrow it.";
             AdminError::detail(StatusCode::BAD_REQUEST, text)

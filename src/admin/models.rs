@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use meridian_core::auth::{KeyPolicy, Principal};
+use meridian_core::auth::{KeyView, Principal};
 use meridian_core::config::Deployment;
 use meridian_core::error::GatewayError;
 use meridian_core::listing::{self, ListOptions};
@@ -35,7 +35,7 @@ pub(super) async fn list(
         only_groups: query.flag("only_model_access_groups"),
     };
     let Rules { config, prices } = state.rules();
-    let names = listing::visible_models(&config, &prices, policy(&caller), options);
+    let names = listing::visible_models(&config, &prices, key(&caller), options);
     Json(listing::models_body(&names, dialect(&headers)))
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Answer {
     let model = model.unwrap_or_default();
-    if !listing::is_visible(&state.rules().config, policy(&caller), &model) {
+    if !listing::is_visible(&state.rules().config, key(&caller), &model) {
         return Err(AdminError::Gateway(GatewayError::ObjectNotFound {
             what: "Model",
             id: model,
@@ -64,10 +64,10 @@ fn dialect(headers: &HeaderMap) -> meridian_core::endpoint::Dialect {
     )
 }
 
-fn policy(caller: &Caller) -> Option<&KeyPolicy> {
+fn key(caller: &Caller) -> Option<&KeyView> {
     match caller.principal() {
         Principal::Master => None,
-        Principal::Key(key) => Some(&key.policy),
+        Principal::Key(key) => Some(key),
     }
 }
 
@@ -168,7 +168,7 @@ fn visible<'a>(rules: &'a Rules, caller: &'a Caller) -> impl Iterator<Item = &'a
     let config = &rules.config;
     config.models.iter().filter(move |deployment| {
         let name = &deployment.model_name;
-        caller.sees_all() || listing::is_visible(config, policy(caller), name)
+        caller.sees_all() || listing::is_visible(config, key(caller), name)
     })
 }
 

@@ -115,9 +115,9 @@ fn query_parameter(field: &Field) -> Value {
 fn body_of(declared: &Operation) -> Option<Value> {
     let (schema, description) = match declared.body {
         Body::None => return None,
-        Body::Fields(_) | Body::Joined(_) => {
+        Body::Fields(_) | Body::Joined(_) | Body::Written(..) => {
             let open = "Fields that are not listed are ignored.";
-            (object_schema(declared.body.tables(), true), open)
+            (declared.body.schema(), open)
         }
         Body::Free(words) => (json!({}), words),
     };

@@ -53,6 +53,7 @@ pub(super) fn access_name(access: Access) -> &'static str {
         Access::Inference => "any key, metered",
         Access::AnyKey => "any key",
         Access::OwnKeyOrAdmin => "any key for its own, administrators for all",
+        Access::Delegated => "administrators, others for what they administrate or own",
         Access::AdminViewer => "administrators and viewers",
         Access::Admin => "administrators",
         Access::MasterKey => "the master key",

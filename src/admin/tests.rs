@@ -1,16 +1,26 @@
 //! The router in process, over a real store in a temporary directory.
 
 mod audit;
+mod budgets;
 mod cache;
 mod errors;
+mod escalation;
 mod keys;
+mod members;
 mod openapi;
+mod organizations;
 mod pages;
+mod put;
 mod regions;
 mod roles;
 mod router;
 mod spend;
 mod stored;
+mod table;
+mod team_keys;
+mod teams;
+mod transfer;
+mod users;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,8 +39,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::clock;
-use crate::keys::Keys;
 use crate::merged::Merged;
+use crate::registry::Registry;
 use crate::store::Store;
 
 const MASTER: &str = "sk-master-key-of-the-tests";
@@ -52,7 +62,7 @@ const PRICES: &str = r#"{
 struct Admin {
     router: Router,
     routes: Routes,
-    keys: Arc<Keys>,
+    keys: Arc<Registry>,
     store: Store,
     draining: Arc<AtomicBool>,
     /// The rules in force.
@@ -119,15 +129,16 @@ async fn admin() -> Admin {
 async fn admin_with(text: &str) -> Admin {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_embedded(dir.path()).await.unwrap();
-    let keys = Arc::new(Keys::new(TimeZone::UTC));
+    let keys = Arc::new(Registry::new(TimeZone::UTC));
+    let for_registry = Arc::clone(&keys);
     let merged = Arc::new(Merged::new(source_of(text), None));
     merged.load(&store).await.unwrap();
     let rules = rules_of(text);
     let known = crate::routing::Routing::new();
     let (config, prices) = (merged.config().unwrap(), Arc::clone(&rules.prices));
-    let ready = crate::rules::Rules::build(Arc::new(config), prices, Arc::clone(&known), 1);
+    let built = crate::rules::Rules::build(Arc::new(config), prices, Arc::clone(&known), 1);
     let routes = Routes {
-        rules: Arc::new(ready),
+        rules: Arc::new(built),
         known: Arc::clone(&known),
     };
     let now = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&routes.rules)));
@@ -139,6 +150,7 @@ async fn admin_with(text: &str) -> Admin {
     let cache = cache.map(|config| Arc::new(crate::cache::Cache::new(config)));
     let in_force = Arc::clone(&now);
     let changed: Arc<Changed> = Arc::new(move |records| {
+        for_registry.apply_all(records.iter().map(|one| (one, None)), clock::now());
         if changing.take(records) {
             let (old, config) = (for_changes.load_full(), changing.config().unwrap());
             let prices = Arc::clone(&old.prices);
@@ -159,16 +171,14 @@ async fn admin_with(text: &str) -> Admin {
         flush_spend: Box::new(|| Box::pin(async {})),
         metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
         reload_prices: Box::new(|| Box::pin(async { Ok(3) })),
-        readiness: Box::new(move || Readiness {
-            loaded: true,
-            draining: leaving.load(Ordering::SeqCst),
-            store_up: true,
-            coordination: Coordination::Redis { up: true },
-        }),
+        readiness: Box::new(move || ready(leaving.load(Ordering::SeqCst))),
         in_flight: Box::new(|| 7),
         changed: Box::new(move |records| tell(records)),
         merged,
         test: Box::new(tested),
+        find_key: Box::new(|_| Box::pin(async { Ok(()) })),
+        check_fresh: Box::new(|_| Ok(())),
+        propagation: Box::new(|| None),
         deployments: Box::new(one_up_and_one_down),
         cache,
     };
@@ -183,6 +193,15 @@ async fn admin_with(text: &str) -> Admin {
         now: in_force,
         changed,
         _dir: dir,
+    }
+}
+
+fn ready(draining: bool) -> Readiness {
+    Readiness {
+        loaded: true,
+        draining,
+        store_up: true,
+        coordination: Coordination::Redis { up: true },
     }
 }
 
@@ -261,6 +280,35 @@ impl Admin {
         let answer = self.post(path, body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer.json()
+    }
+
+    /// Sends with a method and expects success.
+    async fn did(&self, method: &str, path: &str, body: Value) -> Value {
+        let body = Body::from(body.to_string());
+        let answer = self.send(method, path, Some(MASTER), body).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Makes a user and returns the key that comes with it.
+    async fn user(&self, body: Value) -> String {
+        self.done("/user/new", body).await["key"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// What a caller is refused with.
+    async fn refuses(&self, key: &str, path: &str, body: Value) -> (u16, String) {
+        let answer = self.post_as(key, path, body).await;
+        assert!(answer.status.is_client_error(), "{path}: {}", answer.text);
+        (answer.status.as_u16(), answer.message())
+    }
+
+    /// Lines of the audit log.
+    async fn audit_lines(&self) -> u64 {
+        let query = crate::store::AuditQuery::default();
+        self.store.audit_log(query).await.unwrap().total
     }
 
     /// Makes a key and returns its clear text.

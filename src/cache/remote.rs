@@ -20,7 +20,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::counts::{Count, Counts};
 use crate::clock;
-use crate::redis::{Backoff, Connection, Door, Fault, Limits, Report, call, in_time, is_answer};
+use crate::redis::{Backoff, Connection, Distance, Door, Fault, Limits, call, in_time, is_answer};
+use crate::telemetry::Report;
 
 mod keys;
 
@@ -51,12 +52,14 @@ const READING: Limits = Limits {
     call: READ_TIMEOUT,
     commands_max: READS_MAX,
     unheard_max: 1,
+    distance: Distance::Near,
 };
 /// Limits of the other one: a large answer on its way there must not be in the way of a read.
 const WRITING: Limits = Limits {
     call: WRITE_TIMEOUT,
     commands_max: 2 * WRITES_AT_ONCE + 64,
     unheard_max: 1,
+    distance: Distance::Near,
 };
 
 /// Why a management call about the cache failed.

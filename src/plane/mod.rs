@@ -465,6 +465,10 @@ fn dialect_of_path(path: &str) -> Dialect {
 fn is_management(access: Access) -> bool {
     match access {
         Access::Public | Access::Inference | Access::AnyKey => false,
-        Access::OwnKeyOrAdmin | Access::AdminViewer | Access::Admin | Access::MasterKey => true,
+        Access::OwnKeyOrAdmin
+        | Access::Delegated
+        | Access::AdminViewer
+        | Access::Admin
+        | Access::MasterKey => true,
     }
 }

@@ -2,7 +2,6 @@
 //! a call fails or is late, the connection is over and its owner begins another one.
 
 mod backoff;
-mod report;
 
 use std::time::Duration;
 
@@ -16,13 +15,14 @@ use futures::FutureExt;
 use meridian_core::config::{Place, Redis};
 
 pub(crate) use backoff::Backoff;
-pub(crate) use report::Report;
 
-/// Longest wait for a connection: names, TCP, TLS, login, and asking Sentinels or cluster nodes,
-/// of which the first ones may be gone.
+/// Longest wait for a connection in the region.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same for one of its steps, so that there is time for a second node.
 const CONNECT_STEP_TIMEOUT: Duration = Duration::from_millis(750);
+/// The same for a Redis in another region, a quarter of a second away.
+const FAR_CONNECT_TIMEOUT: Duration = Duration::from_secs(6);
+const FAR_CONNECT_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest text of an error.
 const ERROR_CHARS_MAX: usize = 200;
 
@@ -56,6 +56,28 @@ pub(crate) struct Limits {
     pub(crate) commands_max: usize,
     /// Published messages that wait to be heard; of more, the oldest are lost.
     pub(crate) unheard_max: usize,
+    /// How far away it is.
+    pub(crate) distance: Distance,
+}
+
+/// Where a Redis is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Distance {
+    /// In the region.
+    Near,
+    /// In another region.
+    Far,
+}
+
+impl Distance {
+    /// Longest wait for a connection: names, TCP, TLS, login, and asking Sentinels or cluster
+    /// nodes, of which the first ones may be gone; and for one of these steps.
+    fn connect(self) -> (Duration, Duration) {
+        match self {
+            Self::Near => (CONNECT_TIMEOUT, CONNECT_STEP_TIMEOUT),
+            Self::Far => (FAR_CONNECT_TIMEOUT, FAR_CONNECT_STEP_TIMEOUT),
+        }
+    }
 }
 
 /// How to reach Redis.
@@ -105,9 +127,10 @@ impl Door {
     /// Opens a connection.
     pub(crate) async fn connect(&self, limits: Limits) -> Result<Connection, Fault> {
         let mut builder = Builder::from_config(self.config.clone());
+        let (connect, step) = limits.distance.connect();
         builder.with_connection_config(|config| {
-            config.connection_timeout = CONNECT_STEP_TIMEOUT;
-            config.internal_command_timeout = CONNECT_STEP_TIMEOUT;
+            config.connection_timeout = step;
+            config.internal_command_timeout = step;
             config.max_command_attempts = 1;
             config.max_command_buffer_len = limits.commands_max;
             config.tcp.nodelay = Some(true);
@@ -128,7 +151,7 @@ impl Door {
         };
         let outcome = match early {
             Some(outcome) => outcome,
-            None => in_time("connecting", CONNECT_TIMEOUT, connected).await?,
+            None => in_time("connecting", connect, connected).await?,
         };
         outcome?;
         Ok(connection)

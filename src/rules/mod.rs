@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
-use meridian_core::auth::KeyPolicy;
+use meridian_core::auth::KeyView;
 use meridian_core::config::{Config, Deployment};
 use meridian_core::endpoint::Dialect;
 use meridian_core::error::GatewayError;
@@ -130,18 +130,18 @@ impl Rules {
         Some(group)
     }
 
-    /// What a name leads to, if the caller may use that: the model after the key's aliases and the
-    /// configuration's, and its group. `None` is the master key.
+    /// What a name leads to, if the caller may use that: the model after the team's and the key's
+    /// aliases and the configuration's, and its group. `None` is the master key.
     ///
     /// # Errors
-    /// The key may not use it.
+    /// The key or one of its scopes may not use it.
     pub fn reach(
         &self,
-        key: Option<&KeyPolicy>,
+        key: Option<&KeyView>,
         asked: &str,
     ) -> Result<(String, Option<Arc<Group>>), GatewayError> {
-        let aliased = key.map_or(asked, |key| key.model_for(asked));
-        let model = self.alias(aliased).to_owned();
+        let aliased = key.map_or(asked.into(), |key| key.model_for(asked));
+        let model = self.alias(&aliased).to_owned();
         let group = self.group(&model);
         if let Some(key) = key {
             let facts = match &group {

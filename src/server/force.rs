@@ -4,17 +4,9 @@
 use std::sync::Arc;
 
 use meridian_core::price::PriceBook;
-use meridian_core::record::Record;
 
 use crate::merged::Merged;
 use crate::state::State;
-
-/// Takes records that were stored; requests that arrive from now on follow them.
-pub(super) fn take(state: &State, merged: &Merged, records: &[Record]) {
-    if merged.take(records) {
-        put(state, merged, None);
-    }
-}
 
 /// Puts files and records in force as they are now, with these prices or the ones there are.
 pub(super) fn put(state: &State, merged: &Merged, prices: Option<Arc<PriceBook>>) {

@@ -51,8 +51,8 @@ impl Keeper {
     /// Requests derive the period from the time; this moves what the management API shows.
     async fn roll_periods(&self) {
         let now = clock::now();
-        self.state.keys.sweep(now);
-        let zone = self.state.keys.zone().clone();
+        self.state.registry.sweep(now);
+        let zone = self.state.registry.zone().clone();
         let next: NextReset =
             Arc::new(move |duration, at| budgets::next_reset(duration, &zone, at));
         if let Err(error) = self.store.roll_budget_periods(now, next).await {
@@ -73,7 +73,7 @@ impl Keeper {
             return;
         };
         let now = clock::now();
-        if !past.is_due(&retention.schedule, self.state.keys.zone(), now) {
+        if !past.is_due(&retention.schedule, self.state.registry.zone(), now) {
             return;
         }
         let before = now.plus_ms(-(retention.keep.as_millis() as i64));

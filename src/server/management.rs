@@ -8,18 +8,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_core::auth::KeyView;
-use meridian_core::health::Readiness;
+use meridian_core::error::GatewayError;
+use meridian_core::health::{Propagation, Readiness};
+use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{StartError, force, passive, probes};
+use super::memory::InForce;
+use super::{StartError, passive, probes};
 use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::price_source::PriceSource;
+use crate::records::{Answer, Lookups, StoreState};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::metrics::{Gauges, KeyBudget};
@@ -41,6 +45,7 @@ pub(super) struct Management {
     pub(super) drain: Arc<Drain>,
     pub(super) prices: Arc<PriceSource>,
     pub(super) merged: Arc<Merged>,
+    pub(super) in_force: Arc<InForce>,
 }
 
 /// Address of the management API's socket. A data directory with a long path gets one in the
@@ -101,9 +106,9 @@ impl Management {
             .master_key
             .clone()
             .ok_or(StartError::Config)?;
-        let keys = Arc::clone(&self.state.keys);
+        let registry = Arc::clone(&self.state.registry);
         let store = self.store.clone();
-        Ok(AdminState::new(store, keys, master_key, self.hooks()))
+        Ok(AdminState::new(store, registry, master_key, self.hooks()))
     }
 
     fn hooks(self) -> Hooks {
@@ -112,9 +117,10 @@ impl Management {
             drain,
             prices,
             merged,
+            in_force,
             ..
         } = self;
-        let (for_changes, shown) = (Arc::clone(&merged), Arc::clone(&merged));
+        let shown = Arc::clone(&merged);
         let [
             for_rules,
             for_metrics,
@@ -123,7 +129,10 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
-            for_records,
+            for_keys,
+            for_copy,
+            for_fresh,
+            for_changes,
             for_tests,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let cache = state.cache.clone();
@@ -154,14 +163,27 @@ impl Management {
             readiness: Box::new(move || Readiness {
                 loaded: true,
                 draining: for_ready.is_draining(),
-                store_up: waiting.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+                store_up: store_up(&for_ready, &waiting),
                 coordination: for_ready.link.coordination(),
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
             cache,
-            changed: Box::new(move |records| {
-                force::take(&for_records, &for_changes, records);
+            find_key: Box::new(move |key| {
+                let lookups = for_keys.lookups.clone();
+                Box::pin(async move { find_key(lookups, key).await })
+            }),
+            check_fresh: Box::new(move |home| match &for_fresh.records {
+                Some(records) => records.check_fresh(home, clock::now()),
+                None => Ok(()),
+            }),
+            propagation: Box::new(move || {
+                let records = for_copy.records.as_ref();
+                records.map(|records| records.status().show())
+            }),
+            changed: Box::new(move |written| match &for_changes.records {
+                Some(records) => records.changed_here(written),
+                None => in_force.take(written.iter().map(|one| (one, None))),
             }),
             merged,
             test: Box::new(move |config, id| {
@@ -182,9 +204,29 @@ async fn reload_prices(state: &State, prices: &PriceSource) -> Result<usize, Str
     Ok(models)
 }
 
+async fn find_key(lookups: Option<Lookups>, key: KeyHash) -> Result<(), GatewayError> {
+    let Some(lookups) = lookups else {
+        return Ok(());
+    };
+    match lookups.find(key).await {
+        Answer::Known | Answer::Absent => Ok(()),
+        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
+            retry_after_s: Answer::RETRY_AFTER_S,
+        }),
+    }
+}
+
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that the sender is gone: the process ends.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A shared store is asked every second or two; the embedded one is down when records wait for it.
+fn store_up(state: &State, drain: &Drain) -> bool {
+    match &state.records {
+        Some(records) => records.status().store() == StoreState::Up,
+        None => drain.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+    }
 }
 
 fn report(served: std::io::Result<()>) {
@@ -197,7 +239,7 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
     let rules = state.rules.load();
     let targets = rules.every_target();
     let now = clock::now();
-    let budgets = state.keys.with_budget(BUDGETS_SHOWN_MAX, now);
+    let budgets = state.registry.with_budget(BUDGETS_SHOWN_MAX, now);
     let key_budget = |key| key_budget(key, now);
     let page = state.metrics.render(&Gauges {
         requests_in_flight: state.in_flight.load(Ordering::Relaxed),
@@ -208,6 +250,11 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
         records_left_out: merged.left_out().len() as u64,
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         coordination: state.link.coordination(),
+        propagation: match &state.records {
+            Some(records) => records.status().show(),
+            None => Propagation::default(),
+        },
+        now,
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
         cache: state.cache.as_ref().map(|cache| cache.gauges()),

@@ -5,10 +5,12 @@
 
 mod answers;
 mod budgets;
+mod copies;
 mod first_steps;
 mod force;
 mod keep;
 mod management;
+mod memory;
 mod open_store;
 mod passive;
 mod prices;
@@ -31,6 +33,10 @@ use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use copies::Copies;
+use memory::InForce;
 
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
@@ -41,12 +47,15 @@ use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
 use crate::priority;
+use crate::records::Memory;
+use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
+use crate::telemetry::metrics::{Metrics, MetricsOptions};
 use crate::upstream::{UpstreamOptions, Upstreams};
 
 /// Threads of everything that is not traffic: management, drain, reload.
@@ -54,6 +63,10 @@ const CONTROL_THREADS: usize = 2;
 /// Longest wait for the last records to reach the store at shutdown; what is not there then is
 /// drained by the next start.
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for an earlier process's records to reach the store.
+const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
+/// Name of the consumer that fills the store.
+const STORE_CONSUMER: &str = "store";
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -88,6 +101,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store: {0}")]
     Store(#[from] crate::store::StoreError),
+    /// The snapshot of records cannot be read.
+    #[error("snapshot of records: {0}")]
+    Snapshot(String),
     /// Earlier records did not reach the store.
     #[error("the journal's records cannot be stored; see the log")]
     Ledger,
@@ -218,6 +234,8 @@ struct Opened {
     drain: Arc<Drain>,
     prices: Arc<PriceSource>,
     merged: Arc<Merged>,
+    in_force: Arc<InForce>,
+    copies: Option<Copies>,
 }
 
 /// A running gateway.
@@ -227,6 +245,8 @@ struct Gateway {
     stop: watch::Sender<bool>,
     /// Dropped without waiting: what it does is nobody's answer.
     _cached: Option<answers::Thread>,
+    /// Ends when the last snapshot is written.
+    snapshot: Option<JoinHandle<()>>,
 }
 
 async fn open(
@@ -234,6 +254,7 @@ async fn open(
     env: &HashMap<String, String>,
     (config, merged): (Config, Merged),
 ) -> Result<Opened, StartError> {
+    let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
     let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
     if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
@@ -241,20 +262,38 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let (store, drain) = open_store::open(&config, data_dir, &journal).await?;
-    open_store::patiently(|| merged.load(&store)).await?;
-    let config = merged.config().unwrap_or(config);
+    let (store, up) = open_store::open(&config, data_dir).await?;
+    let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
-    let keys = Arc::new(open_store::patiently(|| budgets::load_keys(&store, &zone)).await?);
-    let shared_budgets = open_store::patiently(|| budgets::shared(&store, &config, &zone)).await?;
+    let registry = Arc::new(Registry::new(zone.clone()));
+    let in_force = InForce::new(Arc::clone(&registry), Arc::clone(&merged));
+    let in_force = Arc::new(in_force);
+    let mut copies = match config.database.is_some() {
+        true => Some(Copies::open(copies::Parts {
+            config: &config,
+            env,
+            data_dir,
+            journal: &journal,
+            store: &store,
+            metrics: &metrics,
+            memory: Arc::clone(&in_force) as Arc<dyn Memory>,
+        })?),
+        false => None,
+    };
+    registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
+    keep::tell(&drain, &config);
+    match &mut copies {
+        Some(copies) => copies.catch_up(&journal, &drain, up).await,
+        None if drain.flush(FIRST_DRAIN_TIMEOUT).await => {
+            budgets::load(&store, &registry).await?;
+            merged.load(&store).await?;
+        }
+        None => return Err(StartError::Ledger),
+    }
+    let config = merged.config().unwrap_or(config);
+    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
-    let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
-        series_max: config.meridian.metrics_series_max,
-        ..Default::default()
-    })
-    .map_err(|error| StartError::Metrics(error.to_string()))?;
-    let metrics = Arc::new(metrics);
-    telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
     let cache = config.cache.as_ref().map(Cache::new);
@@ -264,7 +303,7 @@ async fn open(
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
         link: Arc::new(Link::new(shares)),
-        keys,
+        registry,
         shared_budgets,
         journal,
         metrics,
@@ -273,14 +312,30 @@ async fn open(
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         region,
+        lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
+        records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
     });
+    in_force.serve(&state);
     Ok(Opened {
         state,
         store,
-        drain,
+        drain: Arc::new(drain),
         prices,
-        merged: Arc::new(merged),
+        merged,
+        in_force,
+        copies,
     })
+}
+
+fn metrics(config: &Config) -> Result<Arc<Metrics>, StartError> {
+    let options = MetricsOptions {
+        series_max: config.meridian.metrics_series_max,
+        ..MetricsOptions::default()
+    };
+    let metrics = Metrics::new(&options);
+    let metrics = Arc::new(metrics.map_err(|error| StartError::Metrics(error.to_string()))?);
+    telemetry::report_panics(Arc::clone(&metrics));
+    Ok(metrics)
 }
 
 impl Opened {
@@ -298,8 +353,11 @@ impl Opened {
             drain,
             prices,
             merged,
+            in_force,
+            copies,
         } = self;
         let (stop, stopped) = watch::channel(false);
+        let snapshot = copies.map(|copies| copies.start(control, &stopped));
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
         control.spawn(async move { draining.run(stop_drain).await });
@@ -336,6 +394,7 @@ impl Opened {
             drain: Arc::clone(&drain),
             prices,
             merged,
+            in_force,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
         Ok(Gateway {
@@ -343,6 +402,7 @@ impl Opened {
             drain,
             stop,
             _cached: cached.transpose()?,
+            snapshot,
         })
     }
 }
@@ -366,6 +426,9 @@ impl Gateway {
         }
         // Nobody may be listening any more.
         let _ = self.stop.send(true);
+        if let Some(snapshot) = self.snapshot {
+            let _ = control.block_on(snapshot);
+        }
         tracing::info!("stopped");
     }
 }

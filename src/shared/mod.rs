@@ -9,9 +9,13 @@
 
 mod client;
 mod cooldowns;
+mod doorbell;
 mod link;
 mod message;
 mod names;
+mod regions;
 
 pub use cooldowns::Sharer;
+pub use doorbell::Doorbell;
 pub use link::Link;
+pub use regions::{Courier, Leader, Mailbox};

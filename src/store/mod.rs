@@ -5,6 +5,7 @@
 mod cells;
 mod columns;
 mod embedded;
+mod home;
 mod imports;
 mod keys;
 mod periods;
@@ -27,6 +28,7 @@ use meridian_core::time::WallMs;
 pub use cells::{CellQuery, SpendCell};
 pub use embedded::Embedded;
 pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
+pub use keys::in_words_of_keys;
 pub use postgres::{
     Direction, MigrateError, Migrated, Outside, Postgres, Reading, Schema, TextRow, migrate,
 };
@@ -49,6 +51,12 @@ pub enum StoreError {
     /// No such row.
     #[error("not found")]
     NotFound,
+    /// The record is another region's, and the change is not one that takes rights away.
+    #[error("only region {home} may change this")]
+    Elsewhere {
+        /// Its home.
+        home: String,
+    },
     /// The question would read too much: narrow it or go on with a cursor.
     #[error("this question reads too many rows")]
     TooMuch,
@@ -188,10 +196,23 @@ impl Store {
         }
     }
 
-    /// Stores all of them in their order, or none. Each gets its next version; `Conflict` and
-    /// `NotFound` say which expectation did not hold. With an actor, every change is in the audit
-    /// log. Returns them as stored.
-    pub async fn write_records(
+    /// Name of the region that it is written in; empty where there is one region only.
+    pub fn region(&self) -> &str {
+        match self {
+            Self::Embedded(store) => &store.region,
+            Self::Postgres(store) => &store.region,
+        }
+    }
+
+    fn region_mut(&mut self) -> &mut Arc<str> {
+        match self {
+            Self::Embedded(store) => &mut store.region,
+            Self::Postgres(store) => &mut store.region,
+        }
+    }
+
+    /// Stores them, whose home they may be.
+    async fn write_as_is(
         &self,
         writes: Vec<RecordWrite>,
         actor: Option<Actor>,

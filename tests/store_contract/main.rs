@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cells;
 #[cfg(test)]
+mod home;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod ledger;

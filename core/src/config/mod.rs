@@ -16,6 +16,7 @@ mod environ;
 mod files;
 mod general;
 pub mod keys;
+mod links;
 mod meridian;
 mod names;
 mod new_keys;
@@ -42,6 +43,7 @@ pub use compatible::Compatible;
 pub use database::{Database, DatabaseServer, Iam, TlsMode};
 pub use deployment::{Deployment, Planned};
 pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
+pub use links::{Links, Peer};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
@@ -87,6 +89,8 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// The response cache; `None` is off.
     pub cache: Option<ResponseCache>,
+    /// Other regions.
+    pub links: Links,
     /// Postgres; without one the embedded store is used.
     pub database: Option<Database>,
 }
@@ -157,6 +161,25 @@ pub fn load_with(
     }
 }
 
+fn sections<'a>(top: &Area<'a>) -> Sections<'a> {
+    Sections {
+        router: top.child("router_settings"),
+        litellm: top.child("litellm_settings"),
+        general: top.child("general_settings"),
+        meridian: top.child("meridian"),
+    }
+}
+
+/// The entries of `model_list`.
+fn listed<'a>(top: &Area<'a>, problems: &mut Problems) -> &'a [Node] {
+    let list = top.get("model_list").map_or(&[][..], Node::items);
+    if list.is_empty() {
+        let message = "no models: every request gets 400; list at least one deployment";
+        problems.warning(top.at("model_list"), "model_list", message);
+    }
+    list
+}
+
 /// What `--region` becomes: the name of this node's region.
 pub const REGION_VARIABLE: &str = "MERIDIAN_REGION";
 
@@ -176,17 +199,8 @@ fn resolve(
     audit::section(Section::Top, &root, "", problems);
 
     let top = Area::new(Some(&root), &root.at, "");
-    let sections = Sections {
-        router: top.child("router_settings"),
-        litellm: top.child("litellm_settings"),
-        general: top.child("general_settings"),
-        meridian: top.child("meridian"),
-    };
-    let list = top.get("model_list").map_or(&[][..], Node::items);
-    if list.is_empty() {
-        let message = "no models: every request gets 400; list at least one deployment";
-        problems.warning(top.at("model_list"), "model_list", message);
-    }
+    let sections = sections(&top);
+    let list = listed(&top, problems);
     let defaults = Defaults {
         region: regions::default_region(&sections.meridian, problems),
         max_parallel_requests: sections.router.count("default_max_parallel_requests"),
@@ -215,14 +229,22 @@ fn resolve(
     let redis = places.shared(problems);
     let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
     let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    let database = database::resolve(general, env, problems);
+    let given = links::Given {
+        own: routing.regions.own.as_deref(),
+        database: database.is_some(),
+        redis: redis.is_some(),
+    };
+    let links = links::resolve(&meridian.child("regions"), given, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
-        redis,
         cache,
-        database: database::resolve(general, env, problems),
+        database,
+        links,
+        redis,
         settings,
         models,
         aliases,

@@ -1,8 +1,8 @@
 //! Where Redis is, from every place in which people write it.
 //!
-//! In this version it carries times out between the nodes of a region and cached answers. For the
-//! former `router_settings.redis_*`, LiteLLM's place for what its router keeps, comes first, for
-//! the latter `cache_params`.
+//! In this version it carries times out and changes between the nodes of a region, and cached
+//! answers. For the former `router_settings.redis_*`, LiteLLM's place for what its router keeps,
+//! comes first, for the latter `cache_params`.
 
 mod nodes;
 mod url;
@@ -183,6 +183,27 @@ impl Places<'_> {
     }
 }
 
+/// The Redis of another region.
+pub(super) fn of_link(area: &Area<'_>, problems: &mut Problems) -> Option<Redis> {
+    let url = area.text("url");
+    let url = url.map(url::parse).unwrap_or(Err(url::BadRedisUrl::Scheme));
+    let url = match url {
+        Ok(url) => url,
+        Err(bad) => {
+            problems.error(area.at("url"), &area.path_of("url"), bad.to_string());
+            return None;
+        }
+    };
+    Some(Redis {
+        place: Place::Single((url.host, url.port.unwrap_or(PORT))),
+        username: url.username.or_else(|| owned(area.text("username"))),
+        password: url.password.or_else(|| area.secret("password")),
+        tls: url.tls || area.bool("tls") == Some(true),
+        database: url.database.unwrap_or(0),
+        namespace: owned(area.text("namespace")),
+    })
+}
+
 fn of_cache(area: &Area<'_>, problems: &mut Problems) -> Option<Draft> {
     let kind = area.text("type");
     if kind.is_some_and(|kind| !kind.starts_with("redis")) {
@@ -339,8 +360,8 @@ impl Draft {
         // Variables may be set for other programs too.
         if written.is_some() {
             let message = format!(
-                "Redis ({place}) is used for cooldowns that the nodes of a region share, for \
-                 cached answers, and for nothing else in this version"
+                "Redis ({place}) is used for cooldowns and changes that the nodes of a region \
+                 share, for cached answers, and for nothing else in this version"
             );
             problems.notice(at, &self.path, message);
         }

@@ -3,7 +3,7 @@
 use crate::time::WallMs;
 
 /// LiteLLM prints lists as Python does; clients match on that text.
-pub(super) fn python_list(items: &[String]) -> String {
+pub fn python_list(items: &[String]) -> String {
     let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
     format!("[{}]", quoted.join(", "))
 }

@@ -6,9 +6,11 @@
 //! record stays as a tombstone, or a slow writer could bring it back.
 
 mod bounds;
+pub mod home;
 mod members;
 mod objects;
 mod restriction;
+pub mod versions;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -230,7 +232,11 @@ impl Record {
             Facet::UserId => named("user_id"),
             Facet::TeamId => named("team_id"),
             Facet::OrganizationId => named("organization_id"),
-            Facet::BudgetId => named("budget_id"),
+            // Of a key it is one of the columns that are only stored.
+            Facet::BudgetId => named("budget_id").or_else(|| {
+                let extra = self.body.get("extra")?.as_object()?;
+                extra.get("budget_id")?.as_str()
+            }),
         })
     }
 }

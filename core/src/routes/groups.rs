@@ -1,6 +1,6 @@
 //! `allowed_routes` of a key, worked out once into a set of targets.
 
-use super::{Access, ROWS, Route, Target};
+use super::{Access, ROWS, Route, Row, Target};
 use crate::endpoint::Dialect;
 
 /// A set of targets. What an entry allows, it allows under all names of the same operation.
@@ -25,14 +25,33 @@ impl RouteSet {
         if entries.is_empty() {
             return Self::ALL;
         }
-        let mut union = Self::NONE;
-        for entry in entries {
-            let more = Self::of_entry(entry);
-            for (word, more) in union.0.iter_mut().zip(more.0) {
-                *word |= more;
-            }
+        let union = |set: Self, entry: &String| set.union(Self::of_entry(entry));
+        entries.iter().fold(Self::NONE, union)
+    }
+
+    /// The targets for which `wanted` holds.
+    pub fn of_rows(wanted: impl Fn(&Row) -> bool) -> Self {
+        let rows = ROWS.iter().filter(|row| wanted(row));
+        rows.fold(Self::NONE, |set, row| set.with(row.target))
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
+    }
+
+    /// Whether everything in it is in `other` as well.
+    pub fn is_within(self, other: Self) -> bool {
+        self.union(other) == other
+    }
+
+    fn with(mut self, target: Target) -> Self {
+        let index = target.index();
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
         }
-        union
+        self
     }
 
     /// Whether the target is in it.
@@ -42,26 +61,11 @@ impl RouteSet {
         word >> (index % 64) & 1 == 1
     }
 
-    fn insert(&mut self, target: Target) {
-        let index = target.index();
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
-        }
-    }
-
     fn of_entry(entry: &str) -> Self {
-        let mut set = Self::NONE;
-        for row in ROWS {
-            let named = if entry.starts_with('/') {
-                row.paths.iter().any(|path| covers(entry, path))
-            } else {
-                in_group(entry, row.target, row.access)
-            };
-            if named {
-                set.insert(row.target);
-            }
-        }
-        set
+        Self::of_rows(|row| match entry.starts_with('/') {
+            true => row.paths.iter().any(|path| covers(entry, path)),
+            false => in_group(entry, row.target, row.access),
+        })
     }
 }
 
@@ -96,6 +100,12 @@ fn is_info(target: Target) -> bool {
         Target::Own(
             R::KeyInfo
                 | R::KeyInfoV2
+                | R::TeamRead
+                | R::TeamList
+                | R::TeamListV2
+                | R::UserRead
+                | R::UserInfoV2
+                | R::OrganizationRead
                 | R::KeyList
                 | R::KeyHealth
                 | R::Models
@@ -110,12 +120,26 @@ fn is_info(target: Target) -> bool {
     )
 }
 
+/// Heads of the paths that people and money are managed under.
+const MANAGED: [&str; 8] = [
+    "/key",
+    "/team",
+    "/user",
+    "/organization",
+    "/budget",
+    "/customer",
+    "/end_user",
+    "/tag",
+];
+
 fn is_management(target: Target) -> bool {
-    named(target, "/key")
+    MANAGED.iter().any(|head| named(target, head))
         || matches!(
             target,
             Target::Own(
                 Route::KeyInfoV2
+                    | Route::TeamListV2
+                    | Route::UserInfoV2
                     | Route::ReloadModelCostMap
                     | Route::ModelNew
                     | Route::ModelUpdate

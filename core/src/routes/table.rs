@@ -4,9 +4,9 @@
 
 use super::{Access, Method, Route, Target};
 use crate::endpoint::Endpoint;
-use Access::{Admin, AdminViewer, AnyKey, Inference, MasterKey, OwnKeyOrAdmin, Public};
+use Access::{Admin, AdminViewer, AnyKey, Delegated, Inference, MasterKey, OwnKeyOrAdmin, Public};
 use Endpoint as E;
-use Method::{Delete, Get, Options, Patch, Post};
+use Method::{Delete, Get, Options, Patch, Post, Put};
 use Route as R;
 
 /// Paths with the same meaning.
@@ -26,6 +26,7 @@ pub struct Row {
 
 const GET: &[Method] = &[Get];
 const POST: &[Method] = &[Post];
+const PUT: &[Method] = &[Put];
 const PATCH: &[Method] = &[Patch];
 const DELETE: &[Method] = &[Delete];
 const GET_POST: &[Method] = &[Get, Post];
@@ -190,16 +191,16 @@ pub const ROWS: &[Row] = &[
     own(R::SupportedParams, AnyKey, GET, &["/utils/supported_openai_params"]),
     own(R::EventLogging, AnyKey, POST, &["/api/event_logging/batch"]),
     // Keys.
-    own(R::KeyGenerate, Admin, POST, &["/key/generate"]),
-    own(R::KeyServiceAccount, Admin, POST, &["/key/service-account/generate"]),
-    own(R::KeyUpdate, Admin, POST, &["/key/update"]),
-    own(R::KeyBulkUpdate, Admin, POST, &["/key/bulk_update"]),
-    own(R::KeyDelete, Admin, POST, &["/key/delete"]),
-    own(R::KeyBlock, Admin, POST, &["/key/block"]),
-    own(R::KeyUnblock, Admin, POST, &["/key/unblock"]),
-    own(R::KeyRegenerate, Admin, POST, &["/key/regenerate"]),
-    own(R::KeyRegenerate, Admin, POST, &["/key/{key}/regenerate"]),
-    own(R::KeyResetSpend, Admin, POST, &["/key/{key}/reset_spend"]),
+    own(R::KeyGenerate, Delegated, POST, &["/key/generate"]),
+    own(R::KeyServiceAccount, Delegated, POST, &["/key/service-account/generate"]),
+    own(R::KeyUpdate, Delegated, POST, &["/key/update"]),
+    own(R::KeyBulkUpdate, Delegated, POST, &["/key/bulk_update"]),
+    own(R::KeyDelete, Delegated, POST, &["/key/delete"]),
+    own(R::KeyBlock, Delegated, POST, &["/key/block"]),
+    own(R::KeyUnblock, Delegated, POST, &["/key/unblock"]),
+    own(R::KeyRegenerate, Delegated, POST, &["/key/regenerate"]),
+    own(R::KeyRegenerate, Delegated, POST, &["/key/{key}/regenerate"]),
+    own(R::KeyResetSpend, Delegated, POST, &["/key/{key}/reset_spend"]),
     own(R::KeyInfo, OwnKeyOrAdmin, GET, &["/key/info"]),
     own(R::KeyInfoV2, OwnKeyOrAdmin, POST, &["/v2/key/info"]),
     own(R::KeyList, OwnKeyOrAdmin, GET, &["/key/list"]),
@@ -248,4 +249,75 @@ pub const ROWS: &[Row] = &[
     own(R::CacheDelete, Admin, POST, &["/cache/delete"]),
     own(R::CacheFlushAll, Admin, POST, &["/cache/flushall"]),
     own(R::CacheRedisInfo, Admin, GET, &["/cache/redis/info"]),
+    // Keys by their digest.
+    own(R::KeyPut, Admin, PUT, &["/key/{key}"]),
+    // Teams.
+    own(R::TeamNew, Delegated, POST, &["/team/new"]),
+    own(R::TeamUpdate, Delegated, POST, &["/team/update"]),
+    own(R::TeamDelete, Delegated, POST, &["/team/delete"]),
+    own(R::TeamRead, OwnKeyOrAdmin, GET, &["/team/info"]),
+    own(R::TeamList, OwnKeyOrAdmin, GET, &["/team/list"]),
+    own(R::TeamListV2, OwnKeyOrAdmin, GET, &["/v2/team/list"]),
+    own(R::TeamBlock, Delegated, POST, &["/team/block"]),
+    own(R::TeamUnblock, Delegated, POST, &["/team/unblock"]),
+    own(R::TeamMemberAdd, Delegated, POST, &["/team/member_add"]),
+    own(R::TeamMemberUpdate, Delegated, POST, &["/team/member_update"]),
+    own(R::TeamMemberDelete, Delegated, POST, &["/team/member_delete"]),
+    own(R::TeamBulkMemberAdd, Delegated, POST, &["/team/bulk_member_add"]),
+    own(R::TeamModelAdd, Delegated, POST, &["/team/model/add"]),
+    own(R::TeamModelDelete, Delegated, POST, &["/team/model/delete"]),
+    own(R::TeamPermissionsList, OwnKeyOrAdmin, GET, &["/team/permissions_list"]),
+    own(R::TeamPermissionsUpdate, Delegated, POST, &["/team/permissions_update"]),
+    own(R::TeamAvailable, AnyKey, GET, &["/team/available"]),
+    own(R::TeamMe, OwnKeyOrAdmin, GET, &["/team/{id}/members/me"]),
+    own(R::TeamKeyBulkUpdate, Delegated, POST, &["/team/key/bulk_update"]),
+    own(R::TeamPut, Admin, PUT, &["/team/{id}"]),
+    // Users.
+    own(R::UserNew, Delegated, POST, &["/user/new"]),
+    own(R::UserUpdate, Delegated, POST, &["/user/update"]),
+    own(R::UserBulkUpdate, Admin, POST, &["/user/bulk_update"]),
+    own(R::UserDelete, Admin, POST, &["/user/delete"]),
+    own(R::UserRead, OwnKeyOrAdmin, GET, &["/user/info"]),
+    own(R::UserInfoV2, OwnKeyOrAdmin, GET, &["/v2/user/info"]),
+    own(R::UserList, OwnKeyOrAdmin, GET, &["/user/list"]),
+    own(R::UserAvailableRoles, AnyKey, GET, &["/user/available_roles"]),
+    own(R::UserFilter, AdminViewer, GET, &["/user/filter/ui"]),
+    own(R::UserPut, Admin, PUT, &["/user/{id}"]),
+    // Organizations.
+    own(R::OrganizationNew, Admin, POST, &["/organization/new"]),
+    own(R::OrganizationUpdate, Admin, PATCH, &["/organization/update"]),
+    own(R::OrganizationDelete, Admin, DELETE, &["/organization/delete"]),
+    own(R::OrganizationRead, OwnKeyOrAdmin, GET_POST, &["/organization/info"]),
+    own(R::OrganizationList, OwnKeyOrAdmin, GET, &["/organization/list"]),
+    own(R::OrganizationMemberAdd, Delegated, POST, &["/organization/member_add"]),
+    own(R::OrganizationMemberUpdate, Delegated, PATCH, &["/organization/member_update"]),
+    own(R::OrganizationMemberDelete, Delegated, DELETE, &["/organization/member_delete"]),
+    own(R::OrganizationPut, Admin, PUT, &["/organization/{id}"]),
+    // Budgets.
+    own(R::BudgetNew, Admin, POST, &["/budget/new"]),
+    own(R::BudgetUpdate, Admin, POST, &["/budget/update"]),
+    own(R::BudgetRead, AdminViewer, POST, &["/budget/info"]),
+    own(R::BudgetDelete, Admin, POST, &["/budget/delete"]),
+    own(R::BudgetList, AdminViewer, GET, &["/budget/list"]),
+    own(R::BudgetSettings, AdminViewer, GET, &["/budget/settings"]),
+    own(R::BudgetPut, Admin, PUT, &["/budget/{id}"]),
+    // Customers of the callers.
+    own(R::CustomerNew, Admin, POST, &["/end_user/new", "/customer/new"]),
+    own(R::CustomerUpdate, Admin, POST, &["/end_user/update", "/customer/update"]),
+    own(R::CustomerDelete, Admin, POST, &["/end_user/delete", "/customer/delete"]),
+    own(R::CustomerBlock, Admin, POST, &["/end_user/block", "/customer/block"]),
+    own(R::CustomerUnblock, Admin, POST, &["/end_user/unblock", "/customer/unblock"]),
+    own(R::CustomerRead, AdminViewer, GET, &["/end_user/info", "/customer/info"]),
+    own(R::CustomerList, AdminViewer, GET, &["/end_user/list", "/customer/list"]),
+    own(R::CustomerPut, Admin, PUT, &["/end_user/{id}", "/customer/{id}"]),
+    // Tags.
+    own(R::TagNew, Admin, POST, &["/tag/new"]),
+    own(R::TagUpdate, Admin, POST, &["/tag/update"]),
+    own(R::TagDelete, Admin, POST, &["/tag/delete"]),
+    own(R::TagRead, AdminViewer, POST, &["/tag/info"]),
+    own(R::TagList, AdminViewer, GET, &["/tag/list"]),
+    own(R::TagPut, Admin, PUT, &["/tag/{id}"]),
+    // Every record at once.
+    own(R::ConfigExport, Admin, GET, &["/config/export"]),
+    own(R::ConfigImport, Admin, POST, &["/config/import"]),
 ];

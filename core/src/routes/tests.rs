@@ -108,6 +108,7 @@ fn a_known_path_with_another_method_is_405() {
         ("post", "/v1/chat/completions"),
         ("HEAD", "/v1/models"),
         ("PUT", "/v1/files/f1"),
+        ("PATCH", "/team/t1"),
         ("GET", "/v1/responses/compact"),
         ("", "/"),
     ];
@@ -276,6 +277,7 @@ fn the_page_lists_the_table() {
          | Inference | any valid key; admitted, metered, settled |\n\
          | AnyKey | any valid key |\n\
          | OwnKeyOrAdmin | any valid key for its own; administrators and viewers for all |\n\
+         | Delegated | administrators for all; others, but no viewers, for what they administrate or own |\n\
          | AdminViewer | administrators and viewers |\n\
          | Admin | administrators |\n\
          | MasterKey | the master key alone |\n\n\

@@ -18,6 +18,8 @@ mod database;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod overlay;

@@ -9,11 +9,14 @@ mod health;
 mod keys;
 mod models;
 mod pages;
+mod people;
 mod spend;
 
 use axum::http::Extensions;
 use meridian_core::routes::Route;
 use serde_json::{Map, Value, json};
+
+use super::schema;
 
 /// One operation: what it is for, what it takes, what it gives.
 pub(super) struct Operation {
@@ -36,6 +39,8 @@ pub(super) enum Body {
     Fields(&'static [Field]),
     /// Several tables together make one object.
     Joined(&'static [&'static [Field]]),
+    /// An object with these fields, and those that are written to a record.
+    Written(&'static [Field], &'static [&'static [schema::Field]]),
     /// Any JSON, described by these words.
     Free(&'static str),
 }
@@ -237,8 +242,35 @@ impl Body {
         match self {
             Self::Fields(fields) => std::slice::from_ref(fields),
             Self::Joined(tables) => tables,
+            Self::Written(own, _) => std::slice::from_ref(own),
             Self::None | Self::Free(_) => &[],
         }
+    }
+
+    /// Whether it may hold a field.
+    fn takes(&self, name: &str) -> bool {
+        let own = self.tables().iter().copied().flatten();
+        let written = match self {
+            Self::Written(_, tables) => *tables,
+            _ => &[],
+        };
+        let written = written.iter().copied().flatten();
+        own.map(|field| field.name)
+            .chain(written.map(|field| field.name))
+            .any(|known| known == name)
+    }
+
+    /// JSON Schema of the object.
+    pub(super) fn schema(&self) -> Value {
+        let mut schema = object_schema(self.tables(), true);
+        if let (Self::Written(_, tables), Some(Value::Object(known))) =
+            (self, schema.get_mut("properties"))
+        {
+            for field in tables.iter().copied().flatten() {
+                known.insert(field.name.to_owned(), field.kind.schema());
+            }
+        }
+        schema
     }
 }
 
@@ -261,6 +293,15 @@ impl Operation {
         }
     }
 
+    const fn written(
+        summary: &'static str,
+        own: &'static [Field],
+        tables: &'static [&'static [schema::Field]],
+        answer: Answer,
+    ) -> Self {
+        Self::with(summary, Body::Written(own, tables), answer)
+    }
+
     const fn with(summary: &'static str, body: Body, answer: Answer) -> Self {
         Self {
             summary,
@@ -275,14 +316,7 @@ impl Operation {
         if matches!(self.body, Body::Free(_)) {
             return;
         }
-        let tables = self.body.tables();
-        object.retain(|name, _| {
-            tables
-                .iter()
-                .copied()
-                .flatten()
-                .any(|field| field.name == name)
-        });
+        object.retain(|name, _| self.body.takes(name));
     }
 
     /// Whether a parameter of the query is declared.

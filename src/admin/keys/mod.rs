@@ -2,27 +2,86 @@
 
 mod bounds;
 mod patch;
+pub(super) mod put;
 pub(super) mod read;
+mod remove;
+mod rights;
 pub(super) mod rotate;
 pub(super) mod shape;
 mod time;
 pub(super) mod write;
 
 use axum::http::StatusCode;
+use meridian_core::auth::Action;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use serde_json::{Map, Value};
 
-pub(super) use time::Moment;
+pub(super) use patch::{FOLDED, KeyPatch};
+pub(super) use remove::{delete_all_with, delete_of_member, note_end};
+pub(super) use time::{Moment, budget_reset_at};
 
 use super::access::Caller;
 use super::reply::AdminError;
 use super::state::AdminState;
-use crate::store::{KeyQuery, StoreError};
+use crate::store::{KeyQuery, PAGE_SIZE_MAX, RecordWrite, StoreError, in_words_of_keys};
 
 /// Tries of a read-change-write when other writers get in between.
 const WRITE_TRIES_MAX: usize = 5;
+
+/// Names in `metadata` that are no fields of the API and lift a guard all the same.
+pub(super) const GUARDED: [&str; 2] = ["disable_global_guardrails", "opted_out_global_guardrails"];
+
+/// Every key that a question finds, on all pages.
+async fn all_of(state: &AdminState, query: KeyQuery) -> Result<Vec<KeyRecord>, AdminError> {
+    let mut all = Vec::new();
+    for page in 1.. {
+        let query = KeyQuery {
+            page,
+            size: PAGE_SIZE_MAX,
+            ..query.clone()
+        };
+        let found = state.store().list_keys(query).await;
+        let found = found.map_err(|error| store_error(error, None))?.keys;
+        let last = found.len() < PAGE_SIZE_MAX as usize;
+        all.extend(found);
+        if last {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Rows of a team's keys, without their digests.
+pub(super) async fn rows_of_team(
+    state: &AdminState,
+    team_id: &str,
+) -> Result<Vec<Value>, AdminError> {
+    let query = KeyQuery {
+        team_id: Some(team_id.to_owned()),
+        ..KeyQuery::default()
+    };
+    rows_of(state, query).await
+}
+
+/// Rows of a user's keys, without their digests.
+pub(super) async fn rows_of_user(
+    state: &AdminState,
+    user_id: &str,
+) -> Result<Vec<Value>, AdminError> {
+    let query = KeyQuery {
+        user_id: Some(user_id.to_owned()),
+        ..KeyQuery::default()
+    };
+    rows_of(state, query).await
+}
+
+async fn rows_of(state: &AdminState, query: KeyQuery) -> Result<Vec<Value>, AdminError> {
+    let keys = all_of(state, query).await?;
+    let shown = |key: &KeyRecord| Value::Object(shape::info(key, spent(state, key)));
+    Ok(keys.iter().map(shown).collect())
+}
 
 /// The key with this digest.
 async fn find(state: &AdminState, hash: &KeyHash) -> Result<Option<KeyRecord>, AdminError> {
@@ -33,7 +92,7 @@ async fn find(state: &AdminState, hash: &KeyHash) -> Result<Option<KeyRecord>, A
 /// As [`find`], for reading only: a digest in its grace period finds the key that replaced it.
 /// Writers name a key by its own digest, so that revoking an old key never hits the new one.
 async fn find_active(state: &AdminState, hash: &KeyHash) -> Result<Option<KeyRecord>, AdminError> {
-    let active = state.keys().active_of(hash, state.now());
+    let active = state.registry().active_of(hash, state.now());
     find(state, &active.unwrap_or(*hash)).await
 }
 
@@ -48,26 +107,26 @@ async fn hash_of_alias(state: &AdminState, alias: &str) -> Result<Option<KeyHash
     Ok(found.keys.first().map(|record| record.token))
 }
 
-/// Reads, changes and writes a key. The change is in memory before this returns.
+/// Reads, changes and writes a key. The change is in memory before this returns. `names` are the
+/// fields that the caller wants to set.
 async fn change(
     state: &AdminState,
     hash: KeyHash,
     caller: &Caller,
+    (action, names): (Action, &[String]),
     mut edit: impl FnMut(&mut KeyRecord) -> Result<(), AdminError>,
 ) -> Result<KeyRecord, AdminError> {
     for _ in 0..WRITE_TRIES_MAX {
-        let mut record = find(state, &hash)
-            .await?
-            .ok_or_else(|| missing_key(&hash))?;
+        let before = found_for(state, caller, &hash).await?;
+        let mut record = before.clone();
         edit(&mut record)?;
+        rights::admit_change(state, caller, action, (&before, &mut record), names).await?;
         record.updated_at = state.now();
         record.updated_by = caller.user_id();
         let alias = record.key_alias.clone();
-        match state.store().update_key(record, caller.actor()).await {
-            Ok(stored) => {
-                state.keys().put(&stored, state.now());
-                return Ok(stored);
-            }
+        let write = RecordWrite::replace(record.to_record());
+        match write_key(state, caller, hash, vec![write]).await {
+            Ok(stored) => return Ok(stored),
             Err(StoreError::Conflict { field }) if field == "version" => {}
             Err(error) => return Err(store_error(error, alias.as_deref())),
         }
@@ -78,20 +137,36 @@ async fn change(
     ))
 }
 
-/// After a new digest was put into memory: if the key was deleted in the store meanwhile, its
-/// deletion may have come too early to find it in memory.
-async fn confirm(state: &AdminState, hash: &KeyHash) -> Result<(), AdminError> {
-    let stored = state.store().get_key(*hash).await;
-    if stored.map_err(|error| store_error(error, None))?.is_none() {
-        state.keys().remove(hash, state.now());
+/// Stores what becomes of a key; it holds on this node before this returns.
+async fn write_key(
+    state: &AdminState,
+    caller: &Caller,
+    token: KeyHash,
+    writes: Vec<RecordWrite>,
+) -> Result<KeyRecord, StoreError> {
+    let written = state.write(writes, caller).await;
+    let written = written.map_err(in_words_of_keys)?;
+    state.store().written_key(&written, token).await
+}
+
+/// The key that a caller names. Who does not see everything learns nothing about which keys there
+/// are.
+async fn found_for(
+    state: &AdminState,
+    caller: &Caller,
+    hash: &KeyHash,
+) -> Result<KeyRecord, AdminError> {
+    match find(state, hash).await? {
+        Some(key) => Ok(key),
+        None if caller.sees_all() => Err(missing_key(hash)),
+        None => Err(read::not_yours(caller)),
     }
-    Ok(())
 }
 
 /// What the key has spent in its period, as the limits see it.
 fn spent(state: &AdminState, record: &KeyRecord) -> NanoUsd {
     state
-        .keys()
+        .registry()
         .spent(&record.token, state.now())
         .unwrap_or(record.spend)
 }

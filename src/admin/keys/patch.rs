@@ -4,18 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
-use meridian_core::region;
 use serde_json::{Map, Value};
 
+use super::super::checks::{check_amount, check_model_budgets, check_regions};
 use super::super::fields::{Fields, Given};
-use super::super::reply::{AdminError, python_float};
-use super::time::{Moment, budget_reset_at, expiry, period};
+use super::super::reply::AdminError;
+use super::time::{Moment, budget_reset_at, expiry};
 
 /// Fields that LiteLLM folds into `metadata`.
-const FOLDED: [&str; 18] = [
+pub(in crate::admin) const FOLDED: [&str; 18] = [
     "model_rpm_limit",
     "model_tpm_limit",
     "rpm_limit_type",
@@ -80,6 +79,41 @@ pub(in crate::admin) struct KeyPatch {
     pub(super) key_type: Given<String>,
     pub(super) folded: Vec<(&'static str, Given<Value>)>,
     pub(super) extra: Vec<(&'static str, Given<Value>)>,
+}
+
+/// Fields that have a place of their own in a key, and what a call may say about its value.
+const OWN: [&str; 22] = [
+    "key",
+    "new_key",
+    "key_alias",
+    "duration",
+    "models",
+    "aliases",
+    "spend",
+    "max_budget",
+    "soft_budget",
+    "budget_duration",
+    "model_max_budget",
+    "user_id",
+    "team_id",
+    "organization_id",
+    "max_parallel_requests",
+    "tpm_limit",
+    "rpm_limit",
+    "metadata",
+    "blocked",
+    "allowed_routes",
+    "allowed_regions",
+    "key_type",
+];
+
+/// Those names of a body that are fields of a key: the others are ignored.
+pub(super) fn known(names: Vec<String>) -> Vec<String> {
+    let known = |name: &String| {
+        let lists = [OWN.as_slice(), FOLDED.as_slice(), EXTRA.as_slice()];
+        lists.iter().any(|list| list.contains(&name.as_str()))
+    };
+    names.into_iter().filter(known).collect()
 }
 
 impl KeyPatch {
@@ -150,8 +184,8 @@ impl KeyPatch {
         ] {
             check_amount(name, amount.as_value().copied())?;
         }
-        for (model, budget) in self.model_max_budget.as_value().into_iter().flatten() {
-            check_model_budget(model, budget)?;
+        if let Some(budgets) = self.model_max_budget.as_value() {
+            check_model_budgets(budgets)?;
         }
         check_regions(self.allowed_regions.as_value().into_iter().flatten())?;
         Ok(())
@@ -257,69 +291,6 @@ fn money(given: Given<f64>) -> Given<NanoUsd> {
         // `check` refused what does not fit.
         Given::Value(dollars) => NanoUsd::from_dollars(dollars).map_or(Given::Null, Given::Value),
     }
-}
-
-fn check_amount(name: &str, dollars: Option<f64>) -> Result<(), AdminError> {
-    let Some(dollars) = dollars else {
-        return Ok(());
-    };
-    if dollars >= 0.0 && NanoUsd::from_dollars(dollars).is_some() {
-        return Ok(());
-    }
-    let received = python_float(dollars);
-    let text = format!("{name} must be a non-negative finite number. Received: {received}");
-    Err(AdminError::detail(StatusCode::BAD_REQUEST, text))
-}
-
-/// `{"budget_limit": 10, "time_period": "1d"}`; the limit may be a numeric string.
-fn check_model_budget(model: &str, budget: &Value) -> Result<(), AdminError> {
-    let invalid = |why: &str| {
-        AdminError::detail(
-            StatusCode::BAD_REQUEST,
-            format!("Invalid model_max_budget: {why} for model={model}"),
-        )
-    };
-    let Some(fields) = budget.as_object() else {
-        return Err(invalid(
-            "expected an object with budget_limit and time_period",
-        ));
-    };
-    let either = |a: &str, b: &str| fields.get(a).or_else(|| fields.get(b));
-    let dollars = match either("budget_limit", "max_budget") {
-        Some(Value::Number(number)) => number.as_f64(),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(Value::Null) | None => Some(0.0),
-        Some(_) => None,
-    };
-    if dollars.is_none_or(|dollars| dollars < 0.0 || NanoUsd::from_dollars(dollars).is_none()) {
-        return Err(invalid("budget_limit must be a non-negative number"));
-    }
-    match either("time_period", "budget_duration") {
-        Some(Value::String(text)) => period(text).map(|_| ()),
-        Some(Value::Null) | None => Ok(()),
-        Some(_) => Err(invalid("time_period must be a string")),
-    }
-}
-
-/// Any name is taken, known here or not: a key is valid in every region.
-fn check_regions<'a>(names: impl Iterator<Item = &'a String>) -> Result<(), AdminError> {
-    let mut known: Vec<&str> = Vec::new();
-    for name in names {
-        let why = match name {
-            _ if !region::is_name(name) => format!("expected {}", region::EXPECTED),
-            _ if known.contains(&name.as_str()) => format!("'{name}' is listed twice"),
-            _ if known.len() >= region::NAMES_MAX => {
-                format!("more than {} regions", region::NAMES_MAX)
-            }
-            _ => {
-                known.push(name);
-                continue;
-            }
-        };
-        let text = format!("Invalid allowed_regions: {why}");
-        return Err(AdminError::bad_request("allowed_regions", text));
-    }
-    Ok(())
 }
 
 /// Route group of a `key_type`.

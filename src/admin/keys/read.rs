@@ -3,11 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use meridian_core::auth::{Action, decide};
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
 use serde_json::{Value, json};
 
 use super::super::access::{AnyKeyAccess, Caller, OwnOrViewerAccess};
+use super::super::authorize::KeySite;
 use super::super::body::JsonBody;
 use super::super::query::Query;
 use super::super::reply::AdminError;
@@ -33,7 +35,7 @@ pub(in crate::admin) async fn info(
     };
     let record = find_active(&state, &hash).await?;
     let record = match record {
-        Some(record) if may_see(&caller, &record) => record,
+        Some(record) if may_see(&state, &caller, &record).await? => record,
         // A caller without the right learns nothing about which keys exist.
         Some(_) => return Err(not_yours(&caller)),
         None if caller.sees_all() => return Err(not_found()),
@@ -64,7 +66,9 @@ pub(in crate::admin) async fn info_v2(
     let mut rows = Vec::new();
     for key in &keys {
         let found = find_active(&state, &KeyHash::from_key_or_hex(key)).await?;
-        if let Some(record) = found.filter(|record| may_see(&caller, record)) {
+        if let Some(record) = found
+            && may_see(&state, &caller, &record).await?
+        {
             rows.push(row(&state, &record));
         }
     }
@@ -244,12 +248,19 @@ fn restrict(caller: &Caller, asked: &mut KeyQuery) -> Result<(), AdminError> {
 const NO_USER: &str = "You are not authorized to access this endpoint. No 'user_id' is associated \
                        with your API key.";
 
-fn may_see(caller: &Caller, record: &KeyRecord) -> bool {
-    let same_user = record.user_id.is_some() && record.user_id == caller.user_id();
-    caller.sees_all() || caller.key_hash() == Some(record.token) || same_user
+async fn may_see(
+    state: &AdminState,
+    caller: &Caller,
+    record: &KeyRecord,
+) -> Result<bool, AdminError> {
+    if caller.sees_all() || caller.key_hash() == Some(record.token) {
+        return Ok(true);
+    }
+    let site = KeySite::of(state, record).await?;
+    Ok(decide(caller.standing(), Action::See, &site.object()).is_some())
 }
 
-fn not_yours(caller: &Caller) -> AdminError {
+pub(super) fn not_yours(caller: &Caller) -> AdminError {
     let role = caller.role_name();
     AdminError::plain(
         StatusCode::FORBIDDEN,

@@ -3,29 +3,30 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use meridian_core::auth::Action;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use meridian_core::time::WallMs;
 use serde_json::{Value, json};
 
-use super::super::access::{AdminAccess, Caller, PathParameter};
+use super::super::access::{Caller, DelegatedAccess, PathParameter};
 use super::super::body::JsonBody;
 use super::super::fields::{Fields, Given};
 use super::super::reply::{AdminError, python_float};
 use super::super::state::AdminState;
 use super::bounds::bound_change;
-use super::patch::KeyPatch;
+use super::patch::{KeyPatch, known};
 use super::time::duration_ms;
 use super::write::{check_record, checked_clear_key, key_name, new_clear_key, set_spend};
-use super::{confirm, find, missing_key, shape, spent, store_error};
+use super::{found_for, rights, shape, spent, store_error, write_key};
 use crate::store::StoreError;
 
 type Answer = Result<Json<Value>, AdminError>;
 
 /// POST /key/regenerate and /key/{key}/regenerate
 pub(in crate::admin) async fn regenerate(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     PathParameter(key): PathParameter,
     JsonBody(fields): JsonBody,
@@ -40,6 +41,7 @@ async fn regenerate_key(
     path_key: Option<String>,
     mut fields: Fields,
 ) -> Answer {
+    let names = known(fields.names());
     let patch = KeyPatch::read(&mut fields);
     let key = fields.text("key").value().or(path_key);
     let new_key = fields.text("new_key").value();
@@ -64,7 +66,15 @@ async fn regenerate_key(
         Some(_) => return Err(AdminError::detail(StatusCode::BAD_REQUEST, NEW_KEY_FORMAT)),
     };
     let old = KeyHash::from_key_or_hex(&key);
-    let record = rotate(state, caller, old, &clear, patch, grace.as_deref()).await?;
+    let record = rotate(
+        state,
+        caller,
+        old,
+        &clear,
+        (patch, &names),
+        grace.as_deref(),
+    )
+    .await?;
     let spend = spent(state, &record);
     Ok(Json(Value::Object(shape::generated(
         &record, &clear, spend,
@@ -79,16 +89,19 @@ async fn rotate(
     caller: &Caller,
     old: KeyHash,
     clear: &str,
-    patch: KeyPatch,
+    (patch, names): (KeyPatch, &[String]),
     grace: Option<&str>,
 ) -> Result<KeyRecord, AdminError> {
     let at = state.moment();
     let grace_ms = grace.map_or(Ok(0), duration_ms)?;
     let revoke_at = at.now.plus_ms(grace_ms);
-    let mut record = find(state, &old).await?.ok_or_else(|| missing_key(&old))?;
+    let before = found_for(state, caller, &old).await?;
+    let mut record = before.clone();
     let spend_before = record.spend;
     let spend = patch.spend.as_value().copied();
     patch.apply(&mut record, &at)?;
+    let keys = (&before, &mut record);
+    rights::admit_change(state, caller, Action::Rotate, keys, names).await?;
     check_record(&record)?;
     record.spend = spend_before;
     record.token = KeyHash::of_secret(clear);
@@ -105,13 +118,10 @@ async fn rotate(
         ));
     }
     let alias = record.key_alias.clone();
-    let stored = state
-        .store()
-        .rotate_key(old, record, revoke_at, caller.actor())
-        .await;
-    let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
-    state.keys().rotate(&old, &record, revoke_at, at.now);
-    confirm(state, &record.token).await?;
+    let refused = |error| store_error(error, alias.as_deref());
+    let writes = state.store().key_rotation(old, &record, revoke_at).await;
+    let stored = write_key(state, caller, record.token, writes.map_err(refused)?).await;
+    let record = stored.map_err(refused)?;
     if let Some(spend) = spend.and_then(NanoUsd::from_dollars) {
         set_spend(state, record.token, spend).await?;
     }
@@ -129,7 +139,7 @@ fn note_rotation(record: &mut KeyRecord, now: WallMs) {
 
 /// POST /key/{key}/reset_spend
 pub(in crate::admin) async fn reset_spend(
-    AdminAccess(_): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     PathParameter(key): PathParameter,
     JsonBody(mut fields): JsonBody,
@@ -137,9 +147,8 @@ pub(in crate::admin) async fn reset_spend(
     let reset_to = fields.any("reset_to");
     fields.finish()?;
     let hash = KeyHash::from_key_or_hex(&key.unwrap_or_default());
-    let record = find(&state, &hash)
-        .await?
-        .ok_or_else(|| missing_key(&hash))?;
+    let record = found_for(&state, &caller, &hash).await?;
+    rights::admit(&state, &caller, Action::ResetSpend, &record).await?;
     let current = spent(&state, &record);
     let amount = checked_reset(reset_to, current, record.max_budget)?;
     set_spend(&state, record.token, amount).await?;

@@ -1,10 +1,10 @@
 //! Durations in LiteLLM's grammar: `30s`, `15m`, `24h`, `30d`, `2w`, `1mo`.
 
-use axum::http::StatusCode;
 use jiff::tz::TimeZone;
-use meridian_core::period::{BudgetDuration, period_of};
+use meridian_core::period::period_of;
 use meridian_core::time::WallMs;
 
+use super::super::checks::{period, unsupported};
 use super::super::reply::AdminError;
 
 /// A month of `1mo` when it is a length and not a calendar period: 30 days.
@@ -37,18 +37,8 @@ pub(super) fn expiry(text: &str, now: WallMs) -> Result<Option<WallMs>, AdminErr
 }
 
 /// End of the budget period that holds `now`.
-pub(super) fn budget_reset_at(text: &str, at: &Moment) -> Result<WallMs, AdminError> {
+pub(in crate::admin) fn budget_reset_at(text: &str, at: &Moment) -> Result<WallMs, AdminError> {
     Ok(period_of(period(text)?, &at.zone, at.now).end)
-}
-
-/// A budget period, checked.
-pub(super) fn period(text: &str) -> Result<BudgetDuration, AdminError> {
-    BudgetDuration::parse(text).ok_or_else(|| unsupported(text))
-}
-
-fn unsupported(text: &str) -> AdminError {
-    let text = format!("Unsupported duration unit, passed duration: {text}");
-    AdminError::detail(StatusCode::BAD_REQUEST, text)
 }
 
 /// Now, on the clock that budget periods follow.

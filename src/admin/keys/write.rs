@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
+use meridian_core::auth::Action;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::{KeyOverrides, KeyRecord};
 use meridian_core::meters::check_rules;
@@ -11,15 +12,15 @@ use meridian_core::money::NanoUsd;
 use meridian_core::scope::{Scope, ScopeKind};
 use serde_json::{Map, Value, json};
 
-use super::super::access::{AdminAccess, Caller};
+use super::super::access::{Caller, DelegatedAccess};
 use super::super::body::JsonBody;
 use super::super::fields::{Fields, Given};
 use super::super::reply::AdminError;
 use super::super::state::AdminState;
 use super::bounds::{bound, bound_change, check_required};
-use super::patch::KeyPatch;
-use super::{change, confirm, find, row, shape, store_error};
-use crate::store::StoreError;
+use super::patch::{KeyPatch, known};
+use super::{change, find, rights, row, shape, store_error, write_key};
+use crate::store::{Store, StoreError};
 
 /// Most keys in one bulk call.
 pub(super) const BATCH_KEYS_MAX: usize = 500;
@@ -32,22 +33,32 @@ type Answer = Result<Json<Value>, AdminError>;
 
 /// POST /key/generate
 pub(in crate::admin) async fn generate(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
-    let patch = KeyPatch::read(&mut fields);
+    let names = known(fields.names());
+    let mut patch = KeyPatch::read(&mut fields);
     let clear = fields.text("key").value();
     fields.finish()?;
-    make_key(&state, &caller, patch, clear).await
+    if !caller.sees_all() && patch.user_id == Given::Absent {
+        // A key that a user makes is the user's own.
+        patch.user_id = caller.user_id().map_or(Given::Absent, Given::Value);
+    }
+    let (record, clear) = make_key(&state, &caller, patch, clear, &names).await?;
+    let spend = record.spend;
+    Ok(Json(Value::Object(shape::generated(
+        &record, &clear, spend,
+    ))))
 }
 
 /// POST /key/service-account/generate
 pub(in crate::admin) async fn generate_service_account(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
+    let names = known(fields.names());
     let mut patch = KeyPatch::read(&mut fields);
     let clear = fields.text("key").value();
     fields.finish()?;
@@ -56,18 +67,40 @@ pub(in crate::admin) async fn generate_service_account(
     }
     // It belongs to the team: removing a user must not remove it.
     patch.user_id = Given::Absent;
-    make_key(&state, &caller, patch, clear).await
+    let (record, clear) = make_key(&state, &caller, patch, clear, &names).await?;
+    let spend = record.spend;
+    Ok(Json(Value::Object(shape::generated(
+        &record, &clear, spend,
+    ))))
 }
 
 const TEAM_ID_REQUIRED: &str = "team_id is required for service account keys. Please specify \
                                 `team_id` in the request body.";
 
+/// Makes a key and returns it with its clear text.
 async fn make_key(
     state: &AdminState,
     caller: &Caller,
     patch: KeyPatch,
     clear: Option<String>,
-) -> Answer {
+    names: &[String],
+) -> Result<(KeyRecord, String), AdminError> {
+    let (record, clear) = prepare_key(state, caller, patch, clear, names).await?;
+    let alias = record.key_alias.clone();
+    let write = Store::key_creation(&record);
+    let stored = write_key(state, caller, record.token, vec![write]).await;
+    let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
+    Ok((record, clear))
+}
+
+/// A key that may be made, and its clear text; it is not stored yet.
+pub(in crate::admin) async fn prepare_key(
+    state: &AdminState,
+    caller: &Caller,
+    patch: KeyPatch,
+    clear: Option<String>,
+    names: &[String],
+) -> Result<(KeyRecord, String), AdminError> {
     patch.check()?;
     let config = state.rules().config;
     check_required(&patch, &config.new_keys)?;
@@ -82,9 +115,10 @@ async fn make_key(
         created_by: caller.user_id(),
         updated_at: at.now,
         updated_by: caller.user_id(),
-        ..empty_record(&clear)
+        ..bare(KeyHash::of_secret(&clear), key_name(&clear))
     };
     patch.apply(&mut record, &at)?;
+    rights::admit_new(state, caller, &mut record, names).await?;
     check_record(&record)?;
     if state.is_master_key(&clear) {
         return Err(store_error(
@@ -94,27 +128,20 @@ async fn make_key(
             None,
         ));
     }
-    let alias = record.key_alias.clone();
-    let stored = state.store().insert_key(record, caller.actor()).await;
-    let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
-    state.keys().insert(&record, at.now);
-    confirm(state, &record.token).await?;
-    let spend = record.spend;
-    Ok(Json(Value::Object(shape::generated(
-        &record, &clear, spend,
-    ))))
+    Ok((record, clear))
 }
 
 /// POST /key/update
 pub(in crate::admin) async fn update(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
+    let names = known(fields.names());
     let key = fields.required_text("key");
     let patch = KeyPatch::read(&mut fields);
     fields.finish()?;
-    let changed = update_one(&state, &caller, &key, patch).await;
+    let changed = update_one(&state, &caller, &key, patch, &names).await;
     let mut out = changed.map_err(AdminError::as_auth_error)?;
     out.insert("key".to_owned(), json!(key));
     Ok(Json(Value::Object(out)))
@@ -122,7 +149,7 @@ pub(in crate::admin) async fn update(
 
 /// POST /key/bulk_update: every key by itself; one failure does not undo the others.
 pub(in crate::admin) async fn bulk_update(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
@@ -157,7 +184,7 @@ pub(in crate::admin) async fn bulk_update(
     })))
 }
 
-async fn bulk_item(
+pub(in crate::admin) async fn bulk_item(
     state: &AdminState,
     caller: &Caller,
     item: Value,
@@ -169,10 +196,11 @@ async fn bulk_item(
         ));
     };
     let mut fields = Fields::of_object(item);
+    let names = known(fields.names());
     let key = fields.required_text("key");
     let patch = KeyPatch::read(&mut fields);
     fields.finish()?;
-    let mut row = update_one(state, caller, &key, patch).await?;
+    let mut row = update_one(state, caller, &key, patch, &names).await?;
     row.remove("token");
     Ok(row)
 }
@@ -182,13 +210,15 @@ async fn update_one(
     caller: &Caller,
     key: &str,
     patch: KeyPatch,
+    names: &[String],
 ) -> Result<Map<String, Value>, AdminError> {
     patch.check()?;
     let patch = bound_change(patch, &state.rules().config.new_keys)?;
     let hash = KeyHash::from_key_or_hex(key);
     let at = state.moment();
     let spend = patch.spend.as_value().copied();
-    let mut record = change(state, hash, caller, |record| {
+    let what = (Action::Change, names);
+    let mut record = change(state, hash, caller, what, |record| {
         let spend_before = record.spend;
         patch.clone().apply(record, &at)?;
         // Spend has its own writer below: a figure read before would undo what is spent meanwhile.
@@ -210,18 +240,17 @@ pub(super) async fn set_spend(
     spend: NanoUsd,
 ) -> Result<(), AdminError> {
     let now = state.now();
-    let stored = state
-        .store()
-        .set_scope_spend(Scope::new(ScopeKind::Key, hash.to_string()), spend, now)
-        .await;
+    let scope = Scope::new(ScopeKind::Key, hash.to_string());
+    let stored = state.store().set_scope_spend(scope.clone(), spend, now);
+    let stored = stored.await;
     stored.map_err(|error| store_error(error, None))?;
-    state.keys().set_spent(&hash, spend, now);
+    state.registry().set_spent(&scope, spend, now);
     Ok(())
 }
 
 /// POST /key/delete
 pub(in crate::admin) async fn delete(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
@@ -244,10 +273,17 @@ pub(in crate::admin) async fn delete(
         let hash = if keys.is_empty() {
             super::hash_of_alias(&state, name).await?
         } else {
-            let hash = KeyHash::from_key_or_hex(name);
-            find(&state, &hash).await?.map(|record| record.token)
+            Some(KeyHash::from_key_or_hex(name))
         };
-        found.extend(hash);
+        let Some(hash) = hash else {
+            continue;
+        };
+        if let Some(record) = find(&state, &hash).await? {
+            rights::admit(&state, &caller, Action::Delete, &record).await?;
+            found.push(record.token);
+        } else if !caller.sees_all() {
+            return Err(super::read::not_yours(&caller));
+        }
     }
     if found.is_empty() {
         return Err(AdminError::detail(StatusCode::NOT_FOUND, "No keys found"));
@@ -260,22 +296,13 @@ pub(in crate::admin) async fn delete(
         );
         return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
     }
-    for hash in found {
-        let by = caller.user_id().unwrap_or_default();
-        let (now, actor) = (state.now(), caller.actor());
-        let deleted = state.store().delete_key(hash, by, now, actor).await;
-        match deleted {
-            // Named twice, or deleted by somebody else meanwhile.
-            Ok(_) | Err(StoreError::NotFound) => state.keys().remove(&hash, state.now()),
-            Err(error) => return Err(store_error(error, None)),
-        }
-    }
+    super::remove::delete(&state, &caller, &found).await?;
     Ok(Json(json!({"deleted_keys": asked})))
 }
 
 /// POST /key/block
 pub(in crate::admin) async fn block(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(fields): JsonBody,
 ) -> Answer {
@@ -284,7 +311,7 @@ pub(in crate::admin) async fn block(
 
 /// POST /key/unblock
 pub(in crate::admin) async fn unblock(
-    AdminAccess(caller): AdminAccess,
+    DelegatedAccess(caller): DelegatedAccess,
     State(state): State<AdminState>,
     JsonBody(fields): JsonBody,
 ) -> Answer {
@@ -303,7 +330,8 @@ async fn set_blocked(
         return Err(AdminError::bad_request("key", "Invalid key format."));
     }
     let hash = KeyHash::from_key_or_hex(&key);
-    let record = change(state, hash, caller, |record| {
+    let what = (Action::Block, [].as_slice());
+    let record = change(state, hash, caller, what, |record| {
         record.blocked = blocked;
         Ok(())
     })
@@ -359,10 +387,11 @@ pub(super) fn check_record(record: &KeyRecord) -> Result<(), AdminError> {
     Ok(())
 }
 
-fn empty_record(clear: &str) -> KeyRecord {
+/// A key without any field but its digest and its name for people.
+pub(super) fn bare(token: KeyHash, key_name: String) -> KeyRecord {
     KeyRecord {
-        token: KeyHash::of_secret(clear),
-        key_name: key_name(clear),
+        token,
+        key_name,
         key_alias: None,
         expires: None,
         blocked: false,

@@ -198,7 +198,7 @@ fn key_name(state: &AdminState, key: Option<KeyHash>) -> String {
     let Some(hash) = key else {
         return MASTER_KEY_ALIAS.to_owned();
     };
-    let known = state.keys().get(&hash, clock::now());
+    let known = state.registry().get(&hash, clock::now());
     let alias = known.and_then(|known| known.policy.alias.as_deref().map(str::to_owned));
     alias.unwrap_or_else(|| "Unnamed Key".to_owned())
 }

@@ -269,7 +269,7 @@ pub(in crate::admin) async fn by_end_user(
 pub(in crate::admin) async fn reset(_: MasterAccess, State(state): State<AdminState>) -> Answer {
     let now = state.now();
     read(state.store().reset_all_spend(now).await)?;
-    state.keys().reset_all_spent(now);
+    state.registry().reset_all_spent(now);
     Ok(Json(json!({
         "message": "Spend for all API Keys and Teams reset successfully",
         "status": "success",

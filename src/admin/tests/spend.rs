@@ -57,6 +57,7 @@ fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecor
 /// A ledger with two requests of a key today, one of the master key yesterday.
 async fn with_ledger() -> (Admin, String) {
     let admin = admin().await;
+    admin.done("/team/new", json!({"team_id": "t1"})).await;
     let key = admin
         .key(json!({"user_id": "u1", "team_id": "t1", "key_alias": "k"}))
         .await;

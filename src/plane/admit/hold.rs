@@ -48,7 +48,12 @@ pub(super) fn hold(
         free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
     };
-    let admission = meters.admit(need, &state.shared_budgets, arrival.wall)?;
+    let mut dues = Vec::new();
+    if let Some(key) = &key {
+        key.add_dues(&mut dues);
+    }
+    dues.extend_from_slice(&state.shared_budgets);
+    let admission = meters.admit(need, dues, arrival.wall)?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
     record.region.clone_from(&state.region);
     let open = Open { record, bound };

@@ -127,7 +127,7 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
     };
     let admission = state
         .master_meters
-        .admit(need, &state.shared_budgets, wall)
+        .admit(need, state.shared_budgets.clone(), wall)
         .ok()?;
     let mut record = record(target);
     record.region.clone_from(&state.region);

@@ -66,6 +66,7 @@ type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Embedded {
     writes: mpsc::Sender<Write>,
     readers: Arc<Readers>,
+    pub(super) region: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -106,6 +107,7 @@ impl Embedded {
         Ok(Self {
             writes,
             readers: Arc::new(readers),
+            region: Arc::from(""),
         })
     }
 

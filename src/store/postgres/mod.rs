@@ -55,6 +55,7 @@ const LOCK_MIGRATION: i32 = 3;
 #[derive(Clone, Debug)]
 pub struct Postgres {
     inner: Arc<Inner>,
+    pub(super) region: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -82,6 +83,7 @@ impl Postgres {
         };
         Ok(Self {
             inner: Arc::new(inner),
+            region: Arc::from(""),
         })
     }
 

@@ -10,6 +10,7 @@ use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 
 mod catalogue;
+mod copies;
 mod exposition;
 mod histogram;
 mod labels;
@@ -22,6 +23,7 @@ mod series;
 mod tests;
 
 pub use catalogue::{Described, Kind, LATENCY_BUCKETS};
+pub use copies::RecordEvent;
 pub use exposition::CONTENT_TYPE;
 pub use histogram::GapSketch;
 pub use labels::OTHER;
@@ -147,6 +149,7 @@ pub struct Metrics {
     end_user: bool,
     series_max: usize,
     events: plain::Events,
+    records: copies::RecordEvents,
     overhead_bounds: Bounds,
     ttft_bounds: Bounds,
 }
@@ -160,6 +163,7 @@ impl Metrics {
             end_user: options.end_user,
             series_max,
             events: plain::Events::new()?,
+            records: copies::RecordEvents::default(),
             overhead_bounds: Bounds::of(&OVERHEAD_BUCKETS),
             ttft_bounds: Bounds::of(&TTFT_BUCKETS),
         })
@@ -290,6 +294,11 @@ impl Metrics {
     /// Counts cooldowns on their way between nodes.
     pub fn coordination_messages(&self, what: CoordinationMessage, count: u64) {
         self.events.coordination_messages(what, count);
+    }
+
+    /// Counts what became of records and snapshots on their way.
+    pub fn record_events(&self, event: RecordEvent, count: u64) {
+        self.records.add(event, count);
     }
 
     /// Counts a panic.

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use meridian_core::health::Coordination;
+use meridian_core::health::{Coordination, Propagation};
 use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
+use meridian_core::time::WallMs;
 
 use super::catalogue::{COUNTERS, Described, Kind, LATENCIES, Label};
 use super::exposition::Page;
 use super::histogram::gap_bounds;
 use super::labels::{MISSING, clip};
 use super::series::{Copied, Unlabelled};
-use super::{DeploymentLabels, Metrics, outcome, plain, process};
+use super::{DeploymentLabels, Metrics, copies, outcome, plain, process};
 
 /// State of other parts of the gateway at the moment of the page.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,10 @@ pub struct Gauges<'a> {
     pub reservations_outstanding: u64,
     /// How it shares cooldowns with its region.
     pub coordination: Coordination,
+    /// How its copy of the records is doing.
+    pub propagation: Propagation,
+    /// When all of this was true.
+    pub now: WallMs,
     /// Keys that have a budget.
     pub key_budgets: Vec<KeyBudget<'a>>,
     /// Every deployment.
@@ -127,6 +132,8 @@ impl Metrics {
         let unshown = self.write_key_budgets(&mut page, gauges);
         let dropped = self.table.dropped() + unshown;
         page.value(&plain::SERIES_DROPPED, Some(dropped as f64));
+        copies::write_state(&mut page, &gauges.propagation, gauges.now);
+        self.records.write(&mut page);
         self.events.write(&mut page.out);
         process::write(&mut page);
         page.out.into_bytes()
@@ -265,10 +272,13 @@ pub fn catalogue() -> Vec<Described> {
     let latencies = LATENCIES
         .iter()
         .map(|family| described(family.name, Kind::Histogram, family.labels));
-    let plain = plain::PLAIN.iter().map(|family| Described {
-        name: family.name,
-        kind: family.kind,
-        labels: family.labels.to_vec(),
-    });
+    let plain = plain::PLAIN
+        .iter()
+        .chain(&copies::COPIES)
+        .map(|family| Described {
+            name: family.name,
+            kind: family.kind,
+            labels: family.labels.to_vec(),
+        });
     counters.chain(latencies).chain(plain).collect()
 }

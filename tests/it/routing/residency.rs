@@ -235,6 +235,11 @@ async fn a_team_is_bound_by_the_configuration() {
         deployment(config, Api::Chat, ("away", "away-us"), us, US)
     };
     let mut worlds = Worlds::new(config, "regions: {teams: {t-eu: [eu-west-1]}}").await;
+    for team in ["t-eu", "t-us"] {
+        let made = json!({"team_id": team});
+        let made = worlds.gateway.admin("POST", "/team/new", &made).await;
+        assert_eq!(made.status(), 200, "{}", made.text());
+    }
     worlds.key = worlds.gateway.key(&json!({"team_id": "t-eu"})).await;
     for round in 0..8 {
         let marker = format!("team{round}");

@@ -212,6 +212,17 @@ pub(super) const REGIONS: &[Key] = &[
         Kind::Map,
         "regions that may serve the keys of a team, a hard limit: `{team-id: [eu-west-1]}`",
     ),
+    on(
+        "links",
+        Kind::Map,
+        "Redis of each other region, where its mailbox lies: `{eu-west-1: {url, username, \
+         password, tls, namespace}}`",
+    ),
+    on(
+        "max_stale_s",
+        Whole(1, 365 * DAY_S),
+        "silence of a region after which its keys get 503; default 86400",
+    ),
 ];
 
 pub(super) const COOLDOWN: &[Key] = &[

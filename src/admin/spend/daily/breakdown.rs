@@ -150,7 +150,7 @@ impl Names {
             if names.contains_key(key) {
                 continue;
             }
-            let known = KeyHash::from_hex(key).and_then(|hash| state.keys().get(&hash, now));
+            let known = KeyHash::from_hex(key).and_then(|hash| state.registry().get(&hash, now));
             let value = match known {
                 Some(known) => json!({
                     "key_alias": known.policy.alias, "team_id": known.policy.team_id,

@@ -1,5 +1,7 @@
 //! The page, the catalogue, LiteLLM's table and `docs/METRICS.md` name the same families.
 
+use meridian_core::health::{LinkHealth, Propagation};
+
 use super::*;
 
 const DOCS: &str = include_str!("../../../../docs/METRICS.md");
@@ -87,7 +89,19 @@ fn full_page() -> String {
         remaining: NanoUsd(-5),
         resets_in: Some(Duration::from_secs(5_400)),
     };
+    let told = LinkHealth {
+        up: true,
+        watermark: Some(WallMs(0)),
+    };
+    let propagation = Propagation {
+        store: Some(true),
+        caught_up: Some(WallMs(0)),
+        snapshot: Some(WallMs(0)),
+        links: [("eu-west-1".to_owned(), told)].into(),
+        ..Propagation::default()
+    };
     let gauges = Gauges {
+        propagation,
         key_budgets: vec![budget],
         deployments: vec![DeploymentGauges {
             labels: deployment,

@@ -1,14 +1,14 @@
-//! Whether Redis answers, for people: a Redis that comes and goes fills no log.
+//! Lines about something that comes and goes.
 
 use std::time::{Duration, Instant};
 
-/// Shortest time between two lines about it.
+/// Shortest time between two lines: a server that comes and goes fills no log.
 const LINE_GAP: Duration = Duration::from_secs(15);
 
 /// Writes a line when the state has changed, and not more often than [`LINE_GAP`]: a change that
 /// comes sooner is written when it still holds then.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub struct Report {
     shown: Option<bool>,
     shown_at: Option<Instant>,
     unshown: u64,
@@ -17,14 +17,14 @@ pub(crate) struct Report {
 
 /// A line to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
+pub struct Line {
     /// Changes since the line before that were not written.
-    pub(crate) unshown: u64,
+    pub unshown: u64,
 }
 
 impl Report {
     /// What to write about the state that holds `now`. Called again and again.
-    pub(crate) fn line(&mut self, up: bool, now: Instant) -> Option<Line> {
+    pub fn line(&mut self, up: bool, now: Instant) -> Option<Line> {
         let changed = self.last.replace(up) != Some(up);
         let recent = |at: Instant| now.saturating_duration_since(at) < LINE_GAP;
         if self.shown == Some(up) || self.shown_at.is_some_and(recent) {
