@@ -136,9 +136,9 @@ async fn admin_with(text: &str) -> Admin {
     let rules = rules_of(text);
     let known = crate::routing::Routing::new();
     let (config, prices) = (merged.config().unwrap(), Arc::clone(&rules.prices));
-    let ready = crate::rules::Rules::build(Arc::new(config), prices, Arc::clone(&known), 1);
+    let built = crate::rules::Rules::build(Arc::new(config), prices, Arc::clone(&known), 1);
     let routes = Routes {
-        rules: Arc::new(ready),
+        rules: Arc::new(built),
         known: Arc::clone(&known),
     };
     let now = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&routes.rules)));
@@ -171,12 +171,7 @@ async fn admin_with(text: &str) -> Admin {
         flush_spend: Box::new(|| Box::pin(async {})),
         metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
         reload_prices: Box::new(|| Box::pin(async { Ok(3) })),
-        readiness: Box::new(move || Readiness {
-            loaded: true,
-            draining: leaving.load(Ordering::SeqCst),
-            store_up: true,
-            coordination: Coordination::Redis { up: true },
-        }),
+        readiness: Box::new(move || ready(leaving.load(Ordering::SeqCst))),
         in_flight: Box::new(|| 7),
         changed: Box::new(move |records| tell(records)),
         merged,
@@ -198,6 +193,15 @@ async fn admin_with(text: &str) -> Admin {
         now: in_force,
         changed,
         _dir: dir,
+    }
+}
+
+fn ready(draining: bool) -> Readiness {
+    Readiness {
+        loaded: true,
+        draining,
+        store_up: true,
+        coordination: Coordination::Redis { up: true },
     }
 }
 

@@ -161,6 +161,25 @@ pub fn load_with(
     }
 }
 
+fn sections<'a>(top: &Area<'a>) -> Sections<'a> {
+    Sections {
+        router: top.child("router_settings"),
+        litellm: top.child("litellm_settings"),
+        general: top.child("general_settings"),
+        meridian: top.child("meridian"),
+    }
+}
+
+/// The entries of `model_list`.
+fn listed<'a>(top: &Area<'a>, problems: &mut Problems) -> &'a [Node] {
+    let list = top.get("model_list").map_or(&[][..], Node::items);
+    if list.is_empty() {
+        let message = "no models: every request gets 400; list at least one deployment";
+        problems.warning(top.at("model_list"), "model_list", message);
+    }
+    list
+}
+
 /// What `--region` becomes: the name of this node's region.
 pub const REGION_VARIABLE: &str = "MERIDIAN_REGION";
 
@@ -185,17 +204,8 @@ fn resolve(
     audit::section(Section::Top, &root, "", problems);
 
     let top = Area::new(Some(&root), &root.at, "");
-    let sections = Sections {
-        router: top.child("router_settings"),
-        litellm: top.child("litellm_settings"),
-        general: top.child("general_settings"),
-        meridian: top.child("meridian"),
-    };
-    let list = top.get("model_list").map_or(&[][..], Node::items);
-    if list.is_empty() {
-        let message = "no models: every request gets 400; list at least one deployment";
-        problems.warning(top.at("model_list"), "model_list", message);
-    }
+    let sections = sections(&top);
+    let list = listed(&top, problems);
     let defaults = Defaults {
         region: regions::default_region(&sections.meridian, problems),
         max_parallel_requests: sections.router.count("default_max_parallel_requests"),
