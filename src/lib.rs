@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config_load;
 pub mod http_get;
 pub mod journal;
+pub mod merged;
 pub mod owners;
 pub mod plane;
 pub mod price_source;

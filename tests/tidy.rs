@@ -46,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rules", &["clock", "routing", "telemetry", "upstream"]),
     ("config_load", &["clock"]),
     ("check", &["clock", "config_load"]),
+    ("merged", &["clock", "store"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
     (
         "state",
@@ -84,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "clock",
             "journal",
+            "merged",
             "owners",
             "registry",
             "routing",
@@ -91,6 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "state",
             "store",
             "telemetry",
+            "upstream",
         ],
     ),
     ("server", &["*"]),

@@ -103,6 +103,8 @@ pub struct KeyPolicy {
     pub team_id: Option<Box<str>>,
     /// Its organization.
     pub organization_id: Option<Box<str>>,
+    /// Region that writes it; `None` where there is one region only.
+    pub home: Option<Box<str>>,
 }
 
 impl KeyPolicy {
@@ -124,6 +126,7 @@ impl KeyPolicy {
             user_id: boxed(&record.user_id),
             team_id: boxed(&record.team_id),
             organization_id: boxed(&record.organization_id),
+            home: (!record.home.is_empty()).then(|| record.home.as_str().into()),
         }
     }
 

@@ -29,6 +29,7 @@ pub mod restream;
 pub mod routes;
 pub mod routing;
 pub mod scope;
+pub mod sealed;
 pub mod spend;
 pub mod time;
 pub mod usage;

@@ -39,6 +39,9 @@ pub struct SpendRecord {
     /// Base URL without credentials.
     #[serde(default)]
     pub api_base: String,
+    /// Region of the node that served it; `None` where nodes are not told theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// When the request arrived.
     pub started: WallMs,
     /// When it ended.
@@ -152,6 +155,8 @@ pub enum EndReason {
     Timeout,
     /// The budget was used up while the answer was streaming.
     BudgetCut,
+    /// The key or a scope of it was blocked or deleted while the answer was streaming.
+    Revoked,
     /// The gateway itself failed on this request.
     InternalError,
     /// The process died during the request; settled at recovery from the reservation.
@@ -171,6 +176,7 @@ impl EndReason {
             Self::UpstreamFailed => "upstream_failed",
             Self::Timeout => "timeout",
             Self::BudgetCut => "budget_cut",
+            Self::Revoked => "revoked",
             Self::InternalError => "internal_error",
             Self::Crashed => "crashed",
         }

@@ -6,10 +6,12 @@
 
 mod access;
 mod body;
+mod declared;
 mod fields;
 mod health;
 mod keys;
 mod models;
+mod openapi;
 mod pages;
 mod query;
 mod reply;
@@ -92,6 +94,7 @@ fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError>
     }
     let parameter = found.id.or(found.path_model).map(|text| text.into_owned());
     request.extensions_mut().insert(access);
+    request.extensions_mut().insert(route);
     request.extensions_mut().insert(PathParameter(parameter));
     Ok(route)
 }
@@ -113,8 +116,8 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::Home => run(pages::home, request, state).await,
         R::Routes => run(pages::routes, request, state).await,
         R::RobotsTxt => run(pages::robots, request, state).await,
-        R::Docs => run(pages::docs, request, state).await,
-        R::OpenApi => run(pages::openapi, request, state).await,
+        R::Docs => run(openapi::page, request, state).await,
+        R::OpenApi => run(openapi::document, request, state).await,
         R::Test => run(pages::test, request, state).await,
         R::Liveness => run(health::liveness, request, state).await,
         R::Readiness => run(health::readiness, request, state).await,

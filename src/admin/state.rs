@@ -15,6 +15,7 @@ use meridian_core::time::WallMs;
 use super::access::Caller;
 use super::keys::Moment;
 use crate::clock;
+use crate::merged::Merged;
 use crate::registry::Registry;
 use crate::store::{RecordWrite, SpendChange, Store, StoreError};
 
@@ -78,6 +79,8 @@ pub struct Hooks {
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
     pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
+    /// Files and records of the configuration.
+    pub merged: Arc<Merged>,
 }
 
 /// State of the management API. Cheap to clone.
@@ -125,6 +128,11 @@ impl AdminState {
             }
         }
         Ok(stored)
+    }
+
+    /// Files and records of the configuration.
+    pub(super) fn merged(&self) -> &Merged {
+        &self.0.hooks.merged
     }
 
     pub(super) fn registry(&self) -> &Registry {

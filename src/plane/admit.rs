@@ -8,6 +8,7 @@ mod client_ip;
 pub(super) mod hold;
 mod limits;
 mod overrides;
+mod scopes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -212,8 +213,12 @@ async fn admit_caller(
     let body = body::read_body(session, limits, &state.bytes).await?;
     arrival.body_at = Instant::now();
     let mut ask = Ask::read(session, matched, &arrival, body, &rules)?;
+    scopes::inherit_tags(state, key.as_deref(), &mut ask);
+    let customer = scopes::customer(state, &rules, &mut ask)?;
+    ask.require_model(&arrival)?;
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
-    hold::hold(state, rules, arrival, key, ask, chosen)
+    let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
+    hold::hold(state, rules, arrival, key, (ask, dues), chosen)
 }
 
 /// Scopes that pay for a key's requests.
@@ -252,6 +257,12 @@ fn authenticate(
     let lookup = |hash: &KeyHash| state.registry.get(hash, now);
     let principal = auth::authenticate(&credential, master, now, lookup)?;
     auth::authorize(&principal, matched)?;
+    if let Principal::Key(key) = &principal
+        && !state.registry.is_complete()
+    {
+        // Limits that have not arrived yet are limits all the same.
+        key.check_known()?;
+    }
     Ok(match principal {
         Principal::Master => None,
         Principal::Key(key) => Some(key),
@@ -336,6 +347,12 @@ impl Admitted {
         hold.bound.completion_tokens_max += slice;
         hold.bound.reserved = hold.bound.reserved.saturating_add(more);
         true
+    }
+
+    /// Whether its key or a scope of it was blocked or deleted since it was admitted.
+    pub(crate) fn is_revoked(&self) -> bool {
+        let hold = self.hold.as_ref();
+        hold.is_some_and(|hold| hold.admission.has_ended())
     }
 
     /// Whether a second send does no harm: an object would be made twice.

@@ -20,6 +20,8 @@ struct Held {
     id: Box<str>,
     version: u64,
     restriction: Restriction,
+    /// Not lifted by the home region.
+    stands: bool,
 }
 
 /// What binds one record, all restrictions together.
@@ -56,8 +58,15 @@ impl Binding {
 }
 
 impl Restrictions {
-    /// Takes a restriction; `false` when it is known already.
-    pub(super) fn put(&self, id: &str, version: u64, restriction: Restriction) -> bool {
+    /// Takes a restriction, or the end of one (`stands` is false). `false` when it is known
+    /// already.
+    pub(super) fn put(
+        &self,
+        id: &str,
+        version: u64,
+        restriction: Restriction,
+        stands: bool,
+    ) -> bool {
         let target = (
             restriction.target_kind,
             restriction.target_id.as_str().into(),
@@ -67,6 +76,7 @@ impl Restrictions {
             id: id.into(),
             version,
             restriction,
+            stands,
         };
         match held.iter_mut().find(|one| *one.id == *id) {
             Some(known) if known.version >= version => return false,
@@ -85,7 +95,8 @@ impl Restrictions {
         let Some(held) = self.targets.get(&(kind, id.into())) else {
             return binding;
         };
-        for one in held.iter().filter(|one| one.restriction.binds(generation)) {
+        let binds = |one: &&Held| one.stands && one.restriction.binds(generation);
+        for one in held.iter().filter(binds) {
             match one.restriction.restricts {
                 Restricts::Revoked => binding.revoked = true,
                 Restricts::Blocked => binding.blocked = true,

@@ -13,11 +13,12 @@ use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{StartError, passive};
+use super::{StartError, force, passive};
 use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
+use crate::merged::Merged;
 use crate::price_source::PriceSource;
 use crate::state::State;
 use crate::store::Store;
@@ -39,6 +40,7 @@ pub(super) struct Management {
     pub(super) store: Store,
     pub(super) drain: Arc<Drain>,
     pub(super) prices: Arc<PriceSource>,
+    pub(super) merged: Arc<Merged>,
 }
 
 /// Address of the management API's socket. A data directory with a long path gets one in the
@@ -109,8 +111,10 @@ impl Management {
             state,
             drain,
             prices,
+            merged,
             ..
         } = self;
+        let (for_changes, shown) = (Arc::clone(&merged), Arc::clone(&merged));
         let [
             for_rules,
             for_metrics,
@@ -119,7 +123,7 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
-            for_changes,
+            for_records,
         ] = std::array::from_fn(|_| Arc::clone(&state));
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
@@ -140,7 +144,7 @@ impl Management {
                     }
                 })
             }),
-            metrics: Box::new(move || metrics(&for_metrics, &lagging)),
+            metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
             reload_prices: Box::new(move || {
                 let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
                 Box::pin(async move {
@@ -163,11 +167,9 @@ impl Management {
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
             changed: Box::new(move |records| {
-                let registry = &for_changes.registry;
-                for why in registry.apply_all(records.iter().map(|one| (one, None)), clock::now()) {
-                    tracing::error!(why, "a record that was just stored cannot be read");
-                }
+                force::take(&for_records, &for_changes, records);
             }),
+            merged,
         }
     }
 }
@@ -183,7 +185,7 @@ fn report(served: std::io::Result<()>) {
     }
 }
 
-fn metrics(state: &State, drain: &Drain) -> String {
+fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
     let rules = state.rules.load();
     let targets = rules.every_target();
     let now = clock::now();
@@ -195,6 +197,7 @@ fn metrics(state: &State, drain: &Drain) -> String {
         journal_bytes: state.journal.bytes(),
         journal_lag: Duration::from_millis(drain.lag_ms(clock::now())),
         ledger_records: drain.drained(),
+        records_left_out: merged.left_out().len() as u64,
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         coordination: state.link.coordination(),
         key_budgets: budgets.iter().map(key_budget).collect(),

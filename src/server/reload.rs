@@ -9,7 +9,9 @@ use meridian_core::config::{Config, Severity};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::force;
 use crate::config_load;
+use crate::merged::Merged;
 use crate::price_source::PriceSource;
 use crate::state::State;
 
@@ -24,6 +26,7 @@ type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 pub(super) struct Reloader {
     pub(super) state: Arc<State>,
     pub(super) prices: Arc<PriceSource>,
+    pub(super) merged: Arc<Merged>,
     pub(super) config: Option<PathBuf>,
     pub(super) files: Vec<PathBuf>,
     pub(super) env: HashMap<String, String>,
@@ -71,7 +74,7 @@ impl Reloader {
         {
             tracing::warn!(%problem, "configuration");
         }
-        let Some(config) = loaded.config else {
+        let (Some(config), Some(source)) = (loaded.config, loaded.source) else {
             self.state.metrics.reloaded(false);
             tracing::error!(
                 cause,
@@ -83,8 +86,8 @@ impl Reloader {
         for setting in needs_restart(&old.config, &config) {
             tracing::warn!(setting, "changed; takes effect at the next start");
         }
-        let (config, prices) = (Arc::new(config), self.prices.book());
-        self.state.update_rules(|old| old.next(config, prices));
+        self.merged.set_source(source);
+        force::put(&self.state, &self.merged, Some(self.prices.book()));
         let epoch = self.state.rules.load().epoch;
         self.state.metrics.reloaded(true);
         tracing::info!(cause, epoch, "configuration reloaded");

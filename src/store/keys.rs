@@ -184,6 +184,12 @@ impl Store {
     }
 
     /// Every live record of a kind.
+    /// Every live record of a kind, for kinds of which there are few.
+    pub async fn live_records(&self, kind: RecordKind) -> Result<Vec<Record>, StoreError> {
+        let live = self.walk(kind).await?;
+        Ok(live.into_iter().map(|stored| stored.record).collect())
+    }
+
     async fn walk(&self, kind: RecordKind) -> Result<Vec<StoredRecord>, StoreError> {
         let mut found = Vec::new();
         let mut after = (kind, String::new());

@@ -3,14 +3,19 @@
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
+mod columns;
 mod embedded;
 mod keys;
+mod periods;
+mod postgres;
 mod records;
+mod sums;
 mod types;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use meridian_core::config::Database;
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{BadRecord, Record, RecordKind};
@@ -20,6 +25,7 @@ use meridian_core::time::WallMs;
 
 pub use embedded::Embedded;
 pub use keys::in_words_of_keys;
+pub use postgres::{Direction, MigrateError, Migrated, Postgres, Schema, migrate};
 pub use records::*;
 pub use types::*;
 
@@ -63,6 +69,38 @@ pub enum StoreError {
     /// The database failed.
     #[error("sqlite: {0}")]
     Sqlite(rusqlite::Error),
+    /// The database cannot be reached, is shutting down, lacks something or is read-only: nothing
+    /// that a caller did. Answer 503 with Retry-After.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The schema is missing, too old or too new for this program; the text says what to do.
+    #[error("{0}")]
+    Schema(String),
+    /// The settings of the database cannot be used.
+    #[error("database: {0}")]
+    Settings(String),
+    /// The database refused a statement.
+    #[error("postgres: {0}")]
+    Postgres(String),
+    /// The cursor is not where the caller left it: an earlier batch was stored although its answer
+    /// was lost. Read the cursor again.
+    #[error("the journal's cursor has moved")]
+    Moved,
+}
+
+/// Records of ended requests that go into the ledger together, or not at all.
+#[derive(Clone, Debug)]
+pub struct SpendBatch {
+    /// Whose journal they come from; no two processes have the same at a time.
+    pub writer: String,
+    /// Where the cursor is.
+    pub from: Position,
+    /// Where it goes.
+    pub next: Position,
+    /// The records.
+    pub records: Vec<SpendRecord>,
+    /// Whether requests are listed. They are always counted.
+    pub keeps_logs: bool,
 }
 
 /// A place to keep keys and spend. Cheap to clone.
@@ -70,12 +108,53 @@ pub enum StoreError {
 pub enum Store {
     /// One local SQLite file.
     Embedded(Embedded),
+    /// A Postgres server that the nodes of a region share.
+    Postgres(Postgres),
 }
 
 impl Store {
     /// Opens (or makes) the embedded store of a data directory and brings its schema up to date.
     pub async fn open_embedded(data_dir: &Path) -> Result<Self, StoreError> {
         Embedded::open(data_dir).await.map(Self::Embedded)
+    }
+
+    /// The store on a Postgres server; it need not be reachable.
+    pub fn postgres(database: &Database) -> Result<Self, StoreError> {
+        Postgres::new(database).map(Self::Postgres)
+    }
+
+    /// Whether the schema is one that this program understands: `StoreError::Schema` says what to
+    /// do.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Postgres(store) => store.check_schema().await,
+        }
+    }
+
+    /// Makes what the next hours need, so that no request and no drain has to.
+    pub async fn prepare(&self, now: WallMs) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Postgres(store) => store.prepare_days(now).await,
+        }
+    }
+
+    /// Under which name a journal's cursor is kept.
+    pub fn writer_name(&self, journal: &str, consumer: &str) -> String {
+        match self {
+            // The file belongs to one journal.
+            Self::Embedded(_) => consumer.to_owned(),
+            Self::Postgres(_) => format!("{journal}/{consumer}"),
+        }
+    }
+
+    /// Whether other nodes use it too.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Postgres(_) => true,
+        }
     }
 
     // Records.
@@ -88,6 +167,7 @@ impl Store {
     ) -> Result<Option<StoredRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.get_record(kind, id.into()).await,
+            Self::Postgres(store) => store.get_record(kind, id.into()).await,
         }
     }
 
@@ -100,6 +180,7 @@ impl Store {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.records_after(after, limit).await,
+            Self::Postgres(store) => store.records_after(after, limit).await,
         }
     }
 
@@ -107,6 +188,7 @@ impl Store {
     pub async fn list_records(&self, query: RecordQuery) -> Result<RecordPage, StoreError> {
         match self {
             Self::Embedded(store) => store.list_records(query).await,
+            Self::Postgres(store) => store.list_records(query).await,
         }
     }
 
@@ -120,6 +202,7 @@ impl Store {
     ) -> Result<Vec<Record>, StoreError> {
         match self {
             Self::Embedded(store) => store.write_records(writes, actor).await,
+            Self::Postgres(store) => store.write_records(writes, actor).await,
         }
     }
 
@@ -128,6 +211,7 @@ impl Store {
     pub async fn merge_records(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
         match self {
             Self::Embedded(store) => store.merge_records(records).await,
+            Self::Postgres(store) => store.merge_records(records).await,
         }
     }
 
@@ -143,6 +227,7 @@ impl Store {
                 let _no_other_writer = limit;
                 Ok(Embedded::changes_after(cursor))
             }
+            Self::Postgres(store) => store.changes_after(cursor, limit).await,
         }
     }
 
@@ -150,6 +235,7 @@ impl Store {
     pub async fn audit_log(&self, query: AuditQuery) -> Result<AuditPage, StoreError> {
         match self {
             Self::Embedded(store) => store.audit_log(query).await,
+            Self::Postgres(store) => store.audit_log(query).await,
         }
     }
 
@@ -159,6 +245,7 @@ impl Store {
     pub async fn scope_spends(&self, scopes: Vec<Scope>) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.scope_spends(scopes).await,
+            Self::Postgres(store) => store.scope_spends(scopes).await,
         }
     }
 
@@ -172,6 +259,7 @@ impl Store {
     ) -> Result<NanoUsd, StoreError> {
         match self {
             Self::Embedded(store) => store.set_scope_spend(scope, spend, now).await,
+            Self::Postgres(store) => store.set_scope_spend(scope, spend, now).await,
         }
     }
 
@@ -183,6 +271,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.set_scope_periods(periods).await,
+            Self::Postgres(store) => store.set_scope_periods(periods).await,
         }
     }
 
@@ -196,6 +285,7 @@ impl Store {
     ) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.roll_budget_periods(now, next).await,
+            Self::Postgres(store) => store.roll_budget_periods(now, next).await,
         }
     }
 
@@ -204,31 +294,26 @@ impl Store {
     pub async fn reset_all_spend(&self, now: WallMs) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.reset_all_spend(now).await,
+            Self::Postgres(store) => store.reset_all_spend(now).await,
         }
     }
 
     // The ledger.
 
     /// Where a consumer of the journal goes on.
-    pub async fn journal_position(
-        &self,
-        consumer: &'static str,
-    ) -> Result<Option<Position>, StoreError> {
+    pub async fn journal_position(&self, writer: &str) -> Result<Option<Position>, StoreError> {
         match self {
-            Self::Embedded(store) => store.journal_position(consumer).await,
+            Self::Embedded(store) => store.journal_position(writer).await,
+            Self::Postgres(store) => store.journal_position(writer).await,
         }
     }
 
-    /// Adds the records that are not stored yet, counts only those in the roll-ups and in key
-    /// spend, and moves the cursor: all or nothing. Returns how many were new.
-    pub async fn apply_spend(
-        &self,
-        consumer: &'static str,
-        records: Vec<SpendRecord>,
-        next: Position,
-    ) -> Result<usize, StoreError> {
+    /// Adds the records that are not stored yet, counts only those in the roll-ups and scopes, and
+    /// moves the cursor: all or nothing. Returns how many were new.
+    pub async fn apply_spend(&self, batch: SpendBatch) -> Result<usize, StoreError> {
         match self {
-            Self::Embedded(store) => store.apply_spend(consumer, records, next).await,
+            Self::Embedded(store) => store.apply_spend(batch).await,
+            Self::Postgres(store) => store.apply_spend(&batch).await,
         }
     }
 
@@ -236,6 +321,7 @@ impl Store {
     pub async fn spend_logs(&self, query: SpendQuery) -> Result<SpendPage, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_logs(query).await,
+            Self::Postgres(store) => store.spend_logs(query).await,
         }
     }
 
@@ -246,6 +332,7 @@ impl Store {
     ) -> Result<Option<ResponseOwner>, StoreError> {
         match self {
             Self::Embedded(store) => store.find_response(response_id).await,
+            Self::Postgres(store) => store.find_response(response_id).await,
         }
     }
 
@@ -254,6 +341,7 @@ impl Store {
     pub async fn drop_logs_before(&self, before: WallMs) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.drop_logs_before(before).await,
+            Self::Postgres(store) => store.drop_logs_before(before).await,
         }
     }
 
@@ -267,6 +355,7 @@ impl Store {
     ) -> Result<Vec<SpendTotals>, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_by(group, query).await,
+            Self::Postgres(store) => store.spend_by(group, query).await,
         }
     }
 
@@ -274,6 +363,7 @@ impl Store {
     pub async fn spend_by_day(&self, query: ReportQuery) -> Result<Vec<DaySpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_by_day(query).await,
+            Self::Postgres(store) => store.spend_by_day(query).await,
         }
     }
 
@@ -281,6 +371,7 @@ impl Store {
     pub async fn global_spend(&self, range: Option<TimeRange>) -> Result<NanoUsd, StoreError> {
         match self {
             Self::Embedded(store) => store.global_spend(range).await,
+            Self::Postgres(store) => store.global_spend(range).await,
         }
     }
 }

@@ -13,6 +13,7 @@ mod probes;
 mod region;
 mod reload;
 mod routing;
+mod scopes;
 mod secrets;
 mod streaming;
 mod upstreams;

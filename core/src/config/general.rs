@@ -24,8 +24,10 @@ pub enum MasterKey {
 pub struct General {
     /// The administrator's key. Always there unless [`MasterKey::Generated`] was asked for.
     pub master_key: Option<Secret>,
-    /// Postgres, from the file or the `DATABASE_*` variables. Not used in this version.
-    pub database_url: Option<Secret>,
+    /// What values at rest are sealed with, where that is not the master key.
+    pub salt_key: Option<Secret>,
+    /// Models and settings that the management API stored are in force.
+    pub store_model_in_db: bool,
     /// Lower-case header that is tried first for the key.
     pub key_header: Option<String>,
     /// Clients may send `api_base` and credentials.
@@ -90,7 +92,8 @@ pub(super) fn general(
     let period = area.text("maximum_spend_logs_retention_period");
     General {
         master_key: master_key(area, env, needed, problems),
-        database_url: area.secret("database_url").or_else(|| database_url(env)),
+        salt_key: environ::variable(env, "LITELLM_SALT_KEY").map(Secret::new),
+        store_model_in_db: flag("store_model_in_db") || environ::switch(env, "STORE_MODEL_IN_DB"),
         key_header: header(area, "litellm_key_header_name", problems),
         allow_client_side_credentials: flag("allow_client_side_credentials"),
         user_header: header(area, "user_header_name", problems),
@@ -130,33 +133,6 @@ fn master_key(
         problems.warning(at, &path, message);
     }
     Some(Secret::new(key))
-}
-
-/// The URL that LiteLLM assembles of single variables.
-fn database_url(env: &HashMap<String, String>) -> Option<Secret> {
-    if let Some(url) = environ::variable(env, "DATABASE_URL") {
-        return Some(Secret::new(url));
-    }
-    let part = |name| environ::variable(env, name);
-    let (host, name) = (part("DATABASE_HOST")?, part("DATABASE_NAME")?);
-    let (user, password) = (part("DATABASE_USERNAME")?, part("DATABASE_PASSWORD"));
-    let password = password.map_or(String::new(), |text| format!(":{}", encode(text)));
-    let port = part("DATABASE_PORT").map_or(String::new(), |port| format!(":{port}"));
-    let schema = part("DATABASE_SCHEMA").map_or(String::new(), |name| format!("?schema={name}"));
-    let user = encode(user);
-    let url = format!("postgresql://{user}{password}@{host}{port}/{name}{schema}");
-    Some(Secret::new(url))
-}
-
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => encoded.push(char::from(byte)),
-            false => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 fn header(area: &Area<'_>, key: &str, problems: &mut Problems) -> Option<String> {

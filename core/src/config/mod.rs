@@ -2,11 +2,14 @@
 //!
 //! Sources in the order in which they win: a value in the file; for `os.environ/NAME` the file's
 //! `environment_variables`, then the process environment; a value's usual variable
-//! (`LITELLM_MASTER_KEY`, `OPENAI_API_KEY`, ...); the default.
+//! (`LITELLM_MASTER_KEY`, `OPENAI_API_KEY`, ...); the default. Over all of it lie the records of
+//! the management API: [`overlay`].
 
 mod audit;
 mod base_url;
 mod compatible;
+mod credentials;
+mod database;
 mod deployment;
 mod digest;
 mod environ;
@@ -16,6 +19,8 @@ pub mod keys;
 mod meridian;
 mod names;
 mod new_keys;
+pub mod overlay;
+mod percent;
 pub mod period;
 mod problem;
 mod provider;
@@ -33,6 +38,7 @@ use std::path::{Path, PathBuf};
 
 pub use base_url::{BadUrl, BaseUrl};
 pub use compatible::Compatible;
+pub use database::{Database, DatabaseServer, TlsMode};
 pub use deployment::{Deployment, Planned};
 pub use general::{General, GlobalBudget, MasterKey, Settings};
 pub use meridian::{
@@ -40,6 +46,7 @@ pub use meridian::{
 };
 pub use names::Alias;
 pub use new_keys::NewKeys;
+pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::{Place, Redis};
@@ -76,6 +83,8 @@ pub struct Config {
     pub meridian: Meridian,
     /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
+    /// Postgres; without one the embedded store is used.
+    pub database: Option<Database>,
 }
 
 impl Config {
@@ -101,6 +110,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Every file that was read or should have been, the root first: what to watch.
     pub files: Vec<PathBuf>,
+    /// The files as they were read, for records to be laid over; `None` when they cannot be read.
+    pub source: Option<Source>,
 }
 
 /// Loads a configuration. `read` gives the text of a file or says why it cannot; `env` is the
@@ -124,13 +135,21 @@ pub fn load_with(
     let mut files = Files::new(read);
     let tree = files.tree(root, None, &mut problems);
     let files = files.seen;
-    let config = tree.map(|tree| resolve(tree, env, needed, &mut problems));
+    let source = tree.map(|root| Source {
+        root,
+        env: env.clone(),
+        needed,
+        files: files.clone(),
+    });
+    let root = source.as_ref().map(|source| source.root.clone());
+    let config = root.map(|root| resolve(root, env, needed, &mut problems));
     let config = config.filter(|_| !problems.any_error());
     let problems = problems.sorted(&files);
     Loaded {
         config,
         problems,
         files,
+        source,
     }
 }
 
@@ -150,6 +169,7 @@ fn resolve(
         Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
         _ => Vec::new(),
     };
+    credentials::fill(&mut root, problems);
     environ::resolve(&mut root, env, &mut String::new(), problems);
     audit::section(Section::Top, &root, "", problems);
 
@@ -189,6 +209,7 @@ fn resolve(
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
+        database: database::resolve(general, env, problems),
         redis: redis::resolve(
             &litellm.child("cache_params"),
             router,

@@ -92,7 +92,7 @@ async fn write_key(
 fn spent(state: &AdminState, record: &KeyRecord) -> NanoUsd {
     state
         .registry()
-        .spent(&record.token, state.now())
+        .spent_by_key(&record.token, state.now())
         .unwrap_or(record.spend)
 }
 

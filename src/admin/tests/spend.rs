@@ -2,12 +2,14 @@
 
 use meridian_core::endpoint::Endpoint;
 use meridian_core::ids::CallId;
+use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, RequestContext, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
 
 use super::*;
+use crate::store::SpendBatch;
 
 const DAY: i64 = 86_400_000;
 
@@ -29,6 +31,7 @@ fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecor
         model: "gpt-4o-2024".into(),
         provider: "openai".into(),
         api_base: "https://upstream.example".into(),
+        region: None,
         started: at,
         ended: at.plus_ms(1500),
         first_byte: Some(at.plus_ms(200)),
@@ -64,15 +67,14 @@ async fn with_ledger() -> (Admin, String) {
         record(2, Some(hash), now.plus_ms(1), 250_000),
         record(3, None, now.plus_ms(-DAY), 600_000),
     ];
-    let next = meridian_core::journal::Position::default();
-    assert_eq!(
-        admin
-            .store
-            .apply_spend("test", records, next)
-            .await
-            .unwrap(),
-        3
-    );
+    let batch = SpendBatch {
+        writer: "test".to_owned(),
+        from: Position::default(),
+        next: Position::default(),
+        records,
+        keeps_logs: true,
+    };
+    assert_eq!(admin.store.apply_spend(batch).await.unwrap(), 3);
     (admin, key)
 }
 

@@ -107,6 +107,7 @@ pub(super) fn record(target: &Target) -> SpendRecord {
         model: String::new(),
         provider: String::new(),
         api_base: String::new(),
+        region: None,
         started: now,
         ended: now,
         first_byte: None,

@@ -129,7 +129,8 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
         .master_meters
         .admit(need, state.shared_budgets.clone(), wall)
         .ok()?;
-    let record = record(target);
+    let mut record = record(target);
+    record.region.clone_from(&state.region);
     let open = Open { record, bound };
     if !lock(&probe.spending).reserve(cap, bound.reserved, wall) {
         admission.release();

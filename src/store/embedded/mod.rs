@@ -5,8 +5,8 @@ mod audit;
 mod logs;
 mod records;
 mod reports;
+mod rollups;
 mod scopes;
-mod sums;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
+use super::columns::{column, count};
 use crate::priority;
 
 /// The database in the data directory.
@@ -238,16 +239,4 @@ impl From<rusqlite::Error> for StoreError {
 /// A token as its column holds it.
 fn hash_of(text: &str) -> Option<meridian_core::ids::KeyHash> {
     meridian_core::ids::KeyHash::from_hex(text)
-}
-
-/// A count as a column holds it; far above anything real it stops growing.
-fn column(count: u64) -> i64 {
-    /// Keeps sums of many rows inside 64 bits.
-    const COUNT_MAX: i64 = 1_000_000_000_000;
-    i64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX)
-}
-
-/// A column as a count.
-fn count(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or(0)
 }

@@ -7,8 +7,8 @@ use meridian_core::time::WallMs;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::sums::{END_USER, TAG};
 use super::{Embedded, count};
+use crate::store::sums::{END_USER, TAG};
 use crate::store::{
     DaySpend, GroupBy, REPORT_ROWS_MAX, ReportQuery, SpendTotals, StoreError, TimeRange,
 };

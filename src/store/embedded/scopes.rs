@@ -7,12 +7,11 @@ use meridian_core::time::WallMs;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Embedded;
+use crate::store::periods::{period_at, period_of};
 use crate::store::{NextReset, ScopePeriod, ScopeSpend, SpendChange, StoreError};
 
 /// Scopes whose period is rolled in one transaction.
 const ROLL_BATCH: usize = 500;
-/// Periods that may have passed unnoticed. After more of them the running one starts now.
-const PERIODS_SKIPPED_MAX: usize = 10_000;
 
 impl Embedded {
     pub(crate) async fn scope_spends(
@@ -118,28 +117,12 @@ fn spend_of(row: &Row<'_>) -> rusqlite::Result<ScopeSpend> {
     })
 }
 
-/// Takes over the period that a record names. One that refers to a budget for it names none, and
-/// what was set for it stays.
+/// Takes over the period that a record names.
 pub(super) fn set_period(work: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
-    let Some(scope) = record.scope() else {
-        return Ok(());
-    };
-    let duration = record
-        .body
-        .get("budget_duration")
-        .and_then(|it| it.as_str());
-    if duration.is_none() && record.body.contains_key("budget_id") {
-        return Ok(());
+    match (record.scope(), period_of(record)) {
+        (Some(scope), Some(period)) => write_period(work, &scope, period.as_ref()),
+        _ => Ok(()),
     }
-    let ends = record
-        .body
-        .get("budget_reset_at")
-        .and_then(|it| it.as_i64());
-    let period = duration.map(|duration| ScopePeriod {
-        duration: duration.to_owned(),
-        ends: ends.map(WallMs),
-    });
-    write_period(work, &scope, period.as_ref())
 }
 
 fn write_period(
@@ -285,28 +268,6 @@ fn roll(
         period_start,
         period_end,
     })
-}
-
-/// The period that `now` lies in, counted from the end of the one before.
-fn period_at(
-    mut start: WallMs,
-    now: WallMs,
-    next: impl Fn(WallMs) -> Option<WallMs>,
-) -> (WallMs, Option<WallMs>) {
-    let mut end = next(start);
-    for _ in 0..PERIODS_SKIPPED_MAX {
-        match end {
-            Some(passed) if passed <= now && passed > start => {
-                start = passed;
-                end = next(start);
-            }
-            _ => break,
-        }
-    }
-    match end {
-        Some(passed) if passed <= now => (now, next(now).filter(|&end| end > now)),
-        end => (start, end),
-    }
 }
 
 /// What the log says about requests of a scope since a moment.

@@ -26,6 +26,8 @@ pub struct Gauges<'a> {
     pub journal_lag: Duration,
     /// Records drained into the store since the start of the process.
     pub ledger_records: u64,
+    /// Stored records that are not in force.
+    pub records_left_out: u64,
     /// Reservations that are neither settled nor released.
     pub reservations_outstanding: u64,
     /// How it shares cooldowns with its region.
@@ -160,6 +162,7 @@ fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
         (&plain::LEDGER_RECORDS, gauges.ledger_records),
         (&plain::RESERVATIONS, gauges.reservations_outstanding),
         (&plain::RETRY_BUDGET, gauges.retry_budget_left),
+        (&plain::RECORDS_LEFT_OUT, gauges.records_left_out),
     ];
     for (family, figure) in figures {
         page.value(family, Some(figure as f64));

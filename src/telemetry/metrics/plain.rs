@@ -161,6 +161,11 @@ const REJECTED: PlainFamily = counter(
     &["reason"],
     "Requests refused before they reached a provider",
 );
+const SOFT_BUDGETS: PlainFamily = counter(
+    "meridian_soft_budget_crossed_total",
+    &["scope"],
+    "Times spend passed a soft budget, once in a period",
+);
 const RELOADS: PlainFamily = counter(
     "meridian_config_reload_total",
     &["result"],
@@ -170,6 +175,11 @@ const LAST_RELOAD: PlainFamily = gauge(
     "meridian_config_last_reload_success",
     &[],
     "1 when the last reload took effect, 0 when the old configuration was kept",
+);
+pub(super) const RECORDS_LEFT_OUT: PlainFamily = gauge(
+    "meridian_config_records_left_out",
+    &[],
+    "Stored models, credentials and settings that cannot be used and are not in force",
 );
 pub(super) const COORDINATION: PlainFamily = gauge(
     "meridian_coordination_mode",
@@ -209,7 +219,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 36] = [
+pub(super) const PLAIN: [&PlainFamily; 38] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -217,6 +227,7 @@ pub(super) const PLAIN: [&PlainFamily; 36] = [
     &DEPLOYMENT_SCORE,
     &DEPLOYMENT_IN_FLIGHT,
     &RETRY_BUDGET,
+    &RECORDS_LEFT_OUT,
     &KEY_BUDGET_REMAINING,
     &KEY_BUDGET_MAX,
     &KEY_BUDGET_HOURS,
@@ -233,6 +244,7 @@ pub(super) const PLAIN: [&PlainFamily; 36] = [
     &ATTEMPTS,
     &SERIES_DROPPED,
     &REJECTED,
+    &SOFT_BUDGETS,
     &RELOADS,
     &LAST_RELOAD,
     &COORDINATION,
@@ -288,6 +300,7 @@ pub(super) struct Events {
     registry: Registry,
     cooled_down: IntCounterVec,
     rejected: IntCounterVec,
+    soft_budgets: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
     coordination: IntCounterVec,
@@ -301,6 +314,7 @@ impl Events {
         let events = Self {
             cooled_down: counters(&registry, &DEPLOYMENT_COOLED_DOWN)?,
             rejected: counters(&registry, &REJECTED)?,
+            soft_budgets: counters(&registry, &SOFT_BUDGETS)?,
             reloads: counters(&registry, &RELOADS)?,
             last_reload: register(&registry, IntGauge::with_opts(opts(&LAST_RELOAD))?)?,
             coordination: counters(&registry, &COORDINATION_MESSAGES)?,
@@ -330,6 +344,10 @@ impl Events {
             &status,
         ];
         self.cooled_down.with_label_values(&labels).inc();
+    }
+
+    pub(super) fn soft_budget_crossed(&self, scope: &'static str) {
+        self.soft_budgets.with_label_values(&[scope]).inc();
     }
 
     pub(super) fn rejected(&self, reason: &'static str) {

@@ -34,6 +34,7 @@ fn record(key: u32) -> SpendRecord {
         model: "gpt-4o".into(),
         provider: "openai".into(),
         api_base: "https://api.openai.com/v1".into(),
+        region: None,
         started: WallMs(0),
         ended: WallMs(900),
         first_byte: Some(WallMs(300)),

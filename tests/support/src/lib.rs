@@ -7,6 +7,8 @@ pub mod config;
 pub mod deadline;
 pub mod gateway;
 pub mod h2client;
+pub mod pgbouncer;
+pub mod postgres;
 pub mod provider;
 pub mod raw;
 pub mod redis;

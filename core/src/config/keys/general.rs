@@ -1,11 +1,10 @@
 //! Keys of `general_settings`.
 
-use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts};
+use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
 use super::settings::{ADMISSION, NO_MCP, NO_USERS, ONLY_COOLDOWNS};
 use super::{COUNT, Key, later, off, on};
 
 const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
-const EMBEDDED: &str = "the embedded store is used";
 pub(super) const NO_HEALTH: &str = "probes keep to `meridian.probes`";
 pub(super) const NO_ALERTS: &str = "no alert is sent; use the metrics";
 const NO_SSO: &str = "only the master key and virtual keys are accepted";
@@ -69,15 +68,32 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "as `meridian.trusted_proxies: 1`; default false",
     ),
-    later("database_url", Secret, EMBEDDED),
-    later("database_connection_pool_limit", COUNT, EMBEDDED),
-    later("database_connection_timeout", Seconds, EMBEDDED),
-    later("database_*", Any, EMBEDDED),
-    later("store_model_in_db", Bool, "models come from the file alone"),
+    on(
+        "database_url",
+        Secret,
+        "Postgres, `postgresql://user:password@host:port/database?sslmode=...`; default: env \
+         `DATABASE_URL`, then `DATABASE_HOST` etc.; without any the embedded store is used",
+    ),
+    on(
+        "database_connection_pool_limit",
+        Whole(1, 1_000),
+        "connections that one process holds at most; default 10",
+    ),
+    on(
+        "database_connection_timeout",
+        Seconds,
+        "longest wait for a free connection; default 5",
+    ),
+    off("database_*", Any, "one pool is used, and it needs no more"),
+    on(
+        "store_model_in_db",
+        Bool,
+        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or false",
+    ),
     later(
         "supported_db_objects",
         Texts,
-        "models come from the file alone",
+        "models, credentials and settings are all taken",
     ),
     later(
         "store_prompts_in_spend_logs",

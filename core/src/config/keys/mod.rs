@@ -25,6 +25,8 @@ pub enum Section {
     Params,
     /// `model_list[].model_info`.
     ModelInfo,
+    /// One entry of `credential_list`.
+    Credential,
     /// `litellm_settings`.
     Settings,
     /// `general_settings`.
@@ -69,11 +71,12 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Top,
         Self::Model,
         Self::Params,
         Self::ModelInfo,
+        Self::Credential,
         Self::Settings,
         Self::General,
         Self::Router,
@@ -103,6 +106,7 @@ impl Section {
             Self::Model => "model_list[]",
             Self::Params => "model_list[].litellm_params",
             Self::ModelInfo => "model_list[].model_info",
+            Self::Credential => "credential_list[]",
             Self::Settings => "litellm_settings",
             Self::General => "general_settings",
             Self::Router => "router_settings",
@@ -133,6 +137,7 @@ impl Section {
             Self::Model => models::MODEL,
             Self::Params => models::PARAMS,
             Self::ModelInfo => models::MODEL_INFO,
+            Self::Credential => settings::CREDENTIAL,
             Self::Settings => settings::SETTINGS,
             Self::General => general::GENERAL,
             Self::Router => router::ROUTER,

@@ -46,6 +46,11 @@ pub(super) const TOP: &[Key] = &[
         "set before `os.environ/NAME` is looked up",
     ),
     on(
+        "credential_list",
+        Kind::Sections(Section::Credential),
+        "values that models name by `litellm_credential_name`",
+    ),
+    on(
         "include",
         Texts,
         "files beside this one: lists are extended, the rest is overwritten",
@@ -54,11 +59,6 @@ pub(super) const TOP: &[Key] = &[
     later("guardrails", List, "no guardrail runs"),
     later("policies", Any, "no guardrail runs"),
     later("prompts", List, "prompts are not stored"),
-    later(
-        "credential_list",
-        List,
-        "write the values into `litellm_params`",
-    ),
     later("mcp_servers", Any, NO_MCP),
     later("mcp_tools", Any, NO_MCP),
     later("assistant_settings", Any, NO_MCP),
@@ -75,6 +75,16 @@ pub(super) const TOP: &[Key] = &[
         Any,
         "belongs to a provider that this version does not serve",
     ),
+];
+
+pub(super) const CREDENTIAL: &[Key] = &[
+    on("credential_name", Text, "its name; required"),
+    on(
+        "credential_values",
+        Map,
+        "`api_key`, `api_base` and the like, for models that do not write them",
+    ),
+    on("credential_info", Map, "a description; only shown"),
 ];
 
 pub(super) const SETTINGS: &[Key] = &[

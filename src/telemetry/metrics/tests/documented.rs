@@ -50,6 +50,7 @@ fn full_page() -> String {
     all.price_unknown = true;
     settle(&metrics, &all, &LABELS);
     metrics.rejected(&Payer::default(), &LABELS, &GatewayError::NoKey);
+    metrics.soft_budget_crossed("key");
     let deployment = DeploymentLabels {
         id: "d1",
         model: "gpt-4o",
