@@ -64,26 +64,8 @@ async fn refused(gateway: &Gateway, key: &str, body: &Value, status: u16) -> Str
 /// More than nothing, less than any request costs.
 const DUST: f64 = 0.000_000_001;
 
-#[tokio::test]
-async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
-    let World {
-        provider: _provider,
-        mut gateway,
-    } = World::new("").await;
-    let first = gateway.key(&json!({"team_id": "t"})).await;
-    let second = gateway.key(&json!({"team_id": "t"})).await;
-    let personal = gateway.key(&json!({"user_id": "u"})).await;
-    let of_team = gateway
-        .key(&json!({"user_id": "u", "team_id": "open"}))
-        .await;
-    let member = gateway
-        .key(&json!({"user_id": "m", "team_id": "open"}))
-        .await;
-    let mate = gateway
-        .key(&json!({"user_id": "n", "team_id": "open"}))
-        .await;
-    let inside = gateway.key(&json!({"team_id": "inside"})).await;
-    let plain = gateway.key(&json!({})).await;
+/// Scopes with a budget that one request uses up, and one team without.
+fn scopes_with_dust() -> Vec<RecordWrite> {
     let team = |bounds| Team {
         bounds,
         ..Team::default()
@@ -118,7 +100,7 @@ async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
         bounds: dollars(DUST),
         ..Tag::default()
     };
-    let records = vec![
+    vec![
         record("t", &team(dollars(DUST))),
         record("open", &team(Bounds::default())),
         record("inside", &inner),
@@ -128,8 +110,52 @@ async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
         record("b", &budget),
         record("c", &customer),
         record("slow", &tag),
-    ];
-    write(&mut gateway, records).await;
+    ]
+}
+
+/// A customer's and a tag's budget refuse the second request that names them.
+async fn named_by_the_request(gateway: &Gateway, plain: &str) {
+    for (field, value, name) in [
+        (
+            "user",
+            json!("c"),
+            "ExceededBudget: End User=c over budget.",
+        ),
+        (
+            "tags",
+            json!(["slow"]),
+            "Budget has been exceeded! Tag=slow",
+        ),
+    ] {
+        let mut body = body("fake-x");
+        body[field] = value;
+        assert_eq!(ask(gateway, plain, &body).await.status(), 200);
+        let text = refused(gateway, plain, &body, 429).await;
+        assert!(text.starts_with(name), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
+    let World {
+        provider: _provider,
+        mut gateway,
+    } = World::new("").await;
+    let first = gateway.key(&json!({"team_id": "t"})).await;
+    let second = gateway.key(&json!({"team_id": "t"})).await;
+    let personal = gateway.key(&json!({"user_id": "u"})).await;
+    let of_team = gateway
+        .key(&json!({"user_id": "u", "team_id": "open"}))
+        .await;
+    let member = gateway
+        .key(&json!({"user_id": "m", "team_id": "open"}))
+        .await;
+    let mate = gateway
+        .key(&json!({"user_id": "n", "team_id": "open"}))
+        .await;
+    let inside = gateway.key(&json!({"team_id": "inside"})).await;
+    let plain = gateway.key(&json!({})).await;
+    write(&mut gateway, scopes_with_dust()).await;
 
     assert_eq!(status(&gateway, &first).await, 200);
     let text = refused(&gateway, &second, &body("fake-x"), 429).await;
@@ -165,24 +191,7 @@ async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
         "{text}"
     );
 
-    for (field, value, name) in [
-        (
-            "user",
-            json!("c"),
-            "ExceededBudget: End User=c over budget.",
-        ),
-        (
-            "tags",
-            json!(["slow"]),
-            "Budget has been exceeded! Tag=slow",
-        ),
-    ] {
-        let mut body = body("fake-x");
-        body[field] = value;
-        assert_eq!(ask(&gateway, &plain, &body).await.status(), 200);
-        let text = refused(&gateway, &plain, &body, 429).await;
-        assert!(text.starts_with(name), "{text}");
-    }
+    named_by_the_request(&gateway, &plain).await;
     assert_eq!(status(&gateway, &plain).await, 200);
 
     // What was spent before a restart counts on, for every scope.
@@ -192,18 +201,8 @@ async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
     }
 }
 
-#[tokio::test]
-async fn blocked_and_deleted_scopes_and_their_models_bind_their_keys() {
-    let provider = Provider::start();
-    let mut gateway = gateway(&provider).await;
-    let blocked = gateway.key(&json!({"team_id": "blocked"})).await;
-    let gone = gateway.key(&json!({"team_id": "gone"})).await;
-    let free_text = gateway
-        .key(&json!({"team_id": "nobody wrote this one"}))
-        .await;
-    let listed = gateway.key(&json!({"team_id": "listed"})).await;
-    let user = gateway.key(&json!({"user_id": "teams only"})).await;
-    let plain = gateway.key(&json!({})).await;
+/// Blocked, deleted and restricted scopes.
+fn scopes_that_forbid() -> Vec<RecordWrite> {
     let list = |name: &str| vec![name.to_owned()];
     let team = Team {
         organization_id: Some("o".into()),
@@ -232,7 +231,7 @@ async fn blocked_and_deleted_scopes_and_their_models_bind_their_keys() {
         default_model: Some("fake-x".into()),
         ..Customer::default()
     };
-    let records = vec![
+    vec![
         record("blocked", &shut),
         deleted,
         record("listed", &team),
@@ -240,8 +239,22 @@ async fn blocked_and_deleted_scopes_and_their_models_bind_their_keys() {
         record("teams only", &only_teams),
         record("bad", &customer),
         record("lazy", &with_default),
-    ];
-    write(&mut gateway, records).await;
+    ]
+}
+
+#[tokio::test]
+async fn blocked_and_deleted_scopes_and_their_models_bind_their_keys() {
+    let provider = Provider::start();
+    let mut gateway = gateway(&provider).await;
+    let blocked = gateway.key(&json!({"team_id": "blocked"})).await;
+    let gone = gateway.key(&json!({"team_id": "gone"})).await;
+    let free_text = gateway
+        .key(&json!({"team_id": "nobody wrote this one"}))
+        .await;
+    let listed = gateway.key(&json!({"team_id": "listed"})).await;
+    let user = gateway.key(&json!({"user_id": "teams only"})).await;
+    let plain = gateway.key(&json!({})).await;
+    write(&mut gateway, scopes_that_forbid()).await;
 
     let text = refused(&gateway, &blocked, &body("fake-x"), 401).await;
     assert_eq!(
