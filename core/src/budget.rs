@@ -145,9 +145,16 @@ impl BudgetSlot {
         }
     }
 
-    /// Takes the limit down to `limit` if it is above.
-    pub fn lower(&self, limit: NanoUsd) {
-        self.limit.fetch_min(amount(limit) as i64, AcqRel);
+    /// Changes the limit alone.
+    pub fn set_limit(&self, limit: Option<NanoUsd>) {
+        let limit = limit.map_or(NO_LIMIT, |limit| limit.0.min(AMOUNT_MAX.0));
+        self.limit.store(limit, Release);
+    }
+
+    /// The limit without what is added for a time.
+    pub fn own_limit(&self) -> Option<NanoUsd> {
+        let limit = self.limit.load(Acquire);
+        (limit != NO_LIMIT).then_some(NanoUsd(limit))
     }
 
     /// Holds `need`, the most a request can cost.

@@ -125,6 +125,14 @@ impl Meters {
         &self.whose
     }
 
+    /// The scope, if they are no key's.
+    pub fn scope(&self) -> Option<&Scope> {
+        match &self.whose {
+            Whose::Scope(scope) => Some(scope),
+            Whose::Key(_) | Whose::Installation => None,
+        }
+    }
+
     /// Settled in the running period.
     pub fn spent(&self, now: WallMs) -> NanoUsd {
         self.budget.spent(now)

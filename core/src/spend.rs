@@ -167,6 +167,8 @@ pub enum EndReason {
     Timeout,
     /// The budget was used up while the answer was streaming.
     BudgetCut,
+    /// The key or a scope of it was blocked or deleted while the answer was streaming.
+    Revoked,
     /// The gateway itself failed on this request.
     InternalError,
     /// The process died during the request; settled at recovery from the reservation.
@@ -186,6 +188,7 @@ impl EndReason {
             Self::UpstreamFailed => "upstream_failed",
             Self::Timeout => "timeout",
             Self::BudgetCut => "budget_cut",
+            Self::Revoked => "revoked",
             Self::InternalError => "internal_error",
             Self::Crashed => "crashed",
         }

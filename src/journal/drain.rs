@@ -1,11 +1,12 @@
 //! Moving ended requests from the journal into the store, exactly once.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use meridian_core::journal::Position;
+use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 use tokio::sync::{Mutex, watch};
 
@@ -50,8 +51,37 @@ pub struct Drain {
     keeps_logs: AtomicBool,
     cursor: Mutex<Option<Cursor>>,
     drained: AtomicU64,
+    /// Batches begun and ended.
+    batches: AtomicU64,
+    listener: OnceLock<Listener>,
     /// `ended` of the oldest record that is read but not stored; `i64::MAX` for none.
     oldest: AtomicI64,
+}
+
+/// While nobody can say whether the store has a batch its count is odd; also when the wait for
+/// the store is given up.
+struct Storing<'a>(&'a AtomicU64);
+
+impl<'a> Storing<'a> {
+    fn begin(batches: &'a AtomicU64) -> Self {
+        batches.fetch_add(1, Ordering::SeqCst);
+        Self(batches)
+    }
+}
+
+impl Drop for Storing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// One who is told of records that are stored.
+struct Listener(Box<dyn Fn(&[SpendRecord]) + Send + Sync>);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 /// How far the drain has come.
@@ -77,6 +107,8 @@ impl Drain {
             keeps_logs: AtomicBool::new(true),
             cursor: Mutex::new(None),
             drained: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            listener: OnceLock::new(),
             oldest: AtomicI64::new(i64::MAX),
         }
     }
@@ -91,6 +123,17 @@ impl Drain {
     /// Sets whether requests are listed in the store. They are always counted.
     pub fn set_keeps_logs(&self, keeps_logs: bool) {
         self.keeps_logs.store(keeps_logs, Ordering::Relaxed);
+    }
+
+    /// Names one who is told of records once they are stored; the first one stays.
+    pub fn tell(&self, listener: impl Fn(&[SpendRecord]) + Send + Sync + 'static) {
+        let _ = self.listener.set(Listener(Box::new(listener)));
+    }
+
+    /// Grows before and after every batch: what was read of the store between two equal even
+    /// values agrees with what the listener was told.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::SeqCst)
     }
 
     /// Records stored by this process.
@@ -173,6 +216,7 @@ impl Drain {
         // Without records the cursor need not be stored until its segment is about to go.
         let moves = count > 0 || next.segment != at.segment;
         if moves {
+            let told = self.listener.get().map(|_| batch.records.clone());
             let spend = SpendBatch {
                 writer: self.writer.clone(),
                 from: stored,
@@ -180,7 +224,11 @@ impl Drain {
                 records: batch.records,
                 keeps_logs: self.keeps_logs.load(Ordering::Relaxed),
             };
+            let _storing = Storing::begin(&self.batches);
             self.store.apply_spend(spend).await?;
+            if let (Some(tell), Some(records)) = (self.listener.get(), told) {
+                (tell.0)(&records);
+            }
         }
         *cursor = Some(Cursor {
             at: next,

@@ -8,6 +8,7 @@ mod client_ip;
 pub(super) mod hold;
 mod limits;
 mod overrides;
+mod scopes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -227,8 +228,12 @@ async fn admit_caller(
     if let Some(own) = key.as_ref().and_then(|key| key.policy.cache.as_deref()) {
         own.apply(&mut ask.cache)?;
     }
+    scopes::inherit_tags(state, key.as_deref(), &mut ask);
+    let customer = scopes::customer(state, &rules, &mut ask)?;
+    ask.require_model(&arrival)?;
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
-    hold::hold(state, rules, arrival, key, ask, chosen)
+    let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
+    hold::hold(state, rules, arrival, key, (ask, dues), chosen)
 }
 
 /// Scopes that pay for a key's requests.
@@ -285,6 +290,10 @@ fn authenticate(
         Principal::Master => return Ok(None),
         Principal::Key(key) => key,
     };
+    if !state.registry.is_complete() {
+        // Limits that have not arrived yet are limits all the same.
+        key.check_known()?;
+    }
     if let (Some(records), Some(home)) = (&state.records, key.policy.home.as_deref()) {
         records.check_fresh(home, now)?;
     }
@@ -369,6 +378,12 @@ impl Admitted {
         hold.bound.completion_tokens_max += slice;
         hold.bound.reserved = hold.bound.reserved.saturating_add(more);
         true
+    }
+
+    /// Whether its key or a scope of it was blocked or deleted since it was admitted.
+    pub(crate) fn is_revoked(&self) -> bool {
+        let hold = self.hold.as_ref();
+        hold.is_some_and(|hold| hold.admission.has_ended())
     }
 
     /// Whether a second send does no harm: an object would be made twice.

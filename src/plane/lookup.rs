@@ -454,6 +454,7 @@ pub(super) fn kept(
         EndReason::ClientGoneBeforeFirstByte
         | EndReason::ClientGoneMidStream
         | EndReason::BudgetCut
+        | EndReason::Revoked
         | EndReason::InternalError
         | EndReason::Crashed => drop(keeping),
         EndReason::UpstreamReset

@@ -11,6 +11,7 @@ use std::time::Duration;
 use meridian_core::cache::Entry;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::meter::Meter;
+use meridian_core::meters::{Crossing, Whose};
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{CacheHit, EndReason, SpendRecord};
 use meridian_core::time::WallMs;
@@ -154,7 +155,7 @@ fn settle_hold(
         Some(_) => 0,
         None => record.usage.total(),
     };
-    admission.settle(record.cost, tokens);
+    report_crossings(state, &admission.settle(record.cost, tokens));
     if let Err(error) = state.journal.append_close(Some(ticket), &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
     }
@@ -172,6 +173,20 @@ fn settle_hold(
         key_spend: admitted.key.as_ref().map(|key| key.meters.spent(now)),
         duration,
         overhead,
+    }
+}
+
+/// Soft budgets never refuse: they are told once when they are passed.
+fn report_crossings(state: &State, crossings: &[Crossing]) {
+    for crossing in crossings {
+        let (kind, id) = match &crossing.whose {
+            Whose::Key(key) => ("key", key.to_string()),
+            Whose::Scope(scope) => (scope.kind.label(), scope.shown_id()),
+            Whose::Installation => ("installation", String::new()),
+        };
+        let (soft, spent) = (crossing.soft, crossing.spent);
+        tracing::warn!(scope = kind, id, %soft, %spent, "soft_budget_crossed");
+        state.metrics.soft_budget_crossed(kind);
     }
 }
 

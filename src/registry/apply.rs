@@ -9,7 +9,7 @@ use meridian_core::record::{Budget, Record, RecordKind, Restriction};
 use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::time::WallMs;
 
-use super::keys::Incoming;
+use super::keys::{Incoming, Unrestricted};
 use super::restrictions::Binding;
 use super::{Applied, Counted, HeldBudget, Registry};
 
@@ -50,20 +50,33 @@ impl Registry {
         let binding = self
             .restrictions
             .binding(RecordKind::Key, &record.id, record.generation);
-        if record.deleted || binding.revoked {
+        if record.deleted {
             self.keys.remove(&hash, record.version, now);
+            return Applied::Taken;
+        }
+        if binding.revoked {
+            // Should that be lifted after all, the same record may come again.
+            self.keys
+                .remove(&hash, record.version.saturating_sub(1), now);
             return Applied::Taken;
         }
         let mut key = match KeyRecord::of_record(record) {
             Ok(key) => key,
             Err(error) => return Applied::Unreadable(error.to_string()),
         };
+        let own_block = key.blocked;
         key.blocked |= binding.blocked;
         if let Some(counted) = counted {
             key.spend = counted.spend;
             key.budget_reset_at = counted.resets_at.or(key.budget_reset_at);
         }
         let bounds = self.and_budget(key.bounds(), key.budget_id()).0;
+        let own = Unrestricted {
+            blocked: own_block,
+            limit: bounds.max_budget,
+        };
+        let own = (binding != Binding::default()).then_some(own);
+        self.keys.note_unrestricted(hash, own);
         let incoming = Incoming {
             bounds: binding.bind(bounds),
             parties: self.parties_of(&key.team_id, &key.user_id, &key.organization_id, now),
@@ -103,19 +116,12 @@ impl Registry {
     fn restrict_key(&self, token: &KeyHash, now: WallMs) {
         let binding = self.binding_of_key(token);
         if binding.revoked {
+            // Should it be lifted after all, the same record may come again.
             let version = self.keys.version(token).unwrap_or_default();
-            self.keys.remove(token, version, now);
+            self.keys.remove(token, version.saturating_sub(1), now);
             return;
         }
-        self.keys.change_view(token, |view| {
-            if binding.blocked {
-                view.policy.blocked = true;
-                view.meters.set_ended(true);
-            }
-            if let Some(lowered) = binding.lowered {
-                view.meters.budget().lower(lowered);
-            }
-        });
+        self.keys.restrict(token, binding);
     }
 
     fn apply_rotated(&self, record: &Record, now: WallMs) -> Applied {

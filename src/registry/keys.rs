@@ -16,6 +16,7 @@ use meridian_core::party::PartiesOfKey;
 use meridian_core::record::Bounds;
 use meridian_core::time::WallMs;
 
+use super::restrictions::Binding;
 use super::{REMOVED_MAX, REMOVED_MS};
 
 /// How long the counters of a deleted key are kept for a successor that is still to come.
@@ -33,6 +34,8 @@ pub(super) struct Keys {
     removed: ByDigest<Removed>,
     /// What keys say themselves that also refer to a budget.
     linked: ByDigest<Linked>,
+    /// What keys say themselves that restrictions bind.
+    unrestricted: ByDigest<Unrestricted>,
     /// Model lists, each once: a thousand keys of a team have the same. Only writers come here.
     lists: Mutex<HashSet<Arc<Listed>>>,
 }
@@ -74,6 +77,13 @@ struct Removed {
     version: u64,
     at: WallMs,
     meters: Option<Arc<Meters>>,
+}
+
+/// What a key says itself, to be in force again when restrictions are lifted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unrestricted {
+    pub(super) blocked: bool,
+    pub(super) limit: Option<NanoUsd>,
 }
 
 /// A key's own limits, to be put together with those of its budget again when that changes.
@@ -224,6 +234,37 @@ impl Keys {
         running.or_else(|| self.removed.get_mut(&old)?.meters.take())
     }
 
+    /// Binds a key that is in force, or frees it again.
+    pub(super) fn restrict(&self, token: &KeyHash, binding: Binding) {
+        let Some(view) = self.active(token) else {
+            return;
+        };
+        let own = *self.unrestricted.entry(*token).or_insert(Unrestricted {
+            blocked: view.policy.blocked,
+            limit: view.meters.budget().own_limit(),
+        });
+        if binding == Binding::default() {
+            self.unrestricted.remove(token);
+        }
+        let blocked = own.blocked || binding.blocked;
+        view.meters.set_ended(blocked);
+        let lowest = own.limit.into_iter().chain(binding.lowered).min();
+        view.meters.budget().set_limit(lowest);
+        self.change_view(token, |view| view.policy.blocked = blocked);
+    }
+
+    /// Remembers what a key says itself that is put in force under a restriction.
+    pub(super) fn note_unrestricted(&self, token: KeyHash, own: Option<Unrestricted>) {
+        match own {
+            Some(own) => {
+                self.unrestricted.insert(token, own);
+            }
+            None => {
+                self.unrestricted.remove(&token);
+            }
+        }
+    }
+
     /// Changes the view of a key in place of its record: restrictions and scopes do.
     pub(super) fn change_view(&self, hash: &KeyHash, change: impl FnOnce(&mut KeyView)) {
         if let Some(mut held) = self.active.get_mut(hash) {
@@ -269,6 +310,7 @@ impl Keys {
         self.removed.insert(*hash, removed);
         self.active.remove(hash);
         self.linked.remove(hash);
+        self.unrestricted.remove(hash);
     }
 
     /// Takes what a rotation left of an old digest. `None` is the end of that.

@@ -1,6 +1,7 @@
 //! What scopes have spent: here, and on other nodes that share the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 use meridian_core::budget::Stored;
@@ -19,27 +20,31 @@ const ACTIVE_MS: i64 = 600_000;
 
 /// Scopes that were used here lately, and when.
 #[derive(Debug, Default)]
-pub(super) struct Active(DashMap<Scope, WallMs>);
+pub(super) struct Active {
+    /// Whether it matters.
+    on: AtomicBool,
+    used: DashMap<Scope, WallMs>,
+}
 
 impl Active {
     fn touch(&self, scope: Scope, now: WallMs) {
-        self.0.insert(scope, now);
+        self.used.insert(scope, now);
     }
 
     pub(super) fn sweep(&self, now: WallMs) {
         let oldest = now.plus_ms(-ACTIVE_MS);
-        self.0.retain(|_, at| *at > oldest);
+        self.used.retain(|_, at| *at > oldest);
     }
 }
 
 impl Registry {
     /// What a key has spent in its running period, as the limits see it.
-    pub fn spent(&self, hash: &KeyHash, now: WallMs) -> Option<NanoUsd> {
+    pub fn spent_by_key(&self, hash: &KeyHash, now: WallMs) -> Option<NanoUsd> {
         self.get(hash, now).map(|view| view.meters.spent(now))
     }
 
     /// The same of any scope; `None` where nothing is limited and so nothing counted.
-    pub fn spent_of(&self, scope: &Scope, now: WallMs) -> Option<NanoUsd> {
+    pub fn spent(&self, scope: &Scope, now: WallMs) -> Option<NanoUsd> {
         self.meters_of(scope, now).map(|meters| meters.spent(now))
     }
 
@@ -57,6 +62,15 @@ impl Registry {
         }
     }
 
+    /// The same, if it is more than what is known.
+    pub fn raise_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
+        if let Some(meters) = self.meters_of(scope, now)
+            && meters.spent(now) < spent
+        {
+            meters.budget().set_spent(spent, now);
+        }
+    }
+
     /// Every key and team has spent nothing from now on.
     pub fn reset_all_spent(&self, now: WallMs) {
         self.keys.reset_all_spent(now);
@@ -70,6 +84,16 @@ impl Registry {
                 meters.charge(&record.model_group, record.cost, record.started, now);
             }
         }
+    }
+
+    /// Whether other nodes spend into the same store.
+    pub fn is_watching(&self) -> bool {
+        self.active.on.load(Ordering::Relaxed)
+    }
+
+    /// From now on the spend of other nodes is looked for.
+    pub fn watch(&self) {
+        self.active.on.store(true, Ordering::Relaxed);
     }
 
     /// Records of this node are in the store now.
@@ -92,7 +116,11 @@ impl Registry {
 
     /// Scopes that were used here lately and are worth a look into the store.
     pub fn active_scopes(&self) -> Vec<Scope> {
-        self.active.0.iter().map(|one| one.key().clone()).collect()
+        self.active
+            .used
+            .iter()
+            .map(|one| one.key().clone())
+            .collect()
     }
 
     /// Takes what the store says that all nodes spent. See [`Stored`] for when to read it.

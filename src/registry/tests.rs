@@ -118,7 +118,10 @@ fn counters_survive_changes_and_rotation() {
     registry.take(&first);
     registry.charge_key("sk-a", 77);
     registry.take(&key("sk-a", 2, json!({"key_alias": "x"})));
-    assert_eq!(registry.spent(&digest("sk-a"), NOW), Some(NanoUsd(77)));
+    assert_eq!(
+        registry.spent_by_key(&digest("sk-a"), NOW),
+        Some(NanoUsd(77))
+    );
     let running = registry.key("sk-a").unwrap();
     let mut dues = vec![];
     running.add_dues(&mut dues);
@@ -129,7 +132,10 @@ fn counters_survive_changes_and_rotation() {
         rotated("sk-a", "sk-b", 3, NOW.plus_ms(1000)),
     ]);
     let now_at = |ms: i64| registry.get(&digest("sk-a"), NOW.plus_ms(ms));
-    assert_eq!(registry.spent(&digest("sk-b"), NOW), Some(NanoUsd(77)));
+    assert_eq!(
+        registry.spent_by_key(&digest("sk-b"), NOW),
+        Some(NanoUsd(77))
+    );
     assert_eq!(now_at(999).unwrap().policy.token, digest("sk-b"));
     assert!(now_at(1000).is_none());
     assert!(
@@ -138,7 +144,10 @@ fn counters_survive_changes_and_rotation() {
     );
     assert_eq!(registry.len(), 1);
     registry.reset_all_spent(NOW);
-    assert_eq!(registry.spent(&digest("sk-b"), NOW), Some(NanoUsd::ZERO));
+    assert_eq!(
+        registry.spent_by_key(&digest("sk-b"), NOW),
+        Some(NanoUsd::ZERO)
+    );
 }
 
 #[test]
@@ -162,7 +171,7 @@ fn a_rotation_keeps_what_was_spent_in_whatever_order_it_arrives() {
         for at in order {
             registry.apply(&parts[at], None, NOW);
         }
-        let spent = registry.spent(&digest("sk-b"), NOW);
+        let spent = registry.spent_by_key(&digest("sk-b"), NOW);
         assert_eq!(spent, Some(NanoUsd(77)), "{order:?}");
         assert!(registry.key("sk-a").is_some(), "{order:?}");
     }

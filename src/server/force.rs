@@ -1,5 +1,5 @@
-//! Puts a configuration in force: after a reload, and when a record of it was written, here or on
-//! another node.
+//! Puts records in force, and the configuration: after a reload, and when a record of it was
+//! written, here or on another node.
 
 use std::sync::Arc;
 

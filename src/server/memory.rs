@@ -77,10 +77,7 @@ impl Memory for InForce {
     }
 
     fn raise_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
-        let known = self.registry.spent_of(scope, now);
-        if known.is_some_and(|known| known < spent) {
-            self.registry.set_spent(scope, spent, now);
-        }
+        self.registry.raise_spent(scope, spent, now);
     }
 
     fn charge(&self, record: &SpendRecord, now: WallMs) {

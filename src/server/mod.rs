@@ -12,6 +12,7 @@ mod keep;
 mod management;
 mod memory;
 mod open_store;
+mod others;
 mod passive;
 mod prices;
 mod probes;
@@ -360,6 +361,10 @@ impl Opened {
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
+        let registry = Arc::clone(&state.registry);
+        if let Some(others) = others::Others::new(registry, store.clone(), Arc::clone(&drain)) {
+            control.spawn(others.run(stopped.clone()));
+        }
         control.spawn(async move { draining.run(stop_drain).await });
         let keeper = keep::Keeper {
             state: Arc::clone(&state),

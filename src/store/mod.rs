@@ -161,6 +161,14 @@ impl Store {
         }
     }
 
+    /// Whether other nodes use it too.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Postgres(_) => true,
+        }
+    }
+
     // Records.
 
     /// One record, a tombstone too.

@@ -206,6 +206,7 @@ pub(super) fn failed(record: &SpendRecord) -> bool {
         | EndReason::UpstreamFailed
         | EndReason::Timeout
         | EndReason::BudgetCut
+        | EndReason::Revoked
         | EndReason::InternalError
         | EndReason::Crashed => true,
     }

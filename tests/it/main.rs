@@ -14,6 +14,7 @@ mod probes;
 mod region;
 mod reload;
 mod routing;
+mod scopes;
 mod secrets;
 mod stored;
 mod streaming;

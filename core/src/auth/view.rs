@@ -9,7 +9,7 @@ use crate::access::{ModelFacts, ModelRules};
 use crate::error::GatewayError;
 use crate::meters::{Due, Meters};
 use crate::party::{PartiesOfKey, Party, Standing, View};
-use crate::scope::ScopeKind;
+use crate::scope::{Scope, ScopeKind};
 
 /// A key as requests see it: rules, counters and scopes. Replaced whole when the key changes; the
 /// counters are carried over. The scopes change in place.
@@ -57,15 +57,21 @@ impl KeyView {
     /// # Errors
     /// `ScopeUnknown`.
     pub fn check_known(&self) -> Result<(), GatewayError> {
-        let mut owners = self.parties().filter(|party| party.must_exist());
-        match owners.find(|party| party.view().is_none()) {
+        match self.unknown().next() {
             None => Ok(()),
-            Some(party) => Err(GatewayError::ScopeUnknown {
-                scope: party.scope().kind.title(),
-                id: party.scope().shown_id(),
+            Some(scope) => Err(GatewayError::ScopeUnknown {
+                scope: scope.kind.title(),
+                id: scope.shown_id(),
                 retry_after_s: UNKNOWN_RETRY_S,
             }),
         }
+    }
+
+    /// Its scopes of which no record is here.
+    pub fn unknown(&self) -> impl Iterator<Item = &Scope> {
+        let owners = self.parties().filter(|party| party.must_exist());
+        let unknown = owners.filter(|party| party.view().is_none());
+        unknown.map(Party::scope)
     }
 
     /// The name that a model asked for stands for: the team's alias, then the key's own. One step
@@ -135,7 +141,7 @@ impl KeyView {
             .chain(of_team)
     }
 
-    /// Tags that its requests carry besides their own: the team's and the user's.
+    /// Tags that its requests carry besides their own and the key's: the team's.
     pub fn tags_of_scopes(&self) -> Vec<Box<str>> {
         let mut tags = Vec::new();
         for party in self.parties() {
@@ -188,15 +194,24 @@ impl Party {
     /// # Errors
     /// `ScopeBlocked`, `ScopeDeleted`.
     pub fn check(&self) -> Result<(), GatewayError> {
-        let standing = self.view().map(|view: Arc<View>| view.rights.standing);
-        let (scope, id) = (self.scope().kind.title(), || self.scope().shown_id());
-        match standing {
-            None | Some(Standing::Active) => Ok(()),
-            Some(Standing::Deleted) => Err(GatewayError::ScopeDeleted { scope, id: id() }),
-            Some(Standing::Blocked) => Err(GatewayError::ScopeBlocked {
+        self.view().map_or(Ok(()), |view| view.check(self.scope()))
+    }
+}
+
+impl View {
+    /// Whether `of`, whose view it is, forbids every request.
+    ///
+    /// # Errors
+    /// `ScopeBlocked`, `ScopeDeleted`.
+    pub fn check(&self, of: &Scope) -> Result<(), GatewayError> {
+        let (scope, id) = (of.kind.title(), || of.shown_id());
+        match self.rights.standing {
+            Standing::Active => Ok(()),
+            Standing::Deleted => Err(GatewayError::ScopeDeleted { scope, id: id() }),
+            Standing::Blocked => Err(GatewayError::ScopeBlocked {
                 scope,
                 id: id(),
-                lifted_by: match self.scope().kind {
+                lifted_by: match of.kind {
                     ScopeKind::Team | ScopeKind::TeamMember => "/team/unblock",
                     ScopeKind::EndUser => "/customer/unblock",
                     ScopeKind::Key => "/key/unblock",

@@ -374,3 +374,36 @@ fn best_of(round: impl Fn()) -> std::time::Duration {
     };
     (0..50).map(batch).min().unwrap_or_default()
 }
+
+#[test]
+fn a_soft_budget_is_told_once_and_never_refuses() {
+    let meters = meters(json!({"soft_budget": 100}));
+    let pay = |cost: i64| {
+        let admitted = meters.admit(need(cost, 1), Vec::new(), START).unwrap();
+        admitted.settle(NanoUsd(cost), 1)
+    };
+    assert_eq!(pay(60), []);
+    let crossed = pay(60);
+    assert_eq!(
+        (crossed[0].soft, crossed[0].spent),
+        (NanoUsd(100), NanoUsd(120))
+    );
+    assert_eq!(pay(60), []);
+}
+
+#[test]
+fn a_scope_that_only_counts_does_not_refuse_and_an_end_reaches_what_runs() {
+    let meters = meters(json!({}));
+    let full = shared(0, ScopeKind::User);
+    assert!(meters.admit(need(5, 1), vec![full.clone()], START).is_err());
+    let counts = Due {
+        counts_only: true,
+        ..full.clone()
+    };
+    let admission = meters.admit(need(5, 1), vec![counts], START).unwrap();
+    assert!(!admission.has_ended());
+    full.meters.set_ended(true);
+    assert!(admission.has_ended());
+    admission.settle(NanoUsd(7), 1);
+    assert_eq!(full.meters.spent(START), NanoUsd(7));
+}

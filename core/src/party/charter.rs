@@ -93,7 +93,6 @@ impl Charter {
             rights: Rights {
                 models: models(&user.models),
                 role: user.user_role.as_deref().and_then(Role::parse),
-                tags: tags_in(&user.metadata),
                 ..Rights::default()
             },
             bounds: user.bounds,
@@ -108,7 +107,6 @@ impl Charter {
             rights: Rights {
                 standing: blocked(organization.blocked),
                 models: models(&organization.models),
-                tags: tags_in(&organization.metadata),
                 ..Rights::default()
             },
             metadata: limiting(organization.metadata),
@@ -152,7 +150,12 @@ impl Charter {
     }
 
     fn of_tag(tag: Tag) -> Self {
+        let ids = tag.models.into_iter().map(String::into_boxed_str);
         Self {
+            rights: Rights {
+                deployments: ids.collect(),
+                ..Rights::default()
+            },
             bounds: tag.bounds,
             budget_id: boxed(tag.budget_id),
             ..Self::default()

@@ -67,6 +67,8 @@ pub struct Rights {
     pub model_region: Option<Box<str>>,
     /// Tags of its requests.
     pub tags: Box<[Box<str>]>,
+    /// Ids of deployments that carry a tag besides those that are configured to.
+    pub deployments: Box<[Box<str>]>,
 }
 
 impl Default for Rights {
@@ -81,6 +83,7 @@ impl Default for Rights {
             default_model: None,
             model_region: None,
             tags: Box::default(),
+            deployments: Box::default(),
         }
     }
 }
@@ -177,6 +180,3 @@ pub fn tags_in(metadata: &Map<String, Value>) -> Box<[Box<str>]> {
     let texts = tags.into_iter().flatten().filter_map(Value::as_str);
     texts.map(Box::from).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -39,6 +39,11 @@ pub fn abort_reply(reason: EndReason) -> ErrorReply {
             "budget_exceeded",
             "Budget has been exceeded! The answer is incomplete.",
         ),
+        EndReason::Revoked => (
+            401,
+            "auth_error",
+            "The key was blocked or deleted; the answer is incomplete.",
+        ),
         EndReason::ProviderError | EndReason::UpstreamFailed => (
             502,
             "upstream_error",

@@ -167,7 +167,7 @@ async fn found_for(
 fn spent(state: &AdminState, record: &KeyRecord) -> NanoUsd {
     state
         .registry()
-        .spent(&record.token, state.now())
+        .spent_by_key(&record.token, state.now())
         .unwrap_or(record.spend)
 }
 

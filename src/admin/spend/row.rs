@@ -65,7 +65,10 @@ pub(super) fn key_text(key: Option<KeyHash>) -> String {
 pub(super) fn status(record: &SpendRecord) -> &'static str {
     let whole = matches!(
         record.end_reason,
-        EndReason::Complete | EndReason::ClientGoneMidStream | EndReason::BudgetCut
+        EndReason::Complete
+            | EndReason::ClientGoneMidStream
+            | EndReason::BudgetCut
+            | EndReason::Revoked
     );
     if whole && record.status < 400 {
         "success"

@@ -1,9 +1,13 @@
 //! What exactly a request asks for: read once, from path, headers and the body's top level.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use http::{HeaderMap, Method};
 use meridian_core::cache::CacheControls;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
+use meridian_core::party::View;
 use meridian_core::routes::Match;
 use meridian_core::spend::RequestContext;
 use meridian_core::usage::ServiceTier;
@@ -53,6 +57,10 @@ pub(crate) struct Ask {
     pub context: RequestContext,
     /// The caller's customer.
     pub end_user: Option<String>,
+    /// Its tags that have records.
+    pub(crate) tags_recorded: Vec<(String, Arc<View>)>,
+    /// Regions that the customer's requests must stay in.
+    pub(crate) regions_of_customer: Option<Arc<BTreeSet<String>>>,
     /// Operation below `/v1` with id and query: `/responses/resp_1?include=x`.
     pub tail: String,
     /// `{id}` of the path.
@@ -95,6 +103,8 @@ impl Ask {
             cache: CacheControls::default(),
             context: context_from_headers(headers)?,
             end_user: None,
+            tags_recorded: Vec::new(),
+            regions_of_customer: None,
             tail: tail(matched, request.uri.query()),
             id: matched.id.as_deref().map(str::to_owned),
             body,
@@ -104,7 +114,7 @@ impl Ask {
         ask.context.client_ip = peer.map(|peer| {
             client_ip::of(peer.ip(), headers, &rules.config.meridian.trusted_proxies).to_string()
         });
-        ask.read_model(matched, arrival, request.uri.query())?;
+        ask.read_model(matched, request.uri.query())?;
         ask.read_body_fields(arrival)?;
         ask.read_cache_controls(headers, rules)?;
         ask.end_user = ask.customer(headers, rules)?;
@@ -144,12 +154,7 @@ impl Ask {
         input.map_or(0, |text| text.chars().count() as u64)
     }
 
-    fn read_model(
-        &mut self,
-        matched: &Match<'_>,
-        arrival: &Arrival,
-        query: Option<&str>,
-    ) -> Result<(), GatewayError> {
+    fn read_model(&mut self, matched: &Match<'_>, query: Option<&str>) -> Result<(), GatewayError> {
         let from_body = match &self.content {
             Content::Json(spans) => spans
                 .text(&self.body.bytes, Field::Model)?
@@ -163,19 +168,24 @@ impl Ask {
             .or(from_body)
             .or_else(from_query)
             .unwrap_or_default();
+        self.requested_model.clone_from(&model);
+        self.model = model;
+        Ok(())
+    }
+
+    /// Whether a model is named where one must be; the customer may have a default.
+    pub(super) fn require_model(&self, arrival: &Arrival) -> Result<(), GatewayError> {
         let optional = matches!(
             arrival.endpoint,
             Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem | Endpoint::Moderations
         );
-        if model.is_empty() && !optional {
-            return Err(GatewayError::MissingField {
+        match self.model.is_empty() && !optional {
+            true => Err(GatewayError::MissingField {
                 route: arrival.canonical,
                 field: "model",
-            });
+            }),
+            false => Ok(()),
         }
-        self.requested_model.clone_from(&model);
-        self.model = model;
-        Ok(())
     }
 
     fn read_body_fields(&mut self, arrival: &Arrival) -> Result<(), GatewayError> {
@@ -343,7 +353,7 @@ fn bounded_json(bytes: &[u8]) -> Option<serde_json::Value> {
     (bytes.len() <= SPEND_METADATA_BYTES_MAX).then(|| serde_json::from_slice(bytes).ok())?
 }
 
-fn add_tags(tags: &mut Vec<String>, more: impl Iterator<Item = String>) {
+pub(super) fn add_tags(tags: &mut Vec<String>, more: impl Iterator<Item = String>) {
     for tag in more.filter_map(|tag| label(&tag)) {
         if tags.len() < TAGS_MAX && !tags.contains(&tag) {
             tags.push(tag);

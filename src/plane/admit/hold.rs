@@ -8,14 +8,14 @@ use meridian_core::config::UnknownPrice;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
 use meridian_core::journal::{Bound, Open};
-use meridian_core::meters::Need;
+use meridian_core::meters::{Due, Need};
 use meridian_core::money::NanoUsd;
 use meridian_core::price::Ceiling;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::usage::{Units, Usage, estimate_tokens};
 
 use super::choose::Chosen;
-use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of};
+use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of, scopes};
 use crate::clock;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
@@ -32,7 +32,7 @@ pub(super) fn hold(
     rules: Arc<Rules>,
     arrival: Arrival,
     key: Option<Arc<KeyView>>,
-    ask: Ask,
+    (ask, dues): (Ask, Vec<Due>),
     Chosen { group, pinned }: Chosen,
 ) -> Result<Box<Admitted>, NotAdmitted> {
     let (bound, priced) = bound(&rules, &arrival, &ask, &group)?;
@@ -48,12 +48,12 @@ pub(super) fn hold(
         free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
     };
-    let mut dues = Vec::new();
-    if let Some(key) = &key {
-        key.add_dues(&mut dues);
+    let scopes = state.registry.is_watching().then(|| dues.clone());
+    let admitted = meters.admit(need, dues, arrival.wall);
+    if let (Err(GatewayError::BudgetExceeded { .. }), Some(scopes)) = (&admitted, scopes) {
+        scopes::note_refusal(state, key.as_deref(), &scopes, arrival.wall);
     }
-    dues.extend_from_slice(&state.shared_budgets);
-    let admission = meters.admit(need, dues, arrival.wall)?;
+    let admission = admitted?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
     record.region.clone_from(&state.region);
     let open = Open { record, bound };

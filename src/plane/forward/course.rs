@@ -9,7 +9,7 @@ use meridian_core::routing::affinity::AffinityKey;
 use meridian_core::routing::attempts::{Attempts, GiveUp, Next, Overrides, Setback, Situation};
 use meridian_core::routing::health::{Awaited, Flight};
 use meridian_core::routing::plan::{
-    Ask, Candidate, Choice, Moment, Plan, Refusal, Refused, decide,
+    Ask, Candidate, Choice, Facts, Moment, Plan, Refusal, Refused, decide,
 };
 use meridian_core::routing::policy::{AffinityPolicy, RoutingPolicy};
 use meridian_core::time::MonoUs;
@@ -104,14 +104,9 @@ impl Course {
             disable_fallbacks: asked.disable_fallbacks || admitted.pinned,
             once: !admitted.may_repeat(),
         };
-        let key_tags = admitted.key.iter().flat_map(|key| key.policy.tags.iter());
-        let mut tags = admitted.ask.context.tags.clone();
-        tags.extend(key_tags.map(|tag| tag.to_string()));
-        let of_scopes = admitted.key.iter().flat_map(|key| key.tags_of_scopes());
-        tags.extend(of_scopes.map(String::from));
         Self {
             attempts: Attempts::new(admitted.group.name.clone(), overrides),
-            tags,
+            tags: admitted.ask.context.tags.clone(),
             affinity: affinity(admitted),
             waited: Duration::ZERO,
         }
@@ -165,11 +160,13 @@ impl Course {
     fn decide(&self, admitted: &Admitted, now: MonoUs) -> Plan {
         let (group, rules) = (&admitted.group, &admitted.rules);
         let dialect = admitted.arrival.endpoint.dialect();
+        let tagged = tagged(admitted);
         let candidates: Vec<Candidate<'_>> = group
             .targets()
             .iter()
-            .map(|target| Candidate {
-                facts: &target.facts,
+            .enumerate()
+            .map(|(index, target)| Candidate {
+                facts: tagged.get(index).unwrap_or(&target.facts),
                 health: &target.health,
                 fits: target.deployment.serves(dialect),
             })
@@ -357,4 +354,23 @@ fn affinity(admitted: &Admitted) -> Option<AffinityKey> {
         .map_or(&b""[..], |value| value.raw);
     let session = admitted.ask.context.session_id.as_deref();
     AffinityKey::of(policy, &tenant, session, prompt)
+}
+
+/// What is configured of the deployments, with the tags that records of this request's tags give
+/// them; empty when none of them has a record.
+fn tagged(admitted: &Admitted) -> Vec<Facts> {
+    let tags = &admitted.ask.tags_recorded;
+    if tags.is_empty() {
+        return Vec::new();
+    }
+    let with_tags = |target: &Arc<Target>| {
+        let mut facts = target.facts.clone();
+        let names = |id: &Box<str>| **id == *target.deployment.id;
+        let given = tags
+            .iter()
+            .filter(|(_, view)| view.rights.deployments.iter().any(names));
+        facts.tags.extend(given.map(|(tag, _)| tag.clone()));
+        facts
+    };
+    admitted.group.targets().iter().map(with_tags).collect()
 }

@@ -97,6 +97,7 @@ impl InFlight {
             EndReason::UpstreamFailed
             | EndReason::Timeout
             | EndReason::BudgetCut
+            | EndReason::Revoked
             | EndReason::InternalError
             | EndReason::Crashed => {}
         }

@@ -111,6 +111,9 @@ impl Stream<'_> {
             if let Some(reason) = self.over() {
                 return reason;
             }
+            if admitted.is_revoked() {
+                return EndReason::Revoked;
+            }
             if !self.is_covered(admitted) {
                 return EndReason::BudgetCut;
             }
@@ -248,6 +251,7 @@ impl Stream<'_> {
             | EndReason::Stall
             | EndReason::Timeout
             | EndReason::BudgetCut
+            | EndReason::Revoked
             | EndReason::InternalError => {
                 let request_id = admitted.arrival.call_id.to_string();
                 Some(self.start.relay.abort(&abort_reply(reason), &request_id))

@@ -61,7 +61,7 @@ fn keys_of_a_team_share_its_budget_whichever_came_first() {
         registry.take(&of("t", 2, &raised));
         assert_eq!(ask(&b, 1), Ok(()));
         assert_eq!(
-            registry.spent_of(&Scope::new(ScopeKind::Team, "t"), NOW),
+            registry.spent(&Scope::new(ScopeKind::Team, "t"), NOW),
             Some(NanoUsd(101))
         );
     }
@@ -227,9 +227,16 @@ fn restrictions_bind_until_the_home_region_lifts_them() {
     assert!(!registry.key("sk-a").unwrap().policy.blocked);
     assert!(!running.meters.has_ended());
 
-    let lowered = Restricts::Lowered(NanoUsd(40));
-    registry.take(&restrict(RecordKind::Key, &hash, lowered, 1));
+    let lowered = restrict(RecordKind::Key, &hash, Restricts::Lowered(NanoUsd(40)), 1);
+    registry.take(&lowered);
     assert_eq!(ask(&running, 40), Ok(()));
+    assert!(ask(&running, 1).is_err());
+    registry.take(&ended(lowered, 2));
+    assert_eq!(
+        ask(&running, 60),
+        Ok(()),
+        "lifted without a word of the key itself"
+    );
     assert!(ask(&running, 1).is_err());
     registry.take(&restrict(RecordKind::Team, "t", Restricts::Blocked, 0));
     registry.take(&of("t", 1, &Team::default()));

@@ -286,6 +286,11 @@ impl Metrics {
         self.events.cooled_down(deployment, status);
     }
 
+    /// Spend of a scope of this kind passed its soft budget.
+    pub fn soft_budget_crossed(&self, scope: &'static str) {
+        self.events.soft_budget_crossed(scope);
+    }
+
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, ok: bool) {
         self.events.reloaded(ok);

@@ -69,6 +69,8 @@ impl AttemptOutcome {
                 Some(Self::ClientGone)
             }
             EndReason::BudgetCut => Some(Self::BudgetCut),
+            // Nobody may have the rest; the provider did its part.
+            EndReason::Revoked => Some(Self::ClientGone),
             EndReason::Complete
             | EndReason::UpstreamReset
             | EndReason::Stall
@@ -104,7 +106,7 @@ impl AttemptOutcome {
 }
 
 /// Every end of a stream, in the order of their numbers.
-pub(super) const END_REASONS: [EndReason; 11] = [
+pub(super) const END_REASONS: [EndReason; 12] = [
     EndReason::Complete,
     EndReason::ClientGoneBeforeFirstByte,
     EndReason::ClientGoneMidStream,
@@ -114,6 +116,7 @@ pub(super) const END_REASONS: [EndReason; 11] = [
     EndReason::UpstreamFailed,
     EndReason::Timeout,
     EndReason::BudgetCut,
+    EndReason::Revoked,
     EndReason::InternalError,
     EndReason::Crashed,
 ];

@@ -161,6 +161,11 @@ const REJECTED: PlainFamily = counter(
     &["reason"],
     "Requests refused before they reached a provider",
 );
+const SOFT_BUDGETS: PlainFamily = counter(
+    "meridian_soft_budget_crossed_total",
+    &["scope"],
+    "Times spend passed a soft budget, once in a period",
+);
 const RELOADS: PlainFamily = counter(
     "meridian_config_reload_total",
     &["result"],
@@ -254,7 +259,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 45] = [
+pub(super) const PLAIN: [&PlainFamily; 46] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -279,6 +284,7 @@ pub(super) const PLAIN: [&PlainFamily; 45] = [
     &ATTEMPTS,
     &SERIES_DROPPED,
     &REJECTED,
+    &SOFT_BUDGETS,
     &RELOADS,
     &LAST_RELOAD,
     &COORDINATION,
@@ -342,6 +348,7 @@ pub(super) struct Events {
     registry: Registry,
     cooled_down: IntCounterVec,
     rejected: IntCounterVec,
+    soft_budgets: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
     coordination: IntCounterVec,
@@ -355,6 +362,7 @@ impl Events {
         let events = Self {
             cooled_down: counters(&registry, &DEPLOYMENT_COOLED_DOWN)?,
             rejected: counters(&registry, &REJECTED)?,
+            soft_budgets: counters(&registry, &SOFT_BUDGETS)?,
             reloads: counters(&registry, &RELOADS)?,
             last_reload: register(&registry, IntGauge::with_opts(opts(&LAST_RELOAD))?)?,
             coordination: counters(&registry, &COORDINATION_MESSAGES)?,
@@ -384,6 +392,10 @@ impl Events {
             &status,
         ];
         self.cooled_down.with_label_values(&labels).inc();
+    }
+
+    pub(super) fn soft_budget_crossed(&self, scope: &'static str) {
+        self.soft_budgets.with_label_values(&[scope]).inc();
     }
 
     pub(super) fn rejected(&self, reason: &'static str) {

@@ -66,6 +66,7 @@ fn full_page() -> String {
         });
     }
     metrics.rejected(&Payer::default(), &LABELS, &GatewayError::NoKey);
+    metrics.soft_budget_crossed("key");
     let deployment = DeploymentLabels {
         id: "d1",
         model: "gpt-4o",
