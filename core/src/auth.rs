@@ -270,11 +270,9 @@ pub fn authorize_as(
         Access::Delegated if role.may_write() => Ok(reach),
         Access::AdminViewer if sees_all => Ok(reach),
         Access::Admin if role == Role::ProxyAdmin => Ok(reach),
-        Access::Delegated | Access::AdminViewer | Access::Admin => Err(GatewayError::AdminOnly {
-            route: found.pattern.to_owned(),
-            role: role.as_str().to_owned(),
-            user_id: masked_user(key.user_id.as_deref()),
-        }),
+        Access::Delegated | Access::AdminViewer | Access::Admin => {
+            Err(admin_only(found.pattern, role, key.user_id.as_deref()))
+        }
         Access::MasterKey => Err(GatewayError::MasterKeyOnly {
             route: found.pattern.to_owned(),
         }),
@@ -284,6 +282,15 @@ pub fn authorize_as(
 /// Whether the route needs a caller at all; a public one is served whatever key came with it.
 pub fn wants_credential(found: &Match<'_>) -> bool {
     found.access != Access::Public
+}
+
+/// The refusal of a route for administrators.
+pub fn admin_only(route: &str, role: Role, user_id: Option<&str>) -> GatewayError {
+    GatewayError::AdminOnly {
+        route: route.to_owned(),
+        role: role.as_str().to_owned(),
+        user_id: masked_user(user_id),
+    }
 }
 
 fn masked_user(user_id: Option<&str>) -> String {

@@ -139,11 +139,9 @@ impl Caller {
     }
 
     fn admin_only(&self) -> AdminError {
-        AdminError::Gateway(GatewayError::AdminOnly {
-            route: self.route.to_owned(),
-            role: self.role_name().to_owned(),
-            user_id: "None".to_owned(),
-        })
+        let user_id = self.standing.user_id.as_deref();
+        let refusal = auth::admin_only(self.route, self.standing.role, user_id);
+        AdminError::Gateway(refusal)
     }
 }
 

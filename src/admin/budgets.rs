@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use meridian_core::record::{Bounds, Budget, Facet, RecordKind};
+use meridian_core::scope::Scope;
 use serde_json::{Value, json};
 
 use super::access::{AdminAccess, Caller, ViewerAccess};
@@ -154,20 +155,23 @@ async fn renew_periods(
     Ok(())
 }
 
-/// Lets a record that refers to a budget follow its period.
+/// Lets a record that refers to a budget follow its period, from when it refers to it.
 pub(super) async fn link(
     draft: &mut Draft<'_>,
-    scope: meridian_core::scope::Scope,
+    (kind, id): (RecordKind, &str),
     own: &Bounds,
     budget_id: Option<&str>,
 ) -> Result<(), AdminError> {
-    let Some(id) = budget_id else {
+    let Some(budget_id) = budget_id else {
         return Ok(());
     };
-    let budget = draft.read::<Budget>(id).await?;
-    let budget = budget.ok_or_else(|| absent(RecordKind::Budget, id))?;
-    if own.budget_duration.is_none() {
-        draft.set_period(scope, &budget.bounds);
+    let budget = draft.read::<Budget>(budget_id).await?;
+    let budget = budget.ok_or_else(|| absent(RecordKind::Budget, budget_id))?;
+    let was = draft.before(kind, id, "budget_id").and_then(Value::as_str);
+    let had_own = draft.before(kind, id, "budget_duration").is_some();
+    let linked = was == Some(budget_id) && !had_own;
+    if let (Some(scope), None, false) = (kind.scope(), &own.budget_duration, linked) {
+        draft.set_period(Scope::new(scope, id), &budget.bounds);
     }
     Ok(())
 }

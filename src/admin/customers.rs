@@ -96,17 +96,12 @@ async fn store(
     patch: &Patch,
 ) -> Result<(), AdminError> {
     draft.write(id, customer);
-    let scope = Scope::new(ScopeKind::EndUser, id);
     if let Given::Value(spend) = patch.money("spend") {
-        draft.set_spend(scope.clone(), spend);
+        draft.set_spend(Scope::new(ScopeKind::EndUser, id), spend);
     }
-    budgets::link(
-        draft,
-        scope,
-        &customer.bounds,
-        customer.budget_id.as_deref(),
-    )
-    .await
+    let place = (RecordKind::Customer, id);
+    let budget = customer.budget_id.as_deref();
+    budgets::link(draft, place, &customer.bounds, budget).await
 }
 
 /// POST /customer/update

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::access::Caller;
 use super::checks::RECORD_BYTES_MAX;
+use super::keys::budget_reset_at;
 use super::reply::AdminError;
 use super::state::AdminState;
 use super::store_refusal;
@@ -151,13 +152,22 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Sets the period of a scope that takes its budget from another record.
+    /// Sets the period of a scope that takes its budget from another record. An end that has
+    /// passed since the budget was written is not the running period's.
     pub(super) fn set_period(&mut self, scope: Scope, bounds: &Bounds) {
-        let period = bounds.budget_duration.clone().map(|duration| ScopePeriod {
-            duration,
-            ends: bounds.budget_reset_at,
+        let moment = self.moment();
+        let period = bounds.budget_duration.clone().map(|duration| {
+            let written = bounds.budget_reset_at.filter(|ends| *ends > moment.now);
+            let ends = written.or_else(|| budget_reset_at(&duration, &moment).ok());
+            ScopePeriod { duration, ends }
         });
         self.periods.push((scope, period));
+    }
+
+    /// What a field of a record was before this draft.
+    pub(super) fn before(&self, kind: RecordKind, id: &str, field: &str) -> Option<&Value> {
+        let entry = self.entries.get(&(kind, id.to_owned()))?;
+        entry.before.as_ref()?.record.body.get(field)
     }
 
     /// Sets what a scope has spent, once the records are stored.
@@ -238,6 +248,7 @@ impl Entry {
             }
             (Some(before), Some(after)) if same(&before.record.body, &after) => Ok(None),
             (Some(before), Some(mut after)) => {
+                keep_period(&before, &mut after);
                 sign(kind, &mut after, &["updated_by"], by);
                 check_size(kind, &after)?;
                 let mut record = before.record;
@@ -267,6 +278,20 @@ impl Entry {
                 Ok(Some(write))
             }
         }
+    }
+}
+
+/// A period that is not changed is the one that runs, not the one that ran when it was written.
+fn keep_period(before: &StoredRecord, after: &mut Map<String, Value>) {
+    let was = &before.record.body;
+    let same = ["budget_duration", "budget_reset_at"]
+        .iter()
+        .all(|name| was.get(*name) == after.get(*name));
+    if let (Some(ends), true) = (
+        before.resets_at,
+        same && was.contains_key("budget_duration"),
+    ) {
+        after.insert("budget_reset_at".to_owned(), json!(ends));
     }
 }
 

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use meridian_core::record::{RecordKind, Tag};
-use meridian_core::scope::{Scope, ScopeKind};
 use serde_json::{Map, Value, json};
 
 use super::access::{AdminAccess, ViewerAccess};
@@ -75,8 +74,8 @@ pub(super) async fn put(
 
 async fn store(draft: &mut Draft<'_>, name: &str, tag: &Tag) -> Result<(), AdminError> {
     draft.write(name, tag);
-    let scope = Scope::new(ScopeKind::Tag, name);
-    budgets::link(draft, scope, &tag.bounds, tag.budget_id.as_deref()).await
+    let place = (RecordKind::Tag, name);
+    budgets::link(draft, place, &tag.bounds, tag.budget_id.as_deref()).await
 }
 
 /// POST /tag/update

@@ -277,7 +277,7 @@ fn the_page_lists_the_table() {
          | Inference | any valid key; admitted, metered, settled |\n\
          | AnyKey | any valid key |\n\
          | OwnKeyOrAdmin | any valid key for its own; administrators and viewers for all |\n\
-         | Delegated | administrators for all; others, but no viewers, for what they administrate or own |\n\
+         | Delegated | administrators; others, but no viewers, for what is theirs |\n\
          | AdminViewer | administrators and viewers |\n\
          | Admin | administrators |\n\
          | MasterKey | the master key alone |\n\n\

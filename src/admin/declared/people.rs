@@ -71,7 +71,7 @@ pub(super) const TEAM_MEMBER_ADD: Operation = Operation::written(
         )
         .required(),
     ],
-    &[teams::members::LIMITS],
+    &[teams::joining::LIMITS],
     ROW,
 );
 pub(super) const TEAM_MEMBER_UPDATE: Operation = Operation::written(
@@ -82,7 +82,7 @@ pub(super) const TEAM_MEMBER_UPDATE: Operation = Operation::written(
         text("user_email", "or its address"),
         text("role", "`admin` or `user`"),
     ],
-    &[teams::members::LIMITS],
+    &[teams::joining::LIMITS],
     ROW,
 );
 pub(super) const TEAM_MEMBER_DELETE: Operation = Operation::post(
@@ -101,7 +101,7 @@ pub(super) const TEAM_BULK_MEMBER_ADD: Operation = Operation::written(
         any("members", "a list of members"),
         flag("all_users", "everybody"),
     ],
-    &[teams::members::LIMITS],
+    &[teams::joining::LIMITS],
     ROW,
 );
 pub(super) const TEAM_MODEL_ADD: Operation = Operation::post(

@@ -8,7 +8,8 @@ use meridian_core::auth::Action;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
 use meridian_core::record::RecordKind;
-use serde_json::Value;
+use meridian_core::time::WallMs;
+use serde_json::{Map, Value};
 
 use super::super::access::{AdminAccess, PathParameter};
 use super::super::body::JsonBody;
@@ -35,8 +36,9 @@ pub(in crate::admin) async fn put(
     loop {
         let mut draft = Draft::new(&state, &caller);
         let before = find(&state, &hash).await?;
-        draft.body(RecordKind::Key, &hash.to_string()).await?;
+        let body = draft.body(RecordKind::Key, &hash.to_string()).await?;
         let mut wanted = whole(&state, before.as_ref(), hash, patch.clone())?;
+        keep_period(body.as_ref(), &mut wanted);
         match &before {
             None => rights::admit_new(&state, &caller, &mut wanted, &names).await?,
             Some(before) => {
@@ -89,10 +91,14 @@ fn whole(
         key.expires = before.expires;
     }
     patch.apply(&mut key, &at)?;
-    if let Some(before) = before
-        && before.budget_duration == key.budget_duration
-    {
-        key.budget_reset_at = before.budget_reset_at;
-    }
     Ok(key)
+}
+
+/// A period that stays what it was, as it was written: the draft knows the one that runs.
+fn keep_period(body: Option<&Map<String, Value>>, key: &mut KeyRecord) {
+    let written = |name: &str| body.and_then(|body| body.get(name));
+    let same = written("budget_duration").and_then(Value::as_str) == key.budget_duration.as_deref();
+    if let (Some(ends), true) = (written("budget_reset_at").and_then(Value::as_i64), same) {
+        key.budget_reset_at = Some(WallMs(ends));
+    }
 }

@@ -223,9 +223,15 @@ fn key_query(query: &Query, page: u64, size: u64) -> Result<KeyQuery, AdminError
     })
 }
 
-/// Callers who are not administrators list the keys of their own user, nothing else.
+/// Callers who are not administrators list the keys of their own user, and all of a team or an
+/// organization that they administrate and ask for.
 fn restrict(caller: &Caller, asked: &mut KeyQuery) -> Result<(), AdminError> {
-    if caller.sees_all() {
+    let who = caller.standing();
+    let leads = |id: &String| who.teams.get(id) == Some(&true);
+    let rules = |id: &String| who.organizations.get(id) == Some(&true);
+    let administrates = asked.team_id.as_ref().is_some_and(leads)
+        || asked.organization_id.as_ref().is_some_and(rules);
+    if caller.sees_all() || administrates {
         return Ok(());
     }
     let refused = |param, message: &str| AdminError::Refused {

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use meridian_core::auth::{Action, Power, Rights, Role, exceeds, fill, writable};
 use meridian_core::key::KeyRecord;
 use meridian_core::record::{RecordKind, Team, User};
-use meridian_core::routes::{Access, RouteSet};
+use meridian_core::routes::RouteSet;
 use serde_json::Map;
 
 use super::super::access::Caller;
@@ -73,7 +73,8 @@ pub(super) async fn admit_change(
     } else {
         guard_metadata(after, &before.metadata, power)?;
         let grows = exceeds(&Rights::of_key(after), &Rights::of_key(before)).is_some();
-        if grows || moved {
+        // A new value is a clear key in the caller's hands, whoever had the old one.
+        if grows || moved || action == Action::Rotate {
             for ceiling in ceilings(state, caller, after).await? {
                 check_within(after, &ceiling)?;
             }
@@ -227,7 +228,7 @@ async fn check_admin_routes(
     if !matches!(role, Some(Role::ProxyAdmin | Role::ProxyAdminViewer)) {
         return Ok(());
     }
-    let inference = RouteSet::of_rows(|row| row.access == Access::Inference);
+    let inference = RouteSet::of_entries(&["llm_api_routes".to_owned()]);
     let reach = Rights::of_key(&own).routes.union(inference);
     match Rights::of_key(record).routes.is_within(reach) {
         true => Ok(()),

@@ -78,8 +78,8 @@ async fn build(
     }
     organization.budget_id = Some(budget_id.clone());
     draft.write(id, &organization);
-    let scope = Scope::new(ScopeKind::Organization, id);
-    budgets::link(draft, scope, &Bounds::default(), Some(&budget_id)).await
+    let place = (RecordKind::Organization, id);
+    budgets::link(draft, place, &Bounds::default(), Some(&budget_id)).await
 }
 
 /// PATCH /organization/update

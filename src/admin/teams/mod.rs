@@ -1,6 +1,7 @@
 //! `/team/*`: teams, their members and what they may spend.
 
 mod budget;
+pub(super) mod joining;
 mod keys;
 pub(super) mod members;
 pub(super) mod permissions;

@@ -17,7 +17,7 @@ use super::super::rows::{row, row_now};
 use super::super::schema::{Patch, Place};
 use super::super::state::AdminState;
 use super::guard_metadata;
-use super::members::{Joining, join, members_of};
+use super::joining::{Joining, join, members_of};
 use super::{NEW_FIELDS, UPDATE_FIELDS, budget, check, check_growth, check_organization};
 
 type Answer = Result<Json<Value>, AdminError>;
@@ -335,7 +335,7 @@ pub(in crate::admin) async fn put(
         .clone_from(&before.team_member_budget_id);
     check(&team)?;
     check_organization(draft, &team).await?;
-    super::members::set(draft, id, &mut team, &asked.members).await?;
+    super::joining::set(draft, id, &mut team, &asked.members).await?;
     budget::set(draft, id, &mut team, &asked.patch, &state.moment()).await?;
     draft.write(id, &team);
     Ok(())

@@ -2,11 +2,9 @@
 
 use super::*;
 
-#[tokio::test]
-async fn the_same_body_twice_changes_nothing() {
-    let admin = admin().await;
-    let key = KeyHash::of_secret("sk-of-terraform-0001").to_string();
-    let bodies = [
+/// One of each kind, in an order in which each finds what it names.
+fn bodies(key: &str) -> [(String, Value); 8] {
+    [
         (
             "/budget/b".to_owned(),
             json!({"max_budget": 5, "budget_duration": "1d"}),
@@ -45,7 +43,14 @@ async fn the_same_body_twice_changes_nothing() {
             json!({"key_alias": "k", "team_id": "t", "user_id": "u1",
             "duration": "30d", "max_budget": 1, "budget_duration": "1d"}),
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn the_same_body_twice_changes_nothing() {
+    let admin = admin().await;
+    let key = KeyHash::of_secret("sk-of-terraform-0001").to_string();
+    let bodies = bodies(&key);
     let mut first = Vec::new();
     for (path, body) in &bodies {
         first.push(admin.did("PUT", path, body.clone()).await);
@@ -121,4 +126,28 @@ async fn a_clear_key_does_not_belong_into_a_path() {
         let answer = admin.send("PUT", path, Some(MASTER), body).await;
         assert_eq!(answer.status, 400, "{path}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn a_period_that_runs_goes_on_whatever_else_changes() {
+    use meridian_core::scope::{Scope, ScopeKind};
+    let admin = admin().await;
+    let body = |alias: &str| json!({"team_alias": alias, "max_budget": 2, "budget_duration": "1d"});
+    admin.did("PUT", "/team/t", body("a")).await;
+    let scope = || Scope::new(ScopeKind::Team, "t");
+    // The store has begun the next period since.
+    let ends = clock::now().plus_ms(100 * 86_400_000);
+    let period = crate::store::ScopePeriod {
+        duration: "1d".to_owned(),
+        ends: Some(ends),
+    };
+    let set = vec![(scope(), Some(period))];
+    admin.store.set_scope_periods(set).await.unwrap();
+    let lines = admin.audit_lines().await;
+    admin.did("PUT", "/team/t", body("a")).await;
+    assert_eq!(admin.audit_lines().await, lines);
+    admin.did("PUT", "/team/t", body("b")).await;
+    assert_eq!(admin.audit_lines().await, lines + 1);
+    let spends = admin.store.scope_spends(vec![scope()]).await.unwrap();
+    assert_eq!(spends[0].period_end, Some(ends));
 }

@@ -99,21 +99,25 @@ async fn users_make_keys_for_themselves_within_the_key_they_call_with() {
     assert_eq!(admin.refuses(&own, "/key/delete", keys).await.0, 403);
 }
 
-#[tokio::test]
-async fn members_do_in_a_team_what_it_lets_them() {
-    let admin = admin().await;
+/// A team of one model with a member and an admin, and the keys of both.
+async fn with_team(admin: &Admin) -> (String, String) {
     let own = admin.user(json!({"user_id": "u1"})).await;
     let boss = admin.user(json!({"user_id": "boss"})).await;
     let members = json!([{"role": "user", "user_id": "u1"}, {"role": "admin", "user_id": "boss"}]);
     let body = json!({"team_id": "t", "models": ["gpt-4o"], "members_with_roles": members});
     admin.done("/team/new", body).await;
+    (own, boss)
+}
+
+#[tokio::test]
+async fn members_do_in_a_team_what_it_lets_them() {
+    let admin = admin().await;
+    let (own, boss) = with_team(&admin).await;
     let mine = json!({"team_id": "t"});
     let answer = admin.post_as(&own, "/key/generate", mine.clone()).await;
     assert_eq!(answer.status, 401, "{}", answer.text);
-    assert_eq!(
-        answer.json()["error"]["type"],
-        "team_member_permission_error"
-    );
+    let told = answer.json();
+    assert_eq!(told["error"]["type"], "team_member_permission_error");
     let body = json!({"team_id": "t", "team_member_permissions": ["/key/generate"]});
     let answer = admin
         .post_as(&boss, "/team/permissions_update", body.clone())
@@ -153,6 +157,11 @@ async fn members_do_in_a_team_what_it_lets_them() {
         admin.post_as(&boss, "/key/block", blocked).await.status,
         200
     );
+    // Who leads a team lists its keys, a member its own.
+    let listed = admin.get_as(&boss, "/key/list?team_id=t").await.json();
+    assert_eq!(listed["total_count"], 1, "{listed}");
+    let others = "/key/list?team_id=t&user_id=boss";
+    assert_eq!(admin.get_as(&own, others).await.status, 403);
     let foreign = json!({"team_id": "t", "user_id": "stranger"});
     let (status, text) = admin.refuses(&boss, "/key/generate", foreign).await;
     assert_eq!(

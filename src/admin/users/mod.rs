@@ -81,7 +81,7 @@ pub(super) async fn remove(draft: &mut Draft<'_>, id: &str) -> Result<bool, Admi
     for team_id in &user.teams {
         let team = draft.read::<meridian_core::record::Team>(team_id).await?;
         if let Some(mut team) = team {
-            super::teams::members::leave(draft, team_id, &mut team, id).await?;
+            super::teams::joining::leave(draft, team_id, &mut team, id).await?;
             draft.write(team_id, &team);
         }
     }

@@ -14,7 +14,7 @@ use super::super::fields::{Fields, Given};
 use super::super::keys::budget_reset_at;
 use super::super::reply::AdminError;
 use super::super::schema::Patch;
-use super::super::teams::members::{Joining, join};
+use super::super::teams::joining::{Joining, join};
 
 /// A team that a new user shall belong to.
 #[derive(Clone, Debug, PartialEq)]
