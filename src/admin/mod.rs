@@ -53,7 +53,7 @@ use meridian_core::routes::{Access, Route, Target, resolve};
 pub use reply::AdminError;
 pub use state::{
     AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, Pending, Routes, Rules,
-    Tested,
+    Test, Tested,
 };
 
 use crate::clock;

@@ -66,6 +66,9 @@ pub type CheckFresh = Box<dyn Fn(&str) -> Result<(), GatewayError> + Send + Sync
 /// Takes records that were stored.
 pub type Changed = Box<dyn Fn(&[Record]) + Send + Sync>;
 
+/// Makes one real call through a deployment of a configuration.
+pub type Test = Box<dyn Fn(Config, String) -> Pending<Result<Tested, String>> + Send + Sync>;
+
 /// Doors to the parts that the management API does not own. Each is called per management call,
 /// never per request of the data plane.
 pub struct Hooks {
@@ -100,7 +103,7 @@ pub struct Hooks {
     pub merged: Arc<Merged>,
     /// Makes one real call through the deployment with this id of a configuration that is not in
     /// force; what was called, or what went wrong.
-    pub test: Box<dyn Fn(Config, String) -> Pending<Result<Tested, String>> + Send + Sync>,
+    pub test: Test,
 }
 
 /// What a test of a connection called.

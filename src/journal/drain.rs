@@ -76,7 +76,10 @@ impl Drop for Storing<'_> {
 }
 
 /// One who is told of records that are stored.
-struct Listener(Box<dyn Fn(&[SpendRecord]) + Send + Sync>);
+struct Listener(Listen);
+
+/// What is told of records that reached the store.
+type Listen = Box<dyn Fn(&[SpendRecord]) + Send + Sync>;
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -230,7 +230,7 @@ async fn admit_caller(
     }
     scopes::inherit_tags(state, key.as_deref(), &mut ask);
     let customer = scopes::customer(state, &rules, &mut ask)?;
-    ask.require_model(&arrival)?;
+    ask.require_fields(&arrival)?;
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
     hold::hold(state, rules, arrival, key, (ask, dues), chosen)

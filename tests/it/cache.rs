@@ -238,7 +238,11 @@ async fn no_two_tenants_share_and_the_keys_of_one_do() {
     for number in 0..20 {
         for tenant in ["team_id", "user_id"] {
             // A team and a user of the same name are two tenants.
-            let fields = json!({tenant: format!("t{number}")});
+            let name = format!("t{number}");
+            if tenant == "team_id" {
+                gateway.team(&name).await;
+            }
+            let fields = json!({tenant: name});
             let (one, two) = (gateway.key(&fields).await, gateway.key(&fields).await);
             for (owner, expected) in [(one, "miss"), (two, "hit-memory")] {
                 let answer = world
@@ -271,6 +275,7 @@ async fn no_two_tenants_share_and_the_keys_of_one_do() {
 #[tokio::test]
 async fn a_stored_response_is_its_makers_alone() {
     let world = world().await;
+    world.gateway.team("r").await;
     let team = json!({"team_id": "r"});
     let (one, two) = (
         world.gateway.key(&team).await,
@@ -300,6 +305,7 @@ async fn scopes_other_than_the_tenant_are_obeyed() {
     for (scope, expected) in [("key", "miss"), ("global", "hit-memory")] {
         let section = format!("response_cache: {{scope: {scope}}}");
         let world = World::with(&section, cached).await;
+        world.gateway.team("t").await;
         let team = json!({"team_id": "t"});
         let (one, two) = (
             world.gateway.key(&team).await,

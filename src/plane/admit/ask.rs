@@ -173,18 +173,21 @@ impl Ask {
         Ok(())
     }
 
-    /// Whether a model is named where one must be; the customer may have a default.
-    pub(super) fn require_model(&self, arrival: &Arrival) -> Result<(), GatewayError> {
+    /// Whether everything is named that must be; the customer may have a default model.
+    pub(super) fn require_fields(&self, arrival: &Arrival) -> Result<(), GatewayError> {
         let optional = matches!(
             arrival.endpoint,
             Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem | Endpoint::Moderations
         );
-        match self.model.is_empty() && !optional {
-            true => Err(GatewayError::MissingField {
+        if self.model.is_empty() && !optional {
+            return Err(GatewayError::MissingField {
                 route: arrival.canonical,
                 field: "model",
-            }),
-            false => Ok(()),
+            });
+        }
+        match &self.content {
+            Content::Json(spans) => require(spans, arrival),
+            _ => Ok(()),
         }
     }
 
@@ -196,7 +199,6 @@ impl Ask {
             return Ok(());
         };
         let body = &self.body.bytes;
-        require(spans, arrival)?;
         self.stream = spans.flag(body, Field::Stream)?.unwrap_or(false);
         self.wants_usage = spans.asks_for_usage(body);
         let bounds = [

@@ -365,10 +365,10 @@ fn tagged(admitted: &Admitted) -> Vec<Facts> {
     }
     let with_tags = |target: &Arc<Target>| {
         let mut facts = target.facts.clone();
-        let names = |id: &Box<str>| **id == *target.deployment.id;
+        let own = target.deployment.id.as_str();
         let given = tags
             .iter()
-            .filter(|(_, view)| view.rights.deployments.iter().any(names));
+            .filter(|(_, view)| view.rights.deployments.iter().any(|id| **id == *own));
         facts.tags.extend(given.map(|(tag, _)| tag.clone()));
         facts
     };

@@ -10,6 +10,7 @@ use super::{Api, World, cached, said, world};
 async fn a_caller_who_may_not_ask_gets_no_cached_answer_either() {
     let world = world().await;
     let gateway = &world.gateway;
+    gateway.team("t").await;
     let team = |more: serde_json::Value| {
         let mut fields = json!({"team_id": "t"});
         fields

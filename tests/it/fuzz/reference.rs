@@ -107,7 +107,16 @@ fn with_a_name(path: &str) -> Option<(&'static [&'static str], Door)> {
         rest.and_then(|rest| rest.strip_suffix(suffix))
             .is_some_and(is_name)
     });
-    found.map(|(_, _, methods)| (*methods, Door::AnyKey))
+    let found = found.map(|(_, _, methods)| (*methods, Door::AnyKey));
+    found.or_else(|| with_a_key(path))
+}
+
+/// `PUT /key/{digest}`: an id holds no slash.
+fn with_a_key(path: &str) -> Option<(&'static [&'static str], Door)> {
+    let id = decoded(path.strip_prefix("/key/")?)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:=+@,".contains(&byte);
+    let is_id = id.bytes().all(plain) && !id.bytes().all(|byte| byte == b'.');
+    is_id.then_some((&["PUT"][..], Door::Admin))
 }
 
 /// A name with its escapes undone once; a name may need them (`%3A`, `%2F`).

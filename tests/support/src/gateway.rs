@@ -267,6 +267,13 @@ impl Gateway {
         self.send(&request).await
     }
 
+    /// Makes a team of which nothing but its id is known.
+    pub async fn team(&self, id: &str) {
+        let fields = serde_json::json!({"team_id": id});
+        let answer = self.admin("POST", "/team/new", &fields).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+
     /// Makes a virtual key with these fields and returns it. Stops on any other answer.
     pub async fn key(&self, fields: &Value) -> String {
         let answer = self.admin("POST", "/key/generate", fields).await;
