@@ -200,8 +200,12 @@ impl<'a> Draft<'a> {
             set.map_err(store_refusal)?;
         }
         for (scope, spend) in self.spends {
-            let set = state.store().set_scope_spend(scope, spend, self.now).await;
-            set.map_err(store_refusal)?;
+            let set = state
+                .store()
+                .set_scope_spend(scope.clone(), spend, self.now);
+            set.await.map_err(store_refusal)?;
+            // Requests on this node are decided by the figure in memory.
+            state.registry().set_spent(&scope, spend, self.now);
         }
         Ok(Some(stored))
     }
