@@ -3,6 +3,14 @@
 //! `cargo bench --bench analytics [-- ROWS [DAYS]]` fills a Postgres of its own (10,000,000 rows in
 //! 30 days unless told otherwise; some 8 GB) and prints a line for each call.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints what it measured and stops at the first error"
+)]
+
 use std::fmt::Debug;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -3,6 +3,13 @@
 //! `cargo bench --bench drain [-- WRITERS [SECONDS]]` starts a Postgres of its own. Prints rows per
 //! second, deadlocks and bytes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints what it measured and stops at the first error"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

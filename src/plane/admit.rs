@@ -3,6 +3,7 @@
 
 mod ask;
 mod banned;
+mod caller;
 mod choose;
 mod client_ip;
 pub(super) mod hold;
@@ -15,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
-use meridian_core::auth::{self, KeyView, Principal};
+use meridian_core::auth::KeyView;
 use meridian_core::config::OnDisconnect;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::ids::{CallId, KeyHash};
+use meridian_core::ids::CallId;
 use meridian_core::journal::{Bound, Open, Progress};
 use meridian_core::meter::Meter;
 use meridian_core::meters::Admission;
@@ -39,11 +40,12 @@ use super::forward::InFlight;
 use super::lookup::{CacheUse, Keeping};
 use crate::clock;
 use crate::journal::OpenTicket;
-use crate::records::Answer;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
 pub(crate) use ask::{Ask, Content};
+pub(crate) use caller::payer_of;
+use caller::{authenticate, look_up};
 pub(crate) use limits::headers as limit_headers;
 
 /// Most attempts after the first that anybody may ask for.
@@ -234,70 +236,6 @@ async fn admit_caller(
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
     hold::hold(state, rules, arrival, key, (ask, dues), chosen)
-}
-
-/// Scopes that pay for a key's requests.
-pub(crate) fn payer_of(key: Option<&KeyView>) -> Payer {
-    let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-    let Some(key) = key else {
-        return Payer::default();
-    };
-    let policy = &key.policy;
-    Payer {
-        key: Some(policy.token),
-        key_alias: owned(&policy.alias),
-        user_id: owned(&policy.user_id),
-        team_id: owned(&policy.team_id),
-        organization_id: key.organization_id().map(str::to_owned),
-        end_user: None,
-    }
-}
-
-/// A key that is not in memory may have been made a moment ago on another node. Only a store that
-/// was asked may say that there is none.
-async fn look_up(state: &State, hash: &str) -> Result<(), GatewayError> {
-    let (Some(lookups), Some(hash)) = (&state.lookups, KeyHash::from_hex(hash)) else {
-        return Ok(());
-    };
-    match lookups.find(hash).await {
-        Answer::Known | Answer::Absent => Ok(()),
-        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
-            retry_after_s: Answer::RETRY_AFTER_S,
-        }),
-    }
-}
-
-fn authenticate(
-    state: &State,
-    rules: &Rules,
-    session: &ServerSession,
-    matched: &Match<'_>,
-    now: WallMs,
-) -> Result<Option<Arc<KeyView>>, GatewayError> {
-    let general = &rules.config.general;
-    let headers = &session.req_header().headers;
-    let credential = auth::credential(general.key_header.as_deref(), |name| {
-        headers.get(name).map(|value| value.as_bytes())
-    })?;
-    // A configuration without a master key does not start.
-    let Some(master) = &general.master_key else {
-        return Err(GatewayError::NoKey);
-    };
-    let lookup = |hash: &KeyHash| state.registry.get(hash, now);
-    let principal = auth::authenticate(&credential, master, now, lookup)?;
-    auth::authorize(&principal, matched)?;
-    let key = match principal {
-        Principal::Master => return Ok(None),
-        Principal::Key(key) => key,
-    };
-    if !state.registry.is_complete() {
-        // Limits that have not arrived yet are limits all the same.
-        key.check_known()?;
-    }
-    if let (Some(records), Some(home)) = (&state.records, key.policy.home.as_deref()) {
-        records.check_fresh(home, now)?;
-    }
-    Ok(Some(key))
 }
 
 impl Admitted {

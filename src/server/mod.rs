@@ -21,6 +21,7 @@ mod shutdown;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,6 +251,15 @@ struct Gateway {
     snapshot: Option<JoinHandle<()>>,
 }
 
+fn open_journal(config: &Config, data_dir: &Path) -> Result<Arc<Journal>, StartError> {
+    let (journal, recovery) = Journal::open(data_dir, journal_options(config))?;
+    if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
+        let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
+        tracing::warn!(settled, damaged, "the last process did not stop in order");
+    }
+    Ok(Arc::new(journal))
+}
+
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
@@ -257,18 +267,12 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
-    let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
-    if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
-        let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
-        tracing::warn!(settled, damaged, "the last process did not stop in order");
-    }
-    let journal = Arc::new(journal);
+    let journal = open_journal(&config, data_dir)?;
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
     let registry = Arc::new(Registry::new(zone.clone()));
-    let in_force = InForce::new(Arc::clone(&registry), Arc::clone(&merged));
-    let in_force = Arc::new(in_force);
+    let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
     let mut copies = match config.database.is_some() {
         true => Some(Copies::open(copies::Parts {
             config: &config,

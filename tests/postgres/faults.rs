@@ -1,10 +1,11 @@
 //! A server that goes away in every way comes back into use by itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
+use meridian_testkit::deadline::now;
 use meridian_testkit::postgres::Postgres;
 
 use super::support::{NOON, apply, database, record, store};
@@ -22,7 +23,7 @@ async fn on(server: &Postgres) -> Store {
 
 /// Asks until it works.
 async fn recovers(store: &Store) {
-    let back = Instant::now();
+    let back = now();
     loop {
         match apply(store, Vec::new()).await {
             Ok(_) => return,
@@ -38,7 +39,7 @@ async fn recovers(store: &Store) {
 }
 
 async fn is_unavailable(store: &Store) {
-    let asked = Instant::now();
+    let asked = now();
     let outcome = apply(store, vec![record(9, NOON, 1)]).await;
     assert!(
         matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Busy)),
@@ -56,7 +57,7 @@ async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
         server.kill();
         is_unavailable(&store).await;
         // Nobody waits for a server that is known to be down.
-        let asked = Instant::now();
+        let asked = now();
         is_unavailable(&store).await;
         assert!(asked.elapsed() < Duration::from_secs(1));
         server.run();

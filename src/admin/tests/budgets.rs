@@ -88,7 +88,7 @@ async fn customers_are_blocked_before_they_are_known() {
     let row = admin.done("/customer/update", body).await;
     assert_eq!((&row["alias"], &row["spend"]), (&json!("one"), &json!(2.0)));
     let known = Scope::new(ScopeKind::EndUser, "c1");
-    let known = admin.keys.spent_of(&known, clock::now());
+    let known = admin.keys.spent(&known, clock::now());
     assert_eq!(known.map(|spent| spent.dollars()), Some(2.0), "in memory");
     assert_eq!(row["litellm_budget_table"]["max_budget"], 3.0);
     let info = admin.get("/end_user/info?end_user_id=c1").await.json();

@@ -115,7 +115,7 @@ impl Ask {
             client_ip::of(peer.ip(), headers, &rules.config.meridian.trusted_proxies).to_string()
         });
         ask.read_model(matched, request.uri.query())?;
-        ask.read_body_fields(arrival)?;
+        ask.read_body_fields()?;
         ask.read_cache_controls(headers, rules)?;
         ask.end_user = ask.customer(headers, rules)?;
         Ok(ask)
@@ -191,7 +191,7 @@ impl Ask {
         }
     }
 
-    fn read_body_fields(&mut self, arrival: &Arrival) -> Result<(), GatewayError> {
+    fn read_body_fields(&mut self) -> Result<(), GatewayError> {
         let Content::Json(spans) = &self.content else {
             if let Content::Form(form) = &self.content {
                 self.stream = form.text(&self.body.bytes, "stream")? == Some("true");

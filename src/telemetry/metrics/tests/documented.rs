@@ -45,6 +45,21 @@ fn families(page: &str) -> BTreeMap<String, OnPage> {
     families
 }
 
+/// A node with another region.
+fn propagation() -> Propagation {
+    let told = LinkHealth {
+        up: true,
+        watermark: Some(WallMs(0)),
+    };
+    Propagation {
+        store: Some(true),
+        caught_up: Some(WallMs(0)),
+        snapshot: Some(WallMs(0)),
+        links: [("eu-west-1".to_owned(), told)].into(),
+        ..Propagation::default()
+    }
+}
+
 /// A process in which everything has happened once.
 fn full_page() -> String {
     let metrics = metrics();
@@ -90,19 +105,8 @@ fn full_page() -> String {
         remaining: NanoUsd(-5),
         resets_in: Some(Duration::from_secs(5_400)),
     };
-    let told = LinkHealth {
-        up: true,
-        watermark: Some(WallMs(0)),
-    };
-    let propagation = Propagation {
-        store: Some(true),
-        caught_up: Some(WallMs(0)),
-        snapshot: Some(WallMs(0)),
-        links: [("eu-west-1".to_owned(), told)].into(),
-        ..Propagation::default()
-    };
     let gauges = Gauges {
-        propagation,
+        propagation: propagation(),
         key_budgets: vec![budget],
         deployments: vec![DeploymentGauges {
             labels: deployment,
