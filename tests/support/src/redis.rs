@@ -56,9 +56,13 @@ impl Redis {
 
     /// A cluster of one node.
     pub fn cluster() -> Self {
+        // The default, the port and 10,000, may be a port that a connection got by chance.
+        let bus = free_port().to_string();
         let redis = Self::start_with(&[
             "--cluster-enabled",
             "yes",
+            "--cluster-port",
+            &bus,
             "--cluster-announce-ip",
             "127.0.0.1",
         ]);
