@@ -21,7 +21,6 @@ mod shutdown;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +42,7 @@ use memory::InForce;
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
-use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
@@ -69,8 +68,6 @@ const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
 /// Name of the consumer that fills the store.
 const STORE_CONSUMER: &str = "store";
-/// Time between two fsyncs of the journal with `fsync: interval`.
-const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -251,15 +248,6 @@ struct Gateway {
     snapshot: Option<JoinHandle<()>>,
 }
 
-fn open_journal(config: &Config, data_dir: &Path) -> Result<Arc<Journal>, StartError> {
-    let (journal, recovery) = Journal::open(data_dir, journal_options(config))?;
-    if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
-        let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
-        tracing::warn!(settled, damaged, "the last process did not stop in order");
-    }
-    Ok(Arc::new(journal))
-}
-
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
@@ -267,7 +255,7 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
-    let journal = open_journal(&config, data_dir)?;
+    let journal = open_store::journal(&config, data_dir)?;
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
@@ -299,11 +287,11 @@ async fn open(
     let config = merged.config().unwrap_or(config);
     let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
-    let region = config.routing.regions.own.clone();
     let routing = Routing::new();
     let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
+        region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
@@ -316,7 +304,6 @@ async fn open(
         cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
-        region,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
         records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
     });
@@ -477,18 +464,6 @@ fn listener(state: &Arc<State>, address: &str, args: &ServeArgs) -> Result<Serve
 fn log_options(config: &Config, env: &HashMap<String, String>) -> telemetry::logs::LogOptions {
     let terminal = std::io::stdout().is_terminal();
     telemetry::logs::LogOptions::of(env, config.settings.json_logs, terminal)
-}
-
-fn journal_options(config: &Config) -> JournalOptions {
-    JournalOptions {
-        bytes_max: config.meridian.journal_bytes_max,
-        fsync: match config.meridian.fsync {
-            config::Fsync::Interval => Fsync::Interval(FSYNC_INTERVAL),
-            config::Fsync::Always => Fsync::Always,
-            config::Fsync::Never => Fsync::Never,
-        },
-        ..JournalOptions::default()
-    }
 }
 
 fn upstream_options(config: &Config) -> UpstreamOptions {

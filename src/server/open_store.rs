@@ -1,11 +1,28 @@
-//! Which store a process uses, and what it finds there.
+//! What a process finds when it starts: its journal, and the store it uses.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use meridian_core::config::Config;
+use meridian_core::config::{self, Config};
 
+use super::StartError;
 use crate::clock;
+use crate::journal::{Fsync, Journal, JournalOptions};
 use crate::store::{Store, StoreError};
+
+/// Time between two fsyncs of the journal with `fsync: interval`.
+const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Opens the journal and settles what a dead process left open in it.
+pub(super) fn journal(config: &Config, data_dir: &Path) -> Result<Arc<Journal>, StartError> {
+    let (journal, recovery) = Journal::open(data_dir, journal_options(config))?;
+    if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
+        let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
+        tracing::warn!(settled, damaged, "the last process did not stop in order");
+    }
+    Ok(Arc::new(journal))
+}
 
 /// Opens the store of a configuration, and says whether it answers. A Postgres that does not
 /// answer is no reason not to start: it is asked again until it does. One with a schema that this
@@ -30,5 +47,17 @@ pub(super) async fn open(config: &Config, data_dir: &Path) -> Result<(Store, boo
             tracing::warn!(%error, "Postgres does not answer; requests do not wait for it");
             Ok((store, false))
         }
+    }
+}
+
+fn journal_options(config: &Config) -> JournalOptions {
+    JournalOptions {
+        bytes_max: config.meridian.journal_bytes_max,
+        fsync: match config.meridian.fsync {
+            config::Fsync::Interval => Fsync::Interval(FSYNC_INTERVAL),
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::Never => Fsync::Never,
+        },
+        ..JournalOptions::default()
     }
 }
