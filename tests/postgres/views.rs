@@ -1,7 +1,9 @@
 //! Queries that people have for LiteLLM's tables.
 
 use meridian::store::{Direction, RecordWrite, migrate};
+use meridian_core::money::NanoUsd;
 use meridian_core::record::{Bounds, Record, Team};
+use meridian_core::spend::CacheHit;
 use meridian_testkit::postgres;
 
 use super::support::{apply, ask, database, fresh, record, store};
@@ -22,11 +24,14 @@ async fn the_finance_query_runs_as_it_was_written() {
     let write = RecordWrite::create(Record::new("t1".to_owned(), &body, now));
     store.write_records(vec![write], None).await.unwrap();
     let old = now.plus_ms(-40 * 24 * 3_600_000);
-    let batch = vec![
-        record(1, now, 1_250_000_000),
-        record(2, now, 1),
-        record(3, old, 7),
-    ];
+    let batch = vec![record(1, now, 1_250_000_000), record(2, now, 1), {
+        let mut cached = record(3, old, 7);
+        cached.context.cache_hit = Some(CacheHit {
+            key: "ab".to_owned(),
+            saved: NanoUsd(9),
+        });
+        cached
+    }];
     apply(&store, batch).await.unwrap();
     let answer = ask(&name, FINANCE);
     let fields: Vec<&str> = answer.split('|').collect();
@@ -41,6 +46,10 @@ async fn the_finance_query_runs_as_it_was_written() {
         ask(&name, columns),
         "resp_3|acompletion|0.000000007|110|u1|[\"prod\"]|success|openai"
     );
+    let cached = "SELECT cache_hit, cache_key FROM \"LiteLLM_SpendLogs\" ORDER BY spend";
+    let rows = ask(&name, cached);
+    let first_two: Vec<&str> = rows.lines().take(2).collect();
+    assert_eq!(first_two, ["False|", "True|ab"]);
     for table in ["DailyUserSpend", "DailyTeamSpend", "DailyTagSpend"] {
         let sql = format!("SELECT SUM(spend), SUM(api_requests) FROM \"LiteLLM_{table}\"");
         assert_eq!(ask(&name, &sql), "1.250000008|3", "{table}");

@@ -25,8 +25,8 @@ SELECT
         'error_information', CASE WHEN error IS NULL THEN NULL
             ELSE jsonb_build_object('error_code', status::text, 'error_message', error) END
     )) AS metadata,
-    'False'::text AS cache_hit,
-    ''::text AS cache_key,
+    CASE WHEN context -> 'cache_hit' IS NULL THEN 'False' ELSE 'True' END AS cache_hit,
+    COALESCE(context -> 'cache_hit' ->> 'key', '') AS cache_key,
     COALESCE(context -> 'tags', '[]'::jsonb) AS request_tags,
     team_id,
     organization_id,
