@@ -8,6 +8,7 @@ pub mod budget;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+pub mod escrow;
 pub mod health;
 pub mod hlc;
 pub mod ids;

@@ -1,0 +1,142 @@
+//! Runs: many seeds, one seed, and every mutant.
+
+use crate::demand::{Load, demand};
+use crate::faults::{Weather, schedule};
+use crate::mutants::Mutant;
+use crate::rng::Rng;
+use crate::shrink::run;
+use crate::world::{Report, Scenario, World};
+
+const SEEDS: u64 = 200;
+
+const LOAD: Load = Load {
+    keys: 6,
+    per_second: 12.0,
+    seconds: 60,
+    budget: (0.3, 1.6),
+    periods: true,
+    home_part: 0.7,
+};
+
+pub(crate) fn scenario(seed: u64, weather: Weather, load: Load) -> Scenario {
+    let mut rng = Rng(seed);
+    let demand = demand(load, &mut rng);
+    let turns = schedule(weather, demand.budgets.len(), load.seconds, &mut rng);
+    Scenario {
+        seed,
+        demand,
+        turns,
+        seconds: load.seconds,
+        mutant: None,
+        trace: false,
+    }
+}
+
+/// The weather of a seed: mostly storms.
+fn weather(seed: u64) -> Weather {
+    match seed % 8 {
+        0 => Weather::Calm,
+        1 => Weather::Partition(30),
+        2 => Weather::Power,
+        _ => Weather::Storm,
+    }
+}
+
+fn run_seeds(seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
+        let outcome = run(&scenario(seed, weather(seed), LOAD));
+        assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+    }
+}
+
+#[test]
+fn every_promise_holds_in_any_weather_for_even_seeds() {
+    run_seeds((0..SEEDS).step_by(2));
+}
+
+#[test]
+fn every_promise_holds_in_any_weather_for_odd_seeds() {
+    run_seeds((1..SEEDS).step_by(2));
+}
+
+/// `SIM_SEED=17 cargo test -p meridian-core --test sim one_seed -- --nocapture`
+#[test]
+fn one_seed_on_demand() {
+    let seed = seed_of_environment().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or(0);
+    let outcome = run(&scenario(seed, weather(seed), LOAD));
+    println!("seed {seed}: {outcome:#?}");
+    assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test chooses its seed by the environment"
+)]
+fn seed_of_environment() -> Option<String> {
+    std::env::var("SIM_SEED").ok()
+}
+
+/// The same run twice is the same to the last message.
+#[test]
+fn a_seed_is_a_whole_run() {
+    let one = || World::new(scenario(7, Weather::Storm, LOAD)).run().unwrap();
+    assert_eq!(format!("{:?}", one()), format!("{:?}", one()));
+}
+
+/// Where a mutant is looked for.
+fn hunting_ground(mutant: Mutant) -> Weather {
+    match mutant {
+        Mutant::ShowsBeforeSync => Weather::Power,
+        Mutant::SpendsWithoutRights | Mutant::AsksNoRegion => Weather::Calm,
+        _ => Weather::Storm,
+    }
+}
+
+fn usability(report: &Report) -> f64 {
+    report.wrong as f64 / (report.admitted + report.refused) as f64
+}
+
+#[test]
+fn every_mutant_is_bitten_by_its_checker() {
+    for (mutant, checker) in Mutant::ALL {
+        if checker == 7 {
+            continue;
+        }
+        let bitten = (0..60).any(|seed| {
+            let mut run = scenario(seed, hunting_ground(mutant), LOAD);
+            run.mutant = Some(mutant);
+            let violation = World::new(run).run().err();
+            violation.is_some_and(|violation| violation.checker == checker)
+        });
+        assert!(bitten, "{mutant:?} passes checker {checker}");
+    }
+}
+
+/// Checker 7, and the mutant that it bites.
+#[test]
+fn money_that_is_left_is_found() {
+    // Budgets of some hundred requests: of one with a dozen, 2 % are no request at all.
+    let load = Load {
+        keys: 3,
+        per_second: 25.0,
+        budget: (0.5, 1.2),
+        periods: false,
+        ..LOAD
+    };
+    let wrong = |weather, mutant| {
+        let of = |seed| {
+            let mut run = scenario(seed, weather, load);
+            run.mutant = mutant;
+            usability(&World::new(run).run().unwrap())
+        };
+        (0..20).map(of).sum::<f64>() / 20.0
+    };
+    let calm = wrong(Weather::Calm, None);
+    let cut = wrong(Weather::Partition(30), None);
+    let mutant = wrong(Weather::Calm, Some(Mutant::AsksNoRegion));
+    println!("wrongly refused: calm {calm:.5}, in a partition {cut:.5}, mutant {mutant:.5}");
+    assert!(calm <= 0.005, "{calm}");
+    assert!(cut <= 0.05, "{cut}");
+    assert!(mutant > 0.01, "{mutant}");
+}
