@@ -22,6 +22,7 @@ pub mod mock;
 pub mod money;
 pub mod period;
 pub mod price;
+pub mod rate;
 pub mod record;
 pub mod region;
 pub mod relay;

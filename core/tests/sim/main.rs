@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
+mod counters;
+#[cfg(test)]
 mod deeds;
 #[cfg(test)]
 mod demand;
@@ -14,6 +16,8 @@ mod disk;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod mutants;
 #[cfg(test)]
 mod network;
@@ -21,6 +25,8 @@ mod network;
 mod node;
 #[cfg(test)]
 mod office;
+#[cfg(test)]
+mod rates;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
