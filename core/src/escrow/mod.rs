@@ -11,6 +11,7 @@
 mod account;
 mod bound;
 mod digest;
+mod holds;
 mod ids;
 mod lease;
 mod members;
@@ -26,6 +27,7 @@ mod slot;
 mod visits;
 
 pub use bound::{Exposure, Running};
+pub use holds::{Holds, Refused};
 pub use ids::{Actor, BadActor, Pid, ScopeId};
 pub use members::Members;
 pub use message::{Effect, Event, Message, Standing, Ticket, Want};

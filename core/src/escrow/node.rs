@@ -81,6 +81,22 @@ impl Escrow {
         self.accounts.get(&pid).map(Account::standing)
     }
 
+    /// How other nodes stand in a period, as they last said.
+    pub fn peers(&self, pid: Pid) -> Vec<(Actor, Standing, &Row)> {
+        let peers = self.accounts.get(&pid).into_iter();
+        let peers = peers.flat_map(|account| &account.peers);
+        peers
+            .map(|(id, peer)| (*id, peer.standing, &peer.row))
+            .collect()
+    }
+
+    /// Whether this node holds nothing of any period, and all it gave away has arrived: the end of
+    /// [`Event::Leaving`].
+    pub fn is_empty(&self) -> bool {
+        let holds = |account: &Account| account.slot.avail() > 0 || account.slot.reserved() > 0;
+        self.is_settled() && !self.accounts.values().any(holds)
+    }
+
     /// How other regions stand, as far as they said, with what they have settled.
     pub fn regions(&self, pid: Pid) -> Vec<(u8, Standing, Rights)> {
         let regions = self.accounts.get(&pid).into_iter();

@@ -211,7 +211,38 @@ fn a_node_that_leaves_gives_everything_back_and_an_idle_one_keeps_one_request() 
     idle.step(later, Event::Leaving, &mut out);
     idle.step(later.plus(Duration::from_secs(5)), Event::Tick, &mut out);
     assert_eq!(slot.avail(), 0);
-    assert_eq!(idle.row(pid()).unwrap().sent_to(vault), 990);
+    let sent = idle.row(pid()).unwrap();
+    assert_eq!(sent.sent_to(vault), 990);
+    assert!(!idle.is_empty(), "the vault has not said that it arrived");
+    let arrived = Message::Row {
+        pid: pid(),
+        row: Row {
+            received: [(node, 990)].into(),
+            ..Row::default()
+        },
+        standing: Standing::default(),
+        answer: false,
+    };
+    let from = vault;
+    let message = arrived;
+    idle.step(later, Event::Received { from, message }, &mut out);
+    assert!(idle.is_empty());
+}
+
+#[test]
+fn a_request_is_charged_to_each_budget_once_or_to_none() {
+    let me = actor(0, 1);
+    let (rich_one, poor) = (rich(me, &[me], 100), rich(me, &[me], 30));
+    let slots = [rich_one.slot(pid()).unwrap(), poor.slot(pid()).unwrap()];
+    let refused = Holds::reserve(&slots, 40).unwrap_err();
+    let short = Short::Rights { missing: 10 };
+    assert_eq!(refused, Refused { at: 1, short });
+    assert_eq!(slots[0].avail(), 100);
+    let mut holds = Holds::reserve(&slots, 20).unwrap();
+    assert!(holds.extend(20).is_err());
+    assert_eq!((holds.reserved(), slots[0].avail()), (20, 80));
+    holds.settle(15);
+    assert_eq!((slots[0].used(), slots[1].avail()), (15, 15));
 }
 
 #[test]

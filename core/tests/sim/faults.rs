@@ -48,6 +48,11 @@ pub(crate) enum Fault {
         node: usize,
         for_us: u64,
     },
+    /// A node drains, stops and starts again.
+    Leave {
+        node: usize,
+        for_us: u64,
+    },
     /// SIGSTOP and SIGCONT.
     Pause {
         node: usize,
@@ -169,7 +174,7 @@ fn turn(budgets: usize, seconds: u64, rng: &mut Rng) -> Turn {
     let node = rng.below(usize::from(NODES) * usize::from(REGIONS));
     let budget = rng.below(budgets);
     let permille = 50 + rng.below(600) as u32;
-    let what = match rng.below(22) {
+    let what = match rng.below(23) {
         0 => Fault::Cut {
             from: region,
             to,
@@ -209,6 +214,7 @@ fn turn(budgets: usize, seconds: u64, rng: &mut Rng) -> Turn {
             permille,
         },
         20 => Fault::Reset { budget, region },
+        21 => Fault::Leave { node, for_us },
         _ => Fault::Revoke { budget, region },
     };
     Turn { at_us, what }

@@ -24,9 +24,13 @@ pub(crate) struct Node {
     pub(crate) slow_disk: u32,
     pub(crate) clock_ms: i64,
     pub(crate) split: u32,
+    /// It takes no requests and gives back what it holds.
+    pub(crate) leaving: bool,
     /// Entries that Postgres is known to have.
     pub(crate) shipped: usize,
     pub(crate) shipping: bool,
+    /// What orphans were charged over their bills.
+    credits: BTreeMap<Pid, Rights>,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) waiting: BTreeSet<u64>,
     rollovers: BTreeMap<usize, Rollover>,
@@ -52,8 +56,10 @@ impl Node {
             slow_disk: 0,
             clock_ms: 0,
             split: 0,
+            leaving: false,
             shipped: 0,
             shipping: false,
+            credits: BTreeMap::new(),
             running: BTreeMap::new(),
             waiting: BTreeSet::new(),
             rollovers: BTreeMap::new(),
@@ -93,11 +99,12 @@ impl World {
         let node = &mut self.nodes[index];
         node.life += 1;
         let replay = node.disk.replay();
-        for (request, pids, cost) in replay.orphans {
+        node.leaving = false;
+        for (request, pids, cost) in &replay.orphans {
             node.disk.append(Frame::Close {
-                request,
-                pids,
-                cost,
+                request: *request,
+                pids: pids.clone(),
+                cost: *cost,
             });
         }
         let mut escrow = Escrow::new(node.actor, Settings::default());
@@ -116,8 +123,30 @@ impl World {
         let life = node.life;
         self.hear(index);
         self.tick(index);
+        self.reconcile(index, &replay.orphans);
         let first = self.rng_below(100_000);
         self.after(first, Happening::Tick { node: index, life });
+    }
+
+    /// Three seconds later providers have said what orphans really cost: the rest is credited.
+    fn reconcile(&mut self, index: usize, orphans: &[(u64, Vec<Pid>, Rights)]) {
+        for (request, pids, charged) in orphans {
+            let billed = self
+                .truth
+                .billed
+                .get(request)
+                .map_or(0, |(_, billed)| *billed);
+            for pid in pids {
+                let credit = self.nodes[index].credits.entry(*pid).or_insert(0);
+                *credit += (charged - billed).max(0);
+            }
+        }
+        let life = self.nodes[index].life;
+        for (pid, total) in self.nodes[index].credits.clone() {
+            let event = Event::Refunded { pid, total };
+            let node = index;
+            self.after(3 * SECOND, Happening::Step { node, life, event });
+        }
     }
 
     fn rng_below(&mut self, count: usize) -> u64 {
@@ -163,7 +192,7 @@ impl World {
                 .down_since
                 .is_some_and(|since| since + 3 * SECOND < self.now);
             let cut = split && *other != index && node.actor.region == region;
-            !gone && !cut
+            !gone && !cut && !node.leaving
         };
         let nodes = self.nodes.iter().enumerate().filter(live);
         nodes.map(|(_, node)| node.actor).collect()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meridian_core::escrow::{Event, Hold, Pid, Rights, Running as Excess, Short, Slot};
+use meridian_core::escrow::{Event, Holds, Pid, Refused, Rights, Running as Excess, Short, Slot};
 use meridian_core::journal::Rates;
 
 use crate::demand::{Arrival, INPUT_ERROR_PERMILLE, SLICE, SPEED, STEP};
@@ -18,7 +18,7 @@ const LATE_TOKENS: u64 = 8;
 /// What one running request holds.
 pub(crate) struct Running {
     pub(crate) pids: Vec<Pid>,
-    pub(crate) holds: Vec<(Arc<Slot>, Hold)>,
+    pub(crate) holds: Holds,
     pub(crate) tokens: u64,
     pub(crate) since: u64,
 }
@@ -68,8 +68,9 @@ impl World {
             let far = (actor.region + 3 - arrival.region) % 3;
             (far, (actor.node + arrival.node) % 2)
         };
-        let up = (0..self.nodes.len()).filter(|index| self.nodes[*index].is_up());
-        up.min_by_key(near)
+        let open = |index: &usize| self.nodes[*index].is_up() && !self.nodes[*index].leaving;
+        let open = (0..self.nodes.len()).filter(open);
+        open.min_by_key(near)
     }
 
     fn admit(&mut self, node: usize, request: u64) -> Admission {
@@ -89,55 +90,40 @@ impl World {
             }
         }
         let need = arrival.input_estimate() + SLICE as Rights * arrival.price;
-        let mut holds = Vec::new();
-        for pid in &pids {
-            match self.reserve(node, *pid, need) {
-                Ok(hold) => holds.push(hold),
-                Err(short) => {
-                    for (slot, hold) in holds {
-                        slot.release(hold);
-                    }
-                    if short == Short::Frozen {
-                        return Admission::Refused(Vec::new());
-                    }
-                    return match self.nodes[node].waiting.contains(&request) {
-                        true => Admission::Refused(pids),
-                        false => Admission::Waits,
-                    };
-                }
+        match self.reserve(node, &pids, need) {
+            Ok(holds) => self.open(node, request, &arrival, pids, holds),
+            Err(Short::Frozen) => return Admission::Refused(Vec::new()),
+            Err(_) if self.nodes[node].waiting.contains(&request) => {
+                return Admission::Refused(pids);
             }
+            Err(_) => return Admission::Waits,
         }
-        self.open(node, request, &arrival, pids, holds);
         Admission::Admitted
     }
 
-    fn reserve(&mut self, node: usize, pid: Pid, need: Rights) -> Result<(Arc<Slot>, Hold), Short> {
+    fn reserve(&mut self, node: usize, pids: &[Pid], need: Rights) -> Result<Holds, Short> {
+        let slots: Vec<Arc<Slot>> = pids.iter().map(|pid| self.slot(node, *pid)).collect();
+        let Refused { at, short } = match Holds::reserve(&slots, need) {
+            Ok(holds) => return Ok(holds),
+            Err(refused) => refused,
+        };
+        let pid = pids[at];
+        self.step(node, Event::Short { pid, need });
+        if self.scenario.mutant == Some(Mutant::SpendsWithoutRights) {
+            return Holds::reserve(&slots, 0).map_err(|refused| refused.short);
+        }
+        Err(short)
+    }
+
+    fn slot(&mut self, node: usize, pid: Pid) -> Arc<Slot> {
         let of = |world: &Self| world.nodes[node].escrow.as_ref()?.slot(pid);
         if of(self).is_none() {
             self.step(node, Event::Opened(pid));
         }
-        let slot = of(self).unwrap();
-        match slot.reserve(need) {
-            Ok(hold) => Ok((slot, hold)),
-            Err(short) => {
-                self.step(node, Event::Short { pid, need });
-                if self.scenario.mutant == Some(Mutant::SpendsWithoutRights) {
-                    let hold = slot.reserve(0)?;
-                    return Ok((slot, hold));
-                }
-                Err(short)
-            }
-        }
+        of(self).unwrap()
     }
 
-    fn open(
-        &mut self,
-        node: usize,
-        request: u64,
-        arrival: &Arrival,
-        pids: Vec<Pid>,
-        holds: Vec<(Arc<Slot>, Hold)>,
-    ) {
+    fn open(&mut self, node: usize, request: u64, arrival: &Arrival, pids: Vec<Pid>, holds: Holds) {
         self.check_admission(node, arrival, &pids);
         for pid in &pids {
             *self.truth.committed.entry(*pid).or_insert(0) += arrival.cost();
@@ -209,8 +195,7 @@ impl World {
 
     fn reserved(&self, node: usize, request: u64) -> Rights {
         let running = self.nodes[node].running.get(&request);
-        let holds = running.iter().flat_map(|running| &running.holds);
-        holds.map(|(_, hold)| hold.reserved()).min().unwrap_or(0)
+        running.map_or(0, |running| running.holds.reserved())
     }
 
     /// Extends in every budget or in none.
@@ -221,20 +206,10 @@ impl World {
         let Some(running) = self.nodes[node].running.get_mut(&request) else {
             return false;
         };
-        let mut failed = None;
-        for at in 0..running.holds.len() {
-            let (slot, hold) = &mut running.holds[at];
-            if slot.extend(hold, more).is_err() {
-                failed = Some((at, running.pids[at]));
-                break;
-            }
-        }
-        let Some((at, pid)) = failed else {
+        let Err(Refused { at, .. }) = running.holds.extend(more) else {
             return true;
         };
-        for (slot, hold) in &mut running.holds[..at] {
-            slot.shrink(hold, more);
-        }
+        let pid = running.pids[at];
         self.step(node, Event::Short { pid, need: more });
         false
     }
@@ -249,10 +224,10 @@ impl World {
             pids: running.pids.clone(),
             cost,
         });
-        for (pid, (slot, hold)) in running.pids.iter().zip(running.holds) {
-            self.check_excess(*pid, arrival, cost - hold.reserved());
-            slot.settle(hold, cost);
+        for pid in &running.pids {
+            self.check_excess(*pid, arrival, cost - running.holds.reserved());
         }
+        running.holds.settle(cost);
         self.note(|| format!("request {request} settled at node {node}: {cost}"));
         self.bill(request, arrival, running.pids, cost);
     }

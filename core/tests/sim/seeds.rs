@@ -7,6 +7,7 @@ use crate::rng::Rng;
 use crate::shrink::run;
 use crate::world::{Report, Scenario, World};
 
+/// How many seeds, unless `SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 200;
 
 const LOAD: Load = Load {
@@ -51,30 +52,34 @@ fn run_seeds(seeds: impl Iterator<Item = u64>) {
 
 #[test]
 fn every_promise_holds_in_any_weather_for_even_seeds() {
-    run_seeds((0..SEEDS).step_by(2));
+    run_seeds((0..seeds()).step_by(2));
 }
 
 #[test]
 fn every_promise_holds_in_any_weather_for_odd_seeds() {
-    run_seeds((1..SEEDS).step_by(2));
+    run_seeds((1..seeds()).step_by(2));
 }
 
 /// `SIM_SEED=17 cargo test -p meridian-core --test sim one_seed -- --nocapture`
 #[test]
 fn one_seed_on_demand() {
-    let seed = seed_of_environment().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or(0);
+    let seed = number("SIM_SEED").unwrap_or(0);
     let outcome = run(&scenario(seed, weather(seed), LOAD));
     println!("seed {seed}: {outcome:#?}");
     assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
 }
 
+fn seeds() -> u64 {
+    number("SIM_SEEDS").unwrap_or(SEEDS)
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test chooses its seed by the environment"
+    reason = "a test chooses its seeds by the environment"
 )]
-fn seed_of_environment() -> Option<String> {
-    std::env::var("SIM_SEED").ok()
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("SIM_SEED and SIM_SEEDS are numbers"))
 }
 
 /// The same run twice is the same to the last message.

@@ -1,6 +1,6 @@
 //! Faults and administrators' deeds as they happen, and as they end.
 
-use meridian_core::escrow::{Actor, Pid, Rights};
+use meridian_core::escrow::{Actor, Event, Pid, Rights};
 
 use crate::demand::REGIONS;
 use crate::disk::Disk;
@@ -21,6 +21,7 @@ impl World {
             | Fault::Kill { for_us, .. }
             | Fault::Power { for_us, .. }
             | Fault::Pause { for_us, .. }
+            | Fault::Leave { for_us, .. }
             | Fault::DiskLost { for_us, .. }
             | Fault::SlowDisk { for_us, .. }
             | Fault::RedisDown { for_us, .. }
@@ -50,6 +51,7 @@ impl World {
             Fault::Kill { node, .. } => self.take_down(node, false),
             Fault::Power { node, .. } => self.take_down(node, true),
             Fault::Pause { node, .. } => self.nodes[node].paused = true,
+            Fault::Leave { node, .. } => self.leave(node),
             Fault::DiskLost { node, .. } => self.lose_disk(node),
             Fault::SlowDisk { node, .. } => self.nodes[node].slow_disk += 1,
             Fault::RedisDown { region, .. } => self.redis[usize::from(region)].down += 1,
@@ -102,6 +104,12 @@ impl World {
                 }
             }
             Fault::Pause { node, .. } => self.nodes[node].paused = false,
+            Fault::Leave { node, .. } => {
+                self.take_down(node, false);
+                if self.nodes[node].escrow.is_none() {
+                    self.boot(node);
+                }
+            }
             Fault::SlowDisk { node, .. } => self.nodes[node].slow_disk -= 1,
             Fault::RedisDown { region, .. } => self.redis[usize::from(region)].down -= 1,
             Fault::PostgresDown { region, .. } => self.postgres[usize::from(region)].down -= 1,
@@ -124,6 +132,14 @@ impl World {
                     false => self.network.mend(from, to),
                 }
             }
+        }
+    }
+
+    fn leave(&mut self, index: usize) {
+        if self.nodes[index].is_up() {
+            self.nodes[index].leaving = true;
+            self.tick(index);
+            self.step(index, Event::Leaving);
         }
     }
 
