@@ -13,6 +13,9 @@ use super::settings::Settings;
 use super::slot::Slot;
 use crate::time::MonoUs;
 
+/// Rights that nobody has are on the way to somebody, for this long at most.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
 /// Parts of the node that an account needs while it works.
 pub(super) struct Scene<'a> {
     pub(super) me: Actor,
@@ -112,6 +115,8 @@ pub(super) struct Account {
     pub(super) viewed: Option<(MonoUs, Standing)>,
     /// A request waits for this much, until then.
     pub(super) wanting: Option<(Rights, MonoUs)>,
+    /// Last moment that enough for a request was known to be free somewhere.
+    hopeful: Option<MonoUs>,
     /// Last sign of demand anywhere in the region.
     pub(super) region_asked: Option<MonoUs>,
     published: Option<(MonoUs, Row, Standing)>,
@@ -139,6 +144,7 @@ impl Account {
             returned: None,
             viewed: None,
             wanting: None,
+            hopeful: None,
             region_asked: None,
             published: None,
             demand: Demand::default(),
@@ -157,7 +163,28 @@ impl Account {
             free: self.slot.avail(),
             rate: self.demand.rate,
             need: self.demand.need.max(1),
+            beyond: None,
         }
+    }
+
+    /// The same for siblings, to whom a vault says what it hears of other regions.
+    fn standing_for_siblings(&self, cx: &Scene<'_>) -> Standing {
+        let beyond = match cx.vault(self.pid) == Some(cx.me) {
+            true => self.beyond(cx.me, cx.members),
+            false => None,
+        };
+        Standing {
+            beyond,
+            ..self.standing()
+        }
+    }
+
+    /// Free in other regions; `None` unless all of them have said something.
+    fn beyond(&self, me: Actor, members: &Members) -> Option<Rights> {
+        let others = members.regions().into_iter();
+        let others = others.filter(|region| *region != me.region);
+        let free = |region| Some(self.regions.get(&region)?.standing?.free.max(0));
+        others.map(free).sum()
     }
 
     /// How this node's region stands, as far as it is known here.
@@ -171,7 +198,45 @@ impl Account {
                 free: sum.free + peer.standing.free.max(0),
                 rate: sum.rate + peer.standing.rate,
                 need: sum.need.max(peer.standing.need),
+                beyond: None,
             })
+    }
+
+    pub(super) fn may_find(
+        &mut self,
+        now: MonoUs,
+        need: Rights,
+        me: Actor,
+        members: &Members,
+    ) -> bool {
+        let found = self.known_free(me, members) >= need;
+        if found {
+            self.hopeful = Some(now);
+        }
+        let lately = |then: MonoUs| now < then.plus(ON_THE_WAY);
+        found || self.hopeful.is_some_and(lately)
+    }
+
+    /// Free rights everywhere, as far as they are known here: who was never heard may have any
+    /// number. Other regions are heard by the vault, or through it.
+    fn known_free(&self, me: Actor, members: &Members) -> Rights {
+        let vault = members.vault(self.pid.scope, me.region);
+        let beyond = match vault {
+            Some(vault) if vault != me => {
+                let peer = self.peers.get(&vault);
+                peer.and_then(|peer| peer.standing.beyond)
+            }
+            _ => self.beyond(me, members),
+        };
+        let siblings = members.of_region(me.region).filter(|one| *one != me);
+        let free = |one| Some(self.peers.get(&one)?.standing.free.max(0));
+        let siblings: Option<Rights> = siblings.map(free).sum();
+        match (siblings, beyond) {
+            (Some(siblings), Some(beyond)) => siblings
+                .saturating_add(beyond)
+                .saturating_add(self.slot.avail()),
+            _ => Rights::MAX,
+        }
     }
 
     /// Settled in this node's region, as far as it is known here.
@@ -268,7 +333,7 @@ impl Account {
         let message = Message::Row {
             pid: self.pid,
             row: self.row.clone(),
-            standing: self.standing(),
+            standing: self.standing_for_siblings(cx),
             answer,
         };
         cx.outbox.hold(Effect::Send { to, message });
@@ -326,7 +391,7 @@ impl Account {
     /// Publishes the own row to the region when it or the standing has changed.
     pub(super) fn publish(&mut self, cx: &mut Scene<'_>) {
         self.row.used = self.slot.used();
-        let standing = self.standing();
+        let standing = self.standing_for_siblings(cx);
         let due = match &self.published {
             None => !self.row.is_empty() || self.demand.asked.is_some(),
             Some((at, row, told)) => {
@@ -348,5 +413,8 @@ impl Account {
 /// Whether a standing differs by more than a tenth.
 pub(super) fn has_moved(told: Standing, now: Standing) -> bool {
     let differs = |a: f64, b: f64| (a - b).abs() > 0.1 * a.abs().max(b.abs());
-    differs(told.free as f64, now.free as f64) || differs(told.rate, now.rate)
+    let beyond = |one: Standing| one.beyond.map_or(-1.0, |beyond| beyond as f64);
+    differs(told.free as f64, now.free as f64)
+        || differs(told.rate, now.rate)
+        || differs(beyond(told), beyond(now))
 }

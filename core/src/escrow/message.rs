@@ -18,6 +18,9 @@ pub struct Standing {
     pub rate: f64,
     /// Size of a typical request.
     pub need: Rights,
+    /// Free in other regions, as far as they have all said; told by vaults, who hear them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Rights>,
 }
 
 /// Why rights are asked for.

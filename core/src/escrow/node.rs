@@ -81,6 +81,15 @@ impl Escrow {
         self.accounts.get(&pid).map(Account::standing)
     }
 
+    /// Whether waiting could help a request that found too few rights: as far as is known here
+    /// `need` is there, somewhere, or was a second ago and is on its way. Where it is not, requests
+    /// are refused at once, so that a budget that is used up costs nothing.
+    pub fn may_find(&mut self, now: MonoUs, pid: Pid, need: Rights) -> bool {
+        let (me, members) = (self.me, &self.members);
+        let account = self.accounts.get_mut(&pid);
+        account.is_some_and(|account| account.may_find(now, need, me, members))
+    }
+
     /// How other nodes stand in a period, as they last said.
     pub fn peers(&self, pid: Pid) -> Vec<(Actor, Standing, &Row)> {
         let peers = self.accounts.get(&pid).into_iter();
@@ -264,7 +273,7 @@ impl Escrow {
                 account.note(cx, from, &row, standing);
                 let gained = account.receive(cx, from, &row);
                 if gained {
-                    account.stir(cx, from.region);
+                    account.thank(from.region);
                     account.burn(cx);
                     account.serve(cx);
                     cx.out.push(Effect::Wake(pid));

@@ -11,6 +11,8 @@ use super::row::Rights;
 const FAIR_PART: f64 = 0.7;
 /// After this long without a request a region fetches nothing ahead.
 const DEMAND_FADES: Duration = Duration::from_secs(10);
+/// A region that says it has something is asked again after this.
+const STIR_PAUSE: Duration = Duration::from_millis(100);
 /// Pause between two requests for rights to destroy.
 const BURN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -90,12 +92,19 @@ impl Account {
         region.quiet = Some((cx.now.plus(pause), (pause * 2).min(longest)));
     }
 
-    /// Another region gave something or has something: it may be asked again soon.
-    pub(super) fn stir(&mut self, cx: &Scene<'_>, region: u8) {
-        let first = cx.settings.back_off.0;
+    /// Another region gave something: it may be asked again at once.
+    pub(super) fn thank(&mut self, region: u8) {
+        if let Some(region) = self.regions.get_mut(&region) {
+            region.quiet = None;
+        }
+    }
+
+    /// Another region has something: it may be asked again soon.
+    fn stir(&mut self, cx: &Scene<'_>, region: u8) {
         let region = self.regions.entry(region).or_default();
-        if let Some((until, pause)) = region.quiet {
-            region.quiet = (pause > first).then_some((until.min(cx.now.plus(first)), first));
+        if let Some((until, _)) = region.quiet {
+            let soon = cx.now.plus(STIR_PAUSE);
+            region.quiet = Some((until.min(soon), cx.settings.back_off.0));
         }
     }
 
@@ -110,8 +119,11 @@ impl Account {
         self.regions.entry(asker.region).or_default().standing = Some(theirs);
         let ours = self.region_standing(cx);
         // A request that waits there is worth more than one that may come here.
-        let waiting = waiting.unwrap_or(0).min(ours.free.max(0));
-        let grant = cx.settings.grant(ours, theirs).max(waiting);
+        // Where one waits more will come: of plenty a few more are given along.
+        let free = ours.free.max(0);
+        let waiting = waiting.unwrap_or(0).min(free);
+        let along = waiting.saturating_mul(4).min(free / 3);
+        let grant = cx.settings.grant(ours, theirs).max(waiting).max(along);
         let given = self.donate(cx, asker, grant);
         if given < grant {
             let until = cx.now.plus(cx.settings.waiting);

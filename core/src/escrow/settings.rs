@@ -57,6 +57,9 @@ impl Default for Settings {
 /// Size of a pair's last mile, in requests: with less left, halves would serve neither.
 const LAST_MILE_NEEDS: Rights = 12;
 
+/// A region's demand is taken to be one request more in so many seconds.
+const UNSEEN_S: f64 = 30.0;
+
 impl Settings {
     /// What a node should hold at this demand: `lease` at its rate, four requests at least.
     pub(super) fn lease_target(&self, standing: Standing) -> Rights {
@@ -80,12 +83,9 @@ impl Settings {
             let all = ours.free.max(0);
             return if theirs.rate > ours.rate { all } else { 0 };
         }
-        let demand = ours.rate + theirs.rate;
-        let part = if demand > 0.0 {
-            theirs.rate / demand
-        } else {
-            0.5
-        };
+        // One request is no picture of demand: both sides start with some that never came.
+        let unseen = need as f64 / UNSEEN_S;
+        let part = (theirs.rate + unseen) / (ours.rate + theirs.rate + 2.0 * unseen);
         let part = part.clamp(self.idle_share, 1.0 - self.idle_share);
         let fair = (both as f64 * part) as Rights;
         let grant = (fair - theirs.free).clamp(0, ours.free.max(0));

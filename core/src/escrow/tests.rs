@@ -39,9 +39,8 @@ fn rich(me: Actor, live: &[Actor], amount: Rights) -> Escrow {
 
 fn lease(amount: Rights) -> Message {
     let standing = Standing {
-        free: 0,
-        rate: 0.0,
         need: amount,
+        ..Standing::default()
     };
     Message::Need {
         pid: pid(),

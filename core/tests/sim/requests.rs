@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use meridian_core::escrow::{Event, Holds, Pid, Refused, Rights, Running as Excess, Short, Slot};
+use meridian_core::escrow::{
+    Escrow, Event, Holds, Pid, Refused, Rights, Running as Excess, Short, Slot,
+};
 use meridian_core::journal::Rates;
+use meridian_core::time::MonoUs;
 
 use crate::demand::{Arrival, INPUT_ERROR_PERMILLE, SLICE, SPEED, STEP};
 use crate::disk::Frame;
@@ -93,6 +96,7 @@ impl World {
         match self.reserve(node, &pids, need) {
             Ok(holds) => self.open(node, request, &arrival, pids, holds),
             Err(Short::Frozen) => return Admission::Refused(Vec::new()),
+            Err(Short::Rights { missing: 0 }) => return Admission::Refused(pids),
             Err(_) if self.nodes[node].waiting.contains(&request) => {
                 return Admission::Refused(pids);
             }
@@ -112,7 +116,13 @@ impl World {
         if self.scenario.mutant == Some(Mutant::SpendsWithoutRights) {
             return Holds::reserve(&slots, 0).map_err(|refused| refused.short);
         }
-        Err(short)
+        let now = MonoUs(self.now);
+        let may_find = |one: &mut Escrow| one.may_find(now, pid, need);
+        let hope = self.nodes[node].escrow.as_mut().is_some_and(may_find);
+        match hope {
+            true => Err(short),
+            false => Err(Short::Rights { missing: 0 }),
+        }
     }
 
     fn slot(&mut self, node: usize, pid: Pid) -> Arc<Slot> {
@@ -299,8 +309,13 @@ impl World {
             self.report.wrong += 1;
             self.note(|| format!("wrongly refused at {pids:?}"));
         }
-        for pid in pids {
-            *self.truth.refused.entry(*pid).or_insert(0) += 1;
+        let empty: Vec<Pid> = pids
+            .iter()
+            .copied()
+            .filter(|pid| !left(self, pid))
+            .collect();
+        for pid in empty {
+            *self.truth.refused.entry(pid).or_insert(0) += 1;
         }
     }
 }

@@ -145,3 +145,26 @@ fn money_that_is_left_is_found() {
     assert!(cut <= 0.05, "{cut}");
     assert!(mutant > 0.01, "{mutant}");
 }
+
+/// Budgets of a dollar under ten times the demand, in every region alike.
+#[test]
+fn a_dollar_is_used_to_its_end_by_ten_times_the_demand() {
+    let load = Load {
+        keys: 3,
+        per_second: 50.0,
+        budget: (0.1, 0.1),
+        periods: false,
+        home_part: 0.0,
+        ..LOAD
+    };
+    for (weather, most) in [(Weather::Calm, 0.005), (Weather::Partition(50), 0.05)] {
+        let run = |seed| World::new(scenario(seed, weather, load)).run().unwrap();
+        let all: Vec<Report> = (0..10).map(run).collect();
+        let wrong = all.iter().map(usability).sum::<f64>() / all.len() as f64;
+        let sum = |of: fn(&Report) -> i64| all.iter().map(of).sum::<i64>() as f64;
+        let unused = sum(|one| one.unused) / sum(|one| one.exhausted).max(1.0);
+        let waited = sum(|one| one.waited as i64) / sum(|one| (one.admitted + one.refused) as i64);
+        println!("{weather:?}: wrongly refused {wrong:.4}, unused {unused:.4}, waited {waited:.4}");
+        assert!(wrong <= most, "{weather:?}: {wrong}");
+    }
+}
