@@ -138,7 +138,9 @@ pub enum Event {
     },
     /// The period takes no new requests: reset, blocked, revoked.
     Frozen(Pid),
-    /// Nothing of the period can change any more; its row was shipped.
+    /// The period and all before it are over for good: no request of them runs, their rows were
+    /// shipped and their transfers have arrived. What comes late for them is dropped, so this must
+    /// be told again after a restart, before anything is received.
     Ended(Pid),
     /// This node is to stop: rights go back to the region. Give it new members first.
     Leaving,
@@ -190,7 +192,8 @@ pub enum Effect {
     Claim(Pid),
     /// Rights came: requests that wait for this period may try again.
     Wake(Pid),
-    /// A node that was written off held this much: charge it as unknown spend.
+    /// A node that was written off held this much: charge it as unknown spend. Absolute; said again
+    /// when the node is written off again after a restart.
     Suspense {
         /// Period.
         pid: Pid,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::account::{Account, Claim, Scene};
 use super::bound::Exposure;
 use super::digest;
-use super::ids::{Actor, Pid};
+use super::ids::{Actor, Pid, ScopeId};
 use super::members::Members;
 use super::message::{Effect, Event, Message, Standing, Want};
 use super::outbox::Outbox;
@@ -26,6 +26,8 @@ pub struct Escrow {
     visits: Visits,
     outbox: Outbox,
     leaving: bool,
+    /// By scope, the last period that is over for good, as `(index, generation)`.
+    ended: BTreeMap<ScopeId, (i64, u32)>,
     digested: Option<MonoUs>,
 }
 
@@ -40,6 +42,7 @@ impl Escrow {
             visits: Visits::default(),
             outbox: Outbox::default(),
             leaving: false,
+            ended: BTreeMap::new(),
             digested: None,
         }
     }
@@ -177,7 +180,7 @@ impl Escrow {
                 account.refund(cx, total);
             }),
             Event::Frozen(pid) => self.with(now, pid, out, |account, _| account.slot.freeze()),
-            Event::Ended(pid) => self.forget(pid),
+            Event::Ended(pid) => self.end(pid),
             Event::Leaving => self.leaving = true,
             Event::WrittenOff(actor) => self.write_off(actor, out),
             Event::Received { from, message } => self.receive(now, from, message, out),
@@ -194,6 +197,10 @@ impl Escrow {
         out: &mut Vec<Effect>,
         act: impl FnOnce(&mut Account, &mut Scene<'_>),
     ) {
+        // A late copy must not begin an empty row where a whole one was.
+        if self.is_ended(pid) {
+            return;
+        }
         let account = self.accounts.entry(pid);
         let account = account.or_insert_with(|| Account::new(pid, Row::default()));
         let mut scene = Scene {
@@ -310,9 +317,23 @@ impl Escrow {
         }
     }
 
-    fn forget(&mut self, pid: Pid) {
-        self.accounts.remove(&pid);
-        self.visits.forget(pid);
+    /// The period and all before it are over for good.
+    fn end(&mut self, pid: Pid) {
+        let last = self
+            .ended
+            .entry(pid.scope)
+            .or_insert((pid.index, pid.generation));
+        *last = (*last).max((pid.index, pid.generation));
+        let over: Vec<Pid> = self.pids().filter(|pid| self.is_ended(*pid)).collect();
+        for pid in over {
+            self.accounts.remove(&pid);
+            self.visits.forget(pid);
+        }
+    }
+
+    fn is_ended(&self, pid: Pid) -> bool {
+        let last = self.ended.get(&pid.scope);
+        last.is_some_and(|last| (pid.index, pid.generation) <= *last)
     }
 
     /// The vault of each scope says what the lost node held; what was on the way to it is lost too.

@@ -37,23 +37,24 @@ impl Row {
     /// What the actor holds, open reservations included. Below zero only by what requests cost
     /// over their reservation.
     pub fn held(&self) -> Rights {
-        let gained = self.minted_total() + self.received_total() + self.refund;
-        gained - self.sent_total() - self.burned - self.used
+        let gained = [self.minted_total(), self.received_total(), self.refund];
+        let lost = [self.sent_total(), self.burned, self.used];
+        sum(gained).saturating_sub(sum(lost))
     }
 
     /// All rights created here.
     pub fn minted_total(&self) -> Rights {
-        self.minted.values().sum()
+        sum(self.minted.values().copied())
     }
 
     /// All rights given away.
     pub fn sent_total(&self) -> Rights {
-        self.sent.values().sum()
+        sum(self.sent.values().copied())
     }
 
     /// All rights received.
     pub fn received_total(&self) -> Rights {
-        self.received.values().sum()
+        sum(self.received.values().copied())
     }
 
     /// What was given to `to`.
@@ -87,6 +88,11 @@ impl Row {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A sum that stops at the end of the range: a cell that a peer got wrong must not wrap.
+fn sum(cells: impl IntoIterator<Item = Rights>) -> Rights {
+    cells.into_iter().fold(0, Rights::saturating_add)
 }
 
 fn larger<K: Copy + Ord>(cells: &mut BTreeMap<K, Rights>, copy: &BTreeMap<K, Rights>) {

@@ -104,8 +104,9 @@ impl Slot {
         self.used.fetch_add(cost, AcqRel);
         self.reserved.fetch_sub(hold.reserved, AcqRel);
         self.avail.fetch_add(hold.reserved - cost, AcqRel);
-        self.overrun
-            .fetch_add((cost - hold.reserved).max(0), Relaxed);
+        if cost > hold.reserved {
+            self.overrun.fetch_add(cost - hold.reserved, Relaxed);
+        }
     }
 
     /// Gives the hold back unused.

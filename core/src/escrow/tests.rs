@@ -310,3 +310,59 @@ fn names_of_actors_and_rows_survive_text() {
     let other = ScopeId::of(&Scope::new(ScopeKind::Team, "red"), "1d");
     assert_ne!(other, pid().scope);
 }
+
+#[test]
+fn a_late_copy_of_a_period_that_is_over_gives_nothing_again() {
+    let (vault, node) = pair();
+    let mut escrow = rich(node, &[vault, node], 0);
+    let told = |index| Event::Received {
+        from: vault,
+        message: Message::Row {
+            pid: Pid { index, ..pid() },
+            row: Row {
+                sent: [(node, 50)].into(),
+                ..Row::default()
+            },
+            standing: Standing::default(),
+            answer: true,
+        },
+    };
+    let mut out = Vec::new();
+    escrow.step(MonoUs(1), told(0), &mut out);
+    escrow.step(MonoUs(2), Event::Ended(pid()), &mut out);
+    out.clear();
+    for index in [0, -1] {
+        escrow.step(MonoUs(3), told(index), &mut out);
+    }
+    assert!(escrow.slot(pid()).is_none() && out.is_empty(), "{out:?}");
+    escrow.step(MonoUs(3), told(1), &mut out);
+    assert_eq!(escrow.pids().count(), 1);
+}
+
+#[test]
+fn threads_never_hold_more_than_there_is() {
+    let me = actor(0, 1);
+    let escrow = rich(me, &[me], 1_000);
+    let slot = escrow.slot(pid()).unwrap();
+    let admitted = std::sync::atomic::AtomicI64::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for round in 0..2_000 {
+                    let Ok(hold) = slot.reserve(7) else {
+                        continue;
+                    };
+                    if round % 3 == 0 {
+                        slot.release(hold);
+                    } else {
+                        slot.settle(hold, 5);
+                        admitted.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(slot.used(), admitted.into_inner());
+    assert_eq!((slot.avail() + slot.used(), slot.reserved()), (1_000, 0));
+    assert!((0..7).contains(&slot.avail()), "{}", slot.avail());
+}
