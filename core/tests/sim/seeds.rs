@@ -127,6 +127,7 @@ fn money_that_is_left_is_found() {
         per_second: 25.0,
         budget: (0.5, 1.2),
         periods: false,
+        home_part: 0.85,
         ..LOAD
     };
     let wrong = |weather, mutant| {
