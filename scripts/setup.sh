@@ -15,6 +15,9 @@ if [ "${1:-build}" = test ]; then
   command -v node >/dev/null || packages+=(nodejs)
   command -v npm >/dev/null || packages+=(npm)
   command -v redis-server >/dev/null || packages+=(redis-server)
+  command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ||
+    packages+=(postgresql)
+  command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use meridian_core::config::REGION_VARIABLE;
 
-use crate::{check, clock, config_load, journal, server};
+use crate::store::Direction;
+use crate::{check, clock, config_load, import, journal, migrate, server};
 
 /// Meridian: a multi-region gateway for large language models.
 #[derive(Debug, Parser)]
@@ -26,8 +27,12 @@ enum Command {
     Serve(ServeArgs),
     /// Report every problem of a configuration, with file, line and column.
     Check(CheckArgs),
+    /// Change the schema of the configured Postgres, or show its version.
+    Migrate(MigrateArgs),
     /// Look into the spend journal of a stopped gateway.
     Journal(JournalArgs),
+    /// Take over keys, teams, users, models and spend of another gateway.
+    Import(ImportArgs),
 }
 
 /// What runs in this process.
@@ -90,6 +95,27 @@ enum Format {
 }
 
 #[derive(Debug, Args)]
+struct MigrateArgs {
+    /// Which way to go.
+    #[arg(value_enum, default_value_t = MigrateWay::Up)]
+    way: MigrateWay,
+    /// Configuration file; without one only `DATABASE_URL` and its like are read.
+    #[arg(long, short, env = "CONFIG_FILE_PATH")]
+    config: Option<PathBuf>,
+}
+
+/// Which way a schema is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MigrateWay {
+    /// To the version that this program was made for.
+    Up,
+    /// One version back; what the newer one held is lost.
+    Down,
+    /// Not at all: show it.
+    Status,
+}
+
+#[derive(Debug, Args)]
 struct JournalArgs {
     #[command(subcommand)]
     command: JournalCommand,
@@ -111,6 +137,19 @@ enum JournalCommand {
     Verify,
 }
 
+#[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(subcommand)]
+    command: ImportCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// From a LiteLLM database, which is only read; again as often as needed until cut-over. Exit
+    /// code 2 if something was left out.
+    Litellm(import::LitellmArgs),
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
@@ -118,7 +157,27 @@ pub fn run() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => server::serve(&args, &in_region(env, args.region.as_deref())),
         Command::Check(args) => check_config(&args, &in_region(env, args.region.as_deref())),
+        Command::Migrate(args) => migrate_schema(&args, &env),
         Command::Journal(args) => inspect_journal(&args),
+        Command::Import(args) => match args.command {
+            ImportCommand::Litellm(args) => import::command(&args, &env),
+        },
+    }
+}
+
+fn migrate_schema(args: &MigrateArgs, env: &HashMap<String, String>) -> ExitCode {
+    let direction = match args.way {
+        MigrateWay::Up => Direction::Up,
+        MigrateWay::Down => Direction::Down,
+        MigrateWay::Status => Direction::Status,
+    };
+    let mut out = std::io::stdout().lock();
+    match migrate::run(args.config.as_deref(), env, direction, &mut out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "meridian: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -2,17 +2,23 @@
 
 pub mod admin;
 pub mod byte_budget;
+pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config_load;
 pub mod http_get;
+pub mod import;
 pub mod journal;
-pub mod keys;
+pub mod merged;
+pub mod migrate;
 pub mod owners;
 pub mod plane;
 pub mod price_source;
 pub mod priority;
+pub mod records;
+mod redis;
+pub mod registry;
 pub mod routing;
 pub mod rules;
 pub mod server;

@@ -8,14 +8,16 @@ use tokio::sync::watch;
 
 use meridian_core::budget::Terms;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::{KeyMeters, ScopeBudget};
+use meridian_core::meters::{Due, Meters};
 use meridian_core::period::BudgetDuration;
 
 use crate::byte_budget::ByteBudget;
+use crate::cache::Cache;
 use crate::clock;
 use crate::journal::Journal;
-use crate::keys::Keys;
 use crate::owners::ResponseOwners;
+use crate::records::{Lookups, Records};
+use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
@@ -29,12 +31,12 @@ const ADMIN_BYTES_MAX: u64 = 64 << 20;
 pub struct State {
     /// Configuration and prices; loaded once per request.
     pub rules: ArcSwap<Rules>,
-    /// Virtual keys with their meters.
-    pub keys: Arc<Keys>,
+    /// Virtual keys and their scopes.
+    pub registry: Arc<Registry>,
     /// Counters of the master key, which has no limits.
-    pub master_meters: Arc<KeyMeters>,
+    pub master_meters: Arc<Meters>,
     /// Budgets that every request is charged to besides its key's: the installation's.
-    pub shared_budgets: Vec<ScopeBudget>,
+    pub shared_budgets: Vec<Due>,
     /// The spend journal.
     pub journal: Arc<Journal>,
     /// Counters and histograms.
@@ -55,12 +57,18 @@ pub struct State {
     reloading: Mutex<()>,
     /// Who made which stored response.
     pub owners: ResponseOwners,
+    /// Cached answers; `None` where there is no cache.
+    pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
     pub admin: Origin,
     /// Whether management is among them; not with `--role gateway`.
     pub serves_management: bool,
     /// Name of this node's region.
     pub region: Option<String>,
+    /// Who looks for keys that are not in memory; `None` where all keys are.
+    pub lookups: Option<Lookups>,
+    /// The copy of what the nodes of a region share; `None` where nothing is shared.
+    pub records: Option<Arc<Records>>,
     /// Requests being served.
     pub in_flight: AtomicU64,
     /// Admitted requests that are not settled.
@@ -73,10 +81,10 @@ pub struct State {
 pub struct Parts {
     /// First version of the rules.
     pub rules: Rules,
-    /// Virtual keys.
-    pub keys: Arc<Keys>,
+    /// Virtual keys and their scopes.
+    pub registry: Arc<Registry>,
     /// The installation's own budgets.
-    pub shared_budgets: Vec<ScopeBudget>,
+    pub shared_budgets: Vec<Due>,
     /// The spend journal.
     pub journal: Arc<Journal>,
     /// Counters and histograms.
@@ -89,12 +97,18 @@ pub struct Parts {
     pub link: Arc<Link>,
     /// Who made which stored response.
     pub owners: ResponseOwners,
+    /// Cached answers.
+    pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
     pub admin: Origin,
     /// Whether management is among them.
     pub serves_management: bool,
     /// Name of this node's region.
     pub region: Option<String>,
+    /// Who looks for keys that are not in memory; `None` where all keys are.
+    pub lookups: Option<Lookups>,
+    /// The copy of what the nodes of a region share; `None` where nothing is shared.
+    pub records: Option<Arc<Records>>,
 }
 
 impl State {
@@ -102,7 +116,7 @@ impl State {
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts {
             rules,
-            keys,
+            registry,
             shared_budgets,
             journal,
             metrics,
@@ -110,9 +124,12 @@ impl State {
             routing,
             link,
             owners,
+            cache,
             admin,
             serves_management,
             region,
+            lookups,
+            records,
         } = parts;
         let master = rules
             .config
@@ -121,11 +138,11 @@ impl State {
             .as_ref()
             .map_or("", |key| key.reveal());
         let master = KeyHash::of_secret(master);
-        let master_meters = KeyMeters::unlimited(master, keys.zone(), clock::now());
+        let master_meters = Meters::unlimited(master, registry.zone(), clock::now());
         let bytes = ByteBudget::new(rules.config.meridian.buffered_bytes_max);
         Arc::new(Self {
             rules: ArcSwap::from_pointee(rules),
-            keys,
+            registry,
             master_meters: Arc::new(master_meters),
             shared_budgets,
             journal,
@@ -138,9 +155,12 @@ impl State {
             cut: watch::Sender::new(false),
             reloading: Mutex::new(()),
             owners,
+            cache,
             admin,
             serves_management,
             region,
+            lookups,
+            records,
             in_flight: AtomicU64::new(0),
             reservations: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -186,7 +206,7 @@ impl State {
                 duration,
                 ..Terms::default()
             };
-            shared.slot.update(terms, clock::now());
+            shared.meters.budget().update(terms, clock::now());
         }
         self.rules.store(Arc::new(rules));
     }

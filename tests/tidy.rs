@@ -38,26 +38,34 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["clock", "telemetry"]),
     ("credentials", &["clock", "telemetry"]),
     ("store", &["clock", "priority"]),
-    ("keys", &["clock", "store", "telemetry"]),
+    ("registry", &["store"]),
     ("journal", &["clock", "store", "telemetry"]),
     ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
-    ("shared", &["clock", "routing", "telemetry"]),
+    ("redis", &["clock"]),
+    ("cache", &["clock", "redis", "telemetry"]),
+    ("records", &["clock", "journal", "store", "telemetry"]),
     (
-        "rules",
-        &["clock", "keys", "routing", "telemetry", "upstream"],
+        "shared",
+        &["clock", "records", "redis", "routing", "store", "telemetry"],
     ),
+    ("rules", &["clock", "routing", "telemetry", "upstream"]),
     ("config_load", &["clock"]),
     ("check", &["clock", "config_load"]),
+    ("migrate", &["config_load", "store"]),
+    ("merged", &["clock", "store"]),
     ("price_source", &["clock", "http_get", "telemetry"]),
+    ("import", &["clock", "config_load", "journal", "store"]),
     (
         "state",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "journal",
-            "keys",
             "owners",
+            "records",
+            "registry",
             "routing",
             "rules",
             "shared",
@@ -70,11 +78,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "plane",
         &[
             "byte_budget",
+            "cache",
             "clock",
             "credentials",
             "journal",
-            "keys",
             "owners",
+            "records",
+            "registry",
             "routing",
             "rules",
             "state",
@@ -85,15 +95,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "cache",
             "clock",
             "journal",
-            "keys",
+            "merged",
             "owners",
+            "registry",
             "routing",
             "rules",
             "state",
             "store",
             "telemetry",
+            "upstream",
         ],
     ),
     ("server", &["*"]),
@@ -101,7 +114,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Files and folders that may start a task; each task is joined or aborted at shutdown.
-const MAY_SPAWN: [&str; 2] = ["src/server", "src/upstream/resolve.rs"];
+const MAY_SPAWN: [&str; 3] = [
+    "src/server",
+    "src/upstream/resolve.rs",
+    "src/store/postgres/mod.rs",
+];
 
 struct Source {
     /// Path from the repository's root.

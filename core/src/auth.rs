@@ -6,17 +6,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::access::{ModelFacts, ModelRules};
+use crate::access::ModelRules;
+use crate::cache::KeyCache;
 use crate::error::GatewayError;
 use crate::ids::{KeyHash, Secret};
 use crate::key::{KeyOverrides, KeyRecord};
-use crate::meters::KeyMeters;
+use crate::party::{Aliases, region_set, tags_in};
 use crate::routes::{Access, Match, RouteSet};
 use crate::time::WallMs;
 
 mod carrier;
+mod view;
 
 pub use carrier::{CREDENTIAL_BYTES_MAX, Credential, credential};
+pub use view::KeyView;
 
 /// What a caller may do in general. A key is an internal user unless its user says otherwise; its
 /// own metadata never raises it.
@@ -51,6 +54,11 @@ impl Role {
         Self::Customer,
     ];
 
+    /// Reads [`Self::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
     /// LiteLLM's name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,16 +78,16 @@ impl Role {
 pub struct KeyPolicy {
     /// Digest of the key.
     pub token: KeyHash,
-    /// Its role.
-    pub role: Role,
+    /// Region that writes it; `None` where there is one region only.
+    pub home: Option<Box<str>>,
     /// Blocked by an administrator.
     pub blocked: bool,
     /// When it stops working.
     pub expires: Option<WallMs>,
     /// Models it may use.
     pub models: ModelRules,
-    /// Model names it rewrites, sorted by the name asked for.
-    aliases: Box<[(Box<str>, Box<str>)]>,
+    /// Model names it rewrites.
+    pub aliases: Aliases,
     /// Routes it may call.
     pub routes: RouteSet,
     /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
@@ -88,6 +96,8 @@ pub struct KeyPolicy {
     pub allowed_regions: Option<Arc<BTreeSet<String>>>,
     /// What it says about routing; `None` is nothing.
     pub overrides: Option<Arc<KeyOverrides>>,
+    /// What it says about the response cache; `None` is nothing.
+    pub cache: Option<Arc<KeyCache>>,
     /// Tags that count as its requests' own when tags select deployments.
     pub tags: Box<[Box<str>]>,
     /// Its alias.
@@ -104,19 +114,19 @@ impl KeyPolicy {
     /// Parses a stored key.
     pub fn of(record: &KeyRecord) -> Self {
         let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
-        let alias = |(from, to): (&String, &String)| (from.as_str().into(), to.as_str().into());
         Self {
             token: record.token,
-            role: Role::default(),
+            home: (!record.home.is_empty()).then(|| record.home.as_str().into()),
             blocked: record.blocked,
             expires: record.expires,
             models: ModelRules::parse(&record.models, record.team_id.is_some()),
-            aliases: record.aliases.iter().map(alias).collect(),
+            aliases: Aliases::of(&record.aliases),
             routes: RouteSet::of_entries(&record.allowed_routes),
             routes_written: record.allowed_routes.as_slice().into(),
-            allowed_regions: allowed_regions(record),
+            allowed_regions: region_set(&record.allowed_regions),
             overrides: overrides(record),
-            tags: tags(record),
+            cache: KeyCache::of(record).map(Arc::new),
+            tags: tags_in(&record.metadata),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),
             team_id: boxed(&record.team_id),
@@ -126,52 +136,14 @@ impl KeyPolicy {
 
     /// The name that a model asked for stands for under this key: one step, no chains.
     pub fn model_for<'a>(&'a self, asked: &'a str) -> &'a str {
-        let place = self
-            .aliases
-            .binary_search_by(|(from, _)| (**from).cmp(asked));
-        place.map_or(asked, |at| &self.aliases[at].1)
+        self.aliases.of_name(asked).unwrap_or(asked)
     }
-
-    /// Whether the key may use the model: by the name asked for or by the name its own alias turns
-    /// that into (`facts` are the latter's).
-    ///
-    /// # Errors
-    /// `ModelNotAllowed`.
-    pub fn check_model(&self, asked: &str, facts: ModelFacts<'_>) -> Result<(), GatewayError> {
-        let by_alias = asked != facts.name && self.models.allows(ModelFacts::named(asked));
-        if by_alias {
-            return Ok(());
-        }
-        self.models.check("key", facts)
-    }
-}
-
-fn allowed_regions(record: &KeyRecord) -> Option<Arc<BTreeSet<String>>> {
-    let regions: BTreeSet<String> = record.allowed_regions.iter().cloned().collect();
-    (!regions.is_empty()).then(|| Arc::new(regions))
 }
 
 /// A stored key was checked when it was written; what cannot be read overrides nothing.
 fn overrides(record: &KeyRecord) -> Option<Arc<KeyOverrides>> {
     let overrides = KeyOverrides::of(record).unwrap_or_default();
     (overrides != KeyOverrides::default()).then(|| Arc::new(overrides))
-}
-
-/// LiteLLM keeps a key's tags in its metadata.
-fn tags(record: &KeyRecord) -> Box<[Box<str>]> {
-    let tags = record.metadata.get("tags").and_then(|tags| tags.as_array());
-    let texts = tags.into_iter().flatten().filter_map(|tag| tag.as_str());
-    texts.map(Box::from).collect()
-}
-
-/// A key as requests see it: rules and counters. Replaced whole when the key changes; the counters
-/// are carried over.
-#[derive(Debug)]
-pub struct KeyView {
-    /// Its rules.
-    pub policy: KeyPolicy,
-    /// Its counters.
-    pub meters: Arc<KeyMeters>,
 }
 
 /// Who calls.
@@ -188,7 +160,7 @@ impl Principal {
     pub fn role(&self) -> Role {
         match self {
             Self::Master => Role::ProxyAdmin,
-            Self::Key(key) => key.policy.role,
+            Self::Key(key) => key.role(),
         }
     }
 }
@@ -205,7 +177,7 @@ pub enum Reach {
 /// Finds out who calls. `lookup` knows keys by digest, rotated ones in their grace period included.
 ///
 /// # Errors
-/// `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`, `KeyExpired`.
+/// `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`, `KeyExpired`, `ScopeBlocked`, `ScopeDeleted`.
 pub fn authenticate(
     credential: &Credential<'_>,
     master: &Secret,
@@ -237,7 +209,10 @@ pub fn authenticate(
             expired,
             now,
         }),
-        _ => Ok(Principal::Key(key)),
+        _ => {
+            key.check_parties()?;
+            Ok(Principal::Key(key))
+        }
     }
 }
 

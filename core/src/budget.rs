@@ -15,8 +15,10 @@ use crate::money::NanoUsd;
 use crate::period::{BudgetDuration, period_from};
 use crate::time::WallMs;
 
+mod shared;
 mod word;
 
+pub use shared::Stored;
 use word::{Epoch, Period, Word};
 
 /// Largest amount a slot can count in one period: 1.15 billion dollars. Counting stops there.
@@ -77,6 +79,10 @@ pub struct BudgetSlot {
     extra: AtomicI64,
     extra_until: AtomicI64,
     duration: AtomicU64,
+    /// What other nodes spent in the running period.
+    others: AtomicU64,
+    /// What of `spent` is in the store already.
+    stored: AtomicU64,
     zone: TimeZone,
 }
 
@@ -97,6 +103,8 @@ impl BudgetSlot {
             extra: AtomicI64::new(0),
             extra_until: AtomicI64::new(0),
             duration: AtomicU64::new(0),
+            others: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
             zone: zone.clone(),
         };
         slot.store_terms(terms);
@@ -107,6 +115,7 @@ impl BudgetSlot {
         slot.committed
             .store(Word::new(first, amount).bits(), Release);
         slot.spent.store(Word::new(first, amount).bits(), Release);
+        slot.stored.store(Word::new(first, amount).bits(), Release);
         slot
     }
 
@@ -134,6 +143,11 @@ impl BudgetSlot {
                 return;
             }
         }
+    }
+
+    /// Takes the limit down to `limit` if it is above.
+    pub fn lower(&self, limit: NanoUsd) {
+        self.limit.fetch_min(amount(limit) as i64, AcqRel);
     }
 
     /// Holds `need`, the most a request can cost.
@@ -196,15 +210,19 @@ impl BudgetSlot {
     }
 
     /// Replaces the reservation by what the request cost, in the period that it was made in.
-    pub fn settle(&self, held: Reservation, cost: NanoUsd) {
+    /// Returns what is spent there with it; nothing in a period that is over.
+    pub fn settle(&self, held: Reservation, cost: NanoUsd) -> NanoUsd {
         let cost = amount(cost);
         // First the hold, then the sum of what is spent: `committed` is never below `spent` plus
         // what is reserved, so "nothing is reserved" is never concluded wrongly.
-        if self.change(&self.committed, held.epoch, |word| {
+        let counted = self.change(&self.committed, held.epoch, |word| {
             word.minus(held.need).plus(cost)
-        }) {
-            self.add_spent(held.epoch, cost);
-        }
+        });
+        let before = counted.then(|| self.add_spent(held.epoch, cost)).flatten();
+        before.map_or(NanoUsd::ZERO, |word| {
+            let others = value_in(&self.others, word);
+            NanoUsd(word.plus(cost).plus(others).value() as i64)
+        })
     }
 
     /// Gives the reservation back unused.
@@ -216,10 +234,7 @@ impl BudgetSlot {
     /// period is the one that holds `at`.
     pub fn charge(&self, cost: NanoUsd, at: WallMs, now: WallMs) {
         let (_, period) = self.running(now);
-        let duration = BudgetDuration::unpack(self.duration.load(Acquire));
-        let running_start =
-            duration.map(|duration| period_from(duration, &self.zone, now, period.ends()).start);
-        if running_start.is_some_and(|start| at < start) {
+        if !self.holds(at, period, now) {
             return;
         }
         let cost = amount(cost);
@@ -234,7 +249,7 @@ impl BudgetSlot {
         let target = amount(spent);
         let (_, period) = self.running(now);
         let epoch = period.epoch;
-        let current = amount(self.spent(now));
+        let current = value_in(&self.spent, Word::new(epoch, 0));
         let (up, down) = (
             target.saturating_sub(current),
             current.saturating_sub(target),
@@ -246,17 +261,24 @@ impl BudgetSlot {
         if down > 0 && self.change(&self.spent, epoch, |word| word.minus(down)) {
             self.change(&self.committed, epoch, |word| word.minus(down));
         }
+        // The amount is the store's too, and all nodes' together.
+        self.others.store(Word::new(epoch, 0).bits(), Release);
+        self.stored.store(Word::new(epoch, target).bits(), Release);
     }
 
-    /// Settled in the running period.
+    /// Settled in the running period, here and on other nodes as far as that is known.
     pub fn spent(&self, now: WallMs) -> NanoUsd {
         let (word, _) = self.running(now);
-        NanoUsd(self.spent_in(word) as i64)
+        NanoUsd(
+            self.spent_in(word)
+                .saturating_add(value_in(&self.others, word)) as i64,
+        )
     }
 
     /// Settled and reserved in the running period: what refusals are decided on.
     pub fn used(&self, now: WallMs) -> NanoUsd {
-        NanoUsd(self.running(now).0.value() as i64)
+        let (word, _) = self.running(now);
+        NanoUsd(word.value().saturating_add(value_in(&self.others, word)) as i64)
     }
 
     /// Limit in force, extra included; `None` only counts.
@@ -289,14 +311,16 @@ impl BudgetSlot {
         };
         let ceiling = amount(limit);
         let spent = self.spent_in(word);
-        let fits = word.value().saturating_add(more) <= ceiling;
+        let others = value_in(&self.others, word);
+        let used = word.value().saturating_add(others);
+        let fits = used.saturating_add(more) <= ceiling;
         // What runs already is not let grow past the limit because nobody else runs.
         let alone = own == 0 && word.value() == spent;
-        if spent < ceiling && (fits || alone) {
+        if spent.saturating_add(others) < ceiling && (fits || alone) {
             return Ok(());
         }
         Err(BudgetRefusal {
-            used: NanoUsd(word.value() as i64),
+            used: NanoUsd(used as i64),
             limit,
             resets_at: period.ends(),
         })
@@ -304,25 +328,13 @@ impl BudgetSlot {
 
     /// Spent in the period of `word`; nothing yet when the other word is still in the one before.
     fn spent_in(&self, word: Word) -> u64 {
-        let spent = Word::from_bits(self.spent.load(Acquire));
-        if spent.epoch_matches(word) {
-            spent.value()
-        } else {
-            0
-        }
+        value_in(&self.spent, word)
     }
 
-    fn add_spent(&self, epoch: Epoch, cost: u64) {
-        let added = |bits: u64| {
-            let spent = Word::from_bits(bits);
-            match epoch.distance_from(spent) {
-                0 => Some(spent.plus(cost).bits()),
-                ahead if ahead < Epoch::HALF => Some(Word::new(epoch, cost).bits()),
-                _ => None,
-            }
-        };
-        // An error says that the period is over: its sum has been closed.
-        let _ = self.spent.fetch_update(AcqRel, Acquire, added);
+    /// Adds to what is spent in a period and returns what it was; `None` when the period is over:
+    /// its sum has been closed.
+    fn add_spent(&self, epoch: Epoch, cost: u64) -> Option<Word> {
+        add_in(&self.spent, epoch, cost)
     }
 
     /// Changes a word if it is still in the period; says whether it was.
@@ -385,7 +397,9 @@ impl BudgetSlot {
         };
         let _ = self.committed.fetch_update(AcqRel, Acquire, begin);
         // Kept close behind, so that "ahead" and "behind" stay distinct modulo sixteen.
-        self.add_spent(next, 0);
+        for sum in [&self.spent, &self.others, &self.stored] {
+            add_in(sum, next, 0);
+        }
     }
 
     fn end_after(&self, now: WallMs, boundary: Option<WallMs>) -> i64 {
@@ -414,6 +428,31 @@ impl BudgetSlot {
         self.extra.store(extra.0, Release);
         self.limit.store(limit, Release);
     }
+}
+
+/// What a sum says of the period of `word`: nothing while it is still in another one.
+fn value_in(sum: &AtomicU64, word: Word) -> u64 {
+    let seen = Word::from_bits(sum.load(Acquire));
+    match seen.epoch_matches(word) {
+        true => seen.value(),
+        false => 0,
+    }
+}
+
+/// Adds to the sum of a period, beginning it if need be. Returns what it was before, or `None` if
+/// a later period has begun.
+fn add_in(sum: &AtomicU64, epoch: Epoch, cost: u64) -> Option<Word> {
+    let begun = |bits: u64| {
+        let word = Word::from_bits(bits);
+        match epoch.distance_from(word) {
+            0 => Some(word),
+            ahead if ahead < Epoch::HALF => Some(Word::new(epoch, 0)),
+            _ => None,
+        }
+    };
+    let added = |bits: u64| begun(bits).map(|word| word.plus(cost).bits());
+    let before = sum.fetch_update(AcqRel, Acquire, added).ok()?;
+    begun(before)
 }
 
 /// Money as a word counts it: nothing below zero, nothing above what fits.

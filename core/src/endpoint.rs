@@ -100,4 +100,9 @@ impl Endpoint {
             Self::Batches => "abatch",
         }
     }
+
+    /// The endpoint of a label.
+    pub fn of_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.label() == label)
+    }
 }

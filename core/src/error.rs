@@ -3,13 +3,17 @@
 //! Status, `type`, `param` and message are LiteLLM 1.87.1's; routes of the Anthropic dialect get
 //! the same facts in Anthropic's envelope.
 
+mod budget;
 mod ledger;
+mod python;
 mod reply;
 
+pub use budget::BudgetScope;
 pub use reply::{ErrorReply, anthropic_kind, exception_class};
 
 use crate::money::NanoUsd;
 use crate::time::WallMs;
+use python::{iso_space, python_list, python_seconds};
 
 /// What went wrong, from the client's point of view. Holds no secret and no prompt text.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -41,9 +45,62 @@ pub enum GatewayError {
         /// Digest of the key.
         hash: String,
     },
+    /// Nobody can say now whether there is such a key: the store cannot be asked.
+    #[error(
+        "Authentication is not possible at the moment: the store of keys cannot be asked. Try \
+         again in {retry_after_s} seconds."
+    )]
+    KeysUnavailable {
+        /// Seconds.
+        retry_after_s: u64,
+    },
+    /// The key's home region was not heard of for longer than is allowed: it may be revoked there.
+    #[error(
+        "Authentication is not possible at the moment: region {home} was not heard of for too \
+         long. Try again in {retry_after_s} seconds."
+    )]
+    StaleAuth {
+        /// The home region of the key.
+        home: String,
+        /// Seconds.
+        retry_after_s: u64,
+    },
     /// The key is blocked.
     #[error("Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.")]
     KeyBlocked,
+    /// A scope of the key is blocked.
+    #[error(
+        "Authentication Error, {scope}={id} is blocked. Update via `{lifted_by}` if you're an \
+         admin."
+    )]
+    ScopeBlocked {
+        /// `Team`, `User`, ...
+        scope: &'static str,
+        /// Which one.
+        id: String,
+        /// Route that lifts it.
+        lifted_by: &'static str,
+    },
+    /// A scope of the key was deleted; the key may not outlive its limits.
+    #[error("Authentication Error, {scope}={id} does not exist any more.")]
+    ScopeDeleted {
+        /// `Team`, `User`, ...
+        scope: &'static str,
+        /// Which one.
+        id: String,
+    },
+    /// A scope of the key is not known here yet: nobody can say what it may.
+    #[error(
+        "{scope}={id} of this key is not known here yet. Try again in {retry_after_s} seconds."
+    )]
+    ScopeUnknown {
+        /// `Team`, `User`, ...
+        scope: &'static str,
+        /// Which one.
+        id: String,
+        /// Seconds.
+        retry_after_s: u64,
+    },
     /// The key's time is over.
     #[error(
         "Authentication Error - Expired Key. Key Expiry time {expired} and current time {now}",
@@ -58,12 +115,9 @@ pub enum GatewayError {
         now: WallMs,
     },
     /// A scope's model list forbids the model.
-    #[error(
-        "{scope} not allowed to access model. This {scope} can only access \
-         models={models}. Tried to access {model}", models = python_list(models)
-    )]
+    #[error("{}", model_denied(scope, models, model))]
     ModelNotAllowed {
-        /// `key`, `team`, `user`, `org`, `project`.
+        /// `key`, `team`, `user`, `org`, `team_member`, ...
         scope: &'static str,
         /// What it may use.
         models: Vec<String>,
@@ -80,6 +134,14 @@ pub enum GatewayError {
         routes: Vec<String>,
         /// What it called.
         route: String,
+    },
+    /// The key's `allowed_cache_controls` forbid what the request asks of the cache.
+    #[error(
+        "Not allowed to set {control} as a cache control. Contact admin to change permissions."
+    )]
+    CacheControlNotAllowed {
+        /// Its name.
+        control: &'static str,
     },
     /// A management route for administrators.
     #[error(
@@ -311,57 +373,6 @@ impl std::fmt::Display for UpstreamError {
     }
 }
 
-/// Whose budget refused.
-#[derive(Clone, Debug, PartialEq)]
-pub enum BudgetScope {
-    /// The key itself.
-    Key,
-    /// One model of the key.
-    KeyModel {
-        /// Digest of the key.
-        key: String,
-        /// Its alias, or `None` in LiteLLM's spelling.
-        alias: String,
-        /// The model.
-        model: String,
-    },
-    /// A team.
-    Team(String),
-    /// A user.
-    User(String),
-    /// An organization.
-    Organization(String),
-    /// A customer of the caller.
-    EndUser(String),
-    /// A tag.
-    Tag(String),
-    /// The whole installation (`litellm_settings.max_budget`).
-    Global,
-}
-
-impl BudgetScope {
-    fn exceeded_message(&self, spent: NanoUsd, limit: NanoUsd) -> String {
-        let exceeded = |who: String| {
-            format!("Budget has been exceeded!{who} Current cost: {spent}, Max budget: {limit}")
-        };
-        match self {
-            Self::Key | Self::Global => exceeded(String::new()),
-            Self::Team(id) => exceeded(format!(" Team={id}")),
-            Self::Organization(id) => exceeded(format!(" Organization={id}")),
-            Self::Tag(tag) => exceeded(format!(" Tag={tag}")),
-            Self::User(id) => {
-                format!("ExceededBudget: User={id} over budget. Spend={spent}, Budget={limit}")
-            }
-            Self::EndUser(id) => {
-                format!("ExceededBudget: End User={id} over budget. Spend={spent}, Budget={limit}")
-            }
-            Self::KeyModel { key, alias, model } => format!(
-                "LiteLLM Virtual Key: {key}, key_alias: {alias}, exceeded budget for model={model}"
-            ),
-        }
-    }
-}
-
 impl GatewayError {
     /// The table: error -> status, type, param.
     pub fn reply(&self) -> ErrorReply {
@@ -370,6 +381,8 @@ impl GatewayError {
             Self::NoKey | Self::MalformedKey | Self::NotAVirtualKey { .. } => {
                 (401, "auth_error", none())
             }
+            Self::ScopeBlocked { .. } | Self::ScopeDeleted { .. } => (401, "auth_error", none()),
+            Self::ScopeUnknown { .. } => (503, "overloaded_error", None),
             Self::KeyBlocked | Self::AdminOnly { .. } | Self::MasterKeyOnly { .. } => {
                 (401, "auth_error", none())
             }
@@ -381,6 +394,7 @@ impl GatewayError {
             Self::RouteNotAllowed { .. } => (403, "auth_error", none()),
             Self::BudgetExceeded { .. } => (429, "budget_exceeded", None),
             Self::RateLimited { .. } => (429, "None", none()),
+            Self::CacheControlNotAllowed { .. } => (403, "None", none()),
             Self::UnknownModel { .. } => (400, "None", none()),
             Self::EndpointNotServed { .. } => (400, "invalid_request_error", Some("model".into())),
             Self::NoDeployment { .. } => (429, "None", none()),
@@ -397,6 +411,8 @@ impl GatewayError {
             Self::Overloaded { .. } | Self::JournalUnavailable { .. } => {
                 (503, "overloaded_error", None)
             }
+            Self::KeysUnavailable { .. } => (503, "auth_unavailable", None),
+            Self::StaleAuth { .. } => (503, "stale_auth", None),
             Self::RouteNotFound | Self::ObjectNotFound { .. } => (404, "not_found_error", None),
             Self::MethodNotAllowed => (405, "invalid_request_error", None),
             Self::UpgradeRequired => (426, "invalid_request_error", None),
@@ -423,6 +439,9 @@ impl GatewayError {
             Self::RateLimited { retry_after_s, .. }
             | Self::NoDeployment { retry_after_s, .. }
             | Self::Overloaded { retry_after_s, .. }
+            | Self::KeysUnavailable { retry_after_s }
+            | Self::StaleAuth { retry_after_s, .. }
+            | Self::ScopeUnknown { retry_after_s, .. }
             | Self::JournalUnavailable { retry_after_s } => Some(*retry_after_s),
             _ => None,
         }
@@ -466,33 +485,28 @@ impl UpstreamError {
     }
 }
 
+fn model_denied(scope: &str, models: &[String], model: &str) -> String {
+    if scope == "user" && models.iter().any(|name| name == "no-default-models") {
+        return format!(
+            "User not allowed to access model. No default model access, only team models allowed. \
+             Tried to access {model}"
+        );
+    }
+    format!(
+        "{scope} not allowed to access model. This {scope} can only access models={}. Tried to \
+         access {model}",
+        python_list(models)
+    )
+}
+
 fn model_denied_kind(scope: &str) -> &'static str {
     match scope {
-        "team" => "team_model_access_denied",
+        "team" | "team_member" => "team_model_access_denied",
         "user" => "user_model_access_denied",
-        "org" => "org_model_access_denied",
+        "org" | "org_member" => "org_model_access_denied",
         "project" => "project_model_access_denied",
         _ => "key_model_access_denied",
     }
-}
-
-/// LiteLLM prints lists as Python does; clients match on that text.
-fn python_list(items: &[String]) -> String {
-    let quoted: Vec<String> = items.iter().map(|item| format!("'{item}'")).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
-/// As Python prints a float or nothing.
-fn python_seconds(seconds: Option<f64>) -> String {
-    seconds.map_or("None".to_owned(), |seconds| format!("{seconds:?}"))
-}
-
-fn iso_space(at: WallMs) -> String {
-    at.to_iso()
-        .chars()
-        .take(19)
-        .collect::<String>()
-        .replace('T', " ")
 }
 
 #[cfg(test)]

@@ -1,5 +1,11 @@
 //! Answers to liveness and readiness probes, shared by the data plane and the management API.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::time::WallMs;
+
 /// Body of `/health/liveliness` and `/health/liveness`: a JSON string.
 pub const ALIVE: &str = "\"I'm alive!\"";
 
@@ -89,6 +95,65 @@ impl Coordination {
             Self::Redis { up: false } => "down",
         }
     }
+}
+
+/// How the node's copy of the records is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Propagation {
+    /// The store answered the last time; `None` before it was asked.
+    pub store: Option<bool>,
+    /// Since when that is so.
+    pub since: Option<WallMs>,
+    /// All that the store had at some time is in memory.
+    pub complete: bool,
+    /// When memory was last known to have all that the store has.
+    pub caught_up: Option<WallMs>,
+    /// When the snapshot on disk was written.
+    pub snapshot: Option<WallMs>,
+    /// How many records it has.
+    pub snapshot_records: u64,
+    /// Ways to and from other regions.
+    pub links: BTreeMap<String, LinkHealth>,
+}
+
+/// The way to another region and from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkHealth {
+    /// Its mailbox takes what is sent from here.
+    pub up: bool,
+    /// Up to when it has told everything here.
+    pub watermark: Option<WallMs>,
+}
+
+impl Propagation {
+    /// As `/health/readiness/details` shows it.
+    pub fn shown(&self, now: WallMs) -> Value {
+        let age_s = |at: Option<WallMs>| at.map(|at| age_s(at, now));
+        let link = |(home, link): (&String, &LinkHealth)| {
+            let shown = json!({"up": link.up, "behind_s": age_s(link.watermark)});
+            (home.clone(), shown)
+        };
+        let links: serde_json::Map<String, Value> = self.links.iter().map(link).collect();
+        json!({
+            "store": match self.store {
+                None => "unasked",
+                Some(true) => "up",
+                Some(false) => "down",
+            },
+            "store_since": self.since.map(WallMs::to_iso),
+            "complete": self.complete,
+            "feed_age_s": age_s(self.caught_up),
+            "snapshot_age_s": age_s(self.snapshot),
+            "snapshot_records": self.snapshot_records,
+            "regions": links,
+        })
+    }
+}
+
+/// Seconds since then, at least none.
+pub fn age_s(at: WallMs, now: WallMs) -> f64 {
+    let ms = u32::try_from(now.0.saturating_sub(at.0).max(0)).unwrap_or(u32::MAX);
+    f64::from(ms) / 1e3
 }
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ impl KeyHash {
         Self::from_hex(text).unwrap_or_else(|| Self::of_secret(text))
     }
 
+    /// Reads what `as_bytes` gave.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The raw digest.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

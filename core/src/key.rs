@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::ids::KeyHash;
 use crate::money::NanoUsd;
-use crate::record::{BadRecord, Body, Record, RecordKind};
+use crate::record::{BadRecord, Body, Bounds, Record, RecordKind};
 use crate::time::WallMs;
 
 /// A virtual key. Replaced whole on every change; `version` orders the replacements.
@@ -117,6 +117,25 @@ const NOT_IN_BODY: [&str; 6] = [
 ];
 
 impl KeyRecord {
+    /// Its limits.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_budget: self.max_budget,
+            soft_budget: self.soft_budget,
+            budget_duration: self.budget_duration.clone(),
+            budget_reset_at: self.budget_reset_at,
+            tpm_limit: self.tpm_limit,
+            rpm_limit: self.rpm_limit,
+            max_parallel_requests: self.max_parallel_requests,
+            model_max_budget: self.model_max_budget.clone(),
+        }
+    }
+
+    /// The budget that it refers to.
+    pub fn budget_id(&self) -> Option<&str> {
+        self.extra.get("budget_id").and_then(Value::as_str)
+    }
+
     /// The record that stores the key.
     pub fn to_record(&self) -> Record {
         let mut body = match serde_json::to_value(self) {

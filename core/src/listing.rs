@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use crate::access::ModelFacts;
-use crate::auth::KeyPolicy;
+use crate::auth::KeyView;
 use crate::config::{Config, Deployment};
 use crate::endpoint::Dialect;
 use crate::price::PriceBook;
@@ -29,12 +29,12 @@ pub struct ListOptions {
     pub only_groups: bool,
 }
 
-/// Names that a caller may use, in the order of the configuration. `policy` is the caller's key;
+/// Names that a caller may use, in the order of the configuration. `key` is the caller's;
 /// `None` is the master key. A pattern stands for the models of the price map that it covers.
 pub fn visible_models(
     config: &Config,
     prices: &PriceBook,
-    policy: Option<&KeyPolicy>,
+    key: Option<&KeyView>,
     options: ListOptions,
 ) -> Vec<String> {
     let mut names = Names::default();
@@ -45,26 +45,26 @@ pub fn visible_models(
         if !deployment.is_wildcard() {
             names.push_if(
                 &deployment.model_name,
-                may_use(policy, config, &deployment.model_name),
+                may_use(key, config, &deployment.model_name),
             );
             continue;
         }
         if options.wildcards {
-            let allowed = may_use(policy, config, &deployment.model_name);
+            let allowed = may_use(key, config, &deployment.model_name);
             names.push_if(&deployment.model_name, allowed);
         }
         for name in covered(deployment, prices) {
-            names.push_if(&name, may_use(policy, config, &name));
+            names.push_if(&name, may_use(key, config, &name));
         }
     }
     for (alias, meant) in &config.aliases {
         if !options.only_groups && !meant.hidden {
-            names.push_if(alias, may_use(policy, config, &meant.model));
+            names.push_if(alias, may_use(key, config, &meant.model));
         }
     }
     if options.groups || options.only_groups {
         for deployment in &config.models {
-            let allowed = may_use(policy, config, &deployment.model_name);
+            let allowed = may_use(key, config, &deployment.model_name);
             for group in &deployment.access_groups {
                 names.push_if(group, allowed);
             }
@@ -74,9 +74,9 @@ pub fn visible_models(
 }
 
 /// Whether the caller may use a model and the gateway has one of that name.
-pub fn is_visible(config: &Config, policy: Option<&KeyPolicy>, name: &str) -> bool {
+pub fn is_visible(config: &Config, key: Option<&KeyView>, name: &str) -> bool {
     let meant = config.aliases.get(name).map_or(name, |alias| &alias.model);
-    let allowed = |name: &str| may_use(policy, config, name);
+    let allowed = |name: &str| may_use(key, config, name);
     config.group_of(name).is_some() && (allowed(meant) || allowed(name))
 }
 
@@ -130,8 +130,8 @@ impl Names {
     }
 }
 
-fn may_use(policy: Option<&KeyPolicy>, config: &Config, name: &str) -> bool {
-    let Some(policy) = policy else {
+fn may_use(key: Option<&KeyView>, config: &Config, name: &str) -> bool {
+    let Some(key) = key else {
         return true;
     };
     let group = config.group_of(name);
@@ -145,7 +145,7 @@ fn may_use(policy: Option<&KeyPolicy>, config: &Config, name: &str) -> bool {
     let providers: Vec<String> = members()
         .map(|deployment| deployment.provider.label().to_owned())
         .collect();
-    policy.models.allows(ModelFacts {
+    key.allows_model(ModelFacts {
         name,
         groups: &groups,
         providers: &providers,

@@ -131,10 +131,102 @@ pub enum Route {
     GlobalSpendReport,
     /// `/global/spend/reset`
     GlobalSpendReset,
+    /// `/model/new`
+    ModelNew,
+    /// `/model/update`
+    ModelUpdate,
+    /// `/model/{id}/update`
+    ModelPatch,
+    /// `/model/delete`
+    ModelDelete,
+    /// POST `/credentials`
+    CredentialNew,
+    /// GET `/credentials`
+    CredentialList,
+    /// `/credentials/by_name/{id}`
+    CredentialByName,
+    /// `/credentials/by_model/{id}`
+    CredentialByModel,
+    /// PATCH `/credentials/{id}`
+    CredentialUpdate,
+    /// DELETE `/credentials/{id}`
+    CredentialDelete,
+    /// `/config/update`
+    ConfigUpdate,
+    /// `/config/list`
+    ConfigList,
+    /// `/config/field/info`
+    ConfigFieldInfo,
+    /// `/config/field/update`
+    ConfigFieldUpdate,
+    /// `/config/field/delete`
+    ConfigFieldDelete,
+    /// `/get/config/callbacks`
+    ConfigCallbacks,
+    /// `/fallback`
+    FallbackNew,
+    /// GET `/fallback/{model}`
+    FallbackInfo,
+    /// DELETE `/fallback/{model}`
+    FallbackDelete,
+    /// `/audit`
+    Audit,
+    /// `/audit/{id}`
+    AuditEntry,
+    /// `/health/services`
+    HealthServices,
+    /// `/health/history`
+    HealthHistory,
+    /// `/health/latest`
+    HealthLatest,
+    /// `/health/test_connection`
+    HealthTestConnection,
+    /// `/health/license`
+    HealthLicense,
+    /// `/health/shared-status`
+    HealthSharedStatus,
+    /// `/user/daily/activity`
+    UserDailyActivity,
+    /// `/user/daily/activity/aggregated`
+    UserDailyAggregated,
+    /// `/team/daily/activity`
+    TeamDailyActivity,
+    /// `/organization/daily/activity`
+    OrganizationDailyActivity,
+    /// `/customer/daily/activity`, `/end_user/daily/activity`
+    CustomerDailyActivity,
+    /// `/tag/daily/activity`
+    TagDailyActivity,
+    /// `/spend/logs/ui`
+    SpendLogsUi,
+    /// `/spend/logs/ui/{id}`
+    SpendLogsUiOne,
+    /// `/spend/logs/session/ui`
+    SpendLogsSession,
+    /// `/global/activity/exceptions`
+    GlobalExceptions,
+    /// `/global/activity/exceptions/deployment`
+    GlobalExceptionsDeployment,
+    /// `/global/activity/cache_hits`
+    GlobalCacheHits,
+    /// `/global/spend/all_tag_names`
+    GlobalTagNames,
+    /// `/global/spend/refresh`
+    GlobalSpendRefresh,
+    /// `/provider/budgets`
+    ProviderBudgets,
     /// `/global/activity`
     GlobalActivity,
     /// `/global/activity/model`
     GlobalActivityModel,
+    /// `/cache/ping`
+    CachePing,
+    /// `/cache/delete`
+    CacheDelete,
+    /// `/cache/flushall`
+    CacheFlushAll,
+    /// `/cache/redis/info`
+    CacheRedisInfo,
 }
 
 /// What a path names.
@@ -174,6 +266,8 @@ pub enum Method {
     Head,
     /// POST
     Post,
+    /// PATCH
+    Patch,
     /// DELETE
     Delete,
     /// OPTIONS
@@ -187,6 +281,7 @@ impl Method {
             "GET" => Some(Self::Get),
             "HEAD" => Some(Self::Head),
             "POST" => Some(Self::Post),
+            "PATCH" => Some(Self::Patch),
             "DELETE" => Some(Self::Delete),
             "OPTIONS" => Some(Self::Options),
             _ => None,
@@ -199,6 +294,7 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Post => "POST",
+            Self::Patch => "PATCH",
             Self::Delete => "DELETE",
             Self::Options => "OPTIONS",
         }
@@ -233,10 +329,7 @@ impl Match<'_> {
 }
 
 impl Target {
-    /// Number of targets.
-    pub const COUNT: usize = Endpoint::ALL.len() + Route::GlobalActivityModel as usize + 1;
-
-    /// Position in a [`RouteSet`], below [`Self::COUNT`].
+    /// Position in a [`RouteSet`], below [`RouteSet::TARGETS_MAX`].
     pub fn index(self) -> usize {
         match self {
             Self::Inference(endpoint) => endpoint as usize,
@@ -244,8 +337,6 @@ impl Target {
         }
     }
 }
-
-const _: () = assert!(Target::COUNT <= 128, "a RouteSet has 128 bits");
 
 /// A path with its escapes of unreserved characters undone: the only two spellings that mean the
 /// same (RFC 3986, 6.2.2.2).
@@ -266,9 +357,10 @@ pub fn resolve<'p>(method: &str, raw_path: &'p str) -> Result<Match<'p>, Gateway
     if path.len() > PATH_BYTES_MAX {
         return Err(GatewayError::RouteNotFound);
     }
+    let method = Method::parse(method);
     let hit = match plain_spelling(path) {
-        Cow::Borrowed(path) => find(path),
-        Cow::Owned(path) => find(&path).map(Hit::into_owned),
+        Cow::Borrowed(path) => find(path, method),
+        Cow::Owned(path) => find(&path, method).map(Hit::into_owned),
     };
     let Hit {
         row,
@@ -276,7 +368,7 @@ pub fn resolve<'p>(method: &str, raw_path: &'p str) -> Result<Match<'p>, Gateway
         path_model,
         id,
     } = hit.ok_or(GatewayError::RouteNotFound)?;
-    if !Method::parse(method).is_some_and(|method| row.allows(method)) {
+    if !method.is_some_and(|method| row.allows(method)) {
         return Err(GatewayError::MethodNotAllowed);
     }
     Ok(Match {
@@ -319,29 +411,47 @@ impl Hit<'_> {
     }
 }
 
-fn find(path: &str) -> Option<Hit<'_>> {
+/// The row of a path that answers the method; one that does not, when no row of the path does.
+fn find(path: &str, method: Option<Method>) -> Option<Hit<'_>> {
     let mut same_length = INDEX.exact.get(path.len()).into_iter().flatten();
-    if let Some(&(pattern, row)) = same_length.find(|(pattern, _)| *pattern == path) {
+    let exact = same_length.by_ref().find(|(pattern, _)| *pattern == path);
+    if let Some(&(pattern, first)) = exact {
+        let others = same_length.filter(|(other, _)| *other == pattern);
         return Some(Hit {
-            row,
+            row: answering(first, others.map(|(_, row)| *row), method),
             pattern,
             path_model: None,
             id: None,
         });
     }
-    INDEX.patterns.iter().find_map(|(pattern, row)| {
-        let text = pattern.parameter_in(path)?;
-        let (path_model, id) = match pattern.parameter {
-            Parameter::Model => (Some(text), None),
-            Parameter::Id => (None, Some(text)),
-        };
-        Some(Hit {
-            row,
-            pattern: pattern.text,
-            path_model,
-            id,
-        })
+    let (at, text) = (INDEX.patterns.iter().enumerate())
+        .find_map(|(at, (pattern, _))| Some((at, pattern.parameter_in(path)?)))?;
+    let (pattern, first) = INDEX.patterns.get(at)?;
+    let later = INDEX.patterns.iter().skip(at + 1);
+    let others = later.filter(|(other, _)| other.text == pattern.text);
+    let (path_model, id) = match pattern.parameter {
+        Parameter::Model => (Some(text), None),
+        Parameter::Id => (None, Some(text)),
+    };
+    Some(Hit {
+        row: answering(first, others.map(|(_, row)| *row), method),
+        pattern: pattern.text,
+        path_model,
+        id,
     })
+}
+
+/// Of the rows of one path the one that answers the method, else the first.
+fn answering(
+    first: &'static Row,
+    mut others: impl Iterator<Item = &'static Row>,
+    method: Option<Method>,
+) -> &'static Row {
+    let answers = |row: &Row| method.is_some_and(|method| row.allows(method));
+    if answers(first) {
+        return first;
+    }
+    others.find(|row| answers(row)).unwrap_or(first)
 }
 
 /// The table, arranged for look-ups.

@@ -55,6 +55,20 @@ impl ScopeKind {
         }
     }
 
+    /// Its name in messages, in LiteLLM's spelling.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Key => "Virtual Key",
+            Self::User => "User",
+            Self::Team => "Team",
+            Self::TeamMember => "Team Member",
+            Self::Organization => "Organization",
+            Self::OrganizationMember => "Organization Member",
+            Self::EndUser => "End User",
+            Self::Tag => "Tag",
+        }
+    }
+
     /// The kind of a label.
     pub fn of_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.label() == label)
@@ -104,6 +118,11 @@ impl Scope {
         }
     }
 
+    /// Its id for people.
+    pub fn shown_id(&self) -> String {
+        self.id.replace(MEMBER_SEPARATOR, "/")
+    }
+
     /// Every scope that a request is charged to, each once, in order.
     pub fn of_record(record: &SpendRecord) -> Vec<Self> {
         let payer = &record.payer;
@@ -136,8 +155,7 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.id.replace(MEMBER_SEPARATOR, "/");
-        write!(f, "{} {id}", self.kind)
+        write!(f, "{} {}", self.kind, self.shown_id())
     }
 }
 

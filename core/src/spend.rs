@@ -39,6 +39,9 @@ pub struct SpendRecord {
     /// Base URL without credentials.
     #[serde(default)]
     pub api_base: String,
+    /// Region of the node that served it; `None` where nodes are not told theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// When the request arrived.
     pub started: WallMs,
     /// When it ended.
@@ -128,6 +131,18 @@ pub struct RequestContext {
     /// `metadata.spend_logs_metadata` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spend_logs_metadata: Option<serde_json::Value>,
+    /// The cached answer that it got; `None` when the answer is a provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_hit: Option<CacheHit>,
+}
+
+/// An answer from the response cache: it cost nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CacheHit {
+    /// Its key, 64 hex digits.
+    pub key: String,
+    /// What it would have cost.
+    pub saved: NanoUsd,
 }
 
 /// Why a request ended: the rows of the termination table (`docs/TERMINATION.md`).

@@ -30,8 +30,28 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Finds out who calls and whether that one may call this route.
-    pub(super) fn of(
+    /// Finds out who calls and whether that one may call this route. A key that is not in memory
+    /// is looked for.
+    pub(super) async fn find(
+        headers: &HeaderMap,
+        found: &Match<'_>,
+        state: &AdminState,
+    ) -> Result<Self, GatewayError> {
+        match Self::of(headers, found, state) {
+            Err(GatewayError::UnknownKey { masked, hash }) => {
+                let unknown = GatewayError::UnknownKey {
+                    masked,
+                    hash: hash.clone(),
+                };
+                let key = KeyHash::from_hex(&hash).ok_or(unknown)?;
+                state.find_key(key).await?;
+                Self::of(headers, found, state)
+            }
+            other => other,
+        }
+    }
+
+    fn of(
         headers: &HeaderMap,
         found: &Match<'_>,
         state: &AdminState,
@@ -41,8 +61,13 @@ impl Caller {
         let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let credential = auth::credential(custom, header)?;
         let now = state.now();
-        let lookup = |hash: &KeyHash| state.keys().get(hash, now);
+        let lookup = |hash: &KeyHash| state.registry().get(hash, now);
         let principal = auth::authenticate(&credential, &state.master_key(), now, lookup)?;
+        if let Principal::Key(key) = &principal
+            && let Some(home) = key.policy.home.as_deref()
+        {
+            state.check_fresh(home)?;
+        }
         let reach = auth::authorize(&principal, found)?;
         Ok(Self {
             principal,

@@ -7,7 +7,8 @@ use axum::extract::{FromRequest, Request};
 use meridian_core::error::GatewayError;
 use serde_json::Map;
 
-use super::fields::Fields;
+use super::declared;
+use super::fields::{Fields, object_of};
 use super::reply::AdminError;
 
 /// Largest body of a management call.
@@ -18,7 +19,8 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// The bytes of a body.
 pub(super) struct RawBody(pub(super) Bytes);
 
-/// The fields of a JSON body. An empty body is an empty object: what is missing is then named.
+/// The declared fields of a JSON body; others are ignored. An empty body is an empty object: what
+/// is missing is then named.
 pub(super) struct JsonBody(pub(super) Fields);
 
 impl<S: Sync> FromRequest<S> for RawBody {
@@ -33,11 +35,16 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     type Rejection = AdminError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, AdminError> {
+        let operation = declared::of_request(request.extensions());
         let RawBody(body) = RawBody::from_request(request, state).await?;
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(Fields::of_object(Map::new())));
         }
-        Fields::of_body(&body).map(Self)
+        let mut object = object_of(&body)?;
+        if let Some(operation) = operation {
+            operation.keep_fields(&mut object);
+        }
+        Ok(Self(Fields::of_object(object)))
     }
 }
 

@@ -75,19 +75,6 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Takes a request body. Anything but an object is refused as FastAPI does.
-    pub(super) fn of_body(body: &[u8]) -> Result<Self, AdminError> {
-        match read_json(body)? {
-            Value::Object(object) => Ok(Self::of_object(object)),
-            other => Err(AdminError::Invalid(vec![problem(
-                &["body"],
-                "model_attributes_type",
-                "Input should be a valid dictionary or object to extract fields from",
-                &other,
-            )])),
-        }
-    }
-
     /// Takes an object that was already read.
     pub(super) fn of_object(object: Map<String, Value>) -> Self {
         Self {
@@ -278,6 +265,19 @@ impl Fields {
     }
 }
 
+/// Reads a request body. Anything but an object is refused as FastAPI does.
+pub(super) fn object_of(body: &[u8]) -> Result<Map<String, Value>, AdminError> {
+    match read_json(body)? {
+        Value::Object(object) => Ok(object),
+        other => Err(AdminError::Invalid(vec![problem(
+            &["body"],
+            "model_attributes_type",
+            "Input should be a valid dictionary or object to extract fields from",
+            &other,
+        )])),
+    }
+}
+
 /// Reads JSON; LiteLLM's words for what is none.
 pub(super) fn read_json(body: &[u8]) -> Result<Value, AdminError> {
     serde_json::from_slice(body).map_err(|error| AdminError::Refused {
@@ -317,10 +317,13 @@ fn flag_of_text(text: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
+    fn fields(body: &[u8]) -> Fields {
+        Fields::of_object(object_of(body).unwrap())
+    }
+
     #[test]
     fn absent_null_and_value_are_three_things() {
-        let mut fields =
-            Fields::of_body(br#"{"a": null, "b": "5", "c": 2.5, "d": "yes"}"#).unwrap();
+        let mut fields = fields(br#"{"a": null, "b": "5", "c": 2.5, "d": "yes"}"#);
         assert_eq!(fields.text("a"), Given::Null);
         assert_eq!(fields.text("x"), Given::Absent);
         assert_eq!(fields.whole("b"), Given::Value(5));
@@ -333,7 +336,7 @@ mod tests {
     fn every_wrong_field_is_named_and_secrets_are_not_echoed() {
         let body =
             br#"{"rpm_limit": -1, "models": ["a", 1], "metadata": 3, "budget": "sk-canary"}"#;
-        let mut fields = Fields::of_body(body).unwrap();
+        let mut fields = fields(body);
         fields.whole("rpm_limit");
         fields.texts("models");
         fields.object("metadata");

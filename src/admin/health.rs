@@ -44,19 +44,27 @@ fn readiness_details(state: &AdminState) -> Value {
     json!({
         "status": ready.word(),
         "db": ready.store_word(),
-        "cache": null,
+        "cache": state.cache().map(|cache| if cache.is_shared() { "redis" } else { "local" }),
         "coordination": {
             "mode": ready.coordination.mode(),
             "state": ready.coordination.state(),
         },
+        "records": state.propagation().map(|copy| copy.shown(state.now())),
         "litellm_version": super::LITELLM_VERSION,
         "meridian_version": env!("CARGO_PKG_VERSION"),
         "success_callbacks": [],
         "use_aiohttp_transport": false,
         "log_level": "INFO",
         "is_detailed_debug": false,
-        "keys_loaded": state.keys().len(),
+        "keys_loaded": state.registry().len(),
+        "records_left_out": left_out(state),
     })
+}
+
+/// Stored models, credentials and settings that are not in force, and why.
+fn left_out(state: &AdminState) -> Vec<String> {
+    let left_out = state.merged().left_out();
+    left_out.iter().map(ToString::to_string).collect()
 }
 
 /// GET /health: the passive state of every deployment. No request is sent to a provider, so asking
@@ -92,6 +100,7 @@ pub(super) async fn health(
         "healthy_count": up.len(),
         "unhealthy_count": down.len(),
         "probe": "passive",
+        "records_left_out": if caller.sees_all() { left_out(&state) } else { Vec::new() },
     });
     let status = if asked && up.is_empty() { 503 } else { 200 };
     let mut response = answer(status, body.to_string());

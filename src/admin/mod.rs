@@ -5,17 +5,26 @@
 //! access does not compile.
 
 mod access;
+mod audit;
 mod body;
+mod cache;
+mod config;
+mod credentials;
+mod declared;
 mod fields;
 mod health;
+mod health_checks;
 mod keys;
+mod mask;
 mod models;
+mod openapi;
 mod pages;
 mod query;
 mod reply;
 mod routing;
 mod spend;
 mod state;
+mod stored;
 mod tokens;
 
 use axum::Router;
@@ -28,7 +37,7 @@ use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
 pub use reply::AdminError;
-pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Routes, Rules};
+pub use state::{AdminState, DeploymentHealth, Hooks, Pending, Routes, Rules, Tested};
 
 use crate::clock;
 use crate::store::StoreError;
@@ -47,7 +56,7 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
-    let (route, mut response) = match admit(&state, &mut request) {
+    let (route, mut response) = match admit(&state, &mut request).await {
         Ok(route) => (Some(route), serve(route, request, state).await),
         Err(refusal) => (None, refusal.into_response()),
     };
@@ -76,7 +85,7 @@ fn identify(response: &mut Response, route: Option<Route>) {
 }
 
 /// Finds the route and lets the caller in. What it found out is left in the request.
-fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
+async fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError> {
     let uri = request.uri().clone();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let found = resolve(request.method().as_str(), target)?;
@@ -86,12 +95,13 @@ fn admit(state: &AdminState, request: &mut Request) -> Result<Route, AdminError>
     };
     let access = health::access(route, found.access, state);
     if access != Access::Public {
-        let caller = Caller::of(request.headers(), &found, state);
+        let caller = Caller::find(request.headers(), &found, state).await;
         let caller = caller.map_err(|error| health::refusal(route, error))?;
         request.extensions_mut().insert(caller);
     }
     let parameter = found.id.or(found.path_model).map(|text| text.into_owned());
     request.extensions_mut().insert(access);
+    request.extensions_mut().insert(route);
     request.extensions_mut().insert(PathParameter(parameter));
     Ok(route)
 }
@@ -107,14 +117,16 @@ async fn run<T>(
 
 async fn serve(route: Route, request: Request, state: AdminState) -> Response {
     use Route as R;
+    use config::{fallback, field};
     use keys::{read, rotate, write};
-    use spend::{activity, calculate, global, logs, report};
+    use models::write as deployments;
+    use spend::{activity, calculate, daily, events, global, logs, report};
     match route {
         R::Home => run(pages::home, request, state).await,
         R::Routes => run(pages::routes, request, state).await,
         R::RobotsTxt => run(pages::robots, request, state).await,
-        R::Docs => run(pages::docs, request, state).await,
-        R::OpenApi => run(pages::openapi, request, state).await,
+        R::Docs => run(openapi::page, request, state).await,
+        R::OpenApi => run(openapi::document, request, state).await,
         R::Test => run(pages::test, request, state).await,
         R::Liveness => run(health::liveness, request, state).await,
         R::Readiness => run(health::readiness, request, state).await,
@@ -128,6 +140,33 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::ModelInfoV2 => run(models::info_v2, request, state).await,
         R::ModelGroupInfo => run(models::group_info, request, state).await,
         R::ReloadModelCostMap => run(models::reload_prices, request, state).await,
+        R::ModelNew => run(deployments::new, request, state).await,
+        R::ModelUpdate => run(deployments::update, request, state).await,
+        R::ModelPatch => run(deployments::patch, request, state).await,
+        R::ModelDelete => run(deployments::delete, request, state).await,
+        R::CredentialNew => run(credentials::new, request, state).await,
+        R::CredentialList => run(credentials::list, request, state).await,
+        R::CredentialByName => run(credentials::by_name, request, state).await,
+        R::CredentialByModel => run(credentials::by_model, request, state).await,
+        R::CredentialUpdate => run(credentials::update, request, state).await,
+        R::CredentialDelete => run(credentials::delete, request, state).await,
+        R::ConfigUpdate => run(config::update, request, state).await,
+        R::ConfigCallbacks => run(config::callbacks, request, state).await,
+        R::ConfigList => run(field::list, request, state).await,
+        R::ConfigFieldInfo => run(field::one, request, state).await,
+        R::ConfigFieldUpdate => run(field::update, request, state).await,
+        R::ConfigFieldDelete => run(field::delete, request, state).await,
+        R::FallbackNew => run(fallback::new, request, state).await,
+        R::FallbackInfo => run(fallback::one, request, state).await,
+        R::FallbackDelete => run(fallback::delete, request, state).await,
+        R::Audit => run(audit::list, request, state).await,
+        R::AuditEntry => run(audit::one, request, state).await,
+        R::HealthServices => run(health_checks::services, request, state).await,
+        R::HealthHistory => run(health_checks::history, request, state).await,
+        R::HealthLatest => run(health_checks::latest, request, state).await,
+        R::HealthLicense => run(health_checks::license, request, state).await,
+        R::HealthSharedStatus => run(health_checks::shared_status, request, state).await,
+        R::HealthTestConnection => run(models::test::connection, request, state).await,
         R::TokenCounter => run(tokens::count, request, state).await,
         R::TransformRequest => run(pages::not_offered, request, state).await,
         R::SupportedParams => run(pages::not_offered, request, state).await,
@@ -150,6 +189,21 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::KeyHealth => run(read::health, request, state).await,
         R::SpendLogs => run(logs::logs, request, state).await,
         R::SpendLogsV2 => run(logs::logs_v2, request, state).await,
+        R::SpendLogsUi => run(logs::logs_v2, request, state).await,
+        R::SpendLogsUiOne => run(logs::one, request, state).await,
+        R::SpendLogsSession => run(logs::session, request, state).await,
+        R::UserDailyActivity => run(daily::user, request, state).await,
+        R::UserDailyAggregated => run(daily::user_aggregated, request, state).await,
+        R::TeamDailyActivity => run(daily::team, request, state).await,
+        R::OrganizationDailyActivity => run(daily::organization, request, state).await,
+        R::CustomerDailyActivity => run(daily::customer, request, state).await,
+        R::TagDailyActivity => run(daily::tag, request, state).await,
+        R::GlobalExceptions => run(events::exceptions, request, state).await,
+        R::GlobalExceptionsDeployment => run(events::by_deployment, request, state).await,
+        R::GlobalCacheHits => run(events::cache_hits, request, state).await,
+        R::GlobalTagNames => run(global::tag_names, request, state).await,
+        R::GlobalSpendRefresh => run(global::refresh, request, state).await,
+        R::ProviderBudgets => run(global::provider_budgets, request, state).await,
         R::SpendCalculate => run(calculate::calculate, request, state).await,
         R::SpendKeys => run(global::spend_keys, request, state).await,
         R::SpendUsers => run(global::spend_users, request, state).await,
@@ -166,6 +220,10 @@ async fn serve(route: Route, request: Request, state: AdminState) -> Response {
         R::GlobalSpendReset => run(global::reset, request, state).await,
         R::GlobalActivity => run(activity::activity, request, state).await,
         R::GlobalActivityModel => run(activity::by_model, request, state).await,
+        R::CachePing => run(cache::ping, request, state).await,
+        R::CacheDelete => run(cache::delete, request, state).await,
+        R::CacheFlushAll => run(cache::flush_all, request, state).await,
+        R::CacheRedisInfo => run(cache::redis_info, request, state).await,
     }
 }
 
@@ -178,10 +236,19 @@ fn without_body(response: Response) -> Response {
 fn store_refusal(error: StoreError) -> AdminError {
     match error {
         StoreError::NotFound => AdminError::detail(StatusCode::NOT_FOUND, "Not found"),
+        StoreError::Elsewhere { home } => {
+            let text = format!(
+                "This belongs to region {home}: only there it can be changed. Blocking it, deleting \
+                 it and lowering its budget is taken here too."
+            );
+            AdminError::detail(StatusCode::CONFLICT, text)
+        }
         StoreError::TooMuch => {
             let text = "This question reads too many rows: narrow it.";
             AdminError::detail(StatusCode::BAD_REQUEST, text)
         }
+        // Whoever uses the store says so once, not every call.
+        StoreError::Unavailable(_) | StoreError::Busy => AdminError::unavailable(),
         error => {
             tracing::error!(%error, "the store failed a management call");
             AdminError::unavailable()

@@ -1,11 +1,14 @@
 //! `/v1/models`, `/model/info`, `/model_group/info`, `/reload/model_cost_map`.
 
+pub(super) mod test;
+pub(super) mod write;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use meridian_core::auth::{KeyPolicy, Principal};
+use meridian_core::auth::{KeyView, Principal};
 use meridian_core::config::Deployment;
 use meridian_core::error::GatewayError;
 use meridian_core::listing::{self, ListOptions};
@@ -32,7 +35,7 @@ pub(super) async fn list(
         only_groups: query.flag("only_model_access_groups"),
     };
     let Rules { config, prices } = state.rules();
-    let names = listing::visible_models(&config, &prices, policy(&caller), options);
+    let names = listing::visible_models(&config, &prices, key(&caller), options);
     Json(listing::models_body(&names, dialect(&headers)))
 }
 
@@ -44,7 +47,7 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Answer {
     let model = model.unwrap_or_default();
-    if !listing::is_visible(&state.rules().config, policy(&caller), &model) {
+    if !listing::is_visible(&state.rules().config, key(&caller), &model) {
         return Err(AdminError::Gateway(GatewayError::ObjectNotFound {
             what: "Model",
             id: model,
@@ -61,10 +64,10 @@ fn dialect(headers: &HeaderMap) -> meridian_core::endpoint::Dialect {
     )
 }
 
-fn policy(caller: &Caller) -> Option<&KeyPolicy> {
+fn key(caller: &Caller) -> Option<&KeyView> {
     match caller.principal() {
         Principal::Master => None,
-        Principal::Key(key) => Some(&key.policy),
+        Principal::Key(key) => Some(key),
     }
 }
 
@@ -165,7 +168,7 @@ fn visible<'a>(rules: &'a Rules, caller: &'a Caller) -> impl Iterator<Item = &'a
     let config = &rules.config;
     config.models.iter().filter(move |deployment| {
         let name = &deployment.model_name;
-        caller.sees_all() || listing::is_visible(config, policy(caller), name)
+        caller.sees_all() || listing::is_visible(config, key(caller), name)
     })
 }
 
@@ -227,7 +230,7 @@ fn model_info(deployment: &Deployment, prices: &PriceBook) -> Map<String, Value>
     let mut out = price.as_ref().map(ModelPrice::info).unwrap_or_default();
     out.extend(deployment.model_info.clone());
     out.insert("id".into(), json!(deployment.id));
-    out.insert("db_model".into(), json!(false));
+    out.insert("db_model".into(), json!(deployment.is_stored()));
     if let Some(price) = price {
         out.insert("key".into(), json!(price.key()));
     }

@@ -1,10 +1,11 @@
-//! Query strings, read leniently: unknown names are ignored, the last of two equal names counts.
+//! Query strings, read leniently: undeclared names are ignored, the last of two equal names counts.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use meridian_core::time::WallMs;
 use serde_json::{Value, json};
 
+use super::declared;
 use super::fields::problem;
 use super::reply::AdminError;
 
@@ -22,7 +23,11 @@ impl<S: Sync> FromRequestParts<S> for Query {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let pairs = pairs.map_err(|_| wrong("query", "string_type", "Query is not readable"))?;
-        Ok(Self(pairs.0))
+        let mut pairs = pairs.0;
+        if let Some(operation) = declared::of_request(&parts.extensions) {
+            pairs.retain(|(name, _)| operation.takes(name));
+        }
+        Ok(Self(pairs))
     }
 }
 
@@ -107,15 +112,15 @@ impl Query {
     /// `start_date` and the end of `end_date`: a bare date includes its whole day.
     pub(super) fn dates(&self) -> Result<Option<(WallMs, WallMs)>, AdminError> {
         let start = self.moment("start_date")?;
-        let end = self.moment("end_date")?;
-        let (Some(start), Some(end)) = (start, end) else {
-            return Ok(None);
-        };
-        let bare = self
-            .text("end_date")
-            .is_some_and(|text| text.len() == DATE_CHARS);
-        let end = if bare { end.plus_ms(DAY_MS) } else { end };
-        Ok(Some((start, end)))
+        let end = self.end_moment("end_date")?;
+        Ok(start.zip(end))
+    }
+
+    /// The end of a range: a bare date includes its whole day.
+    pub(super) fn end_moment(&self, name: &str) -> Result<Option<WallMs>, AdminError> {
+        let end = self.moment(name)?;
+        let bare = self.text(name).is_some_and(|text| text.len() == DATE_CHARS);
+        Ok(end.map(|end| if bare { end.plus_ms(DAY_MS) } else { end }))
     }
 }
 

@@ -5,17 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use meridian_core::config::Config;
-use meridian_core::health::Readiness;
-use meridian_core::ids::Secret;
+use meridian_core::error::GatewayError;
+use meridian_core::health::{Propagation, Readiness};
+use meridian_core::ids::{KeyHash, Secret};
 use meridian_core::price::PriceBook;
 use meridian_core::record::Record;
+use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 
 use super::access::Caller;
 use super::keys::Moment;
+use crate::cache::Cache;
 use crate::clock;
-use crate::keys::Keys;
-use crate::store::{RecordWrite, Store, StoreError};
+use crate::merged::Merged;
+use crate::registry::Registry;
+use crate::store::{RecordWrite, SpendChange, Store, StoreError};
 
 /// A future that a hook returns.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -74,9 +78,33 @@ pub struct Hooks {
     pub in_flight: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Every deployment and how it is.
     pub deployments: Box<dyn Fn() -> Vec<DeploymentHealth> + Send + Sync>,
+    /// Cached answers; `None` where there is no cache.
+    pub cache: Option<Arc<Cache>>,
+    /// Looks for a key that is not in memory; then it is there, or there is none.
+    pub find_key: Box<dyn Fn(KeyHash) -> Pending<Result<(), GatewayError>> + Send + Sync>,
+    /// Whether what a region took away is known here.
+    pub check_fresh: Box<dyn Fn(&str) -> Result<(), GatewayError> + Send + Sync>,
+    /// How the node's copy of the records is doing; `None` where nothing is shared.
+    pub propagation: Box<dyn Fn() -> Option<Propagation> + Send + Sync>,
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
     pub changed: Box<dyn Fn(&[Record]) + Send + Sync>,
+    /// Files and records of the configuration.
+    pub merged: Arc<Merged>,
+    /// Makes one real call through the deployment with this id of a configuration that is not in
+    /// force; what was called, or what went wrong.
+    pub test: Box<dyn Fn(Config, String) -> Pending<Result<Tested, String>> + Send + Sync>,
+}
+
+/// What a test of a connection called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tested {
+    /// The model itself, with a short question.
+    Chat,
+    /// The provider's list of models.
+    Models,
+    /// Nothing: its answer is canned.
+    Mock,
 }
 
 /// State of the management API. Cheap to clone.
@@ -85,7 +113,7 @@ pub struct AdminState(Arc<Parts>);
 
 struct Parts {
     store: Store,
-    keys: Arc<Keys>,
+    registry: Arc<Registry>,
     master_key: Secret,
     hooks: Hooks,
 }
@@ -93,10 +121,10 @@ struct Parts {
 impl AdminState {
     /// Puts the parts together. The master key must not be empty: with an empty one nobody is let
     /// in as administrator.
-    pub fn new(store: Store, keys: Arc<Keys>, master_key: Secret, hooks: Hooks) -> Self {
+    pub fn new(store: Store, registry: Arc<Registry>, master_key: Secret, hooks: Hooks) -> Self {
         Self(Arc::new(Parts {
             store,
-            keys,
+            registry,
             master_key,
             hooks,
         }))
@@ -113,13 +141,31 @@ impl AdminState {
         writes: Vec<RecordWrite>,
         caller: &Caller,
     ) -> Result<Vec<Record>, StoreError> {
+        let begun: Vec<Scope> = writes.iter().filter_map(begins_to_count).collect();
         let stored = self.store().write_records(writes, caller.actor()).await?;
         (self.0.hooks.changed)(&stored);
+        if !begun.is_empty() {
+            // What was charged to the name before there was a record of it counts on.
+            let now = self.now();
+            for spend in self.store().scope_spends(begun).await? {
+                self.registry().set_spent(&spend.scope, spend.spend, now);
+            }
+        }
         Ok(stored)
     }
 
-    pub(super) fn keys(&self) -> &Keys {
-        &self.0.keys
+    /// Files and records of the configuration.
+    pub(super) fn merged(&self) -> &Merged {
+        &self.0.hooks.merged
+    }
+
+    /// One real call through a deployment of a configuration that is not in force.
+    pub(super) async fn test(&self, config: Config, id: String) -> Result<Tested, String> {
+        (self.0.hooks.test)(config, id).await
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     /// The master key of the rules that hold now.
@@ -148,7 +194,7 @@ impl AdminState {
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: self.now(),
-            zone: self.keys().zone().clone(),
+            zone: self.registry().zone().clone(),
         }
     }
 
@@ -164,8 +210,24 @@ impl AdminState {
         (self.0.hooks.reload_prices)().await
     }
 
+    pub(super) fn cache(&self) -> Option<Arc<Cache>> {
+        self.0.hooks.cache.clone()
+    }
+
     pub(super) fn readiness(&self) -> Readiness {
         (self.0.hooks.readiness)()
+    }
+
+    pub(super) async fn find_key(&self, key: KeyHash) -> Result<(), GatewayError> {
+        (self.0.hooks.find_key)(key).await
+    }
+
+    pub(super) fn check_fresh(&self, home: &str) -> Result<(), GatewayError> {
+        (self.0.hooks.check_fresh)(home)
+    }
+
+    pub(super) fn propagation(&self) -> Option<Propagation> {
+        (self.0.hooks.propagation)()
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -175,4 +237,10 @@ impl AdminState {
     pub(super) fn deployments(&self) -> Vec<DeploymentHealth> {
         (self.0.hooks.deployments)()
     }
+}
+
+/// The scope whose counters a write begins. A rotated key's go on.
+fn begins_to_count(write: &RecordWrite) -> Option<Scope> {
+    let begins = write.replaces.is_none() && !matches!(write.spend, SpendChange::Move(_));
+    begins.then(|| write.record.scope()).flatten()
 }

@@ -1,12 +1,15 @@
 //! The router in process, over a real store in a temporary directory.
 
+mod cache;
 mod errors;
 mod keys;
+mod openapi;
 mod pages;
 mod regions;
 mod roles;
 mod router;
 mod spend;
+mod stored;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use jiff::tz::TimeZone;
-use meridian_core::config::{Config, MasterKey, load_with};
+use meridian_core::config::{Config, Loaded, MasterKey, Source, load_with};
 use meridian_core::health::{Coordination, Readiness};
 use meridian_core::ids::{KeyHash, Secret};
 use meridian_core::price::PriceBook;
@@ -25,7 +28,8 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::clock;
-use crate::keys::Keys;
+use crate::merged::Merged;
+use crate::registry::Registry;
 use crate::store::Store;
 
 const MASTER: &str = "sk-master-key-of-the-tests";
@@ -47,9 +51,13 @@ const PRICES: &str = r#"{
 struct Admin {
     router: Router,
     routes: Routes,
-    keys: Arc<Keys>,
+    keys: Arc<Registry>,
     store: Store,
     draining: Arc<AtomicBool>,
+    /// The rules in force.
+    now: Arc<arc_swap::ArcSwap<crate::rules::Rules>>,
+    /// What the management API calls with records that it stored.
+    changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync>,
     _dir: tempfile::TempDir,
 }
 
@@ -77,13 +85,21 @@ impl Answer {
     }
 }
 
-fn config(text: &str) -> Config {
+fn load(text: &str) -> Loaded {
     let mut read = |_: &Path| Ok(text.to_owned());
     let path = Path::new("config.yaml");
-    let loaded = load_with(&mut read, path, &HashMap::new(), MasterKey::Required);
+    load_with(&mut read, path, &HashMap::new(), MasterKey::Required)
+}
+
+fn config(text: &str) -> Config {
+    let loaded = load(text);
     loaded
         .config
         .unwrap_or_else(|| panic!("{:?}", loaded.problems))
+}
+
+fn source_of(text: &str) -> Source {
+    load(text).source.unwrap()
 }
 
 fn rules_of(text: &str) -> Rules {
@@ -100,21 +116,46 @@ async fn admin() -> Admin {
 async fn admin_with(text: &str) -> Admin {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_embedded(dir.path()).await.unwrap();
-    let keys = Arc::new(Keys::new(TimeZone::UTC));
+    let keys = Arc::new(Registry::new(TimeZone::UTC));
+    let for_registry = Arc::clone(&keys);
+    let merged = Arc::new(Merged::new(source_of(text), None));
+    merged.load(&store).await.unwrap();
     let rules = rules_of(text);
     let known = crate::routing::Routing::new();
-    let (config, prices) = (Arc::clone(&rules.config), Arc::clone(&rules.prices));
-    let ready = crate::rules::Rules::build(config, prices, Arc::clone(&known), 1);
+    let (config, prices) = (merged.config().unwrap(), Arc::clone(&rules.prices));
+    let ready = crate::rules::Rules::build(Arc::new(config), prices, Arc::clone(&known), 1);
     let routes = Routes {
         rules: Arc::new(ready),
-        known,
+        known: Arc::clone(&known),
     };
-    let now = routes.clone();
+    let now = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&routes.rules)));
+    let (for_rules, for_changes) = (Arc::clone(&now), Arc::clone(&now));
+    let changing = Arc::clone(&merged);
     let draining = Arc::new(AtomicBool::new(false));
     let leaving = Arc::clone(&draining);
+    let cache = rules.config.cache.as_ref();
+    let cache = cache.map(|config| Arc::new(crate::cache::Cache::new(config)));
+    let in_force = Arc::clone(&now);
+    let changed: Arc<dyn Fn(&[meridian_core::record::Record]) + Send + Sync> =
+        Arc::new(move |records| {
+            for_registry.apply_all(records.iter().map(|one| (one, None)), clock::now());
+            if changing.take(records) {
+                let (old, config) = (for_changes.load_full(), changing.config().unwrap());
+                let prices = Arc::clone(&old.prices);
+                for_changes.store(Arc::new(old.next(Arc::new(config), prices)));
+            }
+        });
+    let tell = Arc::clone(&changed);
     let hooks = Hooks {
-        rules: Box::new(move || rules.clone()),
-        routes: Box::new(move || now.clone()),
+        rules: Box::new(move || {
+            let now = for_rules.load();
+            let (config, prices) = (Arc::clone(&now.config), Arc::clone(&now.prices));
+            Rules { config, prices }
+        }),
+        routes: Box::new(move || Routes {
+            rules: now.load_full(),
+            known: Arc::clone(&known),
+        }),
         flush_spend: Box::new(|| Box::pin(async {})),
         metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
         reload_prices: Box::new(|| Box::pin(async { Ok(3) })),
@@ -125,7 +166,26 @@ async fn admin_with(text: &str) -> Admin {
             coordination: Coordination::Redis { up: true },
         }),
         in_flight: Box::new(|| 7),
-        changed: Box::new(|_| ()),
+        changed: Box::new(move |records| tell(records)),
+        merged,
+        test: Box::new(|config, id| {
+            let found = config.models.iter().any(|one| one.id == id);
+            let broken = config
+                .models
+                .iter()
+                .any(|one| one.id == id && one.model == "broken");
+            Box::pin(async move {
+                assert!(found, "the candidate is in the configuration");
+                if broken {
+                    Err("the provider said no".to_owned())
+                } else {
+                    Ok(Tested::Chat)
+                }
+            })
+        }),
+        find_key: Box::new(|_| Box::pin(async { Ok(()) })),
+        check_fresh: Box::new(|_| Ok(())),
+        propagation: Box::new(|| None),
         deployments: Box::new(|| {
             let up = DeploymentHealth {
                 model_id: "d1".into(),
@@ -143,6 +203,7 @@ async fn admin_with(text: &str) -> Admin {
             };
             vec![up, down]
         }),
+        cache,
     };
     let master = Secret::new(MASTER);
     let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);
@@ -152,6 +213,8 @@ async fn admin_with(text: &str) -> Admin {
         keys,
         store,
         draining,
+        now: in_force,
+        changed,
         _dir: dir,
     }
 }
@@ -166,14 +229,17 @@ impl Admin {
     }
 
     async fn answer(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        };
+        assert_declared(method.as_str(), &path, &answer);
+        answer
     }
 
     async fn get_as(&self, key: &str, path: &str) -> Answer {
@@ -220,6 +286,23 @@ impl Admin {
         assert_eq!(answer.status, status, "{path}: {}", answer.text);
         answer.message()
     }
+}
+
+/// Every answer that any test gets is what its route declares.
+fn assert_declared(method: &str, path: &str, answer: &Answer) {
+    let found = resolve(method, path).map(|found| found.target);
+    let Ok(Target::Own(route)) = found else {
+        return;
+    };
+    if answer.status != 200 || answer.text.is_empty() {
+        return;
+    }
+    let Ok(given) = serde_json::from_str(&answer.text) else {
+        return;
+    };
+    let declared = declared::operation(route);
+    let wrong = declared::tests::disagreement(&declared.answer, &given);
+    assert_eq!(wrong, None, "{method} {path}: {}", answer.text);
 }
 
 #[tokio::test]

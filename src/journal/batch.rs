@@ -15,17 +15,17 @@ use super::{Inner, Journal, hold};
 
 /// Records of ended requests, in the order in which they were appended.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) records: Vec<SpendRecord>,
+pub(crate) struct Batch {
+    pub(crate) records: Vec<SpendRecord>,
     /// The cursor behind them.
-    pub(super) next: Position,
+    pub(crate) next: Position,
     /// Nothing follows yet.
-    pub(super) caught_up: bool,
+    pub(crate) caught_up: bool,
 }
 
 impl Journal {
     /// Up to `records_max` records from a cursor on. Blocks on file reads.
-    pub(super) fn read_batch(&self, from: Position, records_max: usize) -> io::Result<Batch> {
+    pub(crate) fn read_batch(&self, from: Position, records_max: usize) -> io::Result<Batch> {
         let inner = &*self.inner;
         let mut batch = Batch::default();
         let Some(mut segment) = inner.segment_at(from.segment) else {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use meridian_core::journal::Position;
@@ -10,14 +10,16 @@ use meridian_core::time::WallMs;
 use tokio::sync::{Mutex, watch};
 
 use super::Journal;
-use crate::store::{Store, StoreError};
+use crate::clock;
+use crate::store::{SpendBatch, Store, StoreError};
 
 /// Most records in one transaction.
 const BATCH_RECORDS_MAX: usize = 5_000;
-/// Pause between looks at a journal that is drained.
+/// Pause between looks at a journal that is drained, unless another one is set.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
-/// Longest pause after failures: a store that comes back is used again within this time.
-const RETRY_MAX: Duration = Duration::from_secs(5);
+/// First and longest pause after failures: a store that comes back is used again within the
+/// longest and the time to reach it.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 /// Pause between two tries of `flush`.
 const FLUSH_RETRY: Duration = Duration::from_millis(20);
 
@@ -42,24 +44,53 @@ pub struct Drain {
     journal: Arc<Journal>,
     store: Store,
     consumer: &'static str,
-    position: Mutex<Option<Position>>,
+    /// Name of the cursor in the store.
+    writer: String,
+    interval_ms: AtomicU64,
+    keeps_logs: AtomicBool,
+    cursor: Mutex<Option<Cursor>>,
     drained: AtomicU64,
     /// `ended` of the oldest record that is read but not stored; `i64::MAX` for none.
     oldest: AtomicI64,
+}
+
+/// How far the drain has come.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// Read and taken by the store.
+    at: Position,
+    /// What the store holds; behind `at` there was nothing to store.
+    stored: Position,
 }
 
 impl Drain {
     /// A drain under a consumer name of its own. Segments are kept for it from now on.
     pub fn new(journal: Arc<Journal>, store: Store, consumer: &'static str) -> Self {
         journal.consumed(consumer, Position::default());
+        let writer = store.writer_name(journal.id(), consumer);
         Self {
             journal,
             store,
             consumer,
-            position: Mutex::new(None),
+            writer,
+            interval_ms: AtomicU64::new(DRAIN_INTERVAL.as_millis() as u64),
+            keeps_logs: AtomicBool::new(true),
+            cursor: Mutex::new(None),
             drained: AtomicU64::new(0),
             oldest: AtomicI64::new(i64::MAX),
         }
+    }
+
+    /// Sets how often a drained journal is looked at; `None` is the usual pause.
+    pub fn set_interval(&self, interval: Option<Duration>) {
+        let ms = interval.unwrap_or(DRAIN_INTERVAL).as_millis();
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX).max(1);
+        self.interval_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Sets whether requests are listed in the store. They are always counted.
+    pub fn set_keeps_logs(&self, keeps_logs: bool) {
+        self.keeps_logs.store(keeps_logs, Ordering::Relaxed);
     }
 
     /// Records stored by this process.
@@ -75,16 +106,24 @@ impl Drain {
 
     /// Drains until `stop` turns true. Never gives up: a failing store is tried again.
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
-        let mut pause = DRAIN_INTERVAL;
+        let mut failures = 0u32;
         while !*stop.borrow() {
-            match self.step().await {
-                Ok(true) => pause = DRAIN_INTERVAL,
+            let pause = match self.step().await {
+                Ok(true) => {
+                    failures = 0;
+                    Duration::from_millis(self.interval_ms.load(Ordering::Relaxed))
+                }
                 Ok(false) => continue,
                 Err(error) => {
-                    pause = (pause * 2).min(RETRY_MAX);
                     tracing::warn!(%error, consumer = self.consumer, "the journal is not drained");
+                    let doubled = RETRY
+                        .0
+                        .saturating_mul(2_u32.saturating_pow(failures.min(8)));
+                    failures = failures.saturating_add(1);
+                    // Spread, so that nodes do not come back at once.
+                    doubled.min(RETRY.1).mul_f64(0.5 + 0.5 * clock::dice())
                 }
-            }
+            };
             let stopped = tokio::time::timeout(pause, stop.changed()).await;
             if matches!(stopped, Ok(Err(_))) {
                 return;
@@ -98,7 +137,7 @@ impl Drain {
         let drained = tokio::time::timeout(deadline, async {
             loop {
                 match self.step().await {
-                    Ok(_) if *self.position.lock().await >= Some(target) => return,
+                    Ok(_) if self.is_behind(target).await => return,
                     Ok(false) => {}
                     Ok(true) | Err(_) => tokio::time::sleep(FLUSH_RETRY).await,
                 }
@@ -107,34 +146,49 @@ impl Drain {
         drained.await.is_ok()
     }
 
+    async fn is_behind(&self, target: Position) -> bool {
+        let cursor = self.cursor.lock().await;
+        cursor.is_some_and(|cursor| cursor.at >= target)
+    }
+
     /// Moves one batch; `true` when nothing is left.
     async fn step(&self) -> Result<bool, DrainError> {
-        let mut position = self.position.lock().await;
-        let from = match *position {
-            Some(position) => position,
+        let mut cursor = self.cursor.lock().await;
+        // Taken out: after a failure nobody knows what was stored, and the store is asked.
+        let Cursor { at, stored } = match cursor.take() {
+            Some(cursor) => cursor,
             None => {
-                let stored = self.store.journal_position(self.consumer).await?;
-                stored.unwrap_or_default()
+                let stored = self.store.journal_position(&self.writer).await?;
+                let at = stored.unwrap_or_default();
+                Cursor { at, stored: at }
             }
         };
         let journal = Arc::clone(&self.journal);
-        let read = tokio::task::spawn_blocking(move || journal.read_batch(from, BATCH_RECORDS_MAX));
+        let read = tokio::task::spawn_blocking(move || journal.read_batch(at, BATCH_RECORDS_MAX));
         let batch = read.await.map_err(|_| DrainError::ReaderDied)??;
         if let Some(oldest) = batch.records.iter().map(|record| record.ended.0).min() {
             self.oldest.fetch_min(oldest, Ordering::Relaxed);
         }
-        let count = batch.records.len() as u64;
+        let (count, next) = (batch.records.len() as u64, batch.next);
         // Without records the cursor need not be stored until its segment is about to go.
-        if count > 0 || batch.next.segment != from.segment {
-            let next = batch.next;
-            self.store
-                .apply_spend(self.consumer, batch.records, next)
-                .await?;
+        let moves = count > 0 || next.segment != at.segment;
+        if moves {
+            let spend = SpendBatch {
+                writer: self.writer.clone(),
+                from: stored,
+                next,
+                records: batch.records,
+                keeps_logs: self.keeps_logs.load(Ordering::Relaxed),
+            };
+            self.store.apply_spend(spend).await?;
         }
-        *position = Some(batch.next);
+        *cursor = Some(Cursor {
+            at: next,
+            stored: if moves { next } else { stored },
+        });
         self.drained.fetch_add(count, Ordering::Relaxed);
         self.oldest.store(i64::MAX, Ordering::Relaxed);
-        self.journal.consumed(self.consumer, batch.next);
+        self.journal.consumed(self.consumer, next);
         Ok(batch.caught_up)
     }
 }

@@ -7,6 +7,7 @@
 mod append;
 mod batch;
 mod drain;
+mod identity;
 mod inspect;
 mod lock;
 mod read;
@@ -122,6 +123,7 @@ pub struct Journal {
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
+    id: String,
     options: JournalOptions,
     current: ArcSwap<Segment>,
     /// Every segment that is still on disk, the current one included.
@@ -156,17 +158,19 @@ impl Journal {
         let lock = DirLock::take(data_dir)?;
         let dir = data_dir.join(JOURNAL_DIR);
         std::fs::create_dir_all(&dir)?;
+        let id = identity::of_dir(&dir)?;
         let mut segments = BTreeMap::new();
         for (id, path) in segment::list(&dir)? {
             segments.insert(id, Arc::new(Segment::reopen(path, id)?));
         }
         let (mut recovery, orphans) = recovery::scan(&segments)?;
-        let id = next_id(segments.keys().next_back().copied());
-        let current = Arc::new(Segment::create(&dir, id)?);
+        let first = next_id(segments.keys().next_back().copied());
+        let current = Arc::new(Segment::create(&dir, first)?);
         let bytes = segments.values().map(|segment| segment.bytes()).sum();
-        segments.insert(id, Arc::clone(&current));
+        segments.insert(first, Arc::clone(&current));
         let inner = Arc::new(Inner {
             dir,
+            id,
             options,
             current: ArcSwap::new(current),
             segments: Mutex::new(segments),
@@ -192,6 +196,11 @@ impl Journal {
         };
         recovery.settled = recovery::settle(&journal, orphans, clock::now())?;
         Ok((journal, recovery))
+    }
+
+    /// Identity of the directory: the same after every restart, another one on every node.
+    pub fn id(&self) -> &str {
+        &self.inner.id
     }
 
     /// Whether the last write and the last fdatasync worked. Recovers by itself.

@@ -35,8 +35,10 @@ use tokio::time::Instant;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
+use super::lookup::{CacheUse, Keeping};
 use crate::clock;
 use crate::journal::OpenTicket;
+use crate::records::Answer;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
@@ -110,6 +112,10 @@ pub(crate) struct Admitted {
     pub asked_group: Arc<Group>,
     /// Only the deployments of this group have what the request is about.
     pub pinned: bool,
+    /// What it has to do with the response cache; `None` for nothing.
+    pub cache: Option<CacheUse>,
+    /// Where its answer goes beside the client.
+    pub keeping: Option<Box<Keeping>>,
     /// How it came to where it is.
     pub route: RouteTaken,
     /// The deployment that runs it.
@@ -192,7 +198,13 @@ pub(crate) async fn admit(
     matched: &Match<'_>,
 ) -> Result<Box<Admitted>, NotAdmitted> {
     let rules = state.rules.load_full();
-    let key = authenticate(state, &rules, session, matched, arrival.wall)?;
+    let key = match authenticate(state, &rules, session, matched, arrival.wall) {
+        Err(GatewayError::UnknownKey { hash, .. }) if state.lookups.is_some() => {
+            look_up(state, &hash).await?;
+            authenticate(state, &rules, session, matched, arrival.wall)?
+        }
+        other => other?,
+    };
     let admitted = admit_caller(state, session, arrival, matched, rules, key.clone()).await;
     admitted.map_err(|refused| refused.by(&key))
 }
@@ -212,6 +224,9 @@ async fn admit_caller(
     let body = body::read_body(session, limits, &state.bytes).await?;
     arrival.body_at = Instant::now();
     let mut ask = Ask::read(session, matched, &arrival, body, &rules)?;
+    if let Some(own) = key.as_ref().and_then(|key| key.policy.cache.as_deref()) {
+        own.apply(&mut ask.cache)?;
+    }
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     hold::hold(state, rules, arrival, key, ask, chosen)
 }
@@ -219,16 +234,31 @@ async fn admit_caller(
 /// Scopes that pay for a key's requests.
 pub(crate) fn payer_of(key: Option<&KeyView>) -> Payer {
     let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-    let Some(policy) = key.map(|key| &key.policy) else {
+    let Some(key) = key else {
         return Payer::default();
     };
+    let policy = &key.policy;
     Payer {
         key: Some(policy.token),
         key_alias: owned(&policy.alias),
         user_id: owned(&policy.user_id),
         team_id: owned(&policy.team_id),
-        organization_id: owned(&policy.organization_id),
+        organization_id: key.organization_id().map(str::to_owned),
         end_user: None,
+    }
+}
+
+/// A key that is not in memory may have been made a moment ago on another node. Only a store that
+/// was asked may say that there is none.
+async fn look_up(state: &State, hash: &str) -> Result<(), GatewayError> {
+    let (Some(lookups), Some(hash)) = (&state.lookups, KeyHash::from_hex(hash)) else {
+        return Ok(());
+    };
+    match lookups.find(hash).await {
+        Answer::Known | Answer::Absent => Ok(()),
+        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
+            retry_after_s: Answer::RETRY_AFTER_S,
+        }),
     }
 }
 
@@ -248,13 +278,18 @@ fn authenticate(
     let Some(master) = &general.master_key else {
         return Err(GatewayError::NoKey);
     };
-    let lookup = |hash: &KeyHash| state.keys.get(hash, now);
+    let lookup = |hash: &KeyHash| state.registry.get(hash, now);
     let principal = auth::authenticate(&credential, master, now, lookup)?;
     auth::authorize(&principal, matched)?;
-    Ok(match principal {
-        Principal::Master => None,
-        Principal::Key(key) => Some(key),
-    })
+    let key = match principal {
+        Principal::Master => return Ok(None),
+        Principal::Key(key) => key,
+    };
+    match (&state.records, key.policy.home.as_deref()) {
+        (Some(records), Some(home)) => records.check_fresh(home, now)?,
+        _ => {}
+    }
+    Ok(Some(key))
 }
 
 impl Admitted {
@@ -283,9 +318,12 @@ impl Admitted {
     }
 
     /// Sets of regions that the request must stay in, beside its model's own.
-    pub(crate) fn residency(&self) -> impl Iterator<Item = &BTreeSet<String>> {
-        let key = self.key.as_deref().map(|key| &key.policy);
-        self.rules.config.routing.regions.bounds(key)
+    pub(crate) fn residency(&self) -> Vec<Arc<BTreeSet<String>>> {
+        self.rules
+            .config
+            .routing
+            .regions
+            .bounds(self.key.as_deref())
     }
 
     /// Estimated tokens of the prompt, and of prompt and longest answer together.

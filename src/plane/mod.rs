@@ -4,10 +4,12 @@ mod admit;
 mod body;
 mod early;
 mod forward;
+mod lookup;
 mod management;
 mod outgoing;
 mod relay;
 mod reply;
+mod request;
 mod settle;
 mod source;
 
@@ -18,7 +20,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use memchr::memmem;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
@@ -34,14 +35,15 @@ use pingora_core::apps::{
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use self::admit::{Admitted, Arrival};
 use self::forward::{Failed, NoAnswer};
+use self::lookup::Looked;
 use self::management::PassError;
 use self::relay::Delivered;
 use self::reply::Gone;
+use self::request::{is_smuggling, path_of, wants_upgrade};
 use self::settle::Outcome;
 use crate::clock;
 use crate::state::State;
@@ -240,21 +242,20 @@ impl Plane {
             }
             Err(admit::NotAdmitted::ClientGone) => return Delivered::Gone,
         };
+        if let Some(cache) = &self.state.cache {
+            match Box::pin(lookup::look(cache, session, &mut admitted)).await {
+                Looked::Hit(entry) => {
+                    return relay::replay(&self.state, session, admitted, entry).await;
+                }
+                Looked::ClientGone => return client_left(admitted),
+                Looked::Miss => {}
+            }
+        }
         // Boxed, so that a stream that is relayed for hours does not carry it.
         let forwarded = Box::pin(forward::forward(&self.state, session, &mut admitted)).await;
         match forwarded {
             Ok(answer) => relay::relay(&self.state, session, admitted, answer).await,
-            Err(NoAnswer::ClientGone) => {
-                let dispatched = admitted.dispatched.take();
-                let reason = EndReason::ClientGoneBeforeFirstByte;
-                let outcome = Outcome {
-                    target: dispatched.as_ref().map(|(target, _)| target),
-                    sent_at: dispatched.as_ref().map(|(_, at)| *at),
-                    ..Outcome::without_answer(reason, 499)
-                };
-                settle::settle(admitted, outcome);
-                Delivered::Gone
-            }
+            Err(NoAnswer::ClientGone) => client_left(admitted),
             Err(NoAnswer::Failed(failed)) => self.failed(session, admitted, &failed).await,
         }
     }
@@ -263,9 +264,12 @@ impl Plane {
     async fn failed(
         &self,
         session: &mut ServerSession,
-        admitted: Box<Admitted>,
+        mut admitted: Box<Admitted>,
         failed: &Failed,
     ) -> Delivered {
+        if let Some(keeping) = admitted.keeping.take() {
+            keeping.alone();
+        }
         let (dialect, call_id) = (
             admitted.arrival.endpoint.dialect(),
             admitted.arrival.call_id,
@@ -390,6 +394,19 @@ impl<'a> Refusal<'a> {
     }
 }
 
+/// The client left before there was an answer.
+fn client_left(mut admitted: Box<Admitted>) -> Delivered {
+    let dispatched = admitted.dispatched.take();
+    let reason = EndReason::ClientGoneBeforeFirstByte;
+    let outcome = Outcome {
+        target: dispatched.as_ref().map(|(target, _)| target),
+        sent_at: dispatched.as_ref().map(|(_, at)| *at),
+        ..Outcome::without_answer(reason, 499)
+    };
+    settle::settle(admitted, outcome);
+    Delivered::Gone
+}
+
 fn delivered(sent: Result<(), Gone>) -> Delivered {
     match sent {
         Ok(()) => Delivered::Whole,
@@ -424,18 +441,6 @@ async fn refuse_head(session: &mut ServerSession) {
     session.shutdown().await;
 }
 
-/// The path that is asked for. A target that is neither a path nor a URL has none; pingora shows
-/// it as `/`.
-fn path_of(request: &RequestHeader) -> &str {
-    let target = request.raw_path();
-    let is_url = || memmem::find(target, b"://").is_some();
-    match target.first() {
-        Some(b'/') => request.uri.path(),
-        Some(_) if is_url() => request.uri.path(),
-        _ => "",
-    }
-}
-
 /// After a panic: say so if nothing was said yet, and end the connection.
 async fn fail(mut session: ServerSession) -> Option<ReusedHttpStream> {
     session.set_keepalive(None);
@@ -446,29 +451,6 @@ async fn fail(mut session: ServerSession) -> Option<ReusedHttpStream> {
     }
     session.shutdown().await;
     None
-}
-
-/// Both framings at once is how requests are smuggled; pingora drops the length silently.
-fn is_smuggling(session: &ServerSession) -> bool {
-    let Some(session) = session.as_http1() else {
-        return false;
-    };
-    if session
-        .req_header()
-        .headers
-        .get(http::header::TRANSFER_ENCODING)
-        .is_none()
-    {
-        return false;
-    }
-    let raw = session.get_headers_raw_bytes().to_ascii_lowercase();
-    raw.windows(16).any(|window| window == b"\ncontent-length:")
-}
-
-/// Codex tries a WebSocket first and goes on with HTTP after a 426.
-fn wants_upgrade(session: &ServerSession) -> bool {
-    let upgrade = session.get_header(http::header::UPGRADE);
-    upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Dialect for errors of paths that are no route.

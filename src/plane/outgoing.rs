@@ -89,26 +89,34 @@ pub(super) fn build(
     })
 }
 
+/// The client's headers that reach whichever provider is asked.
+pub(super) fn passed_on<'a>(
+    client: &'a HeaderMap,
+    key_header: Option<&str>,
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    client
+        .iter()
+        .filter(move |(name, _)| !stays(name, client, key_header))
+}
+
+/// Whether a header is for this hop alone.
+fn stays(name: &HeaderName, client: &HeaderMap, key_header: Option<&str>) -> bool {
+    let text = name.as_str();
+    NOT_FORWARDED.binary_search(&text).is_ok()
+        || OWN_PREFIXES.iter().any(|own| text.starts_with(own))
+        || key_header == Some(text)
+        || is_hop_by_hop(name, client)
+}
+
 fn forwarded(
     client: &HeaderMap,
     key_header: Option<&str>,
     door: &Door,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let replaced = |name: &HeaderName| door.headers.iter().any(|(own, _)| own == name);
-    let stays = |name: &HeaderName| {
-        let text = name.as_str();
-        NOT_FORWARDED.binary_search(&text).is_ok()
-            || OWN_PREFIXES.iter().any(|own| text.starts_with(own))
-            || key_header == Some(text)
-            || is_hop_by_hop(name, client)
-            || replaced(name)
-    };
     let mut headers = Vec::with_capacity(client.len() + door.headers.len() + 2);
-    for (name, value) in client {
-        if !stays(name) {
-            headers.push((name.clone(), value.clone()));
-        }
-    }
+    let passed = passed_on(client, key_header).filter(|(name, _)| !replaced(name));
+    headers.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
     headers
 }
 

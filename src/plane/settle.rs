@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use meridian_core::cache::Entry;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::meter::Meter;
 use meridian_core::money::NanoUsd;
-use meridian_core::spend::{EndReason, SpendRecord};
+use meridian_core::spend::{CacheHit, EndReason, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use crate::owners::Owner;
 use crate::rules::Target;
 use crate::state::State;
 use crate::telemetry::metrics::{
-    AttemptOutcome, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
+    AttemptOutcome, CacheAnswer, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
 };
 
 /// What a token of English prose has on the average.
@@ -49,6 +50,8 @@ pub(crate) struct Outcome<'a> {
     pub gaps: Option<&'a GapSketch>,
     /// LiteLLM's class of the error that the client saw, and what the ledger keeps of its text.
     pub error: Option<(&'static str, String)>,
+    /// The answer from the cache that the client got.
+    pub cached: Option<&'a Entry>,
 }
 
 impl Outcome<'_> {
@@ -64,6 +67,7 @@ impl Outcome<'_> {
             ready_at: None,
             gaps: None,
             error: None,
+            cached: None,
         }
     }
 }
@@ -75,6 +79,12 @@ pub(crate) struct Settled {
     pub cost: NanoUsd,
     /// The same before discount and margin.
     pub cost_before_margin: NanoUsd,
+    /// What the answer alone cost, without attempts before it that may be billed.
+    pub answer_cost: NanoUsd,
+    /// Its input tokens.
+    pub prompt_tokens: u64,
+    /// Its output tokens.
+    pub completion_tokens: u64,
     /// Spend of the key in its period, this request included.
     pub key_spend: Option<NanoUsd>,
     /// From arrival to now.
@@ -120,6 +130,9 @@ fn settle_hold(
         return Settled {
             cost: zero,
             cost_before_margin: zero,
+            answer_cost: zero,
+            prompt_tokens: 0,
+            completion_tokens: 0,
             key_spend: None,
             duration,
             overhead,
@@ -132,10 +145,15 @@ fn settle_hold(
         bound,
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
+    let answer_cost = bill.cost;
     add_unanswered(&mut bill, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);
     state.reservations.fetch_sub(1, Ordering::Relaxed);
-    let tokens = record.usage.total();
+    // An answer from the cache has used nothing of what limits are for.
+    let tokens = match outcome.cached {
+        Some(_) => 0,
+        None => record.usage.total(),
+    };
     admission.settle(record.cost, tokens);
     if let Err(error) = state.journal.append_close(Some(ticket), &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
@@ -148,6 +166,9 @@ fn settle_hold(
     Settled {
         cost: record.cost,
         cost_before_margin: bill.before_margin,
+        answer_cost,
+        prompt_tokens: record.usage.prompt,
+        completion_tokens: record.usage.completion,
         key_spend: admitted.key.as_ref().map(|key| key.meters.spent(now)),
         duration,
         overhead,
@@ -164,6 +185,9 @@ struct Bill {
 }
 
 fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: WallMs) -> Bill {
+    if let Some(entry) = outcome.cached {
+        return cached(entry);
+    }
     let (mut usage, estimated) = usage(outcome, admitted.arrival.endpoint, prompt_estimate);
     if admitted.arrival.endpoint == Endpoint::AudioSpeech && outcome.meter.is_some() {
         usage.units.characters = admitted.ask.input_characters();
@@ -196,6 +220,22 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
             price_unknown: target.door.is_some(),
             ..nothing
         },
+    }
+}
+
+/// An answer from the cache shows its tokens and costs nothing.
+fn cached(entry: &Entry) -> Bill {
+    let usage = Usage {
+        prompt: entry.answer.prompt_tokens,
+        completion: entry.answer.completion_tokens,
+        ..Usage::default()
+    };
+    Bill {
+        usage,
+        cost: NanoUsd::ZERO,
+        before_margin: NanoUsd::ZERO,
+        price_unknown: false,
+        estimated: false,
     }
 }
 
@@ -275,7 +315,11 @@ fn counts_tokens(endpoint: Endpoint) -> bool {
 fn overhead(admitted: &Admitted, outcome: &Outcome<'_>, now: Instant) -> Duration {
     let before = outcome.sent_at.unwrap_or(now) - admitted.arrival.body_at;
     let after = outcome.ready_at.map_or(Duration::ZERO, |ready| now - ready);
-    before + after
+    // What an equal request waited for is the provider's time, not ours.
+    let followed = admitted
+        .cache
+        .map_or(Duration::ZERO, |cache| cache.followed);
+    (before + after).saturating_sub(followed)
 }
 
 fn fill(
@@ -297,12 +341,27 @@ fn fill(
     if let Some(target) = outcome.target.or(admitted.unanswered.last()) {
         target.name_in(record);
     }
+    if let Some(entry) = outcome.cached {
+        fill_cached(record, entry);
+    }
     if let Some(meter) = outcome.meter {
         record.response_id.clone_from(&meter.facts().response_id);
     }
     record.first_byte = outcome
         .first_content
         .map(|first| admitted.arrival.wall_of(first));
+}
+
+/// The provider's response id stays with the request that it was given to.
+fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
+    let answer = &entry.answer;
+    record.deployment_id.clone_from(&answer.deployment_id);
+    record.model.clone_from(&answer.model);
+    record.provider.clone_from(&answer.provider);
+    record.context.cache_hit = Some(CacheHit {
+        key: entry.key.to_string(),
+        saved: answer.cost,
+    });
 }
 
 /// A stored response is found again by its maker, also before the ledger has the record.
@@ -385,5 +444,9 @@ fn observe(
             .filter(|_| is_stream)
             .map(since_arrival),
         gaps: outcome.gaps.unwrap_or(&none),
+        cache: admitted.cache.map(|cache| match cache.lookup.is_hit() {
+            true => CacheAnswer::Hit,
+            false => CacheAnswer::Miss,
+        }),
     });
 }

@@ -5,11 +5,11 @@
 mod target;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
-use meridian_core::auth::KeyPolicy;
+use meridian_core::auth::KeyView;
 use meridian_core::config::{Config, Deployment};
 use meridian_core::endpoint::Dialect;
 use meridian_core::error::GatewayError;
@@ -46,6 +46,7 @@ pub struct Group {
     targets: Vec<Arc<Target>>,
     access_groups: Vec<String>,
     providers: Vec<String>,
+    settings: OnceLock<Vec<u8>>,
 }
 
 impl Rules {
@@ -129,18 +130,18 @@ impl Rules {
         Some(group)
     }
 
-    /// What a name leads to, if the caller may use that: the model after the key's aliases and the
-    /// configuration's, and its group. `None` is the master key.
+    /// What a name leads to, if the caller may use that: the model after the team's and the key's
+    /// aliases and the configuration's, and its group. `None` is the master key.
     ///
     /// # Errors
-    /// The key may not use it.
+    /// The key or one of its scopes may not use it.
     pub fn reach(
         &self,
-        key: Option<&KeyPolicy>,
+        key: Option<&KeyView>,
         asked: &str,
     ) -> Result<(String, Option<Arc<Group>>), GatewayError> {
-        let aliased = key.map_or(asked, |key| key.model_for(asked));
-        let model = self.alias(aliased).to_owned();
+        let aliased = key.map_or(asked.into(), |key| key.model_for(asked));
+        let model = self.alias(&aliased).to_owned();
         let group = self.group(&model);
         if let Some(key) = key {
             let facts = match &group {
@@ -241,7 +242,20 @@ impl Group {
             targets,
             access_groups,
             providers,
+            settings: OnceLock::new(),
         }
+    }
+
+    /// What the configuration makes of a request to this group, one line for each way in which it
+    /// may leave: deployments that differ in their address alone are one. It is part of the keys
+    /// of cached answers.
+    pub fn settings(&self) -> &[u8] {
+        self.settings.get_or_init(|| {
+            let mut lines: Vec<String> = self.targets.iter().map(|one| one.settings()).collect();
+            lines.sort_unstable();
+            lines.dedup();
+            lines.join("\n").into_bytes()
+        })
     }
 
     /// The name in the configuration: a pattern, where a wildcard matched the client's name.

@@ -136,6 +136,24 @@ impl Target {
         record.api_base.clone_from(&self.api_base);
     }
 
+    /// What it makes of a request, but not where it sends it.
+    pub(super) fn settings(&self) -> String {
+        let deployment = &self.deployment;
+        let headers = deployment.extra_headers.iter();
+        let headers: Vec<(&str, &str)> = headers
+            .map(|(name, value)| (name.as_str(), value.reveal()))
+            .collect();
+        let written = serde_json::json!([
+            deployment.provider.label(),
+            self.model,
+            deployment.mock_response,
+            deployment.default_params,
+            deployment.extra_body,
+            headers,
+        ]);
+        written.to_string()
+    }
+
     /// Whether both use the same account of the same provider.
     pub fn same_account(&self, other: &Self) -> bool {
         let same = |(ours, theirs): (&Door, &Door)| {

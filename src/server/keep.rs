@@ -3,38 +3,47 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use meridian_core::config::{Config, Schedule};
+use meridian_core::time::WallMs;
 use tokio::sync::watch;
 
 use super::{budgets, prices};
 use crate::clock;
+use crate::journal::Drain;
 use crate::price_source::{PriceSource, Refreshed};
 use crate::state::State;
 use crate::store::{NextReset, Store};
 
 /// Between two looks at what is due.
 const TURN: Duration = Duration::from_secs(10);
-/// Turns between two deletions of old logs.
-const RETENTION_TURNS: u64 = 360;
 
 /// Does what is due, again and again.
 pub(super) struct Keeper {
     pub(super) state: Arc<State>,
     pub(super) store: Store,
     pub(super) prices: Arc<PriceSource>,
+    pub(super) drain: Arc<Drain>,
+}
+
+/// Tells the drain what a configuration says about it.
+pub(super) fn tell(drain: &Drain, config: &Config) {
+    let shared = config.database.is_some();
+    drain.set_interval(shared.then_some(config.general.batch_write_at));
+    drain.set_keeps_logs(!config.general.disable_spend_logs);
 }
 
 impl Keeper {
     /// Runs until `stop` turns true.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut turn = 0u64;
+        let mut past = Past::at(clock::now());
         while !*stop.borrow() {
+            tell(&self.drain, &self.state.rules.load().config);
             self.roll_periods().await;
-            if turn.is_multiple_of(RETENTION_TURNS) {
-                self.drop_old_logs().await;
-            }
+            self.prepare().await;
+            self.drop_old_logs(&mut past).await;
             self.refresh_prices().await;
             self.state.upstreams.sweep();
-            turn += 1;
             let _ = tokio::time::timeout(TURN, stop.changed()).await;
         }
     }
@@ -42,8 +51,8 @@ impl Keeper {
     /// Requests derive the period from the time; this moves what the management API shows.
     async fn roll_periods(&self) {
         let now = clock::now();
-        self.state.keys.sweep(now);
-        let zone = self.state.keys.zone().clone();
+        self.state.registry.sweep(now);
+        let zone = self.state.registry.zone().clone();
         let next: NextReset =
             Arc::new(move |duration, at| budgets::next_reset(duration, &zone, at));
         if let Err(error) = self.store.roll_budget_periods(now, next).await {
@@ -51,10 +60,23 @@ impl Keeper {
         }
     }
 
-    async fn drop_old_logs(&self) {
-        let keep = self.state.rules.load().config.general.spend_logs_retention;
-        let Some(keep) = keep else { return };
-        let before = clock::now().plus_ms(-(keep.as_millis() as i64));
+    /// What a drain of tomorrow needs is made today.
+    async fn prepare(&self) {
+        if let Err(error) = self.store.prepare(clock::now()).await {
+            tracing::debug!(%error, "the store is not prepared for the next day");
+        }
+    }
+
+    async fn drop_old_logs(&self, past: &mut Past) {
+        let config = Arc::clone(&self.state.rules.load().config);
+        let Some(retention) = &config.general.spend_logs_retention else {
+            return;
+        };
+        let now = clock::now();
+        if !past.is_due(&retention.schedule, self.state.registry.zone(), now) {
+            return;
+        }
+        let before = now.plus_ms(-(retention.keep.as_millis() as i64));
         match self.store.drop_logs_before(before).await {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(dropped, "spend logs past their retention"),
@@ -77,5 +99,65 @@ impl Keeper {
             }
             Err(error) => tracing::warn!(%error, "price map is not refreshed"),
         }
+    }
+}
+
+/// When something that is done again was done, and when it was last thought of.
+struct Past {
+    done: Option<WallMs>,
+    looked: WallMs,
+}
+
+impl Past {
+    fn at(now: WallMs) -> Self {
+        Self {
+            done: None,
+            looked: now,
+        }
+    }
+
+    /// Whether it is to be done now; then it counts as done. A process begins with it, unless a
+    /// cron line says when.
+    fn is_due(&mut self, schedule: &Schedule, zone: &TimeZone, now: WallMs) -> bool {
+        let looked = std::mem::replace(&mut self.looked, now);
+        let due = match schedule {
+            Schedule::Every(time) => self
+                .done
+                .is_none_or(|done| now.0.saturating_sub(done.0) >= time.as_millis() as i64),
+            Schedule::Cron(cron) => cron.fired(zone, looked, now),
+        };
+        if due {
+            self.done = Some(now);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use meridian_core::cron::Cron;
+
+    use super::*;
+
+    const NOON: WallMs = WallMs(1_795_003_200_000);
+
+    #[test]
+    fn an_interval_begins_with_the_process_and_a_cron_line_does_not() {
+        let utc = TimeZone::UTC;
+        let hourly = Schedule::Every(Duration::from_secs(3_600));
+        let mut past = Past::at(NOON);
+        let minutes = [0, 1, 59, 60, 61, 120];
+        let due = minutes.map(|minute| past.is_due(&hourly, &utc, NOON.plus_ms(minute * 60_000)));
+        assert_eq!(due, [true, false, false, true, false, true]);
+        let line = Schedule::Cron(Cron::parse("30 12 * * *").unwrap());
+        let mut past = Past::at(NOON);
+        // The third look comes late: what it names lies before it.
+        let due = [0, 29, 45, 46].map(|minute| {
+            let now = NOON.plus_ms(minute * 60_000);
+            past.is_due(&line, &utc, now)
+        });
+        assert_eq!(due, [false, false, true, false]);
     }
 }

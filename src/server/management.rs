@@ -8,17 +8,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_core::auth::KeyView;
-use meridian_core::health::Readiness;
+use meridian_core::error::GatewayError;
+use meridian_core::health::{Propagation, Readiness};
+use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{StartError, passive};
+use super::memory::InForce;
+use super::{StartError, passive, probes};
 use crate::admin::{self, AdminState, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::journal::Drain;
+use crate::merged::Merged;
 use crate::price_source::PriceSource;
+use crate::records::{Answer, Lookups, StoreState};
 use crate::state::State;
 use crate::store::Store;
 use crate::telemetry::metrics::{Gauges, KeyBudget};
@@ -39,6 +44,8 @@ pub(super) struct Management {
     pub(super) store: Store,
     pub(super) drain: Arc<Drain>,
     pub(super) prices: Arc<PriceSource>,
+    pub(super) merged: Arc<Merged>,
+    pub(super) in_force: Arc<InForce>,
 }
 
 /// Address of the management API's socket. A data directory with a long path gets one in the
@@ -99,9 +106,9 @@ impl Management {
             .master_key
             .clone()
             .ok_or(StartError::Config)?;
-        let keys = Arc::clone(&self.state.keys);
+        let registry = Arc::clone(&self.state.registry);
         let store = self.store.clone();
-        Ok(AdminState::new(store, keys, master_key, self.hooks()))
+        Ok(AdminState::new(store, registry, master_key, self.hooks()))
     }
 
     fn hooks(self) -> Hooks {
@@ -109,8 +116,11 @@ impl Management {
             state,
             drain,
             prices,
+            merged,
+            in_force,
             ..
         } = self;
+        let shown = Arc::clone(&merged);
         let [
             for_rules,
             for_metrics,
@@ -119,7 +129,13 @@ impl Management {
             for_deployments,
             for_prices,
             for_routing,
+            for_keys,
+            for_copy,
+            for_fresh,
+            for_changes,
+            for_tests,
         ] = std::array::from_fn(|_| Arc::clone(&state));
+        let cache = state.cache.clone();
         let (flushed, waiting, lagging) = (Arc::clone(&drain), Arc::clone(&drain), drain);
         Hooks {
             rules: Box::new(move || {
@@ -139,7 +155,7 @@ impl Management {
                     }
                 })
             }),
-            metrics: Box::new(move || metrics(&for_metrics, &lagging)),
+            metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
             reload_prices: Box::new(move || {
                 let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
                 Box::pin(async move {
@@ -156,13 +172,46 @@ impl Management {
             readiness: Box::new(move || Readiness {
                 loaded: true,
                 draining: for_ready.is_draining(),
-                store_up: waiting.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+                store_up: store_up(&for_ready, &waiting),
                 coordination: for_ready.link.coordination(),
             }),
             in_flight: Box::new(move || for_flight.in_flight.load(Ordering::Relaxed)),
             deployments: Box::new(move || passive::health(&for_deployments)),
-            changed: Box::new(|_| ()),
+            cache,
+            find_key: Box::new(move |key| {
+                let lookups = for_keys.lookups.clone();
+                Box::pin(async move { find_key(lookups, key).await })
+            }),
+            check_fresh: Box::new(move |home| match &for_fresh.records {
+                Some(records) => records.check_fresh(home, clock::now()),
+                None => Ok(()),
+            }),
+            propagation: Box::new(move || {
+                let records = for_copy.records.as_ref();
+                records.map(|records| records.status().show())
+            }),
+            changed: Box::new(move |written| match &for_changes.records {
+                Some(records) => records.changed_here(written),
+                None => in_force.take(written.iter().map(|one| (one, None))),
+            }),
+            merged,
+            test: Box::new(move |config, id| {
+                let state = Arc::clone(&for_tests);
+                Box::pin(probes::test(state, config, id))
+            }),
         }
+    }
+}
+
+async fn find_key(lookups: Option<Lookups>, key: KeyHash) -> Result<(), GatewayError> {
+    let Some(lookups) = lookups else {
+        return Ok(());
+    };
+    match lookups.find(key).await {
+        Answer::Known | Answer::Absent => Ok(()),
+        Answer::Unavailable => Err(GatewayError::KeysUnavailable {
+            retry_after_s: Answer::RETRY_AFTER_S,
+        }),
     }
 }
 
@@ -171,17 +220,25 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// A shared store is asked every second or two; the embedded one is down when records wait for it.
+fn store_up(state: &State, drain: &Drain) -> bool {
+    match &state.records {
+        Some(records) => records.status().store() == StoreState::Up,
+        None => drain.lag_ms(clock::now()) < STORE_LAG_MAX_MS,
+    }
+}
+
 fn report(served: std::io::Result<()>) {
     if let Err(error) = served {
         tracing::error!(%error, "the management API stopped");
     }
 }
 
-fn metrics(state: &State, drain: &Drain) -> String {
+fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
     let rules = state.rules.load();
     let targets = rules.every_target();
     let now = clock::now();
-    let budgets = state.keys.with_budget(BUDGETS_SHOWN_MAX, now);
+    let budgets = state.registry.with_budget(BUDGETS_SHOWN_MAX, now);
     let key_budget = |key| key_budget(key, now);
     let page = state.metrics.render(&Gauges {
         requests_in_flight: state.in_flight.load(Ordering::Relaxed),
@@ -189,10 +246,17 @@ fn metrics(state: &State, drain: &Drain) -> String {
         journal_bytes: state.journal.bytes(),
         journal_lag: Duration::from_millis(drain.lag_ms(clock::now())),
         ledger_records: drain.drained(),
+        records_left_out: merged.left_out().len() as u64,
         reservations_outstanding: state.reservations.load(Ordering::Relaxed),
         coordination: state.link.coordination(),
+        propagation: match &state.records {
+            Some(records) => records.status().show(),
+            None => Propagation::default(),
+        },
+        now,
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
+        cache: state.cache.as_ref().map(|cache| cache.gauges()),
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()

@@ -3,10 +3,15 @@
 //! Order matters for money: journal and store come up and every earlier record is in the ledger
 //! before the first key is loaded; the last record is in the ledger before the process ends.
 
+mod answers;
 mod budgets;
+mod copies;
 mod first_steps;
+mod force;
 mod keep;
 mod management;
+mod memory;
+mod open_store;
 mod passive;
 mod prices;
 mod probes;
@@ -28,20 +33,29 @@ use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use copies::Copies;
+use memory::InForce;
+
+use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::journal::{Drain, Fsync, Journal, JournalOptions};
+use crate::merged::Merged;
 use crate::owners::ResponseOwners;
 use crate::plane::Front;
 use crate::price_source::PriceSource;
 use crate::priority;
+use crate::records::Memory;
+use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
+use crate::telemetry::metrics::{Metrics, MetricsOptions};
 use crate::upstream::{UpstreamOptions, Upstreams};
 
 /// Threads of everything that is not traffic: management, drain, reload.
@@ -87,6 +101,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store: {0}")]
     Store(#[from] crate::store::StoreError),
+    /// The snapshot of records cannot be read.
+    #[error("snapshot of records: {0}")]
+    Snapshot(String),
     /// Earlier records did not reach the store.
     #[error("the journal's records cannot be stored; see the log")]
     Ledger,
@@ -128,7 +145,9 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     check_address(&address)?;
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
-    let opened = control.block_on(open(args, env, config))?;
+    let source = loaded.source.clone().ok_or(StartError::Config)?;
+    let merged = Merged::new(source, config.general.master_key.clone());
+    let opened = control.block_on(open(args, env, (config, merged)))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
     let server = listener(&gateway.state, &address, args)?;
     first_steps::print(args, &gateway.state, &address, first_start.as_deref());
@@ -214,6 +233,9 @@ struct Opened {
     store: Store,
     drain: Arc<Drain>,
     prices: Arc<PriceSource>,
+    merged: Arc<Merged>,
+    in_force: Arc<InForce>,
+    copies: Option<Copies>,
 }
 
 /// A running gateway.
@@ -221,13 +243,18 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
+    /// Dropped without waiting: what it does is nobody's answer.
+    _cached: Option<answers::Thread>,
+    /// Ends when the last snapshot is written.
+    snapshot: Option<JoinHandle<()>>,
 }
 
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    config: Config,
+    (config, merged): (Config, Merged),
 ) -> Result<Opened, StartError> {
+    let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
     let (journal, recovery) = Journal::open(data_dir, journal_options(&config))?;
     if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
@@ -235,49 +262,80 @@ async fn open(
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
     let journal = Arc::new(journal);
-    let store = Store::open_embedded(data_dir).await?;
-    let drain = Arc::new(Drain::new(
-        Arc::clone(&journal),
-        store.clone(),
-        STORE_CONSUMER,
-    ));
-    if !drain.flush(FIRST_DRAIN_TIMEOUT).await {
-        return Err(StartError::Ledger);
-    }
+    let (store, up) = open_store::open(&config, data_dir).await?;
+    let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
-    let keys = Arc::new(budgets::load_keys(&store, &zone).await?);
-    let shared_budgets = budgets::shared(&store, &config, &zone).await?;
+    let registry = Arc::new(Registry::new(zone.clone()));
+    let in_force = InForce::new(Arc::clone(&registry), Arc::clone(&merged));
+    let in_force = Arc::new(in_force);
+    let mut copies = match config.database.is_some() {
+        true => Some(Copies::open(copies::Parts {
+            config: &config,
+            env,
+            data_dir,
+            journal: &journal,
+            store: &store,
+            metrics: &metrics,
+            memory: Arc::clone(&in_force) as Arc<dyn Memory>,
+        })?),
+        false => None,
+    };
+    registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
+    keep::tell(&drain, &config);
+    match &mut copies {
+        Some(copies) => copies.catch_up(&journal, &drain, up).await,
+        None if drain.flush(FIRST_DRAIN_TIMEOUT).await => {
+            budgets::load(&store, &registry).await?;
+            merged.load(&store).await?;
+        }
+        None => return Err(StartError::Ledger),
+    }
+    let config = merged.config().unwrap_or(config);
+    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
-    let metrics = telemetry::metrics::Metrics::new(&telemetry::metrics::MetricsOptions {
-        series_max: config.meridian.metrics_series_max,
-        ..Default::default()
-    })
-    .map_err(|error| StartError::Metrics(error.to_string()))?;
-    let metrics = Arc::new(metrics);
-    telemetry::report_panics(Arc::clone(&metrics));
     let region = config.routing.regions.own.clone();
     let routing = Routing::new();
+    let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         upstreams: Upstreams::new(upstream_options(&config)),
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
         link: Arc::new(Link::new(shares)),
-        keys,
+        registry,
         shared_budgets,
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
+        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         region,
+        lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
+        records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
     });
+    in_force.serve(&state);
     Ok(Opened {
         state,
         store,
-        drain,
+        drain: Arc::new(drain),
         prices,
+        merged,
+        in_force,
+        copies,
     })
+}
+
+fn metrics(config: &Config) -> Result<Arc<Metrics>, StartError> {
+    let options = MetricsOptions {
+        series_max: config.meridian.metrics_series_max,
+        ..MetricsOptions::default()
+    };
+    let metrics = Metrics::new(&options);
+    let metrics = Arc::new(metrics.map_err(|error| StartError::Metrics(error.to_string()))?);
+    telemetry::report_panics(Arc::clone(&metrics));
+    Ok(metrics)
 }
 
 impl Opened {
@@ -294,8 +352,12 @@ impl Opened {
             store,
             drain,
             prices,
+            merged,
+            in_force,
+            copies,
         } = self;
         let (stop, stopped) = watch::channel(false);
+        let snapshot = copies.map(|copies| copies.start(control, &stopped));
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
         control.spawn(async move { draining.run(stop_drain).await });
@@ -303,11 +365,13 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
+            merged: Arc::clone(&merged),
             config: args.config.clone(),
             files: loaded.files.clone(),
             env: env.clone(),
@@ -317,6 +381,10 @@ impl Opened {
             let prober = probes::Prober::new(Arc::clone(&state), store.clone());
             control.spawn(prober.run(stopped.clone()));
         }
+        let cached = state
+            .cache
+            .clone()
+            .map(|cache| answers::start(cache, &stopped));
         if let Some(sharer) = sharer(&state) {
             control.spawn(sharer.run(stopped.clone()));
         }
@@ -325,9 +393,17 @@ impl Opened {
             store,
             drain: Arc::clone(&drain),
             prices,
+            merged,
+            in_force,
         };
         control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
-        Ok(Gateway { state, drain, stop })
+        Ok(Gateway {
+            state,
+            drain,
+            stop,
+            _cached: cached.transpose()?,
+            snapshot,
+        })
     }
 }
 
@@ -350,6 +426,9 @@ impl Gateway {
         }
         // Nobody may be listening any more.
         let _ = self.stop.send(true);
+        if let Some(snapshot) = self.snapshot {
+            let _ = control.block_on(snapshot);
+        }
         tracing::info!("stopped");
     }
 }

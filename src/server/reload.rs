@@ -9,7 +9,10 @@ use meridian_core::config::{Config, Severity};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::force;
+use crate::cache::Cache;
 use crate::config_load;
+use crate::merged::Merged;
 use crate::price_source::PriceSource;
 use crate::state::State;
 
@@ -24,6 +27,7 @@ type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 pub(super) struct Reloader {
     pub(super) state: Arc<State>,
     pub(super) prices: Arc<PriceSource>,
+    pub(super) merged: Arc<Merged>,
     pub(super) config: Option<PathBuf>,
     pub(super) files: Vec<PathBuf>,
     pub(super) env: HashMap<String, String>,
@@ -71,7 +75,7 @@ impl Reloader {
         {
             tracing::warn!(%problem, "configuration");
         }
-        let Some(config) = loaded.config else {
+        let (Some(config), Some(source)) = (loaded.config, loaded.source) else {
             self.state.metrics.reloaded(false);
             tracing::error!(
                 cause,
@@ -80,11 +84,11 @@ impl Reloader {
             return;
         };
         let old = self.state.rules.load_full();
-        for setting in needs_restart(&old.config, &config) {
+        for setting in needs_restart(&old.config, &config, self.state.cache.as_deref()) {
             tracing::warn!(setting, "changed; takes effect at the next start");
         }
-        let (config, prices) = (Arc::new(config), self.prices.book());
-        self.state.update_rules(|old| old.next(config, prices));
+        self.merged.set_source(source);
+        force::put(&self.state, &self.merged, Some(self.prices.book()));
         let epoch = self.state.rules.load().epoch;
         self.state.metrics.reloaded(true);
         tracing::info!(cause, epoch, "configuration reloaded");
@@ -92,7 +96,7 @@ impl Reloader {
 }
 
 /// Settings that were changed and that a running process keeps as they were.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+fn needs_restart(old: &Config, new: &Config, cache: Option<&Cache>) -> Vec<&'static str> {
     let (a, b) = (&old.meridian, &new.meridian);
     let budget = |config: &Config| config.settings.budget.is_some();
     let changed = [
@@ -130,6 +134,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("litellm_settings.max_budget", budget(old) != budget(new)),
         ("redis", !is_same_redis(old, new)),
+        (
+            "general_settings.database_url",
+            old.database != new.database,
+        ),
+        ("litellm_settings.cache", !is_served(cache, new)),
     ];
     changed
         .into_iter()
@@ -143,6 +152,13 @@ fn is_same_redis(old: &Config, new: &Config) -> bool {
         (Some(old), Some(new)) => old.is_same(new),
         _ => false,
     }
+}
+
+/// A cache that is turned off is not asked any more at once, and is there when it is turned on
+/// again.
+fn is_served(cache: Option<&Cache>, new: &Config) -> bool {
+    let wanted = new.cache.as_ref();
+    wanted.is_none_or(|wanted| cache.is_some_and(|cache| cache.serves(wanted)))
 }
 
 fn stamp(files: &[PathBuf]) -> Stamp {

@@ -1,58 +1,31 @@
 //! Redis itself, for as long as one session with it lasts. Every call ends in time; when one
 //! fails, the session is over and another one is begun.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
-use fred::prelude::{Builder, Client, Error, ErrorKind, Expiration, ServerConfig, SetOptions};
-use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, Server, TlsConfig, TlsConnector, TlsHostMapping,
-};
-use fred::types::{ConnectHandle, Message as Published, Value};
-use futures::FutureExt;
-use meridian_core::config::{Place, Redis};
+use fred::interfaces::{EventInterface, KeysInterface, PubsubInterface, StreamsInterface};
+use fred::prelude::{Error, Expiration, SetOptions};
+use fred::types::{Message as Published, Value};
+use meridian_core::config::Redis;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::message;
+use crate::redis::{self, Connection, Distance, Fault, Limits, in_time, is_answer};
 
 /// Longest wait for one command.
 const CALL_TIMEOUT: Duration = Duration::from_millis(250);
-/// Longest wait for a connection: names, TCP, TLS, login, and asking Sentinels or cluster nodes,
-/// of which the first ones may be gone.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for one of its steps, so that there is time for a second node.
-const CONNECT_STEP_TIMEOUT: Duration = Duration::from_millis(750);
+/// The same for a Redis in another region, a quarter of a second away.
+const FAR_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that wait to be written, two for each key that is read at once.
 const COMMANDS_MAX: usize = 2 * KEYS_AT_ONCE + 16;
 /// Keys that are read with one round trip.
 pub(super) const KEYS_AT_ONCE: usize = 128;
 /// Published messages that wait to be heard; of more, the oldest are lost and the keys are read.
 const UNHEARD_MAX: usize = 1_024;
-/// Longest text of an error.
-const ERROR_CHARS_MAX: usize = 200;
-
-/// Why a session is over.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// No answer in time.
-    #[error("no answer to {0} in time")]
-    Late(&'static str),
-    /// The connection was closed.
-    #[error("the connection was closed")]
-    Closed,
-    /// Redis, or the way to it, says no.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let text = error.to_string();
-        Self::Refused(text.chars().take(ERROR_CHARS_MAX).collect())
-    }
-}
-
+/// Field of a stream's entries.
+const ENTRY_FIELD: &str = "m";
 /// What stands under a key.
 #[derive(Debug)]
 pub(super) enum Standing {
@@ -74,7 +47,8 @@ pub(super) enum Heard {
 /// How to reach Redis.
 #[derive(Debug)]
 pub(super) struct Door {
-    config: Config,
+    door: redis::Door,
+    limits: Limits,
 }
 
 /// Two connections: one for commands, one that listens.
@@ -82,75 +56,41 @@ pub(super) struct Session {
     commands: Connection,
     listening: Connection,
     published: broadcast::Receiver<Published>,
-}
-
-struct Connection {
-    client: Client,
-    task: ConnectHandle,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // Closes the socket, also one that no longer answers.
-        self.task.abort();
-    }
+    call: Duration,
 }
 
 impl Door {
     /// Fails where the system's certificates cannot be read.
     pub(super) fn new(redis: &Redis) -> Result<Self, Fault> {
-        let cluster = matches!(redis.place, Place::Cluster(_));
-        let tls = redis.tls.then(|| tls(cluster)).transpose()?;
-        let config = Config {
-            username: redis.username.clone(),
-            password: redis.password.as_ref().map(|it| it.reveal().to_owned()),
-            server: server(&redis.place),
-            database: Some(redis.database).filter(|number| *number > 0 && !cluster),
-            tls,
-            ..Config::default()
+        Self::at(redis, Distance::Near, CALL_TIMEOUT)
+    }
+
+    /// To a Redis in another region.
+    pub(super) fn far(redis: &Redis) -> Result<Self, Fault> {
+        Self::at(redis, Distance::Far, FAR_CALL_TIMEOUT)
+    }
+
+    fn at(redis: &Redis, distance: Distance, call: Duration) -> Result<Self, Fault> {
+        let limits = Limits {
+            call,
+            commands_max: COMMANDS_MAX,
+            unheard_max: UNHEARD_MAX,
+            distance,
         };
-        Ok(Self { config })
+        let door = redis::Door::new(redis)?;
+        Ok(Self { door, limits })
     }
 
     /// Opens both connections.
     pub(super) async fn open(&self) -> Result<Session, Fault> {
-        let (commands, listening) = futures::try_join!(self.connect(), self.connect())?;
+        let connect = || self.door.connect(self.limits);
+        let (commands, listening) = futures::try_join!(connect(), connect())?;
         Ok(Session {
             published: listening.client.message_rx(),
             commands,
             listening,
+            call: self.limits.call,
         })
-    }
-
-    async fn connect(&self) -> Result<Connection, Fault> {
-        let mut builder = Builder::from_config(self.config.clone());
-        builder.with_connection_config(|config| {
-            config.connection_timeout = CONNECT_STEP_TIMEOUT;
-            config.internal_command_timeout = CONNECT_STEP_TIMEOUT;
-            config.max_command_attempts = 1;
-            config.max_command_buffer_len = COMMANDS_MAX;
-            config.tcp.nodelay = Some(true);
-        });
-        builder.with_performance_config(|config| {
-            config.default_command_timeout = CALL_TIMEOUT;
-            config.broadcast_channel_capacity = UNHEARD_MAX;
-        });
-        // Without a policy a connection that is lost stays lost: the session begins anew, here.
-        let client = builder.build()?;
-        let mut connected = Box::pin(client.wait_for_connect());
-        // Polled once, so that it waits before there is something to wait for.
-        let early = connected.as_mut().now_or_never();
-        let task = client.connect();
-        let connection = Connection {
-            client: client.clone(),
-            task,
-        };
-        let outcome = match early {
-            Some(outcome) => outcome,
-            None => in_time("connecting", CONNECT_TIMEOUT, connected).await?,
-        };
-        outcome?;
-        Ok(connection)
     }
 }
 
@@ -158,7 +98,7 @@ impl Session {
     /// Subscribes; again and again, it shows that the listening connection lives.
     pub(super) async fn subscribe(&self, channel: &str) -> Result<(), Fault> {
         let answer = self.listening.client.subscribe(channel);
-        call("SUBSCRIBE", answer).await
+        self.call("SUBSCRIBE", answer).await
     }
 
     /// The next message; an error once a connection is gone.
@@ -169,14 +109,15 @@ impl Session {
                 Err(RecvError::Lagged(lost)) => Ok(Heard::Lost(lost)),
                 Err(RecvError::Closed) => Err(Fault::Closed),
             },
-            _ = &mut self.commands.task => Err(Fault::Closed),
-            _ = &mut self.listening.task => Err(Fault::Closed),
+            fault = self.commands.closed() => Err(fault),
+            fault = self.listening.closed() => Err(fault),
         }
     }
 
     /// Tells everybody who listens.
     pub(super) async fn publish(&self, channel: &str, json: &str) -> Result<(), Fault> {
-        call("PUBLISH", self.commands.client.publish(channel, json)).await
+        self.call("PUBLISH", self.commands.client.publish(channel, json))
+            .await
     }
 
     /// Puts a value under a key for a time, unless what is there stands longer. Two nodes at the
@@ -188,12 +129,12 @@ impl Session {
             let expiry = Some(Expiration::PX(millis));
             client.set::<Option<String>, _, _>(key, json, expiry, options, false)
         };
-        if call("SET", set(Some(SetOptions::NX))).await?.is_some() {
+        if self.call("SET", set(Some(SetOptions::NX))).await?.is_some() {
             return Ok(());
         }
-        let standing: i64 = call("PTTL", client.pttl(key)).await?;
+        let standing: i64 = self.call("PTTL", client.pttl(key)).await?;
         if standing < millis {
-            call("SET", set(None)).await?;
+            self.call("SET", set(None)).await?;
         }
         Ok(())
     }
@@ -207,12 +148,87 @@ impl Session {
             let _: Value = pipeline.pttl(key).await?;
         }
         let answers = pipeline.try_all::<Value>();
-        let answers = in_time("GETRANGE and PTTL", CALL_TIMEOUT, answers).await?;
+        let answers = in_time("GETRANGE and PTTL", self.call, answers).await?;
         let pair = |pair: &[Result<Value, Error>]| match pair {
             [value, left] => standing(value, left),
             _ => Err(Fault::Closed),
         };
         answers.chunks(2).map(pair).collect()
+    }
+
+    /// The text under a key.
+    pub(super) async fn get_text(&self, key: &str) -> Result<Option<String>, Fault> {
+        self.call("GET", self.commands.client.get(key)).await
+    }
+
+    /// Puts a text under a key, for ever.
+    pub(super) async fn set_text(&self, key: &str, text: &str) -> Result<(), Fault> {
+        let set = self.commands.client.set(key, text, None, None, false);
+        self.call("SET", set).await
+    }
+
+    /// Removes a key.
+    pub(super) async fn delete(&self, key: &str) -> Result<(), Fault> {
+        self.call("DEL", self.commands.client.del(key)).await
+    }
+
+    /// Takes a key for oneself, or keeps it, for a time; whether one has it now.
+    pub(super) async fn hold(&self, key: &str, who: &str, time: Duration) -> Result<bool, Fault> {
+        let client = &self.commands.client;
+        let millis = i64::try_from(message::millis(time)).unwrap_or(i64::MAX);
+        let set = |options| {
+            let expiry = Some(Expiration::PX(millis));
+            client.set::<Option<String>, _, _>(key, who, expiry, Some(options), false)
+        };
+        if self.call("SET", set(SetOptions::NX)).await?.is_some() {
+            return Ok(true);
+        }
+        let holder: Option<String> = self.call("GET", client.get(key)).await?;
+        let ours = holder.as_deref() == Some(who);
+        if ours {
+            self.call("SET", set(SetOptions::XX)).await?;
+        }
+        Ok(ours)
+    }
+
+    /// Appends a text to a stream that keeps about so many.
+    pub(super) async fn append(&self, stream: &str, text: &str, max: u64) -> Result<(), Fault> {
+        let cap = ("MAXLEN", "~", max.to_string());
+        let fields = (ENTRY_FIELD, text);
+        let add = self.commands.client.xadd(stream, false, cap, "*", fields);
+        self.call("XADD", add).await
+    }
+
+    /// Up to `count` entries of a stream behind one, with their ids.
+    pub(super) async fn entries(
+        &self,
+        stream: &str,
+        after: &str,
+        count: u64,
+    ) -> Result<Vec<(String, String)>, Fault> {
+        let client = &self.commands.client;
+        // Not XREAD: where nothing is new it answers with nothing at all.
+        let behind = format!("({after}");
+        let read = client.xrange_values::<String, String, String, _, _, _>(
+            stream,
+            behind,
+            "+",
+            Some(count),
+        );
+        let entries = self.call("XRANGE", read).await?;
+        let text = |(id, mut fields): (String, HashMap<String, String>)| {
+            // Somebody else's entry is passed over as one that cannot be read.
+            (id, fields.remove(ENTRY_FIELD).unwrap_or_default())
+        };
+        Ok(entries.into_iter().map(text).collect())
+    }
+
+    fn call<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Fault>> {
+        redis::call(what, self.call, answer)
     }
 }
 
@@ -241,64 +257,6 @@ fn standing(
     }
 }
 
-fn is_answer(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidArgument) && error.details().starts_with("WRONGTYPE")
-}
-
 fn bytes_of(value: Value) -> Vec<u8> {
     value.as_bytes().map(<[u8]>::to_vec).unwrap_or_default()
-}
-
-/// Boxed: fred's futures take 20 KiB.
-fn call<T>(
-    what: &'static str,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> impl Future<Output = Result<T, Fault>> {
-    let answer = Box::pin(answer);
-    async move { Ok(in_time(what, CALL_TIMEOUT, answer).await??) }
-}
-
-async fn in_time<T>(
-    what: &'static str,
-    limit: Duration,
-    future: impl Future<Output = T>,
-) -> Result<T, Fault> {
-    let waited = tokio::time::timeout(limit, future).await;
-    waited.map_err(|_| Fault::Late(what))
-}
-
-fn server(place: &Place) -> ServerConfig {
-    let servers = |nodes: &[(String, u16)]| {
-        let each = nodes.iter().map(|(host, port)| Server::new(host, *port));
-        each.collect()
-    };
-    match place {
-        Place::Single((host, port)) => ServerConfig::new_centralized(host, *port),
-        Place::Sentinel {
-            service,
-            nodes,
-            password,
-        } => ServerConfig::Sentinel {
-            hosts: servers(nodes),
-            service_name: service.clone(),
-            username: None,
-            password: password.as_ref().map(|it| it.reveal().to_owned()),
-        },
-        Place::Cluster(nodes) => ServerConfig::Clustered {
-            hosts: servers(nodes),
-            policy: ClusterDiscoveryPolicy::default(),
-        },
-    }
-}
-
-/// Nodes of a cluster name each other by address; their certificates name a host.
-fn tls(cluster: bool) -> Result<TlsConfig, Fault> {
-    let hostnames = match cluster {
-        true => TlsHostMapping::DefaultHost,
-        false => TlsHostMapping::None,
-    };
-    Ok(TlsConfig {
-        connector: TlsConnector::default_rustls()?,
-        hostnames,
-    })
 }

@@ -12,13 +12,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::backoff::Backoff;
-use super::client::{Door, Fault, Heard, KEYS_AT_ONCE, Session, Standing};
-use super::link::{Link, Report};
+use super::client::{Door, Heard, KEYS_AT_ONCE, Session, Standing};
+use super::link::Link;
 use super::message::{LEFT_MAX, Message, NodeId};
 use super::names::Names;
 use crate::clock;
+use crate::redis::{Backoff, Fault};
 use crate::routing::{News, Routing, Subject};
+use crate::telemetry::Report;
 use crate::telemetry::metrics::{CoordinationMessage, Metrics};
 
 /// Between two reads of what stands: how late a node learns what it did not hear.
@@ -69,7 +70,7 @@ impl Sharer {
         let random = clock::random_bytes();
         let half = random.iter().take(8);
         Self {
-            names: Names::new(redis.namespace.as_deref(), region),
+            names: Names::new("cooldown", redis.namespace.as_deref(), region),
             news: routing.listen(),
             routing,
             metrics,

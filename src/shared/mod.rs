@@ -7,12 +7,15 @@
 //! that was away learns what stands. Times are always durations that are left, never moments:
 //! clocks of nodes need not agree.
 
-mod backoff;
 mod client;
 mod cooldowns;
+mod doorbell;
 mod link;
 mod message;
 mod names;
+mod regions;
 
 pub use cooldowns::Sharer;
+pub use doorbell::Doorbell;
 pub use link::Link;
+pub use regions::{Courier, Leader, Mailbox};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::routing::Subject;
 
-/// Names of one region. The braces put all of them into one slot of a cluster.
+/// Names of one region and purpose. The braces put all of them into one slot of a cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     start: String,
@@ -13,13 +13,14 @@ pub(super) struct Names {
 impl Names {
     /// `namespace` comes first where one is configured; a node without a region has an empty name
     /// in its place.
-    pub(super) fn new(namespace: Option<&str>, region: Option<&str>) -> Self {
+    pub(super) fn new(slot: &str, namespace: Option<&str>, region: Option<&str>) -> Self {
         let mut start = String::new();
         if let Some(namespace) = namespace {
             start.push_str(namespace);
             start.push(':');
         }
-        start.push_str("meridian:{cooldown}:");
+        // Writing to a string does not fail.
+        let _ = write!(start, "meridian:{{{slot}}}:");
         start.push_str(&plain(region.unwrap_or_default()));
         Self { start }
     }
@@ -37,6 +38,18 @@ impl Names {
             }
             Subject::Credential(credential) => format!("{}:credential::{credential}", self.start),
         }
+    }
+}
+
+impl Names {
+    /// A key under which something else lies; the parts are chosen by people.
+    pub(super) fn under(&self, parts: &[&str]) -> String {
+        let mut name = self.start.clone();
+        for part in parts {
+            name.push(':');
+            name.push_str(&plain(part));
+        }
+        name
     }
 }
 
@@ -64,7 +77,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_documentation_and_cannot_be_mistaken() {
-        let names = Names::new(None, Some("eu-west-1"));
+        let names = Names::new("cooldown", None, Some("eu-west-1"));
         let credential = CredentialId::parse("00ff00ff00ff00ff").unwrap();
         let deployment = |id: &str| Subject::Deployment {
             id: id.to_owned(),
@@ -78,7 +91,7 @@ mod tests {
         assert_eq!(key, expected);
         let key = names.key(&deployment("a:b *é"));
         assert!(key.ends_with(":deployment:a%3Ab%20%2A%C3%A9:00ff00ff00ff00ff"));
-        let nowhere = Names::new(Some("litellm"), None);
+        let nowhere = Names::new("cooldown", Some("litellm"), None);
         assert_eq!(nowhere.channel(), "litellm:meridian:{cooldown}:");
     }
 }

@@ -33,12 +33,19 @@ impl Store {
         key: KeyRecord,
         actor: Option<Actor>,
     ) -> Result<KeyRecord, StoreError> {
+        let written = self
+            .write_records(vec![Self::key_creation(&key)], actor)
+            .await;
+        let written = written.map_err(in_words_of_keys)?;
+        self.written_key(&written, key.token).await
+    }
+
+    /// The write that makes a key.
+    pub fn key_creation(key: &KeyRecord) -> RecordWrite {
         let mut write = RecordWrite::create(key.to_record());
         // A value that was deleted before starts anew.
         write.spend = SpendChange::Start(key.spend);
-        let written = self.write_records(vec![write], actor).await;
-        let written = written.map_err(in_words_of_keys)?;
-        self.written(&written, key.token).await
+        write
     }
 
     /// Replaces a key if its stored version is still `key.version`; spend is not touched. Returns
@@ -51,7 +58,7 @@ impl Store {
         let write = RecordWrite::replace(key.to_record());
         let written = self.write_records(vec![write], actor).await;
         let written = written.map_err(in_words_of_keys)?;
-        self.written(&written, key.token).await
+        self.written_key(&written, key.token).await
     }
 
     /// Moves a key, and what it replaced, out of use; returns it.
@@ -63,19 +70,40 @@ impl Store {
         actor: Option<Actor>,
     ) -> Result<KeyRecord, StoreError> {
         let key = self.get_key(token).await?.ok_or(StoreError::NotFound)?;
+        let writes = self.deletion_of(&key, by, now).await?;
+        let written = self.write_records(writes, actor).await;
+        written.map_err(in_words_of_keys)?;
+        Ok(key)
+    }
+
+    /// The writes that end a key, and what it replaced.
+    pub async fn key_deletion(
+        &self,
+        token: KeyHash,
+        by: String,
+        now: WallMs,
+    ) -> Result<Vec<RecordWrite>, StoreError> {
+        let key = self.get_key(token).await?.ok_or(StoreError::NotFound)?;
+        self.deletion_of(&key, by, now).await
+    }
+
+    async fn deletion_of(
+        &self,
+        key: &KeyRecord,
+        by: String,
+        now: WallMs,
+    ) -> Result<Vec<RecordWrite>, StoreError> {
         let mut last = key.clone();
         last.extra.insert("deleted_at".to_owned(), now.0.into());
         last.extra.insert("deleted_by".to_owned(), by.into());
         let mut writes = vec![RecordWrite::delete(last.to_record(), now)];
-        let replaced = self.rotated_to(token).await?;
+        let replaced = self.rotated_to(key.token).await?;
         writes.extend(
             replaced
                 .into_iter()
                 .map(|old| RecordWrite::delete(old, now)),
         );
-        let written = self.write_records(writes, actor).await;
-        written.map_err(in_words_of_keys)?;
-        Ok(key)
+        Ok(writes)
     }
 
     /// Gives a key a new token (`new.token`) if its stored version is still `new.version`. Its
@@ -87,6 +115,19 @@ impl Store {
         revoke_at: WallMs,
         actor: Option<Actor>,
     ) -> Result<KeyRecord, StoreError> {
+        let writes = self.key_rotation(old, &new, revoke_at).await?;
+        let written = self.write_records(writes, actor).await;
+        let written = written.map_err(in_words_of_keys)?;
+        self.written_key(&written, new.token).await
+    }
+
+    /// The writes of a rotation.
+    pub async fn key_rotation(
+        &self,
+        old: KeyHash,
+        new: &KeyRecord,
+        revoke_at: WallMs,
+    ) -> Result<Vec<RecordWrite>, StoreError> {
         let now = new.updated_at;
         let mut ended = new.to_record();
         ended.id = old.to_string();
@@ -109,9 +150,7 @@ impl Store {
         )));
         // A value that was replaced before and is taken up again is nobody's predecessor.
         writes.extend(self.revived(new.token, now).await?);
-        let written = self.write_records(writes, actor).await;
-        let written = written.map_err(in_words_of_keys)?;
-        self.written(&written, new.token).await
+        Ok(writes)
     }
 
     /// Replaced tokens that still work at `now`.
@@ -145,6 +184,12 @@ impl Store {
     }
 
     /// Every live record of a kind.
+    /// Every live record of a kind, for kinds of which there are few.
+    pub async fn live_records(&self, kind: RecordKind) -> Result<Vec<Record>, StoreError> {
+        let live = self.walk(kind).await?;
+        Ok(live.into_iter().map(|stored| stored.record).collect())
+    }
+
     async fn walk(&self, kind: RecordKind) -> Result<Vec<StoredRecord>, StoreError> {
         let mut found = Vec::new();
         let mut after = (kind, String::new());
@@ -187,16 +232,22 @@ impl Store {
     }
 
     /// The key that was just written, with what is counted for it.
-    async fn written(&self, written: &[Record], token: KeyHash) -> Result<KeyRecord, StoreError> {
+    pub async fn written_key(
+        &self,
+        written: &[Record],
+        token: KeyHash,
+    ) -> Result<KeyRecord, StoreError> {
         let id = token.to_string();
         let record = written
             .iter()
             .find(|one| one.kind == RecordKind::Key && one.id == id);
         let stored = self.get_key(token).await?.ok_or(StoreError::NotFound)?;
         match record {
+            // What counts: another region's key shows what was taken from it here.
             Some(record) => Ok(KeyRecord {
-                version: record.version,
-                ..stored
+                spend: stored.spend,
+                budget_reset_at: stored.budget_reset_at,
+                ..KeyRecord::of_record(record)?
             }),
             None => Ok(stored),
         }
@@ -244,7 +295,7 @@ fn record_query(query: KeyQuery) -> RecordQuery {
 }
 
 /// Fields of keys have their own names.
-fn in_words_of_keys(error: StoreError) -> StoreError {
+pub fn in_words_of_keys(error: StoreError) -> StoreError {
     let StoreError::Conflict { field } = error else {
         return error;
     };

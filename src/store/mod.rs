@@ -1,15 +1,23 @@
-//! The store: records, the spend ledger and its roll-ups. An enum of products, not a plug-in system.
+//! The store: records, the spend ledger, its roll-ups. An enum of products, not a plug-in system.
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
+mod cells;
+mod columns;
 mod embedded;
+mod home;
+mod imports;
 mod keys;
+mod periods;
+mod postgres;
 mod records;
+mod sums;
 mod types;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use meridian_core::config::Database;
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{BadRecord, Record, RecordKind};
@@ -17,7 +25,13 @@ use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
+pub use cells::{CellQuery, SpendCell};
 pub use embedded::Embedded;
+pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
+pub use keys::in_words_of_keys;
+pub use postgres::{
+    Direction, MigrateError, Migrated, Outside, Postgres, Reading, Schema, TextRow, migrate,
+};
 pub use records::*;
 pub use types::*;
 
@@ -37,6 +51,12 @@ pub enum StoreError {
     /// No such row.
     #[error("not found")]
     NotFound,
+    /// The record is another region's, and the change is not one that takes rights away.
+    #[error("only region {home} may change this")]
+    Elsewhere {
+        /// Its home.
+        home: String,
+    },
     /// The question would read too much: narrow it or go on with a cursor.
     #[error("this question reads too many rows")]
     TooMuch,
@@ -61,6 +81,38 @@ pub enum StoreError {
     /// The database failed.
     #[error("sqlite: {0}")]
     Sqlite(rusqlite::Error),
+    /// The database cannot be reached, is shutting down, lacks something or is read-only: nothing
+    /// that a caller did. Answer 503 with Retry-After.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The schema is missing, too old or too new for this program; the text says what to do.
+    #[error("{0}")]
+    Schema(String),
+    /// The settings of the database cannot be used.
+    #[error("database: {0}")]
+    Settings(String),
+    /// The database refused a statement.
+    #[error("postgres: {0}")]
+    Postgres(String),
+    /// The cursor is not where the caller left it: an earlier batch was stored although its answer
+    /// was lost. Read the cursor again.
+    #[error("the journal's cursor has moved")]
+    Moved,
+}
+
+/// Records of ended requests that go into the ledger together, or not at all.
+#[derive(Clone, Debug)]
+pub struct SpendBatch {
+    /// Whose journal they come from; no two processes have the same at a time.
+    pub writer: String,
+    /// Where the cursor is.
+    pub from: Position,
+    /// Where it goes.
+    pub next: Position,
+    /// The records.
+    pub records: Vec<SpendRecord>,
+    /// Whether requests are listed. They are always counted.
+    pub keeps_logs: bool,
 }
 
 /// A place to keep keys and spend. Cheap to clone.
@@ -68,12 +120,45 @@ pub enum StoreError {
 pub enum Store {
     /// One local SQLite file.
     Embedded(Embedded),
+    /// A Postgres server that the nodes of a region share.
+    Postgres(Postgres),
 }
 
 impl Store {
     /// Opens (or makes) the embedded store of a data directory and brings its schema up to date.
     pub async fn open_embedded(data_dir: &Path) -> Result<Self, StoreError> {
         Embedded::open(data_dir).await.map(Self::Embedded)
+    }
+
+    /// The store on a Postgres server; it need not be reachable.
+    pub fn postgres(database: &Database) -> Result<Self, StoreError> {
+        Postgres::new(database).map(Self::Postgres)
+    }
+
+    /// Whether the schema is one that this program understands: `StoreError::Schema` says what to
+    /// do.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Postgres(store) => store.check_schema().await,
+        }
+    }
+
+    /// Makes what the next hours need, so that no request and no drain has to.
+    pub async fn prepare(&self, now: WallMs) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Postgres(store) => store.prepare_days(now).await,
+        }
+    }
+
+    /// Under which name a journal's cursor is kept.
+    pub fn writer_name(&self, journal: &str, consumer: &str) -> String {
+        match self {
+            // The file belongs to one journal.
+            Self::Embedded(_) => consumer.to_owned(),
+            Self::Postgres(_) => format!("{journal}/{consumer}"),
+        }
     }
 
     // Records.
@@ -86,6 +171,7 @@ impl Store {
     ) -> Result<Option<StoredRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.get_record(kind, id.into()).await,
+            Self::Postgres(store) => store.get_record(kind, id.into()).await,
         }
     }
 
@@ -98,6 +184,7 @@ impl Store {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.records_after(after, limit).await,
+            Self::Postgres(store) => store.records_after(after, limit).await,
         }
     }
 
@@ -105,19 +192,34 @@ impl Store {
     pub async fn list_records(&self, query: RecordQuery) -> Result<RecordPage, StoreError> {
         match self {
             Self::Embedded(store) => store.list_records(query).await,
+            Self::Postgres(store) => store.list_records(query).await,
         }
     }
 
-    /// Stores all of them in their order, or none. Each gets its next version; `Conflict` and
-    /// `NotFound` say which expectation did not hold. With an actor, every change is in the audit
-    /// log. Returns them as stored.
-    pub async fn write_records(
+    /// Name of the region that it is written in; empty where there is one region only.
+    pub fn region(&self) -> &str {
+        match self {
+            Self::Embedded(store) => &store.region,
+            Self::Postgres(store) => &store.region,
+        }
+    }
+
+    fn region_mut(&mut self) -> &mut Arc<str> {
+        match self {
+            Self::Embedded(store) => &mut store.region,
+            Self::Postgres(store) => &mut store.region,
+        }
+    }
+
+    /// Stores them, whose home they may be.
+    async fn write_as_is(
         &self,
         writes: Vec<RecordWrite>,
         actor: Option<Actor>,
     ) -> Result<Vec<Record>, StoreError> {
         match self {
             Self::Embedded(store) => store.write_records(writes, actor).await,
+            Self::Postgres(store) => store.write_records(writes, actor).await,
         }
     }
 
@@ -126,6 +228,7 @@ impl Store {
     pub async fn merge_records(&self, records: Vec<Record>) -> Result<Vec<Record>, StoreError> {
         match self {
             Self::Embedded(store) => store.merge_records(records).await,
+            Self::Postgres(store) => store.merge_records(records).await,
         }
     }
 
@@ -141,6 +244,7 @@ impl Store {
                 let _no_other_writer = limit;
                 Ok(Embedded::changes_after(cursor))
             }
+            Self::Postgres(store) => store.changes_after(cursor, limit).await,
         }
     }
 
@@ -148,6 +252,7 @@ impl Store {
     pub async fn audit_log(&self, query: AuditQuery) -> Result<AuditPage, StoreError> {
         match self {
             Self::Embedded(store) => store.audit_log(query).await,
+            Self::Postgres(store) => store.audit_log(query).await,
         }
     }
 
@@ -157,6 +262,7 @@ impl Store {
     pub async fn scope_spends(&self, scopes: Vec<Scope>) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.scope_spends(scopes).await,
+            Self::Postgres(store) => store.scope_spends(scopes).await,
         }
     }
 
@@ -170,6 +276,7 @@ impl Store {
     ) -> Result<NanoUsd, StoreError> {
         match self {
             Self::Embedded(store) => store.set_scope_spend(scope, spend, now).await,
+            Self::Postgres(store) => store.set_scope_spend(scope, spend, now).await,
         }
     }
 
@@ -181,6 +288,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.set_scope_periods(periods).await,
+            Self::Postgres(store) => store.set_scope_periods(periods).await,
         }
     }
 
@@ -194,6 +302,7 @@ impl Store {
     ) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.roll_budget_periods(now, next).await,
+            Self::Postgres(store) => store.roll_budget_periods(now, next).await,
         }
     }
 
@@ -202,31 +311,26 @@ impl Store {
     pub async fn reset_all_spend(&self, now: WallMs) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.reset_all_spend(now).await,
+            Self::Postgres(store) => store.reset_all_spend(now).await,
         }
     }
 
     // The ledger.
 
     /// Where a consumer of the journal goes on.
-    pub async fn journal_position(
-        &self,
-        consumer: &'static str,
-    ) -> Result<Option<Position>, StoreError> {
+    pub async fn journal_position(&self, writer: &str) -> Result<Option<Position>, StoreError> {
         match self {
-            Self::Embedded(store) => store.journal_position(consumer).await,
+            Self::Embedded(store) => store.journal_position(writer).await,
+            Self::Postgres(store) => store.journal_position(writer).await,
         }
     }
 
-    /// Adds the records that are not stored yet, counts only those in the roll-ups and in key
-    /// spend, and moves the cursor: all or nothing. Returns how many were new.
-    pub async fn apply_spend(
-        &self,
-        consumer: &'static str,
-        records: Vec<SpendRecord>,
-        next: Position,
-    ) -> Result<usize, StoreError> {
+    /// Adds the records that are not stored yet, counts only those in the roll-ups and scopes, and
+    /// moves the cursor: all or nothing. Returns how many were new.
+    pub async fn apply_spend(&self, batch: SpendBatch) -> Result<usize, StoreError> {
         match self {
-            Self::Embedded(store) => store.apply_spend(consumer, records, next).await,
+            Self::Embedded(store) => store.apply_spend(batch).await,
+            Self::Postgres(store) => store.apply_spend(&batch).await,
         }
     }
 
@@ -234,6 +338,7 @@ impl Store {
     pub async fn spend_logs(&self, query: SpendQuery) -> Result<SpendPage, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_logs(query).await,
+            Self::Postgres(store) => store.spend_logs(query).await,
         }
     }
 
@@ -244,6 +349,7 @@ impl Store {
     ) -> Result<Option<ResponseOwner>, StoreError> {
         match self {
             Self::Embedded(store) => store.find_response(response_id).await,
+            Self::Postgres(store) => store.find_response(response_id).await,
         }
     }
 
@@ -252,6 +358,7 @@ impl Store {
     pub async fn drop_logs_before(&self, before: WallMs) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.drop_logs_before(before).await,
+            Self::Postgres(store) => store.drop_logs_before(before).await,
         }
     }
 
@@ -265,6 +372,16 @@ impl Store {
     ) -> Result<Vec<SpendTotals>, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_by(group, query).await,
+            Self::Postgres(store) => store.spend_by(group, query).await,
+        }
+    }
+
+    /// Sums per combination of groups, in the order of the groups. More than `REPORT_ROWS_MAX` of
+    /// them are `TooMuch`.
+    pub async fn spend_cells(&self, query: CellQuery) -> Result<Vec<SpendCell>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.spend_cells(query).await,
+            Self::Postgres(store) => store.spend_cells(query).await,
         }
     }
 
@@ -272,6 +389,7 @@ impl Store {
     pub async fn spend_by_day(&self, query: ReportQuery) -> Result<Vec<DaySpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.spend_by_day(query).await,
+            Self::Postgres(store) => store.spend_by_day(query).await,
         }
     }
 
@@ -279,6 +397,7 @@ impl Store {
     pub async fn global_spend(&self, range: Option<TimeRange>) -> Result<NanoUsd, StoreError> {
         match self {
             Self::Embedded(store) => store.global_spend(range).await,
+            Self::Postgres(store) => store.global_spend(range).await,
         }
     }
 }

@@ -246,6 +246,15 @@ impl AuditAction {
     /// Every action.
     pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Deleted];
 
+    /// What a write did; `before` is the live record that it replaced.
+    pub(super) fn of(before: Option<&Record>, after: &Record) -> Self {
+        match (before, after.deleted) {
+            (_, true) => Self::Deleted,
+            (Some(_), false) => Self::Updated,
+            (None, false) => Self::Created,
+        }
+    }
+
     /// LiteLLM's word.
     pub fn as_str(self) -> &'static str {
         match self {

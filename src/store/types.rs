@@ -164,8 +164,8 @@ impl Default for SpendPageAt {
 pub struct SpendCursor {
     /// Its start.
     pub started: WallMs,
-    /// Its number in the table.
-    pub id: i64,
+    /// Its number among those with the same start.
+    pub id: u128,
 }
 
 /// One page of spend logs.

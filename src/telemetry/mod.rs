@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 pub mod logs;
 pub mod metrics;
+mod report;
+
+pub use report::{Line, Report};
 
 /// Counts every panic and writes it to the log instead of to standard error, where the text would
 /// pass by the redaction. Call once, after `logs::start`.

@@ -1,6 +1,7 @@
 //! The ledger after the worst: 50 times kill -9 under load, then every token is accounted for.
 
 mod load;
+mod postgres;
 mod start;
 mod stop;
 

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bodies;
+mod cache;
 mod crash;
 mod dice;
 mod endings;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian::journal::Drain;
-use meridian::store::{SpendPageAt, SpendQuery, Store};
+use meridian::store::{SpendBatch, SpendPageAt, SpendQuery, Store};
 use meridian_core::journal::Position;
 
 use super::support::{COST, call, journal, record, request, small};
@@ -53,10 +53,15 @@ async fn a_replay_from_any_cursor_counts_nothing_twice() {
     // A crash between reading and committing leaves an older cursor behind.
     let first = store.journal_position("store").await.unwrap().unwrap();
     for position in [Position::default(), Position { offset: 0, ..first }] {
-        store
-            .apply_spend("store", Vec::new(), position)
-            .await
-            .unwrap();
+        let from = store.journal_position("store").await.unwrap().unwrap();
+        let back = SpendBatch {
+            writer: "store".to_owned(),
+            from,
+            next: position,
+            records: Vec::new(),
+            keeps_logs: true,
+        };
+        store.apply_spend(back).await.unwrap();
         let again = Drain::new(Arc::clone(&journal), store.clone(), "store");
         assert!(again.flush(DEADLINE).await);
         assert_eq!(ledger(&store).await, (100, 100 * COST));

@@ -51,6 +51,7 @@ pub(crate) fn record(call_id: CallId) -> SpendRecord {
         model: "gpt-4o-2024-11-20".into(),
         provider: "openai".into(),
         api_base: "https://api.openai.com/v1".into(),
+        region: None,
         started: WallMs(1_795_000_000_000),
         ended: WallMs(1_795_000_001_500),
         first_byte: Some(WallMs(1_795_000_000_400)),

@@ -1,6 +1,8 @@
-//! Nodes of a region that share cooldowns through a real Redis, with every way in which it fails.
+//! Nodes of a region that share cooldowns and cached answers through a real Redis, with every way
+//! in which it fails.
 #![cfg(test)]
 
+mod cache;
 mod failures;
 mod places;
 mod support;

@@ -44,7 +44,12 @@ pub(crate) fn with_cache(params: &str) -> String {
     )
 }
 
-fn config(text: &str) -> Config {
+/// The same with a response cache there.
+pub(crate) fn with_answers(params: &str) -> String {
+    with_cache(params).replace("cache_params:", "cache: true, cache_params:")
+}
+
+pub(crate) fn config(text: &str) -> Config {
     let mut read = |_: &Path| Ok(text.to_owned());
     let loaded = meridian_core::config::load(&mut read, Path::new("c.yaml"), &HashMap::new());
     loaded

@@ -1,6 +1,10 @@
 //! What every store must do; a new variant of `Store` is added in `support.rs`.
 
 #[cfg(test)]
+mod cells;
+#[cfg(test)]
+mod home;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod ledger;

@@ -1,25 +1,93 @@
 //! Keys, records and stores that the contract's tests share.
 
-use meridian::store::{Store, StoreError};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
+use meridian_core::config::{self, Database};
 use meridian_core::endpoint::Endpoint;
 use meridian_core::ids::{CallId, KeyHash};
+use meridian_core::journal::Position;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, RequestContext, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
+use meridian_testkit::{pgbouncer, postgres};
 
 /// 2026-11-18, 12:00 UTC.
 pub(crate) const NOON: WallMs = WallMs(1_795_003_200_000);
 pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
-/// A store of its own in a directory of its own.
+/// An embedded store of its own in a directory of its own.
 pub(crate) async fn embedded() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_embedded(dir.path()).await.unwrap();
     (dir, store)
 }
+
+/// A store on Postgres with a database of its own.
+pub(crate) async fn on_postgres() -> Store {
+    on_url(&postgres::shared().url(&fresh_database())).await
+}
+
+/// The same behind PgBouncer in transaction mode.
+pub(crate) async fn behind_pgbouncer() -> Store {
+    on_url(&pgbouncer::shared().url(&fresh_database())).await
+}
+
+/// An empty database on the shared server.
+pub(crate) fn fresh_database() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    postgres::shared().database(&name);
+    name
+}
+
+async fn on_url(url: &str) -> Store {
+    let database = database(url);
+    migrate(&database, Direction::Up).await.unwrap();
+    Store::postgres(&database).unwrap()
+}
+
+/// The settings that a URL in `DATABASE_URL` leads to.
+pub(crate) fn database(url: &str) -> Database {
+    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
+    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
+    let mut read = |_: &Path| Ok(text.to_owned());
+    let loaded = config::load(&mut read, Path::new("c.yaml"), &variables);
+    loaded.config.unwrap().database.unwrap()
+}
+
+/// Runs each test on every store.
+macro_rules! on_every_store {
+    ($($(#[$doc:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[$doc])*
+            async fn check($store: Store) $body
+
+            #[tokio::test]
+            async fn embedded() {
+                let (_dir, store) = $crate::support::embedded().await;
+                check(store).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                check($crate::support::on_postgres().await).await;
+            }
+
+            #[tokio::test]
+            async fn pgbouncer() {
+                check($crate::support::behind_pgbouncer().await).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_every_store;
 
 pub(crate) fn token(name: &str) -> KeyHash {
     KeyHash::of_secret(name)
@@ -57,6 +125,7 @@ pub(crate) fn record(number: u64, name: &str, started: WallMs, cost: i64) -> Spe
         model: "gpt-4o-2024-11-20".into(),
         provider: "openai".into(),
         api_base: "https://api.openai.com/v1".into(),
+        region: None,
         started,
         ended: started.plus_ms(1_500),
         first_byte: Some(started.plus_ms(300)),
@@ -81,12 +150,25 @@ pub(crate) fn record(number: u64, name: &str, started: WallMs, cost: i64) -> Spe
     }
 }
 
+/// Records that move the cursor of the writer `test`.
+pub(crate) fn batch(records: Vec<SpendRecord>, from: Position, next: Position) -> SpendBatch {
+    SpendBatch {
+        writer: "test".to_owned(),
+        from,
+        next,
+        records,
+        keeps_logs: true,
+    }
+}
+
 /// Applies records behind a cursor that moves on by itself.
 pub(crate) async fn apply(store: &Store, records: Vec<SpendRecord>) -> usize {
     let before = store.journal_position("test").await.unwrap();
-    let mut next = before.unwrap_or_default();
+    let from = before.unwrap_or_default();
+    let mut next = from;
     next.offset += 1;
-    let added = store.apply_spend("test", records, next).await.unwrap();
+    let batch = batch(records, from, next);
+    let added = store.apply_spend(batch).await.unwrap();
     assert_eq!(store.journal_position("test").await.unwrap(), Some(next));
     added
 }

@@ -3,8 +3,14 @@
 use serde_json::json;
 
 use super::*;
+use crate::access::ModelFacts;
 use crate::ids::Secret;
+use crate::key::KeyRecord;
+use crate::meters::{Meters, Whose, Written};
+use crate::party::{PartiesOfKey, Party, Rights, View};
+use crate::record::Bounds;
 use crate::routes::{ROWS, Route, Target, resolve};
+use crate::scope::{Scope, ScopeKind};
 use jiff::tz::TimeZone;
 
 const NOW: WallMs = WallMs(1_800_000_000_000);
@@ -34,10 +40,31 @@ fn record(fields: serde_json::Value) -> KeyRecord {
 
 fn view(fields: serde_json::Value) -> Arc<KeyView> {
     let record = record(fields);
-    let meters = Arc::new(KeyMeters::new(&record, &TimeZone::UTC, NOW));
-    Arc::new(KeyView {
-        policy: KeyPolicy::of(&record),
-        meters,
+    let meters = Arc::new(Meters::of_key(&record, &TimeZone::UTC, NOW));
+    Arc::new(KeyView::alone(KeyPolicy::of(&record), meters))
+}
+
+/// The scopes of a key whose user has this role.
+fn user_with(role: Role) -> Arc<PartiesOfKey> {
+    let scope = Scope::new(ScopeKind::User, "u");
+    let written = Written {
+        bounds: &Bounds::default(),
+        metadata: &serde_json::Map::new(),
+    };
+    let (whose, spent) = (Whose::Scope(scope.clone()), crate::money::NanoUsd::ZERO);
+    let meters = Meters::new(whose, written, spent, &TimeZone::UTC, NOW);
+    let user = Party::unknown(scope);
+    let rights = Rights {
+        role: Some(role),
+        ..Rights::default()
+    };
+    user.set(Some(View {
+        rights,
+        meters: Arc::new(meters),
+    }));
+    Arc::new(PartiesOfKey {
+        user: Some(Arc::new(user)),
+        ..PartiesOfKey::default()
     })
 }
 
@@ -224,7 +251,7 @@ fn every_role_on_every_route() {
         assert_eq!(authorize(&Principal::Master, &found), Ok(Reach::Everything));
         for role in Role::ALL {
             let mut key = view(json!({"user_id": "user-001"}));
-            Arc::get_mut(&mut key).unwrap().policy.role = role;
+            Arc::get_mut(&mut key).unwrap().parties = Some(user_with(role));
             let decision = authorize(&Principal::Key(key), &found);
             let admin = role == Role::ProxyAdmin;
             let sees_all = admin || role == Role::ProxyAdminViewer;
@@ -308,7 +335,7 @@ fn nothing_that_a_key_carries_raises_it() {
 fn a_key_rewrites_models_and_is_checked_by_either_name() {
     let fields = json!({"models": ["small"], "aliases": {"gpt-4": "gpt-4o-mini", "x": "small"}});
     let key = view(fields);
-    let policy = &key.policy;
+    let policy = &key;
     assert_eq!(policy.model_for("gpt-4"), "gpt-4o-mini");
     assert_eq!(policy.model_for("other"), "other");
     assert!(policy.check_model("x", ModelFacts::named("small")).is_ok());
@@ -325,7 +352,6 @@ fn a_key_rewrites_models_and_is_checked_by_either_name() {
     let by_alias = view(json!({"models": ["gpt-4"], "aliases": {"gpt-4": "gpt-4o-mini"}}));
     assert!(
         by_alias
-            .policy
             .check_model("gpt-4", ModelFacts::named("gpt-4o-mini"))
             .is_ok()
     );

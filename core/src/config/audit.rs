@@ -17,19 +17,18 @@ pub(super) fn section(section: Section, node: &Node, path: &str, problems: &mut 
             problems.warning(&entry.key_at, &path, row.instead);
             value(row.kind, &entry.value, &path, problems);
         } else if let Some(row) = section.find(&entry.key) {
-            known(section, row, entry, &path, problems);
+            known(row, entry, &path, problems);
         } else {
             unknown(section, entry, &path, problems);
         }
     }
 }
 
-/// `cache_params` as a whole is reported by its own key, not once more by each key in it.
-fn known(section: Section, row: &Key, entry: &Entry, path: &str, problems: &mut Problems) {
+fn known(row: &Key, entry: &Entry, path: &str, problems: &mut Problems) {
     if entry.value.is_null() {
         return;
     }
-    if section != Section::Cache && !says_nothing(&entry.value) {
+    if !says_nothing(&entry.value) {
         match row.effect {
             Effect::Effective(_) => {}
             Effect::NotYet(instead) => {

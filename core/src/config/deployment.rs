@@ -108,6 +108,11 @@ impl Deployment {
         self.mock_response.is_some() || self.provider.serves(dialect, &self.model)
     }
 
+    /// Whether the management API made it, and not a file.
+    pub fn is_stored(&self) -> bool {
+        self.position.record().is_some()
+    }
+
     /// Whether `model_name` is a pattern.
     pub fn is_wildcard(&self) -> bool {
         self.model_name.contains('*')

@@ -7,7 +7,8 @@ use super::problem::Problems;
 use super::scalar::{Scalar, Style};
 use super::tree::{Node, Value};
 
-const REFERENCE: &str = "os.environ/";
+/// What begins a text that stands for a variable.
+pub(super) const REFERENCE: &str = "os.environ/";
 
 /// The process environment with the file's `environment_variables` over it.
 pub(super) fn exported(

@@ -7,8 +7,17 @@ use super::environ;
 use super::period;
 use super::problem::{Position, Problems};
 use super::section::Area;
+use crate::cron::Cron;
 use crate::ids::Secret;
 use crate::money::NanoUsd;
+
+/// How often a node's records go to a shared store. LiteLLM waits 10 s because its records are in
+/// memory until then; here they are on disk, and reports are fresher.
+const BATCH_WRITE_AT: Duration = Duration::from_secs(1);
+const BATCH_WRITE_MIN: Duration = Duration::from_millis(100);
+const BATCH_WRITE_MAX: Duration = Duration::from_secs(3_600);
+/// Time between two looks for spend logs that are too old.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Whether a configuration may do without a master key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +33,10 @@ pub enum MasterKey {
 pub struct General {
     /// The administrator's key. Always there unless [`MasterKey::Generated`] was asked for.
     pub master_key: Option<Secret>,
-    /// Postgres, from the file or the `DATABASE_*` variables. Not used in this version.
-    pub database_url: Option<Secret>,
+    /// What values at rest are sealed with, where that is not the master key.
+    pub salt_key: Option<Secret>,
+    /// Models and settings that the management API stored are in force.
+    pub store_model_in_db: bool,
     /// Lower-case header that is tried first for the key.
     pub key_header: Option<String>,
     /// Clients may send `api_base` and credentials.
@@ -40,12 +51,32 @@ pub struct General {
     pub store_prompts: bool,
     /// Requests are counted, but not listed.
     pub disable_spend_logs: bool,
-    /// Spend logs older than this are deleted; `None` keeps them.
-    pub spend_logs_retention: Option<Duration>,
+    /// How long spend logs are kept; `None` keeps them for ever.
+    pub spend_logs_retention: Option<Retention>,
+    /// How often a node's records go to a shared store.
+    pub batch_write_at: Duration,
     /// The long readiness body.
     pub public_readiness_details: bool,
     /// Streams end with a usage chunk even if the client did not ask.
     pub always_include_stream_usage: bool,
+}
+
+/// How long spend logs are kept, and when older ones are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Older ones go.
+    pub keep: Duration,
+    /// When.
+    pub schedule: Schedule,
+}
+
+/// When something is done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// After this time.
+    Every(Duration),
+    /// In the minutes that a crontab line names, in `litellm_settings.timezone`.
+    Cron(Cron),
 }
 
 /// `litellm_settings`.
@@ -87,10 +118,10 @@ pub(super) fn general(
     problems: &mut Problems,
 ) -> General {
     let flag = |key| area.bool(key).unwrap_or(false);
-    let period = area.text("maximum_spend_logs_retention_period");
     General {
         master_key: master_key(area, env, needed, problems),
-        database_url: area.secret("database_url").or_else(|| database_url(env)),
+        salt_key: environ::variable(env, "LITELLM_SALT_KEY").map(Secret::new),
+        store_model_in_db: flag("store_model_in_db") || environ::switch(env, "STORE_MODEL_IN_DB"),
         key_header: header(area, "litellm_key_header_name", problems),
         allow_client_side_credentials: flag("allow_client_side_credentials"),
         user_header: header(area, "user_header_name", problems),
@@ -98,10 +129,35 @@ pub(super) fn general(
         block_robots: flag("block_robots"),
         store_prompts: flag("store_prompts_in_spend_logs"),
         disable_spend_logs: flag("disable_spend_logs"),
-        spend_logs_retention: period.and_then(period::parse),
+        spend_logs_retention: retention(area, problems),
+        batch_write_at: area
+            .seconds("proxy_batch_write_at")
+            .map_or(BATCH_WRITE_AT, |time| {
+                time.clamp(BATCH_WRITE_MIN, BATCH_WRITE_MAX)
+            }),
         public_readiness_details: flag("allow_public_health_readiness_details"),
         always_include_stream_usage: flag("always_include_stream_usage"),
     }
+}
+
+/// A cron line wins over an interval, as in LiteLLM.
+fn retention(area: &Area<'_>, problems: &mut Problems) -> Option<Retention> {
+    let length = |key| area.text(key).and_then(period::parse);
+    let every = length("maximum_spend_logs_retention_interval").unwrap_or(RETENTION_INTERVAL);
+    const CRON: &str = "maximum_spend_logs_cleanup_cron";
+    let schedule = match area.text(CRON) {
+        None => Schedule::Every(every),
+        Some(text) => match Cron::parse(text) {
+            Some(cron) => Schedule::Cron(cron),
+            None => {
+                let message = "expected a crontab line of five fields, such as `0 4 * * *`";
+                problems.error(area.at(CRON), &area.path_of(CRON), message);
+                return None;
+            }
+        },
+    };
+    let keep = length("maximum_spend_logs_retention_period")?;
+    Some(Retention { keep, schedule })
 }
 
 fn master_key(
@@ -130,33 +186,6 @@ fn master_key(
         problems.warning(at, &path, message);
     }
     Some(Secret::new(key))
-}
-
-/// The URL that LiteLLM assembles of single variables.
-fn database_url(env: &HashMap<String, String>) -> Option<Secret> {
-    if let Some(url) = environ::variable(env, "DATABASE_URL") {
-        return Some(Secret::new(url));
-    }
-    let part = |name| environ::variable(env, name);
-    let (host, name) = (part("DATABASE_HOST")?, part("DATABASE_NAME")?);
-    let (user, password) = (part("DATABASE_USERNAME")?, part("DATABASE_PASSWORD"));
-    let password = password.map_or(String::new(), |text| format!(":{}", encode(text)));
-    let port = part("DATABASE_PORT").map_or(String::new(), |port| format!(":{port}"));
-    let schema = part("DATABASE_SCHEMA").map_or(String::new(), |name| format!("?schema={name}"));
-    let user = encode(user);
-    let url = format!("postgresql://{user}{password}@{host}{port}/{name}{schema}");
-    Some(Secret::new(url))
-}
-
-fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => encoded.push(char::from(byte)),
-            false => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }
 
 fn header(area: &Area<'_>, key: &str, problems: &mut Problems) -> Option<String> {

@@ -2,24 +2,31 @@
 //!
 //! Sources in the order in which they win: a value in the file; for `os.environ/NAME` the file's
 //! `environment_variables`, then the process environment; a value's usual variable
-//! (`LITELLM_MASTER_KEY`, `OPENAI_API_KEY`, ...); the default.
+//! (`LITELLM_MASTER_KEY`, `OPENAI_API_KEY`, ...); the default. Over all of it lie the records of
+//! the management API: [`overlay`].
 
 mod audit;
 mod base_url;
 mod compatible;
+mod credentials;
+mod database;
 mod deployment;
 mod digest;
 mod environ;
 mod files;
 mod general;
 pub mod keys;
+mod links;
 mod meridian;
 mod names;
 mod new_keys;
+pub mod overlay;
+mod percent;
 pub mod period;
 mod problem;
 mod provider;
 mod redis;
+mod response_cache;
 mod router;
 mod routing;
 mod scalar;
@@ -33,16 +40,20 @@ use std::path::{Path, PathBuf};
 
 pub use base_url::{BadUrl, BaseUrl};
 pub use compatible::Compatible;
+pub use database::{Database, DatabaseServer, Iam, TlsMode};
 pub use deployment::{Deployment, Planned};
-pub use general::{General, GlobalBudget, MasterKey, Settings};
+pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
+pub use links::{Links, Peer};
 pub use meridian::{
     Fsync, Meridian, Network, OnDisconnect, PriceMap, Tls, TrustedProxies, UnknownPrice,
 };
 pub use names::Alias;
 pub use new_keys::NewKeys;
+pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
 pub use redis::{Place, Redis};
+pub use response_cache::{ENTRIES_MIN, ResponseCache};
 pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
 
@@ -76,6 +87,12 @@ pub struct Config {
     pub meridian: Meridian,
     /// Where Redis is: for times out that the nodes of a region share.
     pub redis: Option<Redis>,
+    /// The response cache; `None` is off.
+    pub cache: Option<ResponseCache>,
+    /// Other regions.
+    pub links: Links,
+    /// Postgres; without one the embedded store is used.
+    pub database: Option<Database>,
 }
 
 impl Config {
@@ -101,6 +118,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Every file that was read or should have been, the root first: what to watch.
     pub files: Vec<PathBuf>,
+    /// The files as they were read, for records to be laid over; `None` when they cannot be read.
+    pub source: Option<Source>,
 }
 
 /// Loads a configuration. `read` gives the text of a file or says why it cannot; `env` is the
@@ -124,13 +143,21 @@ pub fn load_with(
     let mut files = Files::new(read);
     let tree = files.tree(root, None, &mut problems);
     let files = files.seen;
-    let config = tree.map(|tree| resolve(tree, env, needed, &mut problems));
+    let source = tree.map(|root| Source {
+        root,
+        env: env.clone(),
+        needed,
+        files: files.clone(),
+    });
+    let root = source.as_ref().map(|source| source.root.clone());
+    let config = root.map(|root| resolve(root, env, needed, &mut problems));
     let config = config.filter(|_| !problems.any_error());
     let problems = problems.sorted(&files);
     Loaded {
         config,
         problems,
         files,
+        source,
     }
 }
 
@@ -150,6 +177,7 @@ fn resolve(
         Some(Value::List(items)) => items.iter().map(digest::of_entry).collect(),
         _ => Vec::new(),
     };
+    credentials::fill(&mut root, problems);
     environ::resolve(&mut root, env, &mut String::new(), problems);
     audit::section(Section::Top, &root, "", problems);
 
@@ -184,18 +212,31 @@ fn resolve(
         meridian,
     } = &sections;
     let settings = general::settings(litellm, general, env, problems);
+    let places = redis::Places {
+        cache: &litellm.child("cache_params"),
+        router,
+        general,
+        env,
+    };
+    let redis = places.shared(problems);
+    let for_answers = |problems: &mut Problems| places.for_answers(redis.as_ref(), problems);
+    let cache = response_cache::resolve(litellm, meridian, for_answers, problems);
+    let database = database::resolve(general, env, problems);
+    let given = links::Given {
+        own: routing.regions.own.as_deref(),
+        database: database.is_some(),
+        redis: redis.is_some(),
+    };
+    let links = links::resolve(&meridian.child("regions"), given, problems);
     Config {
         router: router::resolve(router, &settings),
         routing,
         general: general::general(general, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
-        redis: redis::resolve(
-            &litellm.child("cache_params"),
-            router,
-            general,
-            env,
-            problems,
-        ),
+        cache,
+        database,
+        links,
+        redis,
         settings,
         models,
         aliases,

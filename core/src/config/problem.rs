@@ -10,9 +10,9 @@ use serde::Serialize;
 pub struct Position {
     /// Path as it was given or included.
     pub file: Arc<str>,
-    /// From 1.
+    /// From 1; 0 for a record.
     pub line: u32,
-    /// From 1, in characters.
+    /// From 1, in characters; 0 for a record.
     pub column: u32,
 }
 
@@ -59,7 +59,10 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (severity, at) = (self.severity.label(), (self.line, self.column));
-        write!(f, "{}:{}:{}: {severity}: ", self.file, at.0, at.1)?;
+        match at.0 {
+            0 => write!(f, "{}: {severity}: ", self.file)?,
+            line => write!(f, "{}:{line}:{}: {severity}: ", self.file, at.1)?,
+        }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }

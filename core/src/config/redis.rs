@@ -1,7 +1,8 @@
 //! Where Redis is, from every place in which people write it.
 //!
-//! In this version it carries times out between the nodes of a region and nothing else, so
-//! `router_settings.redis_*`, LiteLLM's place for what its router keeps, comes first.
+//! In this version it carries times out and changes between the nodes of a region, and cached
+//! answers. For the former `router_settings.redis_*`, LiteLLM's place for what its router keeps,
+//! comes first, for the latter `cache_params`.
 
 mod nodes;
 mod url;
@@ -129,27 +130,78 @@ struct Draft {
     service_path: String,
 }
 
-/// First match wins: `router_settings.redis_*`, `cache_params`, `general_settings.redis_*` (a
-/// common mistake), `REDIS_*` variables. A login that the file leaves out is taken from the
-/// variables, as LiteLLM does.
-pub(super) fn resolve(
-    cache: &Area<'_>,
-    router: &Area<'_>,
-    general: &Area<'_>,
-    env: &HashMap<String, String>,
-    problems: &mut Problems,
-) -> Option<Redis> {
-    let from_file = of_prefixed(router, problems)
-        .or_else(|| of_cache(cache, problems))
-        .or_else(|| of_prefixed(general, problems));
-    let draft = match from_file {
-        Some(draft) => draft.with_login_of(env),
-        None => of_variables(env, general.start(), problems),
+/// Where people write it.
+pub(super) struct Places<'a> {
+    /// `litellm_settings.cache_params`.
+    pub(super) cache: &'a Area<'a>,
+    /// `router_settings`.
+    pub(super) router: &'a Area<'a>,
+    /// `general_settings`, a common mistake.
+    pub(super) general: &'a Area<'a>,
+    /// `REDIS_*` variables.
+    pub(super) env: &'a HashMap<String, String>,
+}
+
+impl Places<'_> {
+    /// Where nodes of a region meet. First match wins: `router_settings.redis_*`, `cache_params`,
+    /// `general_settings.redis_*`, `REDIS_*` variables. A login that the file leaves out is taken
+    /// from the variables, as LiteLLM does.
+    pub(super) fn shared(&self, problems: &mut Problems) -> Option<Redis> {
+        let from_file = of_prefixed(self.router, problems)
+            .or_else(|| of_cache(self.cache, problems))
+            .or_else(|| of_prefixed(self.general, problems));
+        let draft = match from_file {
+            Some(draft) => draft.with_login_of(self.env),
+            None => of_variables(self.env, self.general.start(), problems),
+        };
+        self.finished(draft, problems)
+    }
+
+    /// Where answers are kept: `cache_params` and the variables come before what the router has
+    /// for itself. `shared` is what was found there, whose problems are known.
+    pub(super) fn for_answers(
+        &self,
+        shared: Option<&Redis>,
+        problems: &mut Problems,
+    ) -> Option<Redis> {
+        // What `shared` has looked at is not reported twice.
+        if of_prefixed(self.router, &mut Problems::default()).is_none() {
+            return shared.cloned();
+        }
+        let draft = match of_cache(self.cache, problems) {
+            Some(draft) => draft.with_login_of(self.env),
+            None => of_variables(self.env, self.general.start(), problems),
+        };
+        self.finished(draft, problems).or_else(|| shared.cloned())
+    }
+
+    fn finished(&self, draft: Draft, problems: &mut Problems) -> Option<Redis> {
+        draft
+            .names_a_place()
+            .then(|| draft.finish(self.general.start(), problems))
+            .flatten()
+    }
+}
+
+/// The Redis of another region.
+pub(super) fn of_link(area: &Area<'_>, problems: &mut Problems) -> Option<Redis> {
+    let url = area.text("url");
+    let url = url.map(url::parse).unwrap_or(Err(url::BadRedisUrl::Scheme));
+    let url = match url {
+        Ok(url) => url,
+        Err(bad) => {
+            problems.error(area.at("url"), &area.path_of("url"), bad.to_string());
+            return None;
+        }
     };
-    draft
-        .names_a_place()
-        .then(|| draft.finish(general.start(), problems))
-        .flatten()
+    Some(Redis {
+        place: Place::Single((url.host, url.port.unwrap_or(PORT))),
+        username: url.username.or_else(|| owned(area.text("username"))),
+        password: url.password.or_else(|| area.secret("password")),
+        tls: url.tls || area.bool("tls") == Some(true),
+        database: url.database.unwrap_or(0),
+        namespace: owned(area.text("namespace")),
+    })
 }
 
 fn of_cache(area: &Area<'_>, problems: &mut Problems) -> Option<Draft> {
@@ -308,8 +360,8 @@ impl Draft {
         // Variables may be set for other programs too.
         if written.is_some() {
             let message = format!(
-                "Redis ({place}) is used for cooldowns that the nodes of a region share, and for \
-                 nothing else in this version"
+                "Redis ({place}) is used for cooldowns and changes that the nodes of a region \
+                 share, for cached answers, and for nothing else in this version"
             );
             problems.notice(at, &self.path, message);
         }

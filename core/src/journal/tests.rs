@@ -24,6 +24,7 @@ fn record(number: u8) -> SpendRecord {
         model: "gpt-4o-2024-11-20".into(),
         provider: "openai".into(),
         api_base: "https://api.openai.com/v1".into(),
+        region: None,
         started: WallMs(1_000),
         ended: WallMs(1_000),
         first_byte: None,

@@ -4,9 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::*;
+use crate::auth::KeyPolicy;
 use crate::config::{MasterKey, load_with};
 use crate::ids::KeyHash;
 use crate::key::KeyRecord;
+use crate::meters::Meters;
+use crate::time::WallMs;
+use jiff::tz::TimeZone;
+use std::sync::Arc;
 
 const YAML: &str = "
 model_list:
@@ -46,13 +51,15 @@ fn prices() -> PriceBook {
     PriceBook::from_json(map).unwrap()
 }
 
-fn policy(models: &[&str]) -> KeyPolicy {
+fn policy(models: &[&str]) -> KeyView {
     let token = KeyHash::of_secret("sk-1");
     let record = json!({"token": token, "key_name": "sk-...sk-1", "models": models});
-    KeyPolicy::of(&serde_json::from_value::<KeyRecord>(record).unwrap())
+    let record = serde_json::from_value::<KeyRecord>(record).unwrap();
+    let meters = Meters::of_key(&record, &TimeZone::UTC, WallMs(0));
+    KeyView::alone(KeyPolicy::of(&record), Arc::new(meters))
 }
 
-fn list(policy: Option<&KeyPolicy>, options: ListOptions) -> Vec<String> {
+fn list(policy: Option<&KeyView>, options: ListOptions) -> Vec<String> {
     visible_models(&config(), &prices(), policy, options)
 }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use serde_json::json;
 
 use super::*;
+use crate::error::GatewayError;
+use std::sync::Arc;
 
 const START: WallMs = WallMs(1_800_000_000_000);
 
@@ -16,8 +18,8 @@ fn record(fields: serde_json::Value) -> KeyRecord {
     serde_json::from_value(all).unwrap()
 }
 
-fn meters(fields: serde_json::Value) -> Arc<KeyMeters> {
-    Arc::new(KeyMeters::new(&record(fields), &TimeZone::UTC, START))
+fn meters(fields: serde_json::Value) -> Arc<Meters> {
+    Arc::new(Meters::of_key(&record(fields), &TimeZone::UTC, START))
 }
 
 fn need(cost: i64, tokens: u64) -> Need<'static> {
@@ -30,16 +32,14 @@ fn need(cost: i64, tokens: u64) -> Need<'static> {
     }
 }
 
-fn shared(limit: i64, scope: BudgetScope) -> ScopeBudget {
+fn shared(limit: i64, kind: ScopeKind) -> Due {
     let terms = Terms {
         limit: Some(NanoUsd(limit)),
         ..Terms::default()
     };
-    let slot = BudgetSlot::new(terms, NanoUsd::ZERO, &TimeZone::UTC, START);
-    ScopeBudget {
-        scope,
-        slot: Arc::new(slot),
-    }
+    let whose = Whose::Scope(Scope::new(kind, "t"));
+    let meters = Meters::budget_of(whose, terms, NanoUsd::ZERO, &TimeZone::UTC, START);
+    Due::of(Arc::new(meters))
 }
 
 #[test]
@@ -47,15 +47,15 @@ fn a_request_takes_and_gives_back_everything_once() {
     let fields = json!({"max_budget": 1_000, "rpm_limit": 10, "tpm_limit": 500,
         "max_parallel_requests": 2, "spend": 100});
     let meters = meters(fields);
-    let team = shared(5_000, BudgetScope::Team("t".into()));
+    let team = shared(5_000, ScopeKind::Team);
     let admission = meters
-        .admit(need(400, 50), std::slice::from_ref(&team), START)
+        .admit(need(400, 50), vec![team.clone()], START)
         .unwrap();
     assert_eq!(meters.budget().used(START), NanoUsd(500));
-    assert_eq!(team.slot.used(START), NanoUsd(400));
+    assert_eq!(team.meters.budget().used(START), NanoUsd(400));
     admission.settle(NanoUsd(300), 70);
     assert_eq!(
-        (meters.spent(START), team.slot.spent(START)),
+        (meters.spent(START), team.meters.budget().spent(START)),
         (NanoUsd(400), NanoUsd(300))
     );
     let levels: Vec<_> = meters.rates().levels(START).collect();
@@ -70,7 +70,10 @@ fn a_request_takes_and_gives_back_everything_once() {
         levels[0].key_headers().0,
         "x-ratelimit-api_key-limit-requests"
     );
-    meters.admit(need(400, 50), &[], START).unwrap().release();
+    meters
+        .admit(need(400, 50), Vec::new(), START)
+        .unwrap()
+        .release();
     let left: Vec<_> = meters
         .rates()
         .levels(START)
@@ -85,17 +88,17 @@ fn a_refusal_anywhere_leaves_every_counter_as_it_was() {
         "model_max_budget": {"gpt-4o": {"budget_limit": 0.0000008, "time_period": "1d"}},
         "metadata": {"model_rpm_limit": {"gpt-4o": 1}}});
     let meters = meters(fields);
-    let team = shared(700, BudgetScope::Team("t".into()));
-    let tag = shared(10_000, BudgetScope::Tag("x".into()));
+    let team = shared(700, ScopeKind::Team);
+    let tag = shared(10_000, ScopeKind::Tag);
     let others = [tag, team];
-    let first = meters.admit(need(600, 1), &others, START).unwrap();
+    let first = meters.admit(need(600, 1), others.to_vec(), START).unwrap();
     let used = || -> Vec<i64> {
         let (_, model) = meters.models.find("gpt-4o").unwrap();
         let slots = [
             meters.budget(),
             &model.budget,
-            &others[0].slot,
-            &others[1].slot,
+            others[0].meters.budget(),
+            others[1].meters.budget(),
         ];
         let mut all: Vec<i64> = slots.iter().map(|slot| slot.used(START).0).collect();
         let levels = meters
@@ -106,7 +109,11 @@ fn a_refusal_anywhere_leaves_every_counter_as_it_was() {
         all
     };
     let before = used();
-    let refused = |cost: i64| meters.admit(need(cost, 1), &others, START).unwrap_err();
+    let refused = |cost: i64| {
+        meters
+            .admit(need(cost, 1), others.to_vec(), START)
+            .unwrap_err()
+    };
     assert!(matches!(
         refused(500),
         GatewayError::BudgetExceeded {
@@ -139,18 +146,18 @@ fn a_refusal_anywhere_leaves_every_counter_as_it_was() {
 #[test]
 fn a_lost_admission_frees_its_permit_and_charges_only_what_may_be_billed() {
     let meters = meters(json!({"max_budget": 1_000, "max_parallel_requests": 1, "rpm_limit": 9}));
-    drop(meters.admit(need(400, 5), &[], START).unwrap());
+    drop(meters.admit(need(400, 5), Vec::new(), START).unwrap());
     assert_eq!(meters.budget().used(START), NanoUsd::ZERO);
     let on_fire = Arc::clone(&meters);
     let thread = std::thread::spawn(move || {
-        let mut admission = on_fire.admit(need(400, 5), &[], START).unwrap();
+        let mut admission = on_fire.admit(need(400, 5), Vec::new(), START).unwrap();
         admission.mark_sent();
         panic!("lost");
     });
     assert!(thread.join().is_err());
     assert_eq!(meters.spent(START), NanoUsd(400));
     assert_eq!(meters.rates().in_flight(), 0);
-    assert!(meters.admit(need(400, 5), &[], START).is_ok());
+    assert!(meters.admit(need(400, 5), Vec::new(), START).is_ok());
 }
 
 #[test]
@@ -161,41 +168,48 @@ fn a_free_model_passes_an_empty_budget_and_an_unpriced_one_does_not() {
         ..need(0, 1)
     };
     meters
-        .admit(free, &[], START)
+        .admit(free, Vec::new(), START)
         .unwrap()
         .settle(NanoUsd::ZERO, 1);
-    assert!(meters.admit(need(0, 1), &[], START).is_err());
+    assert!(meters.admit(need(0, 1), Vec::new(), START).is_err());
 }
 
 #[test]
 fn changed_limits_apply_at_once_and_counters_stay() {
     let meters = meters(json!({"max_budget": 100, "metadata": {"model_tpm_limit": {"gpt-4o": 5}}}));
-    let running = meters.admit(need(90, 5), &[], START).unwrap();
-    assert!(meters.admit(need(90, 0), &[], START).is_err());
-    let update = |fields| meters.update(&record(fields), &TimeZone::UTC, START);
+    let running = meters.admit(need(90, 5), Vec::new(), START).unwrap();
+    assert!(meters.admit(need(90, 0), Vec::new(), START).is_err());
+    let update = |fields| {
+        let record = record(fields);
+        let written = Written {
+            bounds: &record.bounds(),
+            metadata: &record.metadata,
+        };
+        meters.update(written, &TimeZone::UTC, START);
+    };
     update(json!({"max_budget": 1_000, "spend": 777, "max_parallel_requests": 1}));
     assert!(meters.model_levels("gpt-4o", START).is_empty());
     assert!(
-        meters.admit(need(90, 50), &[], START).is_err(),
+        meters.admit(need(90, 50), Vec::new(), START).is_err(),
         "one runs already"
     );
     running.settle(NanoUsd(50), 5);
     assert_eq!(meters.spent(START), NanoUsd(50));
     meters
-        .admit(need(90, 50), &[], START)
+        .admit(need(90, 50), Vec::new(), START)
         .unwrap()
         .settle(NanoUsd(1), 1);
     update(json!({"metadata": {"model_rpm_limit": {"gpt-4o": 1, "other": 3}}}));
     meters
-        .admit(need(1, 1), &[], START)
+        .admit(need(1, 1), Vec::new(), START)
         .unwrap()
         .settle(NanoUsd(1), 1);
-    assert!(meters.admit(need(1, 1), &[], START).is_err());
+    assert!(meters.admit(need(1, 1), Vec::new(), START).is_err());
     let prefixed = Need {
         model: "openai/gpt-4o",
         ..need(1, 1)
     };
-    assert!(meters.admit(prefixed, &[], START).is_err());
+    assert!(meters.admit(prefixed, Vec::new(), START).is_err());
     assert_eq!(meters.model_levels("other", START)[0].remaining, 3);
 }
 
@@ -235,19 +249,15 @@ fn rules_that_cannot_be_enforced_are_refused_and_never_ignored() {
     }
     // Were it stored all the same, it would allow nothing.
     let closed = meters(json!({"model_max_budget": {"gpt-4o": {"budget_limit": "lots"}}}));
-    assert!(closed.admit(need(1, 1), &[], START).is_err());
+    assert!(closed.admit(need(1, 1), Vec::new(), START).is_err());
     let closed = meters(json!({"metadata": {"model_rpm_limit": {"gpt-4o": "many"}}}));
-    assert!(closed.admit(need(1, 1), &[], START).is_err());
+    assert!(closed.admit(need(1, 1), Vec::new(), START).is_err());
 }
 
 #[test]
 fn a_million_keys_fit() {
-    assert!(
-        size_of::<KeyMeters>() <= 200,
-        "{} bytes",
-        size_of::<KeyMeters>()
-    );
-    println!("KeyMeters {} bytes", size_of::<KeyMeters>());
+    assert!(size_of::<Meters>() <= 200, "{} bytes", size_of::<Meters>());
+    println!("Meters {} bytes", size_of::<Meters>());
     println!("KeyPolicy {} bytes", size_of::<crate::auth::KeyPolicy>());
     println!("Admission {} bytes", size_of::<Admission>());
 }
@@ -259,7 +269,7 @@ fn a_simulation_keeps_every_invariant() {
         let (budget, most, rpm) = (400_000i64, 1_000i64, 300u64);
         let fields = json!({"max_budget": budget, "rpm_limit": rpm, "max_parallel_requests": 3});
         let meters = meters(fields);
-        let team = shared(budget * 2, BudgetScope::Team("t".into()));
+        let team = shared(budget * 2, ScopeKind::Team);
         let spent = AtomicI64::new(0);
         for window in 0..3 {
             let now = START.plus_ms(window * 60_000);
@@ -268,12 +278,14 @@ fn a_simulation_keeps_every_invariant() {
                 for thread in 0..6u64 {
                     let (meters, team, admitted, spent) = (&meters, &team, &admitted, &spent);
                     scope.spawn(move || {
-                        let others = std::slice::from_ref(team);
+                        let others = [team.clone()];
                         let mut dice = seed << 20 | thread << 8 | window as u64 | 1 << 50;
                         for _ in 0..400 {
                             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                             let cost = (dice >> 33) as i64 % most;
-                            let Ok(mut admission) = meters.admit(need(most, 1), others, now) else {
+                            let Ok(mut admission) =
+                                meters.admit(need(most, 1), others.to_vec(), now)
+                            else {
                                 continue;
                             };
                             assert!(meters.rates().in_flight() <= 3);
@@ -306,7 +318,7 @@ fn a_simulation_keeps_every_invariant() {
         let spent = spent.into_inner();
         assert!(spent <= budget + most);
         assert_eq!(
-            (meters.spent(START), team.slot.spent(START)),
+            (meters.spent(START), team.meters.budget().spent(START)),
             (NanoUsd(spent), NanoUsd(spent))
         );
         assert_eq!(meters.budget().used(START), NanoUsd(spent));
@@ -322,12 +334,12 @@ fn admission_takes_nanoseconds() {
     let meters = meters(fields);
     let big = 1_000_000_000_000_000_000i64;
     let others = [
-        shared(big, BudgetScope::Team("t".into())),
-        shared(big, BudgetScope::User("u".into())),
-        shared(big, BudgetScope::Tag("g".into())),
-        shared(big, BudgetScope::Global),
+        shared(big, ScopeKind::Team),
+        shared(big, ScopeKind::User),
+        shared(big, ScopeKind::Tag),
+        shared(big, ScopeKind::Organization),
     ];
-    let slots = [&others[0], &others[1], &others[2], &others[3]].map(|other| &*other.slot);
+    let slots = [&others[0], &others[1], &others[2], &others[3]].map(|other| other.meters.budget());
     let reserve = || slots.map(|slot| slot.reserve(NanoUsd(1_000), START).unwrap());
     let reserved = best_of(|| {
         for (slot, held) in slots.into_iter().zip(reserve()) {
@@ -336,7 +348,9 @@ fn admission_takes_nanoseconds() {
     });
     println!("reserve and settle 4 budgets: {reserved:?}");
     let admitted = best_of(|| {
-        let mut admission = meters.admit(need(1_000, 10), &others[..2], START).unwrap();
+        let mut admission = meters
+            .admit(need(1_000, 10), others[..2].to_vec(), START)
+            .unwrap();
         admission.mark_sent();
         admission.settle(NanoUsd(900), 9);
     });

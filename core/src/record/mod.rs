@@ -6,9 +6,11 @@
 //! record stays as a tombstone, or a slow writer could bring it back.
 
 mod bounds;
+pub mod home;
 mod members;
 mod objects;
 mod restriction;
+pub mod versions;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

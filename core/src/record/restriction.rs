@@ -6,8 +6,9 @@ use super::{Body, RecordKind};
 use crate::money::NanoUsd;
 
 /// A block, a deletion or a lower budget, written by the region that took the call and valid
-/// everywhere from then on. It counts while the record's generation is not above its own, so only
-/// the home region can lift it.
+/// everywhere from then on. It counts until the home region of the record lifts it: by a tombstone
+/// of this very restriction, so that one which home has not heard of stands on. A generation of
+/// the record above its own lifts it too, seen or unseen: for a home that is moved by force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Restriction {
     /// Kind of the record.
@@ -37,15 +38,20 @@ impl Body for Restriction {
 }
 
 impl Restriction {
-    /// Identity of its record: one for each target, effect and region of origin.
+    /// Identity of its record: one for each target, effect and region of origin, and each amount
+    /// has its own, or lifting one would lift a lower one that was not seen.
     pub fn record_id(&self, origin: &str) -> String {
-        let effect = match self.restricts {
-            Restricts::Revoked => "revoked",
-            Restricts::Blocked => "blocked",
-            Restricts::Lowered(_) => "lowered",
-        };
-        let (kind, id) = (self.target_kind.as_str(), &self.target_id);
-        format!("{kind}/{id}/{effect}/{origin}")
+        let prefix = Self::id_prefix(self.target_kind, &self.target_id);
+        match self.restricts {
+            Restricts::Revoked => format!("{prefix}revoked/{origin}"),
+            Restricts::Blocked => format!("{prefix}blocked/{origin}"),
+            Restricts::Lowered(amount) => format!("{prefix}lowered-{}/{origin}", amount.0),
+        }
+    }
+
+    /// What the ids of all restrictions of a record begin with.
+    pub fn id_prefix(kind: RecordKind, id: &str) -> String {
+        format!("{}/{id}/", kind.as_str())
     }
 
     /// Whether it counts against a record of this generation.

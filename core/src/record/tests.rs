@@ -73,6 +73,8 @@ fn only_a_newer_generation_lifts_a_restriction_and_nothing_a_revocation() {
     assert!(restriction.binds(3) && restriction.binds(2));
     assert!(!restriction.binds(4));
     assert_eq!(restriction.record_id("eu"), "key/ab/blocked/eu");
+    restriction.restricts = Restricts::Lowered(NanoUsd(7));
+    assert_eq!(restriction.record_id("eu"), "key/ab/lowered-7/eu");
     restriction.restricts = Restricts::Revoked;
     assert!(restriction.binds(4));
 }

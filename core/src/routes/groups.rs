@@ -5,13 +5,17 @@ use crate::endpoint::Dialect;
 
 /// A set of targets. What an entry allows, it allows under all names of the same operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteSet(u128);
+pub struct RouteSet([u64; WORDS]);
+
+const WORDS: usize = 6;
 
 impl RouteSet {
+    /// Targets that it can tell apart.
+    pub const TARGETS_MAX: usize = WORDS * 64;
     /// No route.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self([0; WORDS]);
     /// Every route.
-    pub const ALL: Self = Self(u128::MAX);
+    pub const ALL: Self = Self([u64::MAX; WORDS]);
 
     /// What a key's `allowed_routes` allow: everything when empty, else the union of its entries.
     /// An entry is a group name (`llm_api_routes`), a path, the head of one (`/key` for
@@ -21,26 +25,43 @@ impl RouteSet {
         if entries.is_empty() {
             return Self::ALL;
         }
-        let union = |set: Self, entry: &String| Self(set.0 | Self::of_entry(entry).0);
-        entries.iter().fold(Self::NONE, union)
+        let mut union = Self::NONE;
+        for entry in entries {
+            let more = Self::of_entry(entry);
+            for (word, more) in union.0.iter_mut().zip(more.0) {
+                *word |= more;
+            }
+        }
+        union
     }
 
     /// Whether the target is in it.
     pub fn contains(self, target: Target) -> bool {
-        self.0 >> target.index() & 1 == 1
+        let index = target.index();
+        let word = self.0.get(index / 64).copied().unwrap_or(0);
+        word >> (index % 64) & 1 == 1
+    }
+
+    fn insert(&mut self, target: Target) {
+        let index = target.index();
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
     }
 
     fn of_entry(entry: &str) -> Self {
-        let mut set = 0u128;
+        let mut set = Self::NONE;
         for row in ROWS {
             let named = if entry.starts_with('/') {
                 row.paths.iter().any(|path| covers(entry, path))
             } else {
                 in_group(entry, row.target, row.access)
             };
-            set |= u128::from(named) << row.target.index();
+            if named {
+                set.insert(row.target);
+            }
         }
-        Self(set)
+        set
     }
 }
 
@@ -93,7 +114,14 @@ fn is_management(target: Target) -> bool {
     named(target, "/key")
         || matches!(
             target,
-            Target::Own(Route::KeyInfoV2 | Route::ReloadModelCostMap)
+            Target::Own(
+                Route::KeyInfoV2
+                    | Route::ReloadModelCostMap
+                    | Route::ModelNew
+                    | Route::ModelUpdate
+                    | Route::ModelPatch
+                    | Route::ModelDelete
+            )
         )
 }
 

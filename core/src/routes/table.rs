@@ -6,7 +6,7 @@ use super::{Access, Method, Route, Target};
 use crate::endpoint::Endpoint;
 use Access::{Admin, AdminViewer, AnyKey, Inference, MasterKey, OwnKeyOrAdmin, Public};
 use Endpoint as E;
-use Method::{Delete, Get, Options, Post};
+use Method::{Delete, Get, Options, Patch, Post};
 use Route as R;
 
 /// Paths with the same meaning.
@@ -26,6 +26,8 @@ pub struct Row {
 
 const GET: &[Method] = &[Get];
 const POST: &[Method] = &[Post];
+const PATCH: &[Method] = &[Patch];
+const DELETE: &[Method] = &[Delete];
 const GET_POST: &[Method] = &[Get, Post];
 const GET_DELETE: &[Method] = &[Get, Delete];
 const GET_OPTIONS: &[Method] = &[Get, Options];
@@ -135,6 +137,16 @@ pub const ROWS: &[Row] = &[
     own(R::ModelInfo, AnyKey, GET, &["/v1/model/info", "/model/info"]),
     own(R::ModelInfoV2, AnyKey, GET, &["/v2/model/info"]),
     own(R::ModelGroupInfo, AnyKey, GET, &["/model_group/info"]),
+    own(R::ModelNew, Admin, POST, &["/model/new"]),
+    own(R::ModelUpdate, Admin, POST, &["/model/update"]),
+    own(R::ModelPatch, Admin, PATCH, &["/model/{id}/update"]),
+    own(R::ModelDelete, Admin, POST, &["/model/delete"]),
+    own(R::CredentialNew, Admin, POST, &["/credentials"]),
+    own(R::CredentialList, AdminViewer, GET, &["/credentials"]),
+    own(R::CredentialByName, AdminViewer, GET, &["/credentials/by_name/{id}"]),
+    own(R::CredentialByModel, AdminViewer, GET, &["/credentials/by_model/{id}"]),
+    own(R::CredentialUpdate, Admin, PATCH, &["/credentials/{id}"]),
+    own(R::CredentialDelete, Admin, DELETE, &["/credentials/{id}"]),
     own(R::ReloadModelCostMap, Admin, POST, &["/reload/model_cost_map"]),
     // Public.
     own(R::Home, Public, GET, &["/"]),
@@ -149,10 +161,29 @@ pub const ROWS: &[Row] = &[
     own(R::Health, AnyKey, GET, &["/health"]),
     own(R::ReadinessDetails, AnyKey, GET, &["/health/readiness/details"]),
     own(R::HealthBacklog, AnyKey, GET, &["/health/backlog"]),
+    own(R::HealthServices, AdminViewer, GET, &["/health/services"]),
+    own(R::HealthHistory, AdminViewer, GET, &["/health/history"]),
+    own(R::HealthLatest, AdminViewer, GET, &["/health/latest"]),
+    own(R::HealthTestConnection, Admin, POST, &["/health/test_connection"]),
+    own(R::HealthLicense, AnyKey, GET, &["/health/license"]),
+    own(R::HealthSharedStatus, AnyKey, GET, &["/health/shared-status"]),
     own(R::Metrics, AnyKey, GET, &["/metrics/", "/metrics"]),
     // Routing.
     own(R::RouterState, Admin, GET, &["/router/state"]),
     own(R::RouterExplain, Admin, POST, &["/router/explain"]),
+    // Configuration.
+    own(R::ConfigUpdate, Admin, POST, &["/config/update"]),
+    own(R::ConfigList, AdminViewer, GET, &["/config/list"]),
+    own(R::ConfigFieldInfo, AdminViewer, GET, &["/config/field/info"]),
+    own(R::ConfigFieldUpdate, Admin, POST, &["/config/field/update"]),
+    own(R::ConfigFieldDelete, Admin, POST, &["/config/field/delete"]),
+    own(R::ConfigCallbacks, AdminViewer, GET, &["/get/config/callbacks"]),
+    own(R::FallbackNew, Admin, POST, &["/fallback"]),
+    own(R::FallbackInfo, AdminViewer, GET, &["/fallback/{model}"]),
+    own(R::FallbackDelete, Admin, DELETE, &["/fallback/{model}"]),
+    // Audit.
+    own(R::Audit, AdminViewer, GET, &["/audit"]),
+    own(R::AuditEntry, AdminViewer, GET, &["/audit/{id}"]),
     // Tools.
     own(R::TokenCounter, AnyKey, POST, &["/utils/token_counter"]),
     own(R::TransformRequest, Admin, POST, &["/utils/transform_request"]),
@@ -177,6 +208,17 @@ pub const ROWS: &[Row] = &[
     // Spend.
     own(R::SpendLogs, OwnKeyOrAdmin, GET, &["/spend/logs"]),
     own(R::SpendLogsV2, OwnKeyOrAdmin, GET, &["/spend/logs/v2"]),
+    own(R::SpendLogsUi, OwnKeyOrAdmin, GET, &["/spend/logs/ui"]),
+    own(R::SpendLogsUiOne, OwnKeyOrAdmin, GET, &["/spend/logs/ui/{id}"]),
+    own(R::SpendLogsSession, OwnKeyOrAdmin, GET, &["/spend/logs/session/ui"]),
+    own(R::UserDailyActivity, OwnKeyOrAdmin, GET, &["/user/daily/activity"]),
+    own(R::UserDailyAggregated, OwnKeyOrAdmin, GET, &["/user/daily/activity/aggregated"]),
+    own(R::TeamDailyActivity, OwnKeyOrAdmin, GET, &["/team/daily/activity"]),
+    own(R::OrganizationDailyActivity, AdminViewer, GET, &["/organization/daily/activity"]),
+    own(R::CustomerDailyActivity, AdminViewer, GET, &[
+        "/end_user/daily/activity", "/customer/daily/activity",
+    ]),
+    own(R::TagDailyActivity, AdminViewer, GET, &["/tag/daily/activity"]),
     own(R::SpendCalculate, AnyKey, POST, &["/spend/calculate"]),
     own(R::SpendKeys, AdminViewer, GET, &["/spend/keys"]),
     own(R::SpendUsers, AdminViewer, GET, &["/spend/users"]),
@@ -191,6 +233,19 @@ pub const ROWS: &[Row] = &[
     own(R::GlobalSpendEndUsers, AdminViewer, POST, &["/global/spend/end_users"]),
     own(R::GlobalSpendReport, AdminViewer, GET, &["/global/spend/report"]),
     own(R::GlobalSpendReset, MasterKey, POST, &["/global/spend/reset"]),
+    own(R::GlobalTagNames, AdminViewer, GET, &["/global/spend/all_tag_names"]),
+    own(R::GlobalSpendRefresh, Admin, POST, &["/global/spend/refresh"]),
+    own(R::ProviderBudgets, AdminViewer, GET, &["/provider/budgets"]),
+    own(R::GlobalExceptions, AdminViewer, GET, &["/global/activity/exceptions"]),
+    own(R::GlobalExceptionsDeployment, AdminViewer, GET, &[
+        "/global/activity/exceptions/deployment",
+    ]),
+    own(R::GlobalCacheHits, AdminViewer, GET, &["/global/activity/cache_hits"]),
     own(R::GlobalActivity, AdminViewer, GET, &["/global/activity"]),
     own(R::GlobalActivityModel, AdminViewer, GET, &["/global/activity/model"]),
+    // Cached answers.
+    own(R::CachePing, AdminViewer, GET, &["/cache/ping"]),
+    own(R::CacheDelete, Admin, POST, &["/cache/delete"]),
+    own(R::CacheFlushAll, Admin, POST, &["/cache/flushall"]),
+    own(R::CacheRedisInfo, Admin, GET, &["/cache/redis/info"]),
 ];

@@ -9,6 +9,7 @@ mod regions;
 mod sieve;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::routing::affinity::{AffinityKey, DeploymentHash, Home, home};
@@ -60,7 +61,7 @@ pub struct Ask<'a> {
     pub group: &'a str,
     /// Regions that the key, the team and others allow; each set must hold. The group's own is
     /// added here.
-    pub residency: &'a [&'a BTreeSet<String>],
+    pub residency: &'a [Arc<BTreeSet<String>>],
     /// Tags of the request.
     pub tags: &'a [String],
     /// Estimated length of the prompt in tokens.

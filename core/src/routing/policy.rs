@@ -1,6 +1,7 @@
 //! What a configuration says about routing: values, no decisions. `config::router` fills them in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::money::NanoUsd;
@@ -219,7 +220,7 @@ pub struct RegionPolicy {
     /// Model group to the regions that may serve it (`allowed_regions` of a model).
     pub allowed_of_group: BTreeMap<String, BTreeSet<String>>,
     /// Team to the regions that may serve its keys.
-    pub allowed_of_team: BTreeMap<String, BTreeSet<String>>,
+    pub allowed_of_team: BTreeMap<String, Arc<BTreeSet<String>>>,
 }
 
 /// How tags select deployments (`enable_tag_filtering`).

@@ -2,9 +2,10 @@
 //! sending and for explaining.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::KeyPolicy;
+use crate::auth::KeyView;
 use crate::endpoint::Endpoint;
 use crate::error::GatewayError;
 use crate::key::KeyOverrides;
@@ -100,9 +101,9 @@ impl Wish {
 
 /// What stays the same over all decisions about one request.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct Request {
     /// Regions that its key allows; each set must hold.
-    pub residency: Vec<&'a BTreeSet<String>>,
+    pub residency: Vec<Arc<BTreeSet<String>>>,
     /// Its tags and its key's, each once.
     pub tags: Vec<String>,
     /// Estimated length of the prompt in tokens.
@@ -128,21 +129,22 @@ pub struct Turn<'a> {
     pub waited: Duration,
 }
 
-impl<'a> Request<'a> {
+impl Request {
     /// A wish of a key; `None` is the master key.
-    pub fn of(wish: &Wish, key: Option<&'a KeyPolicy>, policy: &'a RoutingPolicy) -> Self {
+    pub fn of(wish: &Wish, key: Option<&KeyView>, policy: &RoutingPolicy) -> Self {
         let mut tags: Vec<String> = Vec::new();
-        let of_key = key.into_iter().flat_map(|key| key.tags.iter());
+        let of_scopes = key.map(KeyView::tags_of_scopes).unwrap_or_default();
+        let of_key = key.into_iter().flat_map(|key| key.policy.tags.iter());
         let all = wish.tags.iter().map(String::as_str);
-        for tag in all.chain(of_key.map(|tag| &**tag)) {
+        for tag in all.chain(of_key.chain(&of_scopes).map(|tag| &**tag)) {
             if !tags.iter().any(|known| known == tag) {
                 tags.push(tag.to_owned());
             }
         }
-        let tenant = key.map_or(MASTER_TENANT, |key| key.token.as_bytes());
+        let tenant = key.map_or(MASTER_TENANT, |key| key.policy.token.as_bytes());
         let session = wish.session.as_deref();
         Self {
-            residency: policy.regions.bounds(key).collect(),
+            residency: policy.regions.bounds(key),
             tags,
             prompt_tokens: wish.prompt_tokens,
             tokens: wish.prompt_tokens.saturating_add(wish.completion_tokens),
@@ -235,8 +237,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use jiff::tz::TimeZone;
+
+    use crate::auth::KeyPolicy;
     use crate::ids::KeyHash;
     use crate::key::KeyRecord;
+    use crate::meters::Meters;
+    use crate::time::WallMs;
 
     const ON: AffinityPolicy = AffinityPolicy::On {
         prefix_bytes: 30,
@@ -249,13 +256,14 @@ mod tests {
         Wish::read(Endpoint::ChatCompletions, parts, "a", &ON)
     }
 
-    fn key(record: serde_json::Value) -> KeyPolicy {
+    fn key(record: serde_json::Value) -> KeyView {
         let mut fields = json!({"token": KeyHash::of_secret("k"), "key_name": "k"});
         for (name, value) in record.as_object().unwrap() {
             fields[name] = value.clone();
         }
         let record: KeyRecord = serde_json::from_value(fields).unwrap();
-        KeyPolicy::of(&record)
+        let meters = Meters::of_key(&record, &TimeZone::UTC, WallMs(0));
+        KeyView::alone(KeyPolicy::of(&record), Arc::new(meters))
     }
 
     #[test]
@@ -307,23 +315,20 @@ mod tests {
             "extra": {"router_settings": {"num_retries": 1, "fallbacks": [{"a": ["k"]}]}},
         }));
         let mut wish = read(r#"{"num_retries": 0, "tags": ["y"], "messages": "hello"}"#).unwrap();
-        wish.inherit(key.overrides.as_deref().unwrap(), "a");
+        wish.inherit(key.policy.overrides.as_deref().unwrap(), "a");
         assert_eq!(wish.overrides.num_retries, Some(0));
         assert_eq!(wish.overrides.fallbacks, Some(vec!["k".to_owned()]));
         let mut policy = RoutingPolicy {
             affinity: ON,
             ..RoutingPolicy::default()
         };
+        let only = |region: &str| Arc::new(BTreeSet::from([region.to_owned()]));
         let teams = &mut policy.regions.allowed_of_team;
-        teams.insert("t".to_owned(), [String::from("eu-west-1")].into());
-        teams.insert("other".to_owned(), [String::from("us-east-1")].into());
+        teams.insert("t".to_owned(), only("eu-west-1"));
+        teams.insert("other".to_owned(), only("us-east-1"));
         let request = Request::of(&wish, Some(&key), &policy);
         assert_eq!(request.tags, ["y", "z"]);
-        let own = key.allowed_regions.as_deref().unwrap();
-        assert_eq!(
-            request.residency,
-            [own, &policy.regions.allowed_of_team["t"]]
-        );
+        assert_eq!(request.residency, [only("eu-west-1"), only("eu-west-1")]);
         assert_eq!(request.tokens, wish.prompt_tokens + wish.completion_tokens);
         let master = Request::of(&wish, None, &policy);
         assert!(master.residency.is_empty());

@@ -84,7 +84,16 @@ pub struct FormPart {
     pub is_file: bool,
     /// Where its value stands.
     pub value: Range<usize>,
+    /// Where its header lines begin.
+    head: usize,
     encoded: bool,
+}
+
+impl FormPart {
+    /// Its header lines, with the empty line after them.
+    pub fn head_of<'b>(&self, body: &'b [u8]) -> &'b [u8] {
+        body.get(self.head..self.value.start).unwrap_or_default()
+    }
 }
 
 /// Where the fields of a form stand. Holds offsets only: pass the same body again.
@@ -293,6 +302,7 @@ fn part_head(body: &[u8], start: usize) -> Result<(FormPart, usize), MultipartEr
         name,
         is_file,
         value: 0..0,
+        head: start,
         encoded,
     };
     Ok((part, start + len + 4))

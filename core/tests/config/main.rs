@@ -12,9 +12,17 @@ use meridian_core::money::NanoUsd;
 use meridian_core::routing::policy::{LatencyArgs, Strategy};
 
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
+mod database;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod models;
+#[cfg(test)]
+mod overlay;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]

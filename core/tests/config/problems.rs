@@ -195,7 +195,7 @@ fn neither_the_configuration_nor_its_problems_show_a_secret() {
     let found = format!("{:?}", load_text(text));
     assert!(!found.contains("canary"), "{found}");
     let fixed = text
-        .replace("{x: canary-2}", "canary-2")
+        .replace("{x: canary-2}", "'postgresql://u:canary-2@h/n'")
         .replace("u:canary-4@", "");
     let (config, problems) = good(&fixed, &[]);
     assert!(!format!("{config:?} {problems:?}").contains("canary"));

@@ -137,7 +137,7 @@ impl Lottery {
             .collect();
         let ask = Ask {
             group: attempts.group(),
-            residency: &[allowed],
+            residency: &[Arc::new(allowed.clone())],
             tags: &tags,
             prompt_tokens: self.rng.below(2_000) as u64,
             tokens: 10,

@@ -19,7 +19,7 @@ pub(super) use time::Moment;
 use super::access::Caller;
 use super::reply::AdminError;
 use super::state::AdminState;
-use crate::store::{KeyQuery, StoreError};
+use crate::store::{KeyQuery, RecordWrite, StoreError, in_words_of_keys};
 
 /// Tries of a read-change-write when other writers get in between.
 const WRITE_TRIES_MAX: usize = 5;
@@ -33,7 +33,7 @@ async fn find(state: &AdminState, hash: &KeyHash) -> Result<Option<KeyRecord>, A
 /// As [`find`], for reading only: a digest in its grace period finds the key that replaced it.
 /// Writers name a key by its own digest, so that revoking an old key never hits the new one.
 async fn find_active(state: &AdminState, hash: &KeyHash) -> Result<Option<KeyRecord>, AdminError> {
-    let active = state.keys().active_of(hash, state.now());
+    let active = state.registry().active_of(hash, state.now());
     find(state, &active.unwrap_or(*hash)).await
 }
 
@@ -63,11 +63,9 @@ async fn change(
         record.updated_at = state.now();
         record.updated_by = caller.user_id();
         let alias = record.key_alias.clone();
-        match state.store().update_key(record, caller.actor()).await {
-            Ok(stored) => {
-                state.keys().put(&stored, state.now());
-                return Ok(stored);
-            }
+        let write = RecordWrite::replace(record.to_record());
+        match write_key(state, caller, hash, vec![write]).await {
+            Ok(stored) => return Ok(stored),
             Err(StoreError::Conflict { field }) if field == "version" => {}
             Err(error) => return Err(store_error(error, alias.as_deref())),
         }
@@ -78,20 +76,22 @@ async fn change(
     ))
 }
 
-/// After a new digest was put into memory: if the key was deleted in the store meanwhile, its
-/// deletion may have come too early to find it in memory.
-async fn confirm(state: &AdminState, hash: &KeyHash) -> Result<(), AdminError> {
-    let stored = state.store().get_key(*hash).await;
-    if stored.map_err(|error| store_error(error, None))?.is_none() {
-        state.keys().remove(hash, state.now());
-    }
-    Ok(())
+/// Stores what becomes of a key; it holds on this node before this returns.
+async fn write_key(
+    state: &AdminState,
+    caller: &Caller,
+    token: KeyHash,
+    writes: Vec<RecordWrite>,
+) -> Result<KeyRecord, StoreError> {
+    let written = state.write(writes, caller).await;
+    let written = written.map_err(in_words_of_keys)?;
+    state.store().written_key(&written, token).await
 }
 
 /// What the key has spent in its period, as the limits see it.
 fn spent(state: &AdminState, record: &KeyRecord) -> NanoUsd {
     state
-        .keys()
+        .registry()
         .spent(&record.token, state.now())
         .unwrap_or(record.spend)
 }

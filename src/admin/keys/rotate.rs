@@ -18,7 +18,7 @@ use super::bounds::bound_change;
 use super::patch::KeyPatch;
 use super::time::duration_ms;
 use super::write::{check_record, checked_clear_key, key_name, new_clear_key, set_spend};
-use super::{confirm, find, missing_key, shape, spent, store_error};
+use super::{find, missing_key, shape, spent, store_error, write_key};
 use crate::store::StoreError;
 
 type Answer = Result<Json<Value>, AdminError>;
@@ -105,13 +105,10 @@ async fn rotate(
         ));
     }
     let alias = record.key_alias.clone();
-    let stored = state
-        .store()
-        .rotate_key(old, record, revoke_at, caller.actor())
-        .await;
-    let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
-    state.keys().rotate(&old, &record, revoke_at, at.now);
-    confirm(state, &record.token).await?;
+    let refused = |error| store_error(error, alias.as_deref());
+    let writes = state.store().key_rotation(old, &record, revoke_at).await;
+    let stored = write_key(state, caller, record.token, writes.map_err(refused)?).await;
+    let record = stored.map_err(refused)?;
     if let Some(spend) = spend.and_then(NanoUsd::from_dollars) {
         set_spend(state, record.token, spend).await?;
     }

@@ -18,8 +18,8 @@ use super::super::reply::AdminError;
 use super::super::state::AdminState;
 use super::bounds::{bound, bound_change, check_required};
 use super::patch::KeyPatch;
-use super::{change, confirm, find, row, shape, store_error};
-use crate::store::StoreError;
+use super::{change, find, row, shape, store_error, write_key};
+use crate::store::{Store, StoreError};
 
 /// Most keys in one bulk call.
 pub(super) const BATCH_KEYS_MAX: usize = 500;
@@ -95,10 +95,9 @@ async fn make_key(
         ));
     }
     let alias = record.key_alias.clone();
-    let stored = state.store().insert_key(record, caller.actor()).await;
+    let write = Store::key_creation(&record);
+    let stored = write_key(state, caller, record.token, vec![write]).await;
     let record = stored.map_err(|error| store_error(error, alias.as_deref()))?;
-    state.keys().insert(&record, at.now);
-    confirm(state, &record.token).await?;
     let spend = record.spend;
     Ok(Json(Value::Object(shape::generated(
         &record, &clear, spend,
@@ -210,12 +209,11 @@ pub(super) async fn set_spend(
     spend: NanoUsd,
 ) -> Result<(), AdminError> {
     let now = state.now();
-    let stored = state
-        .store()
-        .set_scope_spend(Scope::new(ScopeKind::Key, hash.to_string()), spend, now)
-        .await;
+    let scope = Scope::new(ScopeKind::Key, hash.to_string());
+    let stored = state.store().set_scope_spend(scope.clone(), spend, now);
+    let stored = stored.await;
     stored.map_err(|error| store_error(error, None))?;
-    state.keys().set_spent(&hash, spend, now);
+    state.registry().set_spent(&scope, spend, now);
     Ok(())
 }
 
@@ -262,11 +260,14 @@ pub(in crate::admin) async fn delete(
     }
     for hash in found {
         let by = caller.user_id().unwrap_or_default();
-        let (now, actor) = (state.now(), caller.actor());
-        let deleted = state.store().delete_key(hash, by, now, actor).await;
-        match deleted {
+        let writes = match state.store().key_deletion(hash, by, state.now()).await {
+            Ok(writes) => writes,
             // Named twice, or deleted by somebody else meanwhile.
-            Ok(_) | Err(StoreError::NotFound) => state.keys().remove(&hash, state.now()),
+            Err(StoreError::NotFound) => continue,
+            Err(error) => return Err(store_error(error, None)),
+        };
+        match state.write(writes, &caller).await {
+            Ok(_) | Err(StoreError::NotFound) => {}
             Err(error) => return Err(store_error(error, None)),
         }
     }

@@ -66,7 +66,7 @@ impl Asked {
                            continue it, so nothing is chosen";
             return Err(bad_field(Field::PreviousResponseId, message.to_owned()));
         }
-        let (group, found) = rules.reach(key.map(|key| &key.policy), &model)?;
+        let (group, found) = rules.reach(key, &model)?;
         let found = found.ok_or_else(|| GatewayError::UnknownModel {
             route: question.canonical,
             model: model.clone(),
@@ -103,7 +103,7 @@ fn resolve_fallbacks(
         (Field::ContentPolicyFallbacks, &mut own.content_policy),
     ] {
         for name in list.iter_mut().flatten() {
-            let (model, group) = rules.reach(key.map(|key| &key.policy), name)?;
+            let (model, group) = rules.reach(key, name)?;
             if group.is_none() {
                 let field_name = field.name();
                 let message = format!("'{field_name}' names a model that there is not: {name}");
@@ -126,13 +126,13 @@ struct Explanation<'a> {
     asked: &'a Asked,
     routes: &'a Routes,
     shape: Shape<'a>,
-    request: Request<'a>,
+    request: Request,
 }
 
 impl<'a> Explanation<'a> {
     fn new(question: &'a Question, asked: &'a Asked, routes: &'a Routes) -> Self {
         let shape = Shape::now(routes);
-        let key = question.key.as_deref().map(|key| &key.policy);
+        let key = question.key.as_deref();
         let request = Request::of(&asked.wish, key, shape.policy);
         Self {
             question,

@@ -15,6 +15,10 @@ pub(super) fn shown(policy: &RoutingPolicy) -> Value {
     let of_group: BTreeMap<_, _> = of_group
         .map(|(group, one)| (group, strategy(one)))
         .collect();
+    let of_team = policy.regions.allowed_of_team.iter();
+    let of_team: serde_json::Map<String, Value> = of_team
+        .map(|(team, regions)| (team.clone(), json!(**regions)))
+        .collect();
     json!({
         "strategy": strategy(&policy.strategy),
         "strategy_of_group": of_group,
@@ -24,7 +28,7 @@ pub(super) fn shown(policy: &RoutingPolicy) -> Value {
         "regions": {
             "nearest": policy.regions.nearest,
             "allowed_of_group": policy.regions.allowed_of_group,
-            "allowed_of_team": policy.regions.allowed_of_team,
+            "allowed_of_team": of_team,
         },
         "tag_filtering": policy.tags.map(|matching| match matching {
             TagMatch::Any => "any",

@@ -139,7 +139,7 @@ fn key_named(text: &str, state: &AdminState) -> Result<Option<Arc<KeyView>>, Adm
         return Ok(None);
     }
     let now = state.now();
-    let Some(key) = state.keys().get(&KeyHash::from_key_or_hex(text), now) else {
+    let Some(key) = state.registry().get(&KeyHash::from_key_or_hex(text), now) else {
         return Err(AdminError::Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found_error",

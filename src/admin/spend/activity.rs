@@ -82,7 +82,7 @@ fn summary(counts: &[DayCount]) -> Value {
 }
 
 /// `2026-01-05` as LiteLLM's charts label it: `Jan 05`.
-fn short_date(day: &str) -> String {
+pub(super) fn short_date(day: &str) -> String {
     let mut parts = day.splitn(3, '-').skip(1);
     let month = parts.next().and_then(|month| month.parse::<usize>().ok());
     let name = month.and_then(|month| MONTHS.get(month.wrapping_sub(1)));

@@ -9,7 +9,7 @@ use meridian_core::money::NanoUsd;
 use meridian_core::time::WallMs;
 use serde_json::{Map, Value, json};
 
-use super::super::access::{MasterAccess, ViewerAccess};
+use super::super::access::{AdminAccess, MasterAccess, ViewerAccess};
 use super::super::body::JsonBody;
 use super::super::keys;
 use super::super::query::Query;
@@ -207,6 +207,31 @@ fn team_row(row: &SpendTotals) -> Value {
     json!({"team_id": team_name(&row.group), "total_spend": row.spend.dollars()})
 }
 
+/// GET /global/spend/all_tag_names
+pub(in crate::admin) async fn tag_names(
+    _: ViewerAccess,
+    State(state): State<AdminState>,
+) -> Answer {
+    let rows = totals(&state, GroupBy::Tag, ReportQuery::default()).await?;
+    let mut names: Vec<&str> = rows.iter().map(|row| row.group.as_str()).collect();
+    names.sort_unstable();
+    Ok(Json(json!({"tag_names": names})))
+}
+
+/// POST /global/spend/refresh: there are no views to be refreshed; what requests have spent until
+/// now is in the sums when this is answered.
+pub(in crate::admin) async fn refresh(_: AdminAccess, State(state): State<AdminState>) -> Answer {
+    state.flush_spend().await;
+    Ok(Json(
+        json!({"message": "Spend reports are up to date", "status": "success"}),
+    ))
+}
+
+/// GET /provider/budgets: budgets of providers are not in this version, so there are none.
+pub(in crate::admin) async fn provider_budgets(_: ViewerAccess) -> Json<Value> {
+    Json(json!({"providers": {}}))
+}
+
 /// POST /global/spend/end_users
 pub(in crate::admin) async fn by_end_user(
     _: ViewerAccess,
@@ -244,7 +269,7 @@ pub(in crate::admin) async fn by_end_user(
 pub(in crate::admin) async fn reset(_: MasterAccess, State(state): State<AdminState>) -> Answer {
     let now = state.now();
     read(state.store().reset_all_spend(now).await)?;
-    state.keys().reset_all_spent(now);
+    state.registry().reset_all_spent(now);
     Ok(Json(json!({
         "message": "Spend for all API Keys and Teams reset successfully",
         "status": "success",

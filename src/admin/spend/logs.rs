@@ -2,18 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
 use serde_json::{Map, Value, json};
 
-use super::super::access::{Caller, OwnOrViewerAccess};
+use super::super::access::{Caller, OwnOrViewerAccess, PathParameter};
 use super::super::query::Query;
 use super::super::reply::AdminError;
 use super::super::state::AdminState;
 use super::row::row;
 use super::{read, refused_user};
 use crate::store::{
-    DaySpend, PAGE_SIZE_MAX, ReportQuery, SpendPageAt, SpendQuery, SpendSort, TimeRange,
+    DaySpend, PAGE_SIZE_MAX, ReportQuery, SpendPage, SpendPageAt, SpendQuery, SpendSort, TimeRange,
 };
 
 type Answer = Result<Json<Value>, AdminError>;
@@ -92,11 +93,67 @@ pub(in crate::admin) async fn logs_v2(
     };
     state.flush_spend().await;
     let page = read(state.store().spend_logs(asked).await)?;
+    Ok(Json(paged(&page, number, size)))
+}
+
+/// GET /spend/logs/ui/{id}: one request. Prompts and answers are not stored.
+pub(in crate::admin) async fn one(
+    OwnOrViewerAccess(caller): OwnOrViewerAccess,
+    State(state): State<AdminState>,
+    PathParameter(id): PathParameter,
+    query: Query,
+) -> Answer {
+    let id = id.unwrap_or_default();
+    let scope = Scope::of(&caller, &query)?;
+    let asked = SpendQuery {
+        api_key: scope.key,
+        user_id: scope.user_id,
+        request_id: Some(id.clone()),
+        range: range(&query)?,
+        size: 1,
+        ..SpendQuery::default()
+    };
+    state.flush_spend().await;
+    let page = read(state.store().spend_logs(asked).await)?;
+    let found = page.rows.first().map(row);
+    found.map(Json).ok_or_else(|| {
+        let text = format!("Request with request_id={id} not found");
+        AdminError::detail(StatusCode::NOT_FOUND, text)
+    })
+}
+
+/// GET /spend/logs/session/ui: the requests of a session, the first one first.
+pub(in crate::admin) async fn session(
+    OwnOrViewerAccess(caller): OwnOrViewerAccess,
+    State(state): State<AdminState>,
+    query: Query,
+) -> Answer {
+    let (number, size) = query.page(50)?;
+    let Some(session) = query.text("session_id") else {
+        let text = "session_id is required";
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    };
+    let scope = Scope::of(&caller, &query)?;
+    let asked = SpendQuery {
+        api_key: scope.key,
+        user_id: scope.user_id,
+        session_id: Some(session),
+        ascending: true,
+        size: size as u32,
+        page: SpendPageAt::Number(number as u32),
+        ..SpendQuery::default()
+    };
+    state.flush_spend().await;
+    let page = read(state.store().spend_logs(asked).await)?;
+    Ok(Json(paged(&page, number, size)))
+}
+
+fn paged(page: &SpendPage, number: u64, size: u64) -> Value {
     let total = page.total.unwrap_or(page.rows.len() as u64);
-    Ok(Json(json!({
+    json!({
         "data": page.rows.iter().map(row).collect::<Vec<_>>(),
         "total": total, "page": number, "page_size": size, "total_pages": total.div_ceil(size),
-    })))
+    })
 }
 
 /// Whose spend a caller asks for, cut down to what it may see.

@@ -2,6 +2,8 @@
 
 pub(super) mod activity;
 pub(super) mod calculate;
+pub(super) mod daily;
+pub(super) mod events;
 pub(super) mod global;
 pub(super) mod logs;
 pub(super) mod report;

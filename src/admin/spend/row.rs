@@ -33,8 +33,8 @@ pub(super) fn row(record: &SpendRecord) -> Value {
         "api_base": record.api_base,
         "user": payer.user_id.as_deref().unwrap_or_default(),
         "metadata": metadata(record),
-        "cache_hit": "False",
-        "cache_key": "",
+        "cache_hit": if context.cache_hit.is_some() { "True" } else { "False" },
+        "cache_key": context.cache_hit.as_ref().map_or("", |hit| &hit.key),
         "request_tags": context.tags,
         "team_id": payer.team_id,
         "organization_id": payer.organization_id,
@@ -98,6 +98,7 @@ fn metadata(record: &SpendRecord) -> Value {
         "estimated": record.estimated,
         "price_unknown": record.price_unknown,
         "cost_nano_usd": record.cost.0,
+        "saved_cache_cost": record.context.cache_hit.as_ref().map(|hit| hit.saved.dollars()),
     })
 }
 

@@ -217,3 +217,29 @@ async fn logging_entries_of_a_key_are_checked_without_sending() {
         .json();
     assert_eq!(health["key"], "unhealthy");
 }
+
+#[tokio::test]
+async fn further_health_calls_say_what_is_true() {
+    let admin = admin().await;
+    let slack = admin.get("/health/services?service=slack").await;
+    assert_eq!(slack.status, 422);
+    assert!(slack.message().contains("Service=slack"));
+    assert_eq!(admin.get("/health/services").await.status, 400);
+    let latest = admin.get("/health/latest").await.json();
+    assert_eq!(latest["total_models"], 2);
+    let checks = &latest["latest_health_checks"];
+    assert_eq!(checks["d2"]["error_message"], "cooling down");
+    assert_eq!(checks["d1"]["status"], "healthy");
+    let history = admin.get("/health/history?limit=5").await.json();
+    assert_eq!(
+        (&history["total_records"], &history["limit"]),
+        (&json!(0), &json!(5))
+    );
+    assert_eq!(
+        admin.get("/health/license").await.json()["has_license"],
+        false
+    );
+    let shared = admin.get("/health/shared-status").await.json();
+    assert_eq!(shared["shared_health_check_enabled"], false);
+    assert_eq!(shared["coordination"]["state"], "up");
+}

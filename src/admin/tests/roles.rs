@@ -1,6 +1,7 @@
 //! Who may do what, over the whole table of routes.
 
-use meridian_core::auth::{KeyPolicy, KeyView, Principal, Reach, Role, authorize};
+use meridian_core::auth::{Principal, Reach, Role, authorize};
+use meridian_core::record::{Record, User};
 use meridian_core::routes::{Access, Method, ROWS, Target};
 
 use super::*;
@@ -32,6 +33,7 @@ async fn every_route_lets_in_whom_the_table_says() {
         for path in row.paths {
             let path = path
                 .replace("{key}", "sk-nobody")
+                .replace("{id}", "nobody")
                 .replace("{model}", "gpt-4o");
             for &method in row.methods {
                 for (caller, key) in callers {
@@ -51,14 +53,26 @@ async fn every_route_lets_in_whom_the_table_says() {
 
 #[test]
 fn roles_are_decided_by_the_table_alone() {
-    let record = json!({"token": KeyHash::of_secret("sk-a"), "key_name": "sk-...sk-a"});
+    let record = json!({
+        "token": KeyHash::of_secret("sk-a"), "key_name": "sk-...sk-a", "user_id": "u",
+    });
     let record: meridian_core::key::KeyRecord = serde_json::from_value(record).unwrap();
     let view = |role: Role| {
-        let meters = meridian_core::meters::KeyMeters::new(&record, &TimeZone::UTC, clock::now());
-        let mut policy = KeyPolicy::of(&record);
-        policy.role = role;
-        let meters = Arc::new(meters);
-        Principal::Key(Arc::new(KeyView { policy, meters }))
+        let registry = Registry::new(TimeZone::UTC);
+        let user = User {
+            user_role: Some(role.as_str().to_owned()),
+            ..User::default()
+        };
+        let records = [
+            (Record::new("u".into(), &user, clock::now()), 1),
+            (record.to_record(), 1),
+        ];
+        for (mut record, version) in records {
+            record.version = version;
+            registry.apply(&record, None, clock::now());
+        }
+        let key = registry.get(&KeyHash::of_secret("sk-a"), clock::now());
+        Principal::Key(key.unwrap())
     };
     for row in ROWS {
         let path = row.paths[0]
@@ -207,7 +221,7 @@ async fn credentials_are_refused_in_litellms_words() {
         .unwrap();
     record.expires = Some(clock::now().plus_ms(-1));
     let stored = admin.store.update_key(record, None).await.unwrap();
-    admin.keys.put(&stored, clock::now());
+    admin.keys.apply(&stored.to_record(), None, clock::now());
     let late = admin.get_as(&expired, "/key/info").await;
     assert_eq!(late.status, 401);
     assert!(

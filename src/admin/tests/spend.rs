@@ -2,12 +2,14 @@
 
 use meridian_core::endpoint::Endpoint;
 use meridian_core::ids::CallId;
+use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, RequestContext, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
 
 use super::*;
+use crate::store::SpendBatch;
 
 const DAY: i64 = 86_400_000;
 
@@ -29,6 +31,7 @@ fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecor
         model: "gpt-4o-2024".into(),
         provider: "openai".into(),
         api_base: "https://upstream.example".into(),
+        region: None,
         started: at,
         ended: at.plus_ms(1500),
         first_byte: Some(at.plus_ms(200)),
@@ -64,16 +67,198 @@ async fn with_ledger() -> (Admin, String) {
         record(2, Some(hash), now.plus_ms(1), 250_000),
         record(3, None, now.plus_ms(-DAY), 600_000),
     ];
-    let next = meridian_core::journal::Position::default();
-    assert_eq!(
-        admin
-            .store
-            .apply_spend("test", records, next)
-            .await
-            .unwrap(),
-        3
-    );
+    let batch = SpendBatch {
+        writer: "test".to_owned(),
+        from: Position::default(),
+        next: Position::default(),
+        records,
+        keeps_logs: true,
+    };
+    assert_eq!(admin.store.apply_spend(batch).await.unwrap(), 3);
     (admin, key)
+}
+
+#[tokio::test]
+async fn daily_activity_adds_up_to_the_logs_in_every_breakdown() {
+    let (admin, key) = with_ledger().await;
+    let hash = KeyHash::of_secret(&key).to_string();
+    let from = clock::now().plus_ms(-DAY).day();
+    let to = clock::now().plus_ms(DAY).day();
+    let range = format!("start_date={from}&end_date={to}");
+    let logs = admin.get("/spend/logs/ui?page_size=100").await.json();
+    let spent: f64 = logs["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["spend"].as_f64().unwrap())
+        .sum();
+    for path in ["user", "team", "organization", "customer", "tag"] {
+        let answer = admin.get(&format!("/{path}/daily/activity?{range}")).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        let all = answer.json();
+        let total = all["metadata"]["total_spend"].as_f64().unwrap();
+        assert!((total - spent).abs() < 1e-12, "{path}: {total} {spent}");
+        assert_eq!(all["metadata"]["total_api_requests"], 3, "{path}");
+        assert_eq!(all["metadata"]["total_tokens"], 90, "{path}");
+        for day in all["results"].as_array().unwrap() {
+            let metrics = &day["metrics"];
+            for part in ["models", "model_groups", "providers", "api_keys"] {
+                let parts = day["breakdown"][part].as_object().unwrap();
+                let sum: u64 = parts
+                    .values()
+                    .map(|one| one["metrics"]["api_requests"].as_u64().unwrap())
+                    .sum();
+                assert_eq!(metrics["api_requests"], sum, "{path} {part}");
+            }
+        }
+    }
+    let path = format!("/user/daily/activity?{range}&user_id=u1");
+    let mine = admin.get(&path).await.json();
+    assert_eq!(mine["results"].as_array().unwrap().len(), 1);
+    let day = &mine["results"][0]["breakdown"];
+    assert_eq!(day["api_keys"][&hash]["metadata"]["key_alias"], "k");
+    assert_eq!(
+        day["models"]["gpt-4o-2024"]["api_key_breakdown"][&hash]["metrics"]["api_requests"],
+        2
+    );
+    assert!(day["endpoints"].as_object().unwrap().len() == 1);
+    let team = admin
+        .get(&format!("/team/daily/activity?{range}&team_ids=t1"))
+        .await
+        .json();
+    assert_eq!(
+        team["results"][0]["breakdown"]["entities"]["t1"]["metrics"]["api_requests"],
+        2
+    );
+    let none = admin
+        .get(&format!("/team/daily/activity?{range}&exclude_team_ids=t1"))
+        .await
+        .json();
+    assert_eq!(none["metadata"]["total_api_requests"], 1);
+    let one = admin
+        .get(&format!("/user/daily/activity?{range}&page_size=1"))
+        .await
+        .json();
+    assert_eq!(
+        (
+            &one["metadata"]["total_pages"],
+            &one["metadata"]["has_more"]
+        ),
+        (&json!(2), &json!(true))
+    );
+    let whole = admin
+        .get(&format!("/user/daily/activity/aggregated?{range}"))
+        .await
+        .json();
+    assert_eq!(whole["metadata"]["total_api_requests"], 3);
+    // A key sees its user's part and nothing of others.
+    let own = admin
+        .get_as(&key, &format!("/user/daily/activity?{range}"))
+        .await
+        .json();
+    assert_eq!(own["metadata"]["total_api_requests"], 2);
+    let foreign = admin
+        .get_as(&key, &format!("/user/daily/activity?{range}&user_id=u2"))
+        .await;
+    assert_eq!(foreign.status, 403);
+    let others = admin
+        .get_as(&key, &format!("/team/daily/activity?{range}&team_ids=t2"))
+        .await;
+    assert_eq!(others.json()["metadata"]["total_api_requests"], 0);
+    for wrong in [
+        "",
+        "start_date=2026-01-02&end_date=2026-01-01",
+        "start_date=2020-01-01&end_date=2026-01-01",
+    ] {
+        assert_eq!(
+            admin
+                .get(&format!("/tag/daily/activity?{wrong}"))
+                .await
+                .status,
+            400,
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_days_of_a_client_in_another_zone_are_covered() {
+    let (admin, _) = with_ledger().await;
+    let today = clock::now().day();
+    let requests = async |zone: &str| {
+        let range = format!("start_date={today}&end_date={today}&timezone={zone}");
+        let all = admin
+            .get(&format!("/user/daily/activity?{range}"))
+            .await
+            .json();
+        all["metadata"]["total_api_requests"].as_u64().unwrap()
+    };
+    // Two hours east of UTC the day began yesterday.
+    assert_eq!((requests("0").await, requests("-120").await), (2, 3));
+    let wrong = admin
+        .get("/user/daily/activity?start_date=2026-01-01&end_date=2026-01-01&timezone=9999")
+        .await;
+    assert_eq!(wrong.status, 400);
+}
+
+#[tokio::test]
+async fn single_requests_sessions_refusals_and_names_are_found() {
+    let (admin, key) = with_ledger().await;
+    let one = admin.get("/spend/logs/ui/chatcmpl-1").await.json();
+    assert_eq!(one["request_id"], "chatcmpl-1");
+    assert_eq!(admin.get("/spend/logs/ui/nobody").await.status, 404);
+    assert_eq!(
+        admin.get_as(&key, "/spend/logs/ui/chatcmpl-3").await.status,
+        404
+    );
+    let mut limited = record(9, None, clock::now(), 0);
+    limited.status = 429;
+    limited.end_reason = EndReason::UpstreamFailed;
+    limited.context.session_id = Some("s1".into());
+    let batch = SpendBatch {
+        writer: "test".to_owned(),
+        from: Position::default(),
+        next: Position::default(),
+        records: vec![limited],
+        keeps_logs: true,
+    };
+    admin.store.apply_spend(batch).await.unwrap();
+    let session = admin
+        .get("/spend/logs/session/ui?session_id=s1")
+        .await
+        .json();
+    assert_eq!(session["total"], 1);
+    assert_eq!(admin.get("/spend/logs/session/ui").await.status, 400);
+    let (from, to) = (
+        clock::now().plus_ms(-DAY).day(),
+        clock::now().plus_ms(DAY).day(),
+    );
+    let range = format!("start_date={from}&end_date={to}");
+    let path = format!("/global/activity/exceptions?{range}&model_group=gpt-4o");
+    assert_eq!(
+        admin.get(&path).await.json()["sum_num_rate_limit_exceptions"],
+        1
+    );
+    let path = format!("/global/activity/exceptions/deployment?{range}&model_group=gpt-4o");
+    assert_eq!(admin.get(&path).await.json().as_array().unwrap().len(), 1);
+    let hits = admin
+        .get(&format!("/global/activity/cache_hits?{range}"))
+        .await
+        .json();
+    let rows: u64 = hits
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["total_rows"].as_u64().unwrap())
+        .sum();
+    assert_eq!(rows, 4);
+    let names = admin.get("/global/spend/all_tag_names").await.json();
+    assert_eq!(names, json!({"tag_names": ["blue"]}));
+    admin.done("/global/spend/refresh", json!({})).await;
+    assert_eq!(
+        admin.get("/provider/budgets").await.json(),
+        json!({"providers": {}})
+    );
 }
 
 fn dates() -> String {

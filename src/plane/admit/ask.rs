@@ -1,6 +1,7 @@
 //! What exactly a request asks for: read once, from path, headers and the body's top level.
 
 use http::{HeaderMap, Method};
+use meridian_core::cache::CacheControls;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
 use meridian_core::routes::Match;
@@ -46,6 +47,8 @@ pub(crate) struct Ask {
     pub completion_max: Option<u64>,
     /// The request's own deadlines, retries and fallbacks.
     pub overrides: Overrides,
+    /// What it asks of the response cache.
+    pub cache: CacheControls,
     /// Facts for reports; its tags also select deployments.
     pub context: RequestContext,
     /// The caller's customer.
@@ -89,6 +92,7 @@ impl Ask {
             wants_usage: false,
             completion_max: None,
             overrides: Overrides::from_headers(headers)?,
+            cache: CacheControls::default(),
             context: context_from_headers(headers)?,
             end_user: None,
             tail: tail(matched, request.uri.query()),
@@ -102,6 +106,7 @@ impl Ask {
         });
         ask.read_model(matched, arrival, request.uri.query())?;
         ask.read_body_fields(arrival)?;
+        ask.read_cache_controls(headers, rules)?;
         ask.end_user = ask.customer(headers, rules)?;
         Ok(ask)
     }
@@ -206,6 +211,25 @@ impl Ask {
             {
                 read_metadata(&mut self.context, metadata);
             }
+        }
+        Ok(())
+    }
+
+    /// A header that proxies and browsers send as well is looked at only where there is a cache; a
+    /// field that a caller wrote is always understood.
+    fn read_cache_controls(
+        &mut self,
+        headers: &HeaderMap,
+        rules: &Rules,
+    ) -> Result<(), GatewayError> {
+        let is_on = rules.config.cache.is_some();
+        let header = headers
+            .get(http::header::CACHE_CONTROL)
+            .filter(|_| is_on)
+            .and_then(|value| value.to_str().ok());
+        let body = self.field(Field::Cache).map(|value| value.raw);
+        if header.is_some() || body.is_some() {
+            self.cache = CacheControls::read(body, header)?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ fn by_model(
         route: arrival.canonical,
         model: ask.requested_model.clone(),
     };
-    let (model, group) = rules.reach(key.map(|key| &key.policy), &ask.model)?;
+    let (model, group) = rules.reach(key, &ask.model)?;
     let group = group.ok_or_else(unknown)?;
     check_fallbacks(rules, key, ask)?;
     if let Some(own) = key.and_then(|key| key.policy.overrides.as_deref()) {
@@ -117,7 +117,7 @@ fn by_model(
 /// and not in the hour when it is needed.
 fn check_fallbacks(rules: &Rules, key: Option<&KeyView>, ask: &Ask) -> Result<(), GatewayError> {
     for (field, name) in ask.overrides.named_fallbacks() {
-        if rules.reach(key.map(|key| &key.policy), name)?.1.is_none() {
+        if rules.reach(key, name)?.1.is_none() {
             let field = field.name();
             return Err(GatewayError::BadField {
                 field: field.to_owned(),
@@ -157,7 +157,7 @@ fn account(rules: &Rules, key: Option<&KeyView>) -> Result<Arc<Group>, GatewayEr
             target.deployment.model_name.clone(),
             vec![Arc::clone(target)],
         );
-        key.is_none_or(|key| key.policy.check_model(&group.name, group.facts()).is_ok())
+        key.is_none_or(|key| key.check_model(&group.name, group.facts()).is_ok())
     };
     let mut accounts = rules.accounts();
     accounts.retain(allowed);

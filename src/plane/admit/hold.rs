@@ -48,8 +48,14 @@ pub(super) fn hold(
         free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
     };
-    let admission = meters.admit(need, &state.shared_budgets, arrival.wall)?;
-    let record = record(&arrival, &ask, key.as_deref(), &group);
+    let mut dues = Vec::new();
+    if let Some(key) = &key {
+        key.add_dues(&mut dues);
+    }
+    dues.extend_from_slice(&state.shared_budgets);
+    let admission = meters.admit(need, dues, arrival.wall)?;
+    let mut record = record(&arrival, &ask, key.as_deref(), &group);
+    record.region.clone_from(&state.region);
     let open = Open { record, bound };
     let ticket = match state.journal.append_open(&open) {
         Ok(ticket) => ticket,
@@ -78,6 +84,8 @@ pub(super) fn hold(
         asked_group: Arc::clone(&group),
         group,
         pinned,
+        cache: None,
+        keeping: None,
         route: RouteTaken::default(),
         flight: None,
         attempts: 0,
@@ -240,6 +248,7 @@ fn record(arrival: &Arrival, ask: &Ask, key: Option<&KeyView>, group: &Group) ->
         model: String::new(),
         provider: String::new(),
         api_base: String::new(),
+        region: None,
         started: arrival.wall,
         ended: arrival.wall,
         first_byte: None,

@@ -1,7 +1,6 @@
 //! The course of one request over models and deployments: what `core/src/routing` decides, put to
 //! this node's rules and health.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,8 +91,8 @@ impl Course {
                 let own = admitted
                     .key
                     .as_ref()
-                    .map_or(name.as_str(), |key| key.policy.model_for(name));
-                admitted.rules.alias(own).to_owned()
+                    .map_or(name.as_str().into(), |key| key.model_for(name));
+                admitted.rules.alias(&own).to_owned()
             };
             Some(names.map(alias).collect())
         };
@@ -108,6 +107,8 @@ impl Course {
         let key_tags = admitted.key.iter().flat_map(|key| key.policy.tags.iter());
         let mut tags = admitted.ask.context.tags.clone();
         tags.extend(key_tags.map(|tag| tag.to_string()));
+        let of_scopes = admitted.key.iter().flat_map(|key| key.tags_of_scopes());
+        tags.extend(of_scopes.map(String::from));
         Self {
             attempts: Attempts::new(admitted.group.name.clone(), overrides),
             tags,
@@ -173,7 +174,7 @@ impl Course {
                 fits: target.deployment.serves(dialect),
             })
             .collect();
-        let residency: Vec<&BTreeSet<String>> = admitted.residency().collect();
+        let residency = admitted.residency();
         let (prompt_tokens, tokens) = admitted.expected_tokens();
         let ask = Ask {
             group: group.configured_name(),

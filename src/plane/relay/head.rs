@@ -4,16 +4,21 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use meridian_core::cache::{Entry, Shape};
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
 
+use crate::clock;
 use crate::plane::admit::Admitted;
 use crate::plane::forward::Answer;
 use crate::plane::reply;
 use crate::plane::settle::Settled;
 use crate::rules::Target;
 use crate::upstream::{ResponseHead, is_hop_by_hop};
+
+/// Deployment that gave the answer.
+const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 
 const fn name(text: &'static str) -> HeaderName {
     HeaderName::from_static(text)
@@ -28,7 +33,7 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Names that one thread keeps with that prefix.
 const PREFIXED_NAMES_MAX: usize = 512;
 /// Headers that the gateway adds to an answer of usual keys.
-const OWN_HEADERS_MAX: usize = 20;
+const OWN_HEADERS_MAX: usize = 22;
 /// Most upstream headers passed on.
 const UPSTREAM_HEADERS_MAX: usize = 64;
 
@@ -54,6 +59,32 @@ pub(crate) fn early_head(admitted: &Admitted, target: &Target) -> ResponseHead {
 pub(super) fn of_stream(admitted: &Admitted, answer: &Answer) -> ResponseHead {
     let mut head = of_answer(admitted, answer);
     unbuffered(&mut head);
+    head
+}
+
+/// Head of an answer from the cache; `target` is the deployment that once gave it, if it is still
+/// there.
+pub(super) fn of_cached(
+    admitted: &Admitted,
+    entry: &Entry,
+    target: Option<&Target>,
+) -> ResponseHead {
+    let mut head = ResponseHead::with_room(StatusCode::OK, OWN_HEADERS_MAX);
+    if let Ok(content_type) = HeaderValue::try_from(entry.answer.content_type.as_str()) {
+        head.set(CONTENT_TYPE, content_type);
+    }
+    match target {
+        Some(target) => add_identity(&mut head, admitted, target),
+        None => {
+            head.set(MODEL_ID, text(&entry.answer.deployment_id));
+            add_own(&mut head, admitted);
+        }
+    }
+    let age = entry.age(clock::now()).as_secs();
+    head.set(http::header::AGE, HeaderValue::from(age));
+    if entry.answer.shape == Shape::Stream {
+        unbuffered(&mut head);
+    }
     head
 }
 
@@ -121,15 +152,23 @@ fn is_framing(header: &HeaderName) -> bool {
 }
 
 fn add_identity(head: &mut ResponseHead, admitted: &Admitted, target: &Target) {
-    head.set(reply::CALL_ID, text(admitted.arrival.call_id));
-    head.set(
-        name("x-litellm-model-id"),
-        target.header_values.model_id.clone(),
-    );
+    head.set(MODEL_ID, target.header_values.model_id.clone());
     head.set(
         name("x-litellm-model-api-base"),
         target.header_values.api_base.clone(),
     );
+    if let Some(region) = &target.header_values.region {
+        head.set(name("x-litellm-model-region"), region.clone());
+    }
+    if admitted.rules.config.meridian.explain_header {
+        head.set(name("x-meridian-route"), explanation(admitted, target));
+    }
+    add_own(head, admitted);
+}
+
+/// What does not depend on the deployment.
+fn add_own(head: &mut ResponseHead, admitted: &Admitted) {
+    head.set(reply::CALL_ID, text(admitted.arrival.call_id));
     head.set(
         name("x-litellm-model-group"),
         text(admitted.model_in_force()),
@@ -152,15 +191,14 @@ fn add_identity(head: &mut ResponseHead, admitted: &Admitted, target: &Target) {
             HeaderValue::from(admitted.retries()),
         );
     }
-    if let Some(region) = &target.header_values.region {
-        head.set(name("x-litellm-model-region"), region.clone());
-    }
     head.set(
         http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
-    if admitted.rules.config.meridian.explain_header {
-        head.set(name("x-meridian-route"), explanation(admitted, target));
+    if let Some(cache) = &admitted.cache {
+        head.set(name("x-litellm-cache-key"), text(cache.key));
+        let said = HeaderValue::from_static(cache.lookup.label());
+        head.set(name("x-meridian-cache"), said);
     }
     for (header, value) in admitted.limit_headers() {
         head.set(header, value);

@@ -4,6 +4,7 @@ mod head;
 mod opaque;
 pub(crate) mod prelude;
 mod progress;
+mod replay;
 mod stream;
 mod whole;
 
@@ -12,6 +13,7 @@ use pingora_core::protocols::http::ServerSession;
 
 pub(crate) use self::head::early_head;
 pub(crate) use self::prelude::Prelude;
+pub(crate) use self::replay::replay;
 use super::admit::Admitted;
 use super::forward::Answer;
 use crate::state::State;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use memchr::memmem;
+use meridian_core::cache::Shape;
 use meridian_core::meter::Meter;
 use meridian_core::spend::EndReason;
 use pingora_core::protocols::http::ServerSession;
@@ -13,6 +14,7 @@ use super::{Delivered, head, join};
 use crate::plane::admit::Admitted;
 use crate::plane::client_gone;
 use crate::plane::forward::Answer;
+use crate::plane::lookup::{self, Complete, Keeping};
 use crate::plane::reply::{self, Gone};
 use crate::plane::settle::{self, Outcome};
 use crate::state::State;
@@ -24,7 +26,7 @@ const TAIL_BYTES: usize = 64 * 1024;
 pub(super) async fn relay(
     state: &State,
     session: &mut ServerSession,
-    admitted: Box<Admitted>,
+    mut admitted: Box<Admitted>,
     mut answer: Box<Answer>,
     mut parts: Vec<Bytes>,
 ) -> Delivered {
@@ -32,8 +34,12 @@ pub(super) async fn relay(
     if let Some(length) = answer.head.headers.get(http::header::CONTENT_LENGTH) {
         head.set(http::header::CONTENT_LENGTH, length.clone());
     }
-    let mut tail = Tail::default();
-    parts.iter().for_each(|part| tail.push(part));
+    let mut copy = Copy {
+        state,
+        tail: Tail::default(),
+        keeping: admitted.keeping.take(),
+    };
+    parts.iter().for_each(|part| copy.push(part));
     let stall = admitted.stall_timeout(&answer.target);
     let ends_at = admitted.ends_at(&answer.target);
     let mut reason = match reply::send_head(session, head).await {
@@ -49,7 +55,7 @@ pub(super) async fn relay(
         }
         reason = match next(session, &mut answer, stall, ends_at).await {
             Ok(Some(part)) => {
-                tail.push(&part);
+                copy.push(&part);
                 parts.push(part);
                 None
             }
@@ -63,7 +69,7 @@ pub(super) async fn relay(
         admitted,
         answer,
         reason.unwrap_or(EndReason::Complete),
-        &tail,
+        copy,
     )
     .await
 }
@@ -88,10 +94,10 @@ async fn finish(
     admitted: Box<Admitted>,
     answer: Box<Answer>,
     reason: EndReason,
-    tail: &Tail,
+    copy: Copy<'_>,
 ) -> Delivered {
     let complete = reason == EndReason::Complete;
-    let meter = tail.read(&admitted);
+    let meter = copy.tail.read(&admitted);
     let outcome = Outcome {
         reason,
         status: match reason {
@@ -105,8 +111,20 @@ async fn finish(
         ready_at: Some(answer.ready_at),
         gaps: None,
         error: None,
+        cached: None,
     };
-    settle::settle(admitted, outcome);
+    let keeping = lookup::kept(copy.keeping, &admitted, reason, outcome.status);
+    let settled = settle::settle(admitted, outcome);
+    if let Some(keeping) = keeping {
+        let complete = Complete {
+            target: &answer.target,
+            head: &answer.head,
+            settled: &settled,
+            shape: Shape::Whole,
+            response_id: None,
+        };
+        keeping.complete(state, complete);
+    }
     if !complete {
         answer.source.cancel().await;
         // No error can be told inside foreign bytes: a cut connection is the honest ending.
@@ -117,6 +135,22 @@ async fn finish(
     match reply::send_end(session, Bytes::new()).await {
         Ok(()) => Delivered::Whole,
         Err(Gone) => Delivered::Gone,
+    }
+}
+
+/// What is kept of the bytes that pass.
+struct Copy<'a> {
+    state: &'a State,
+    tail: Tail,
+    keeping: Option<Box<Keeping>>,
+}
+
+impl Copy<'_> {
+    fn push(&mut self, part: &[u8]) {
+        self.tail.push(part);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.record(self.state, part);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use meridian_core::cache::Shape;
 use meridian_core::relay::{Ending, abort_reply};
 use meridian_core::spend::EndReason;
 use pingora_core::protocols::http::ServerSession;
@@ -18,8 +19,9 @@ use crate::plane::admit::Admitted;
 use crate::plane::client_gone;
 use crate::plane::early;
 use crate::plane::forward::Answer;
+use crate::plane::lookup::{self, Complete, Keeping};
 use crate::plane::reply::{self, Gone};
-use crate::plane::settle::{self, Outcome};
+use crate::plane::settle::{self, Outcome, Settled};
 use crate::state::State;
 use crate::telemetry::metrics::GapSketch;
 use crate::upstream::ResponseHead;
@@ -59,6 +61,8 @@ struct Stream<'a> {
     stall: (Duration, EndReason),
     /// When it must be over.
     ends_at: Instant,
+    /// Where its bytes go beside the client.
+    keeping: Option<Box<Keeping>>,
     cut: watch::Receiver<bool>,
 }
 
@@ -89,6 +93,7 @@ pub(crate) async fn relay(
         keepalive,
         stall,
         ends_at,
+        keeping: admitted.keeping.take(),
         cut: state.cut.subscribe(),
     };
     let reason = stream.run(head, &mut admitted).await;
@@ -125,10 +130,11 @@ impl Stream<'_> {
                     }
                 }
                 Turn::End => self.start.at_end = true,
-                Turn::Silence => self
-                    .start
-                    .held
-                    .push(Bytes::from_static(self.start.relay.keepalive())),
+                Turn::Silence => {
+                    if self.keep_alive().await.is_err() {
+                        return EndReason::ClientGoneMidStream;
+                    }
+                }
                 Turn::Broken => return EndReason::UpstreamReset,
                 Turn::ClientGone => return EndReason::ClientGoneMidStream,
                 Turn::Stall => return self.stall.1,
@@ -210,8 +216,19 @@ impl Stream<'_> {
         self.send_held().await
     }
 
+    /// Nothing is held when it is silent; what only keeps a connection alive is not cached.
+    async fn keep_alive(&mut self) -> Result<(), Gone> {
+        let keepalive = Bytes::from_static(self.start.relay.keepalive());
+        reply::send_part(self.session, keepalive).await?;
+        self.last_write = Instant::now();
+        Ok(())
+    }
+
     async fn send_held(&mut self) -> Result<(), Gone> {
         let bytes = join(&mut self.start.held);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.record(self.state, &bytes);
+        }
         reply::send_part(self.session, bytes).await?;
         self.last_write = Instant::now();
         Ok(())
@@ -251,8 +268,10 @@ impl Stream<'_> {
             ready_at: None,
             gaps: Some(&self.gaps),
             error: None,
+            cached: None,
         };
-        settle::settle(admitted, outcome);
+        self.keeping = lookup::kept(self.keeping.take(), &admitted, reason, outcome.status);
+        let settled = settle::settle(admitted, outcome);
         if client_left {
             self.answer.source.cancel().await;
             return Delivered::Gone;
@@ -263,6 +282,7 @@ impl Stream<'_> {
             _ => Ok(()),
         };
         let last = join(&mut self.start.held);
+        self.keep(&last, &settled);
         let delivered = match delivered {
             Ok(()) => reply::send_end(self.session, last).await,
             Err(Gone) => Err(Gone),
@@ -272,6 +292,22 @@ impl Stream<'_> {
             Ok(()) => Delivered::Whole,
             Err(Gone) => Delivered::Gone,
         }
+    }
+
+    /// Caches the answer, if it may be, with the bytes that go last.
+    fn keep(&mut self, last: &Bytes, settled: &Settled) {
+        let Some(mut keeping) = self.keeping.take() else {
+            return;
+        };
+        keeping.record(self.state, last);
+        let complete = Complete {
+            target: &self.answer.target,
+            head: &self.answer.head,
+            settled,
+            shape: Shape::Stream,
+            response_id: self.start.relay.facts().response_id.clone(),
+        };
+        keeping.complete(self.state, complete);
     }
 
     /// What follows the terminal event: comments, a `[DONE]` that not every dialect has, the end

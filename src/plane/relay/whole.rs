@@ -2,6 +2,7 @@
 //! write.
 
 use bytes::Bytes;
+use meridian_core::cache::Shape;
 use meridian_core::meter::Meter;
 use meridian_core::spend::EndReason;
 use pingora_core::protocols::http::ServerSession;
@@ -9,6 +10,7 @@ use pingora_core::protocols::http::ServerSession;
 use super::{Delivered, head};
 use crate::plane::admit::Admitted;
 use crate::plane::forward::Answer;
+use crate::plane::lookup::{self, Complete};
 use crate::plane::reply::{self, Gone};
 use crate::plane::settle::{self, Outcome};
 use crate::state::State;
@@ -17,7 +19,7 @@ use crate::state::State;
 pub(super) async fn relay(
     state: &State,
     session: &mut ServerSession,
-    admitted: Box<Admitted>,
+    mut admitted: Box<Admitted>,
     answer: Box<Answer>,
     body: Bytes,
     meter: &Meter,
@@ -33,8 +35,22 @@ pub(super) async fn relay(
         ready_at: Some(answer.ready_at),
         gaps: None,
         error: None,
+        cached: None,
     };
+    let keeping = admitted.keeping.take();
+    let keeping = lookup::kept(keeping, &admitted, outcome.reason, outcome.status);
     let settled = settle::settle(admitted, outcome);
+    if let Some(mut keeping) = keeping {
+        keeping.record(state, &body);
+        let complete = Complete {
+            target: &answer.target,
+            head: &answer.head,
+            settled: &settled,
+            shape: Shape::Whole,
+            response_id: meter.facts().response_id.clone(),
+        };
+        keeping.complete(state, complete);
+    }
     head::add_cost(&mut head, &settled);
     let sent = reply::send_whole(session, head, body).await;
     answer.source.finish(&state.upstreams).await;

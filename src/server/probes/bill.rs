@@ -90,6 +90,7 @@ fn observe(probe: &Probe, record: &SpendRecord, error: Option<&GatewayError>, be
         upstream: Some(took),
         ttft: None,
         gaps: &GapSketch::default(),
+        cache: None,
     });
 }
 
@@ -107,6 +108,7 @@ pub(super) fn record(target: &Target) -> SpendRecord {
         model: String::new(),
         provider: String::new(),
         api_base: String::new(),
+        region: None,
         started: now,
         ended: now,
         first_byte: None,

@@ -127,9 +127,10 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
     };
     let admission = state
         .master_meters
-        .admit(need, &state.shared_budgets, wall)
+        .admit(need, state.shared_budgets.clone(), wall)
         .ok()?;
-    let record = record(target);
+    let mut record = record(target);
+    record.region.clone_from(&state.region);
     let open = Open { record, bound };
     if !lock(&probe.spending).reserve(cap, bound.reserved, wall) {
         admission.release();
@@ -161,6 +162,36 @@ pub(super) struct Outcome {
     pub(super) last: Last,
 }
 
+/// What it shows of its deployment.
+enum Shown {
+    /// It answers; tokens in all and of the answer.
+    Good(Option<u64>, Option<u64>),
+    /// It does not. The status is the provider's, or stands for the failure.
+    Failed(Failed, u16),
+}
+
+/// Asks and settles, but takes nothing in: settings that are tried out say nothing about what is
+/// in use. Gives what went wrong.
+pub(super) async fn try_out(probe: Probe, prepared: Prepared) -> Option<String> {
+    let Prepared {
+        flight,
+        mut admission,
+        ticket,
+        record,
+        bound,
+        body,
+        _running,
+    } = prepared;
+    drop(flight);
+    let began = clock::mono();
+    admission.mark_sent();
+    let answered = ask(&probe, body).await;
+    let (outcome, _) = judge(&probe, answered, bound.prompt_tokens);
+    let error = outcome.error.as_ref().map(ToString::to_string);
+    settle(&probe, (admission, ticket, record), bound, outcome, began);
+    error
+}
+
 /// Asks, takes in what that shows, and settles.
 pub(super) async fn run(probe: Probe, prepared: Prepared) -> Ended {
     let Prepared {
@@ -175,7 +206,14 @@ pub(super) async fn run(probe: Probe, prepared: Prepared) -> Ended {
     let began = clock::mono();
     admission.mark_sent();
     let answered = ask(&probe, body).await;
-    let outcome = judge(&probe, flight, answered, bound.prompt_tokens);
+    let (outcome, shown) = judge(&probe, answered, bound.prompt_tokens);
+    match shown {
+        Shown::Good(total, completion) => {
+            let now = probe.state.routing.now();
+            flight.finished(now, (total, completion), &probe.around());
+        }
+        Shown::Failed(failed, status) => take_in(&probe, flight, failed, status),
+    }
     let last = outcome.last;
     settle(&probe, (admission, ticket, record), bound, outcome, began);
     let (policy, now) = (&probe.rules.config.routing, probe.state.routing.now());
@@ -221,10 +259,9 @@ async fn ask(probe: &Probe, body: Bytes) -> Result<Answer, NoAnswer> {
 
 fn judge(
     probe: &Probe,
-    flight: Flight,
     answered: Result<Answer, NoAnswer>,
     prompt_tokens: u64,
-) -> Outcome {
+) -> (Outcome, Shown) {
     let prompt = |sent: bool| Usage {
         prompt: if sent { prompt_tokens } else { 0 },
         ..Usage::default()
@@ -234,69 +271,66 @@ fn judge(
             let mut meter = Meter::for_endpoint(operation(&probe.target).0);
             let read = meter.body(&answer.body);
             match read {
-                meter::Answer::Good => good(probe, flight, &meter, prompt(true)),
+                meter::Answer::Good => good(&meter, prompt(true)),
                 meter::Answer::Error => {
                     let complaint = meter.into_facts().error.unwrap_or_default();
                     let status = answer.head.status.as_u16();
                     let judged = of_complaint(probe.target.origin(), complaint, status, None, None);
-                    refused(probe, flight, judged)
+                    refused(judged)
                 }
-                meter::Answer::Empty => silent(probe, flight, Silence::Empty, prompt(true)),
+                meter::Answer::Empty => silent(probe, Silence::Empty, prompt(true)),
                 meter::Answer::Broken | meter::Answer::NotJson => {
-                    silent(probe, flight, Silence::Malformed, prompt(true))
+                    silent(probe, Silence::Malformed, prompt(true))
                 }
             }
         }
         Ok(answer) => {
             let exception = probe.target.deployment.provider.exception();
             let error = answer.as_error(&exception);
-            refused(
-                probe,
-                flight,
-                of_answer(probe.target.origin(), &error, None, clock::now()),
-            )
+            refused(of_answer(probe.target.origin(), &error, None, clock::now()))
         }
-        Err(NoAnswer { silence, sent }) => silent(probe, flight, silence, prompt(sent)),
+        Err(NoAnswer { silence, sent }) => silent(probe, silence, prompt(sent)),
     }
 }
 
-fn good(probe: &Probe, flight: Flight, meter: &Meter, prompt: Usage) -> Outcome {
+fn good(meter: &Meter, prompt: Usage) -> (Outcome, Shown) {
     let reported = meter.usage();
     let estimated = reported.is_none();
     let usage = reported.unwrap_or_else(|| Usage {
         completion: meter.facts().content.tokens(),
         ..prompt
     });
-    let tokens = (Some(usage.total()), Some(usage.completion));
-    flight.finished(probe.state.routing.now(), tokens, &probe.around());
-    Outcome {
+    let shown = Shown::Good(Some(usage.total()), Some(usage.completion));
+    let outcome = Outcome {
         reason: EndReason::Complete,
         usage,
         estimated,
         error: None,
         last: Last::Answered,
-    }
+    };
+    (outcome, shown)
 }
 
 /// A provider bills no refusal.
-fn refused(probe: &Probe, flight: Flight, judged: Judged) -> Outcome {
+fn refused(judged: Judged) -> (Outcome, Shown) {
     let wait = judged.fault.error.retry_after_s.map(Duration::from_secs);
     let failed = Failed {
         verdict: judged.verdict,
         wait,
     };
     let error = GatewayError::Upstream(Box::new(judged.fault.error));
-    take_in(probe, flight, failed, error.reply().status);
-    Outcome {
+    let shown = Shown::Failed(failed, error.reply().status);
+    let outcome = Outcome {
         reason: EndReason::UpstreamFailed,
         usage: Usage::default(),
         estimated: false,
         error: Some(error),
         last: Last::Failed,
-    }
+    };
+    (outcome, shown)
 }
 
-fn silent(probe: &Probe, flight: Flight, silence: Silence, usage: Usage) -> Outcome {
+fn silent(probe: &Probe, silence: Silence, usage: Usage) -> (Outcome, Shown) {
     let limit_s = probe.policy.timeout.as_secs_f64();
     let provider = probe.target.deployment.provider.exception().into_owned();
     let (reason, error) = match silence {
@@ -321,14 +355,15 @@ fn silent(probe: &Probe, flight: Flight, silence: Silence, usage: Usage) -> Outc
         verdict: silence.verdict(),
         wait: None,
     };
-    take_in(probe, flight, failed, error.reply().status);
-    Outcome {
+    let shown = Shown::Failed(failed, error.reply().status);
+    let outcome = Outcome {
         reason,
         estimated: usage.prompt > 0,
         usage,
         error: Some(error),
         last: Last::Failed,
-    }
+    };
+    (outcome, shown)
 }
 
 fn take_in(probe: &Probe, flight: Flight, failed: Failed, status: u16) {

@@ -5,6 +5,7 @@ mod bill;
 mod billed;
 mod call;
 mod models;
+mod test;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ use crate::routing::CredentialId;
 use crate::rules::{Rules, Target};
 use crate::state::State;
 use crate::store::{GroupBy, ReportQuery, Store, TimeRange};
+
+pub(super) use test::test;
 
 /// Probes at the same time.
 const RUNNING_MAX: usize = 8;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use meridian_core::routing::failure::{Silence, Verdict};
+use meridian_core::error::GatewayError;
+use meridian_core::routing::failure::{Silence, Verdict, of_answer};
 use meridian_core::routing::health::Failed;
 use meridian_core::routing::probe::{Last, Listing, judge_list};
 
@@ -30,6 +31,22 @@ pub(super) async fn run(probe: Probe) -> Ended {
     Ended {
         last,
         own_heard_at: None,
+    }
+}
+
+/// Asks for the list and takes nothing in: `Err` is what went wrong.
+pub(super) async fn try_out(probe: &Probe) -> Result<(), String> {
+    match ask(probe).await {
+        None => Err("it has neither a price nor a list of models to be tested with".to_owned()),
+        Some(Ok(answer)) if answer.head.status.is_success() => Ok(()),
+        Some(Ok(answer)) => {
+            let exception = probe.target.deployment.provider.exception();
+            let error = answer.as_error(&exception);
+            let judged = of_answer(probe.target.origin(), &error, None, clock::now());
+            Err(GatewayError::Upstream(Box::new(judged.fault.error)).to_string())
+        }
+        Some(Err(Silence::Deadline)) => Err("no answer in time".to_owned()),
+        Some(Err(_)) => Err("the provider cannot be reached or broke off".to_owned()),
     }
 }
 

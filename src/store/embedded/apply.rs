@@ -1,37 +1,35 @@
 //! The drain's transaction: new log rows, roll-ups, key spend and the journal cursor, or nothing.
 
+use std::collections::HashSet;
+
 use meridian_core::journal::Position;
-use meridian_core::spend::{EndReason, SpendRecord};
+use meridian_core::spend::SpendRecord;
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
-use super::logs::{extra_usage, to_text};
-use super::sums::Sums;
-use super::{Embedded, column, set_durable};
-use crate::store::StoreError;
-
-/// More than a request can cost (nine million dollars): keeps sums inside 64 bits.
-const COST_NANO_MAX: i64 = 9_000_000_000_000_000;
+use super::{Embedded, column, rollups, set_durable};
+use crate::store::columns::{extra_usage, to_text};
+use crate::store::sums::{Sums, cost_of, failed};
+use crate::store::{SpendBatch, StoreError};
 
 impl Embedded {
     pub(crate) async fn journal_position(
         &self,
-        consumer: &'static str,
+        writer: &str,
     ) -> Result<Option<Position>, StoreError> {
-        self.read(move |db| select_position(db, consumer)).await
+        let writer = writer.to_owned();
+        self.read(move |db| select_position(db, &writer)).await
     }
 
-    pub(crate) async fn apply_spend(
-        &self,
-        consumer: &'static str,
-        records: Vec<SpendRecord>,
-        next: Position,
-    ) -> Result<usize, StoreError> {
+    pub(crate) async fn apply_spend(&self, batch: SpendBatch) -> Result<usize, StoreError> {
         self.write(move |db| {
-            let before = select_position(db, consumer)?;
+            let before = select_position(db, &batch.writer)?;
+            if before.unwrap_or_default() != batch.from {
+                return Err(StoreError::Moved);
+            }
             // Segments before the cursor's are deleted after this commit: it must be on disk.
-            let durable = before.is_none_or(|before| before.segment != next.segment);
+            let durable = before.is_none_or(|before| before.segment != batch.next.segment);
             set_durable(db, durable)?;
-            let outcome = apply(db, consumer, &records, next);
+            let outcome = apply(db, &batch);
             set_durable(db, true)?;
             outcome
         })
@@ -52,29 +50,30 @@ fn select_position(db: &Connection, consumer: &str) -> Result<Option<Position>, 
     Ok(position)
 }
 
-fn apply(
-    db: &mut Connection,
-    consumer: &str,
-    records: &[SpendRecord],
-    next: Position,
-) -> Result<usize, StoreError> {
+fn apply(db: &mut Connection, batch: &SpendBatch) -> Result<usize, StoreError> {
     let work = db.transaction()?;
     let mut sums = Sums::default();
+    let mut seen = HashSet::new();
     let mut added = 0;
-    for record in records {
-        let cost = cost_of(record);
-        if insert_log(&work, record, cost)? {
+    for record in &batch.records {
+        let is_new = match batch.keeps_logs {
+            true => insert_log(&work, record, cost_of(record))?,
+            // Without a log only the cursor keeps a record from counting twice.
+            false => seen.insert(record.call_id),
+        };
+        if is_new {
             added += 1;
-            sums.add(record, cost, failed(record));
+            sums.add(record);
         }
     }
-    sums.write(&work)?;
+    rollups::write(&sums, &work)?;
+    let next = batch.next;
     work.prepare_cached(
         "INSERT INTO journal_cursor (consumer, segment, \"offset\") VALUES (?1, ?2, ?3)
          ON CONFLICT (consumer) DO UPDATE SET segment = ?2, \"offset\" = ?3",
     )?
     .execute(params![
-        consumer,
+        batch.writer,
         i64::try_from(next.segment).unwrap_or(i64::MAX),
         i64::try_from(next.offset).unwrap_or(i64::MAX)
     ])?;
@@ -82,35 +81,12 @@ fn apply(
     Ok(added)
 }
 
-/// Cost as it is stored: never negative, never so large that a sum could overflow.
-fn cost_of(record: &SpendRecord) -> i64 {
-    let cost = record.cost.0.clamp(0, COST_NANO_MAX);
-    if cost != record.cost.0 {
-        tracing::error!(call_id = %record.call_id, cost = record.cost.0, "impossible cost");
-    }
-    cost
-}
-
-/// Whether a request counts as failed in reports. One that the client broke off after content
-/// arrived does not.
-fn failed(record: &SpendRecord) -> bool {
-    match record.end_reason {
-        EndReason::Complete => record.status >= 400,
-        EndReason::ClientGoneMidStream => false,
-        EndReason::ClientGoneBeforeFirstByte
-        | EndReason::UpstreamReset
-        | EndReason::Stall
-        | EndReason::ProviderError
-        | EndReason::UpstreamFailed
-        | EndReason::Timeout
-        | EndReason::BudgetCut
-        | EndReason::InternalError
-        | EndReason::Crashed => true,
-    }
-}
-
 /// Adds a row; `false` if its call id is already there.
-fn insert_log(work: &Transaction<'_>, record: &SpendRecord, cost: i64) -> Result<bool, StoreError> {
+pub(super) fn insert_log(
+    work: &Transaction<'_>,
+    record: &SpendRecord,
+    cost: i64,
+) -> Result<bool, StoreError> {
     let payer = &record.payer;
     let usage = &record.usage;
     let context = match record.context == Default::default() {

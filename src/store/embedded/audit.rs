@@ -5,9 +5,9 @@ use meridian_core::time::WallMs;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Transaction, params, params_from_iter};
 
-use super::records::page_bounds;
 use super::{Embedded, count};
 use crate::clock;
+use crate::store::columns::page_bounds;
 use crate::store::{Actor, AuditAction, AuditEntry, AuditPage, AuditQuery, StoreError};
 
 impl Embedded {
@@ -24,11 +24,7 @@ pub(super) fn append(
     after: &Record,
     now: WallMs,
 ) -> Result<(), StoreError> {
-    let action = match (before, after.deleted) {
-        (_, true) => AuditAction::Deleted,
-        (Some(_), false) => AuditAction::Updated,
-        (None, false) => AuditAction::Created,
-    };
+    let action = AuditAction::of(before, after);
     let body = |record: &Record| serde_json::to_string(&record.body);
     let after_body = (!after.deleted).then(|| body(after)).transpose()?;
     work.prepare_cached(

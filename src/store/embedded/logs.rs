@@ -7,10 +7,9 @@ use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::{Embedded, count, hash_of};
+use crate::store::columns::of_text;
 use crate::store::{
     PAGE_SIZE_MAX, ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery,
     SpendSort, StoreError,
@@ -198,7 +197,7 @@ fn select_page(db: &Connection, query: &SpendQuery) -> Result<SpendPage, StoreEr
         let record = record_of(row)?;
         last = Some(SpendCursor {
             started: record.started,
-            id: row.get("id")?,
+            id: row.get::<_, i64>("id")?.unsigned_abs().into(),
         });
         rows.push(record);
     }
@@ -235,6 +234,7 @@ fn record_of(row: &Row<'_>) -> Result<SpendRecord, StoreError> {
         model: row.get("model")?,
         provider: row.get("provider")?,
         api_base: row.get("api_base")?,
+        region: None,
         started: WallMs(row.get("started")?),
         ended: WallMs(row.get("ended")?),
         first_byte: row.get::<_, Option<i64>>("first_byte")?.map(WallMs),
@@ -261,29 +261,4 @@ fn usage_of(row: &Row<'_>) -> Result<Usage, StoreError> {
         cache_write: count(row.get("cache_write")?),
         ..Usage::default()
     })
-}
-
-/// JSON of a usage that its four columns do not say whole.
-pub(super) fn extra_usage(usage: &Usage) -> Result<Option<String>, StoreError> {
-    let plain = Usage {
-        prompt: usage.prompt,
-        completion: usage.completion,
-        cache_read: usage.cache_read,
-        cache_write: usage.cache_write,
-        ..Usage::default()
-    };
-    match *usage == plain {
-        true => Ok(None),
-        false => Ok(Some(serde_json::to_string(usage)?)),
-    }
-}
-
-/// Name of a unit variant, as its JSON shows it.
-pub(super) fn to_text<T: Serialize>(value: &T) -> Result<String, StoreError> {
-    let json = serde_json::to_value(value)?;
-    Ok(json.as_str().unwrap_or_default().to_owned())
-}
-
-fn of_text<T: DeserializeOwned>(text: String) -> Result<T, StoreError> {
-    Ok(serde_json::from_value(serde_json::Value::String(text))?)
 }

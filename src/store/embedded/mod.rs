@@ -2,11 +2,12 @@
 
 mod apply;
 mod audit;
+mod imports;
 mod logs;
 mod records;
 mod reports;
+mod rollups;
 mod scopes;
-mod sums;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
+use super::columns::{column, count};
 use crate::priority;
 
 /// The database in the data directory.
@@ -47,6 +49,14 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V3__records",
         include_str!("../../../migrations/embedded/V3__records.sql"),
     ),
+    (
+        "V4__imports",
+        include_str!("../../../migrations/embedded/V4__imports.sql"),
+    ),
+    (
+        "V5__early_spend",
+        include_str!("../../../migrations/embedded/V5__early_spend.sql"),
+    ),
 ];
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -56,6 +66,7 @@ type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Embedded {
     writes: mpsc::Sender<Write>,
     readers: Arc<Readers>,
+    pub(super) region: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -96,6 +107,7 @@ impl Embedded {
         Ok(Self {
             writes,
             readers: Arc::new(readers),
+            region: Arc::from(""),
         })
     }
 
@@ -238,16 +250,4 @@ impl From<rusqlite::Error> for StoreError {
 /// A token as its column holds it.
 fn hash_of(text: &str) -> Option<meridian_core::ids::KeyHash> {
     meridian_core::ids::KeyHash::from_hex(text)
-}
-
-/// A count as a column holds it; far above anything real it stops growing.
-fn column(count: u64) -> i64 {
-    /// Keeps sums of many rows inside 64 bits.
-    const COUNT_MAX: i64 = 1_000_000_000_000;
-    i64::try_from(count).unwrap_or(COUNT_MAX).min(COUNT_MAX)
-}
-
-/// A column as a count.
-fn count(column: i64) -> u64 {
-    u64::try_from(column).unwrap_or(0)
 }

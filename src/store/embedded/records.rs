@@ -10,13 +10,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, params_f
 use super::scopes::{change_spend, set_period};
 use super::{Embedded, audit, count};
 use crate::clock;
+use crate::store::columns::page_bounds;
 use crate::store::{
-    Actor, Changes, FeedCursor, PAGE_SIZE_MAX, RecordPage, RecordPlace, RecordQuery, RecordSort,
-    RecordWrite, SKIP_ROWS_MAX, StoreError, StoredRecord,
+    Actor, Changes, FeedCursor, RecordPage, RecordPlace, RecordQuery, RecordSort, RecordWrite,
+    StoreError, StoredRecord,
 };
 
-/// Records per page when the caller does not say.
-const PAGE_SIZE: u32 = 10;
 /// Most records of one step of a walk.
 const WALK_RECORDS_MAX: u32 = 10_000;
 
@@ -108,7 +107,7 @@ impl Embedded {
     }
 }
 
-fn write_one(
+pub(super) fn write_one(
     work: &Transaction<'_>,
     write: RecordWrite,
     actor: Option<&Actor>,
@@ -178,7 +177,11 @@ fn put(work: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn select(db: &Connection, kind: RecordKind, id: &str) -> Result<Option<StoredRecord>, StoreError> {
+pub(super) fn select(
+    db: &Connection,
+    kind: RecordKind,
+    id: &str,
+) -> Result<Option<StoredRecord>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE record.kind = ?1 AND record.id = ?2");
     let mut select = db.prepare_cached(&sql)?;
     select
@@ -267,17 +270,4 @@ fn filters(query: &RecordQuery) -> (String, Vec<Value>) {
         ));
     }
     (clause, values)
-}
-
-/// Rows of a numbered page and how many lie before it.
-pub(super) fn page_bounds(page: u32, size: u32) -> Result<(u32, u64), StoreError> {
-    let size = match size {
-        0 => PAGE_SIZE,
-        size => size.min(PAGE_SIZE_MAX),
-    };
-    let skip = u64::from(page.saturating_sub(1)) * u64::from(size);
-    match skip > SKIP_ROWS_MAX {
-        true => Err(StoreError::TooMuch),
-        false => Ok((size, skip)),
-    }
 }

@@ -7,10 +7,11 @@ use meridian_core::time::WallMs;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::sums::{END_USER, TAG};
 use super::{Embedded, count};
+use crate::store::sums::{END_USER, TAG};
 use crate::store::{
-    DaySpend, GroupBy, REPORT_ROWS_MAX, ReportQuery, SpendTotals, StoreError, TimeRange,
+    CellQuery, DaySpend, GroupBy, REPORT_ROWS_MAX, ReportQuery, SpendCell, SpendTotals, StoreError,
+    TimeRange,
 };
 
 /// Columns that `totals_of` reads behind the group.
@@ -24,6 +25,10 @@ impl Embedded {
         query: ReportQuery,
     ) -> Result<Vec<SpendTotals>, StoreError> {
         self.read(move |db| select_totals(db, group, &query)).await
+    }
+
+    pub(crate) async fn spend_cells(&self, query: CellQuery) -> Result<Vec<SpendCell>, StoreError> {
+        self.read(move |db| select_cells(db, &query)).await
     }
 
     pub(crate) async fn spend_by_day(
@@ -78,6 +83,60 @@ fn select_totals(
     Ok(totals.collect::<Result<_, _>>()?)
 }
 
+fn select_cells(db: &Connection, query: &CellQuery) -> Result<Vec<SpendCell>, StoreError> {
+    let table = match query.entity()? {
+        Some(_) => "daily_entity_spend",
+        None => "daily_spend",
+    };
+    let columns: Vec<&str> = query.by.iter().map(|group| place_of(*group).0).collect();
+    let (clause, values) = cell_conditions(query);
+    let count = columns.len();
+    let (columns, numbers) = (columns.join(", "), (1..=count).map(|at| at.to_string()));
+    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    let limit = REPORT_ROWS_MAX + 1;
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {columns}, {SUMS} FROM {table} WHERE {clause} GROUP BY {numbers} \
+         ORDER BY {numbers} LIMIT {limit}"
+    ))?;
+    let cell = |row: &Row<'_>| {
+        let groups = (0..count).map(|at| row.get(at));
+        Ok(SpendCell {
+            groups: groups.collect::<Result<_, _>>()?,
+            totals: sums_of(row, count)?,
+        })
+    };
+    let cells = select.query_map(params_from_iter(values), cell)?;
+    let cells: Vec<SpendCell> = cells.collect::<Result<_, _>>()?;
+    match cells.len() > REPORT_ROWS_MAX as usize {
+        true => Err(StoreError::TooMuch),
+        false => Ok(cells),
+    }
+}
+
+/// Conditions of a question by cells and their values.
+fn cell_conditions(query: &CellQuery) -> (String, Vec<Value>) {
+    let kind = query.columns().find_map(|group| place_of(group).1);
+    let report = ReportQuery {
+        range: query.range,
+        ..ReportQuery::default()
+    };
+    let (mut clause, mut values) = conditions(&report, kind);
+    for (lists, word) in [(&query.only, "IN"), (&query.without, "NOT IN")] {
+        for (group, texts) in lists.iter().filter(|(_, texts)| !texts.is_empty()) {
+            let marks: Vec<String> = texts
+                .iter()
+                .map(|text| {
+                    values.push(Value::from(text.clone()));
+                    format!("?{}", values.len())
+                })
+                .collect();
+            let column = place_of(*group).0;
+            clause.push_str(&format!(" AND {column} {word} ({})", marks.join(", ")));
+        }
+    }
+    (clause, values)
+}
+
 fn place_of(group: GroupBy) -> (&'static str, Option<&'static str>) {
     match group {
         GroupBy::Day => ("day", None),
@@ -98,13 +157,21 @@ fn place_of(group: GroupBy) -> (&'static str, Option<&'static str>) {
 fn totals_of(row: &Row<'_>) -> rusqlite::Result<SpendTotals> {
     Ok(SpendTotals {
         group: row.get(0)?,
-        spend: NanoUsd(row.get(1)?),
-        prompt: count(row.get(2)?),
-        completion: count(row.get(3)?),
-        cache_read: count(row.get(4)?),
-        cache_write: count(row.get(5)?),
-        requests: count(row.get(6)?),
-        failed: count(row.get(7)?),
+        ..sums_of(row, 1)?
+    })
+}
+
+/// The sums that stand in a row from column `at` on.
+fn sums_of(row: &Row<'_>, at: usize) -> rusqlite::Result<SpendTotals> {
+    Ok(SpendTotals {
+        group: String::new(),
+        spend: NanoUsd(row.get(at)?),
+        prompt: count(row.get(at + 1)?),
+        completion: count(row.get(at + 2)?),
+        cache_read: count(row.get(at + 3)?),
+        cache_write: count(row.get(at + 4)?),
+        requests: count(row.get(at + 5)?),
+        failed: count(row.get(at + 6)?),
     })
 }
 

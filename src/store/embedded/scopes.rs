@@ -7,12 +7,12 @@ use meridian_core::time::WallMs;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Embedded;
+use crate::clock;
+use crate::store::periods::{period_at, period_of};
 use crate::store::{NextReset, ScopePeriod, ScopeSpend, SpendChange, StoreError};
 
 /// Scopes whose period is rolled in one transaction.
 const ROLL_BATCH: usize = 500;
-/// Periods that may have passed unnoticed. After more of them the running one starts now.
-const PERIODS_SKIPPED_MAX: usize = 10_000;
 
 impl Embedded {
     pub(crate) async fn scope_spends(
@@ -50,6 +50,7 @@ impl Embedded {
                     |row| row.get(0),
                 )
                 .optional()?;
+            work.execute("DELETE FROM scope_early WHERE kind = ?1 AND id = ?2", place)?;
             work.execute(
                 "INSERT INTO scope_spend (kind, id, spend, period_start) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (kind, id) DO UPDATE SET spend = ?3, period_start = ?4",
@@ -118,45 +119,32 @@ fn spend_of(row: &Row<'_>) -> rusqlite::Result<ScopeSpend> {
     })
 }
 
-/// Takes over the period that a record names. One that refers to a budget for it names none, and
-/// what was set for it stays.
+/// Takes over the period that a record names.
 pub(super) fn set_period(work: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
-    let Some(scope) = record.scope() else {
-        return Ok(());
-    };
-    let duration = record
-        .body
-        .get("budget_duration")
-        .and_then(|it| it.as_str());
-    if duration.is_none() && record.body.contains_key("budget_id") {
-        return Ok(());
+    match (record.scope(), period_of(record)) {
+        (Some(scope), Some(period)) => write_period(work, &scope, period.as_ref()),
+        _ => Ok(()),
     }
-    let ends = record
-        .body
-        .get("budget_reset_at")
-        .and_then(|it| it.as_i64());
-    let period = duration.map(|duration| ScopePeriod {
-        duration: duration.to_owned(),
-        ends: ends.map(WallMs),
-    });
-    write_period(work, &scope, period.as_ref())
 }
 
-fn write_period(
+pub(super) fn write_period(
     work: &Transaction<'_>,
     scope: &Scope,
     period: Option<&ScopePeriod>,
 ) -> Result<(), StoreError> {
     let ends = period.and_then(|period| period.ends).map(|at| at.0);
     work.prepare_cached(
-        "INSERT INTO scope_spend (kind, id, duration, period_end) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (kind, id) DO UPDATE SET duration = ?3, period_end = ?4",
+        "INSERT INTO scope_spend (kind, id, duration, period_end, set_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (kind, id) DO UPDATE SET duration = ?3, period_end = ?4,
+             set_at = CASE WHEN period_end IS ?4 THEN set_at ELSE ?5 END",
     )?
     .execute(params![
         scope.kind.label(),
         scope.id,
         period.map(|period| &period.duration),
-        ends
+        ends,
+        clock::now().0
     ])?;
     Ok(())
 }
@@ -175,6 +163,10 @@ pub(super) fn change_spend(
         SpendChange::Keep => {}
         SpendChange::Start(spend) => {
             work.execute(
+                "DELETE FROM scope_early WHERE kind = ?1 AND id = ?2",
+                [kind, id],
+            )?;
+            work.execute(
                 "INSERT OR REPLACE INTO scope_spend (kind, id, spend) VALUES (?1, ?2, ?3)",
                 params![kind, id, spend.0],
             )?;
@@ -182,10 +174,15 @@ pub(super) fn change_spend(
         SpendChange::Move(from) => {
             work.execute(
                 "INSERT OR REPLACE INTO scope_spend
-                     (kind, id, spend, period_start, period_end, duration)
-                 SELECT kind, ?3, spend, period_start, period_end, duration FROM scope_spend
+                     (kind, id, spend, period_start, period_end, duration, set_at)
+                 SELECT kind, ?3, spend, period_start, period_end, duration, set_at
+                 FROM scope_spend
                  WHERE kind = ?1 AND id = ?2",
                 params![kind, from, id],
+            )?;
+            work.execute(
+                "UPDATE scope_early SET id = ?3 WHERE kind = ?1 AND id = ?2",
+                [kind, from, id],
             )?;
             work.execute(
                 "DELETE FROM scope_spend WHERE kind = ?1 AND id = ?2",
@@ -208,13 +205,25 @@ pub(super) fn add_spend(
         _ => None,
     };
     let (kind, id) = (scope.kind.label(), active.as_ref().unwrap_or(&scope.id));
-    let start = work
-        .prepare_cached("SELECT period_start FROM scope_spend WHERE kind = ?1 AND id = ?2")?
-        .query_row([kind, id], |row| row.get::<_, i64>(0))
+    let period = work
+        .prepare_cached(
+            "SELECT period_start, period_end FROM scope_spend WHERE kind = ?1 AND id = ?2",
+        )?
+        .query_row([kind, id], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
+        })
         .optional()?;
-    let start = start.unwrap_or(0);
-    let counted = costs.iter().filter(|(started, _)| started.0 >= start);
-    let sum = counted.fold(0i64, |sum, (_, cost)| sum.saturating_add(*cost));
+    let (start, end) = period.unwrap_or((0, None));
+    let mut sum = 0i64;
+    for (started, cost) in costs.iter().filter(|(started, _)| started.0 >= start) {
+        sum = sum.saturating_add(*cost);
+        if end.is_some_and(|end| started.0 >= end) {
+            work.prepare_cached(
+                "INSERT INTO scope_early (kind, id, started, cost) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![kind, id, started.0, cost])?;
+        }
+    }
     work.prepare_cached(
         "INSERT INTO scope_spend (kind, id, spend) VALUES (?1, ?2, ?3)
          ON CONFLICT (kind, id) DO UPDATE SET spend = spend + ?3",
@@ -240,18 +249,19 @@ fn roll_batch(
     next: &NextReset,
 ) -> Result<Vec<ScopeSpend>, StoreError> {
     let work = db.transaction()?;
-    let due: Vec<(ScopeSpend, Option<String>)> = work
+    let due: Vec<(ScopeSpend, Option<String>, i64)> = work
         .prepare_cached(
-            "SELECT kind, id, spend, period_start, period_end, duration FROM scope_spend
+            "SELECT kind, id, spend, period_start, period_end, duration, set_at FROM scope_spend
              WHERE period_end <= ?1 ORDER BY period_end LIMIT ?2",
         )?
         .query_map(params![now.0, ROLL_BATCH as i64], |row| {
-            Ok((spend_of(row)?, row.get(5)?))
+            Ok((spend_of(row)?, row.get(5)?, row.get(6)?))
         })?
         .collect::<Result<_, _>>()?;
     let mut rolled = Vec::with_capacity(due.len());
-    for (before, duration) in due {
-        rolled.push(roll(&work, before, duration.as_deref(), now, next)?);
+    for (before, duration, set_at) in due {
+        let next = |at| duration.as_deref().and_then(|duration| next(duration, at));
+        rolled.push(roll(&work, before, WallMs(set_at), now, next)?);
     }
     work.commit()?;
     Ok(rolled)
@@ -260,14 +270,22 @@ fn roll_batch(
 fn roll(
     work: &Transaction<'_>,
     before: ScopeSpend,
-    duration: Option<&str>,
+    set_at: WallMs,
     now: WallMs,
-    next: &NextReset,
+    next: impl Fn(WallMs) -> Option<WallMs>,
 ) -> Result<ScopeSpend, StoreError> {
-    let next = |at| duration.and_then(|duration| next(duration, at));
     let (period_start, period_end) = period_at(before.period_end.unwrap_or(now), now, next);
     let scope = before.scope;
-    let spend = logged_since(work, &scope, period_start)?;
+    let spend = match period_start < set_at {
+        true => logged_since(work, &scope, period_start)?,
+        false => early_since(work, &scope, period_start)?,
+    };
+    work.prepare_cached("DELETE FROM scope_early WHERE kind = ?1 AND id = ?2 AND started < ?3")?
+        .execute(params![
+            scope.kind.label(),
+            scope.id,
+            period_end.map_or(i64::MAX, |end| end.0)
+        ])?;
     work.prepare_cached(
         "UPDATE scope_spend SET spend = ?3, period_start = ?4, period_end = ?5
          WHERE kind = ?1 AND id = ?2",
@@ -287,26 +305,17 @@ fn roll(
     })
 }
 
-/// The period that `now` lies in, counted from the end of the one before.
-fn period_at(
-    mut start: WallMs,
-    now: WallMs,
-    next: impl Fn(WallMs) -> Option<WallMs>,
-) -> (WallMs, Option<WallMs>) {
-    let mut end = next(start);
-    for _ in 0..PERIODS_SKIPPED_MAX {
-        match end {
-            Some(passed) if passed <= now && passed > start => {
-                start = passed;
-                end = next(start);
-            }
-            _ => break,
-        }
-    }
-    match end {
-        Some(passed) if passed <= now => (now, next(now).filter(|&end| end > now)),
-        end => (start, end),
-    }
+/// What was counted for a scope before its new period was begun.
+fn early_since(work: &Transaction<'_>, scope: &Scope, start: WallMs) -> Result<i64, StoreError> {
+    let sum = work
+        .prepare_cached(
+            "SELECT COALESCE(SUM(cost), 0) FROM scope_early
+             WHERE kind = ?1 AND id = ?2 AND started >= ?3",
+        )?
+        .query_row(params![scope.kind.label(), scope.id, start.0], |row| {
+            row.get(0)
+        })?;
+    Ok(sum)
 }
 
 /// What the log says about requests of a scope since a moment.

@@ -2,6 +2,10 @@
 
 use super::histogram::Bounds;
 
+mod latencies;
+
+pub(super) use latencies::LATENCIES;
+
 /// A label of the per-request families. The first `STORED` of them are kept as text by a series;
 /// the rest are other names for one of those, or are never filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +135,9 @@ pub(super) enum Shown {
     DeploymentFailure,
     DeploymentTotal,
     PriceUnknown,
+    CacheHits,
+    CacheMisses,
+    CachedTokens,
 }
 
 /// A counter with one series per label set of a request.
@@ -210,7 +217,7 @@ pub(super) const TTFT_BUCKETS: [f64; 14] = [
 
 use Label::{
     ApiBase, ApiKeyAlias, ApiProvider, ClientIp, Deployment, EndUser, ExceptionClass,
-    ExceptionStatus, HashedApiKey, LitellmModelName, Model, ModelGroup, ModelId, OrgAlias, OrgId,
+    ExceptionStatus, HashedApiKey, LitellmModelName, Model, ModelId, OrgAlias, OrgId,
     RequestedModel, Route, StatusCode, Team, TeamAlias, User, UserAgent, UserEmail,
 };
 
@@ -258,18 +265,15 @@ const DEPLOYMENT_LABELS: &[Label] = &[
     ClientIp,
     UserAgent,
 ];
-const API_LATENCY_LABELS: &[Label] = &[
+const CACHE_LABELS: &[Label] = &[
     Model,
     HashedApiKey,
     ApiKeyAlias,
     Team,
     TeamAlias,
-    RequestedModel,
     EndUser,
     User,
     ModelId,
-    OrgId,
-    OrgAlias,
 ];
 
 /// Labels of `meridian_upstream_attempts_total` beside `outcome`.
@@ -415,74 +419,27 @@ pub(super) const COUNTERS: &[CounterFamily] = &[
         shown: Shown::DeploymentTotal,
     },
     CounterFamily {
+        name: "litellm_cache_hits_metric_total",
+        help: "Requests that were answered from the response cache",
+        labels: CACHE_LABELS,
+        shown: Shown::CacheHits,
+    },
+    CounterFamily {
+        name: "litellm_cache_misses_metric_total",
+        help: "Requests whose answer was not in the response cache",
+        labels: CACHE_LABELS,
+        shown: Shown::CacheMisses,
+    },
+    CounterFamily {
+        name: "litellm_cached_tokens_metric_total",
+        help: "Tokens of answers from the response cache",
+        labels: CACHE_LABELS,
+        shown: Shown::CachedTokens,
+    },
+    CounterFamily {
         name: "meridian_price_unknown_total",
         help: "Settled requests whose model has no price",
         labels: &[Model],
         shown: Shown::PriceUnknown,
-    },
-];
-
-/// Per-request latencies in the order in which they are shown.
-pub(super) const LATENCIES: &[LatencyFamily] = &[
-    LatencyFamily {
-        name: "litellm_request_total_latency_metric",
-        help: "Seconds from the request's arrival to the end of the answer",
-        labels: &[
-            EndUser,
-            HashedApiKey,
-            ApiKeyAlias,
-            RequestedModel,
-            Team,
-            TeamAlias,
-            User,
-            Model,
-            ModelId,
-            OrgId,
-            OrgAlias,
-        ],
-        latency: Latency::Total,
-    },
-    LatencyFamily {
-        name: "litellm_llm_api_latency_metric",
-        help: "Seconds spent waiting for the provider",
-        labels: API_LATENCY_LABELS,
-        latency: Latency::Upstream,
-    },
-    LatencyFamily {
-        name: "litellm_llm_api_time_to_first_token_metric",
-        help: "Seconds to the first token of a stream",
-        labels: API_LATENCY_LABELS,
-        latency: Latency::Ttft,
-    },
-    LatencyFamily {
-        name: "litellm_overhead_latency_metric",
-        help: "Milliseconds added by the gateway",
-        labels: &[
-            ModelGroup,
-            ApiProvider,
-            ApiBase,
-            LitellmModelName,
-            HashedApiKey,
-            ApiKeyAlias,
-            ModelId,
-        ],
-        latency: Latency::Overhead,
-    },
-    LatencyFamily {
-        name: "litellm_deployment_latency_per_output_token",
-        help: "Seconds of provider time per output token",
-        labels: &[
-            LitellmModelName,
-            ModelId,
-            ApiBase,
-            ApiProvider,
-            HashedApiKey,
-            ApiKeyAlias,
-            Team,
-            TeamAlias,
-            OrgId,
-            OrgAlias,
-        ],
-        latency: Latency::PerToken,
     },
 ];

@@ -10,6 +10,7 @@ use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 
 mod catalogue;
+mod copies;
 mod exposition;
 mod histogram;
 mod labels;
@@ -22,11 +23,12 @@ mod series;
 mod tests;
 
 pub use catalogue::{Described, Kind, LATENCY_BUCKETS};
+pub use copies::RecordEvent;
 pub use exposition::CONTENT_TYPE;
 pub use histogram::GapSketch;
 pub use labels::OTHER;
 pub use outcome::{AttemptOutcome, reject_reason};
-pub use page::{DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
+pub use page::{CacheGauges, DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
 pub use plain::CoordinationMessage;
 pub use series::CallerLabels;
 
@@ -100,6 +102,17 @@ pub struct Ended<'a> {
     pub ttft: Option<Duration>,
     /// Gaps between the chunks of a stream.
     pub gaps: &'a GapSketch,
+    /// What the response cache said; `None` when it was not asked.
+    pub cache: Option<CacheAnswer>,
+}
+
+/// What the response cache said to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheAnswer {
+    /// The whole answer.
+    Hit,
+    /// Nothing.
+    Miss,
 }
 
 /// Labels of a deployment, from the configuration.
@@ -136,6 +149,7 @@ pub struct Metrics {
     end_user: bool,
     series_max: usize,
     events: plain::Events,
+    records: copies::RecordEvents,
     overhead_bounds: Bounds,
     ttft_bounds: Bounds,
 }
@@ -149,6 +163,7 @@ impl Metrics {
             end_user: options.end_user,
             series_max,
             events: plain::Events::new()?,
+            records: copies::RecordEvents::default(),
             overhead_bounds: Bounds::of(&OVERHEAD_BUCKETS),
             ttft_bounds: Bounds::of(&TTFT_BUCKETS),
         })
@@ -169,7 +184,17 @@ impl Metrics {
         let at = self.table.find(&mut stripe, &probe);
         let series = &mut stripe.series[at];
         add_figures(series, record);
-        if let Some(outcome) = AttemptOutcome::of_record(record) {
+        match ended.cache {
+            Some(CacheAnswer::Hit) => {
+                series.add(Cell::CacheHits, 1);
+                series.add(Cell::CachedTokens, record.usage.total());
+            }
+            Some(CacheAnswer::Miss) => series.add(Cell::CacheMisses, 1),
+            None => {}
+        }
+        // No deployment was asked for an answer from the cache.
+        let asked = ended.cache != Some(CacheAnswer::Hit);
+        if let Some(outcome) = AttemptOutcome::of_record(record).filter(|_| asked) {
             series.add_attempt(outcome);
         }
         let served = record.end_reason == EndReason::Complete && !series.failed;
@@ -269,6 +294,11 @@ impl Metrics {
     /// Counts cooldowns on their way between nodes.
     pub fn coordination_messages(&self, what: CoordinationMessage, count: u64) {
         self.events.coordination_messages(what, count);
+    }
+
+    /// Counts what became of records and snapshots on their way.
+    pub fn record_events(&self, event: RecordEvent, count: u64) {
+        self.records.add(event, count);
     }
 
     /// Counts a panic.

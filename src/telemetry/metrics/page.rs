@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use meridian_core::health::Coordination;
+use meridian_core::health::{Coordination, Propagation};
 use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
+use meridian_core::time::WallMs;
 
 use super::catalogue::{COUNTERS, Described, Kind, LATENCIES, Label};
 use super::exposition::Page;
 use super::histogram::gap_bounds;
 use super::labels::{MISSING, clip};
 use super::series::{Copied, Unlabelled};
-use super::{DeploymentLabels, Metrics, outcome, plain, process};
+use super::{DeploymentLabels, Metrics, copies, outcome, plain, process};
 
 /// State of other parts of the gateway at the moment of the page.
 #[derive(Clone, Debug, Default)]
@@ -26,16 +27,47 @@ pub struct Gauges<'a> {
     pub journal_lag: Duration,
     /// Records drained into the store since the start of the process.
     pub ledger_records: u64,
+    /// Stored records that are not in force.
+    pub records_left_out: u64,
     /// Reservations that are neither settled nor released.
     pub reservations_outstanding: u64,
     /// How it shares cooldowns with its region.
     pub coordination: Coordination,
+    /// How its copy of the records is doing.
+    pub propagation: Propagation,
+    /// When all of this was true.
+    pub now: WallMs,
     /// Keys that have a budget.
     pub key_budgets: Vec<KeyBudget<'a>>,
     /// Every deployment.
     pub deployments: Vec<DeploymentGauges<'a>>,
     /// Retries and fallbacks that this node may send now beyond its requests.
     pub retry_budget_left: u64,
+    /// The response cache; `None` where there is none.
+    pub cache: Option<CacheGauges>,
+}
+
+/// What the response cache holds and has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CacheGauges {
+    /// Answers in memory.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether Redis is asked; `None` where answers are in memory only.
+    pub redis_up: Option<bool>,
+    /// Look-ups by result.
+    pub lookups: [(&'static str, u64); 5],
+    /// Answers that were kept.
+    pub stored: u64,
+    /// Answers that were too large for that.
+    pub too_large: u64,
+    /// Failures by kind.
+    pub errors: [(&'static str, u64); 5],
+    /// What answers from the cache would have cost, nano-dollars.
+    pub saved_nano: u64,
+    /// Their tokens.
+    pub saved_tokens: u64,
 }
 
 /// Budget of one key.
@@ -100,6 +132,8 @@ impl Metrics {
         let unshown = self.write_key_budgets(&mut page, gauges);
         let dropped = self.table.dropped() + unshown;
         page.value(&plain::SERIES_DROPPED, Some(dropped as f64));
+        copies::write_state(&mut page, &gauges.propagation, gauges.now);
+        self.records.write(&mut page);
         self.events.write(&mut page.out);
         process::write(&mut page);
         page.out.into_bytes()
@@ -160,6 +194,7 @@ fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
         (&plain::LEDGER_RECORDS, gauges.ledger_records),
         (&plain::RESERVATIONS, gauges.reservations_outstanding),
         (&plain::RETRY_BUDGET, gauges.retry_budget_left),
+        (&plain::RECORDS_LEFT_OUT, gauges.records_left_out),
     ];
     for (family, figure) in figures {
         page.value(family, Some(figure as f64));
@@ -172,6 +207,32 @@ fn write_state(page: &mut Page, gauges: &Gauges<'_>) {
         page.sample(&plain::COORDINATION, &[each.mode(), each.state()], holds);
     }
     write_deployments(page, &gauges.deployments);
+    if let Some(cache) = &gauges.cache {
+        write_cache(page, cache);
+    }
+}
+
+fn write_cache(page: &mut Page, cache: &CacheGauges) {
+    page.value(&plain::CACHE_ENTRIES, Some(cache.entries as f64));
+    page.value(&plain::CACHE_BYTES, Some(cache.bytes as f64));
+    let up = cache.redis_up.map(|up| f64::from(u8::from(up)));
+    page.value(&plain::CACHE_REDIS, up);
+    let stored = [("stored", cache.stored), ("too_large", cache.too_large)];
+    let families = [
+        (&plain::CACHE_LOOKUPS, &cache.lookups[..]),
+        (&plain::CACHE_STORED, &stored[..]),
+        (&plain::CACHE_ERRORS, &cache.errors[..]),
+    ];
+    for (family, figures) in families {
+        page.plain_header(family);
+        for (label, count) in figures {
+            page.sample(family, &[label], *count as f64);
+        }
+    }
+    let nano = i64::try_from(cache.saved_nano).unwrap_or(i64::MAX);
+    page.value(&plain::CACHE_SAVED, Some(NanoUsd(nano).dollars()));
+    let tokens = Some(cache.saved_tokens as f64);
+    page.value(&plain::CACHE_SAVED_TOKENS, tokens);
 }
 
 fn write_deployments(page: &mut Page, deployments: &[DeploymentGauges<'_>]) {
@@ -211,10 +272,13 @@ pub fn catalogue() -> Vec<Described> {
     let latencies = LATENCIES
         .iter()
         .map(|family| described(family.name, Kind::Histogram, family.labels));
-    let plain = plain::PLAIN.iter().map(|family| Described {
-        name: family.name,
-        kind: family.kind,
-        labels: family.labels.to_vec(),
-    });
+    let plain = plain::PLAIN
+        .iter()
+        .chain(&copies::COPIES)
+        .map(|family| Described {
+            name: family.name,
+            kind: family.kind,
+            labels: family.labels.to_vec(),
+        });
     counters.chain(latencies).chain(plain).collect()
 }

@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use super::DeploymentLabels;
 use super::catalogue::{Kind, PlainFamily};
 
-const fn gauge(
+pub(super) const fn gauge(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
@@ -19,7 +19,7 @@ const fn gauge(
     }
 }
 
-const fn counter(
+pub(super) const fn counter(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
@@ -171,6 +171,11 @@ const LAST_RELOAD: PlainFamily = gauge(
     &[],
     "1 when the last reload took effect, 0 when the old configuration was kept",
 );
+pub(super) const RECORDS_LEFT_OUT: PlainFamily = gauge(
+    "meridian_config_records_left_out",
+    &[],
+    "Stored models, credentials and settings that cannot be used and are not in force",
+);
 pub(super) const COORDINATION: PlainFamily = gauge(
     "meridian_coordination_mode",
     &["mode", "state"],
@@ -180,6 +185,46 @@ const COORDINATION_MESSAGES: PlainFamily = counter(
     "meridian_coordination_messages_total",
     &["result"],
     "Cooldowns told to the region and heard from it",
+);
+pub(super) const CACHE_ENTRIES: PlainFamily = gauge(
+    "meridian_cache_entries",
+    &[],
+    "Cached answers in this node's memory",
+);
+pub(super) const CACHE_BYTES: PlainFamily = gauge(
+    "meridian_cache_bytes",
+    &[],
+    "Bytes of cached answers in this node's memory",
+);
+pub(super) const CACHE_REDIS: PlainFamily = gauge(
+    "meridian_cache_redis_up",
+    &[],
+    "1 while requests ask Redis for cached answers, 0 while it does not answer",
+);
+pub(super) const CACHE_LOOKUPS: PlainFamily = counter(
+    "meridian_cache_lookups_total",
+    &["result"],
+    "Requests that may be answered from the cache, by what they found",
+);
+pub(super) const CACHE_STORED: PlainFamily = counter(
+    "meridian_cache_stored_total",
+    &["result"],
+    "Answers that were to be cached, by whether they were",
+);
+pub(super) const CACHE_ERRORS: PlainFamily = counter(
+    "meridian_cache_errors_total",
+    &["kind"],
+    "Failures of the cache in Redis, none of them a request's",
+);
+pub(super) const CACHE_SAVED: PlainFamily = counter(
+    "meridian_cache_saved_dollars_total",
+    &[],
+    "US dollars that answers from the cache would have cost",
+);
+pub(super) const CACHE_SAVED_TOKENS: PlainFamily = counter(
+    "meridian_cache_saved_tokens_total",
+    &[],
+    "Tokens of answers from the cache",
 );
 const PANICS: PlainFamily = counter("meridian_panics_total", &[], "Panics, each a defect");
 const BUILD: PlainFamily = gauge("meridian_build_info", &["version"], "Always 1");
@@ -209,7 +254,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 36] = [
+pub(super) const PLAIN: [&PlainFamily; 45] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -217,6 +262,7 @@ pub(super) const PLAIN: [&PlainFamily; 36] = [
     &DEPLOYMENT_SCORE,
     &DEPLOYMENT_IN_FLIGHT,
     &RETRY_BUDGET,
+    &RECORDS_LEFT_OUT,
     &KEY_BUDGET_REMAINING,
     &KEY_BUDGET_MAX,
     &KEY_BUDGET_HOURS,
@@ -237,6 +283,14 @@ pub(super) const PLAIN: [&PlainFamily; 36] = [
     &LAST_RELOAD,
     &COORDINATION,
     &COORDINATION_MESSAGES,
+    &CACHE_ENTRIES,
+    &CACHE_BYTES,
+    &CACHE_REDIS,
+    &CACHE_LOOKUPS,
+    &CACHE_STORED,
+    &CACHE_ERRORS,
+    &CACHE_SAVED,
+    &CACHE_SAVED_TOKENS,
     &PANICS,
     &BUILD,
     &RESIDENT,

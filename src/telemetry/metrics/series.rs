@@ -33,9 +33,12 @@ pub(super) enum Cell {
     Reasoning,
     AudioOut,
     PriceUnknown,
+    CacheHits,
+    CacheMisses,
+    CachedTokens,
 }
 
-const CELLS: usize = Cell::PriceUnknown as usize + 1;
+const CELLS: usize = Cell::CachedTokens as usize + 1;
 
 /// The cells of one label set in one thread.
 #[derive(Clone)]
@@ -106,6 +109,9 @@ impl Series {
             Shown::DeploymentFailure => self.failed_attempts(),
             Shown::DeploymentTotal => success + self.failed_attempts(),
             Shown::PriceUnknown => self.cell(Cell::PriceUnknown),
+            Shown::CacheHits => self.cell(Cell::CacheHits),
+            Shown::CacheMisses => self.cell(Cell::CacheMisses),
+            Shown::CachedTokens => self.cell(Cell::CachedTokens),
         }
     }
 }

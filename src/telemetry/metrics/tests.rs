@@ -34,6 +34,7 @@ fn record(key: u32) -> SpendRecord {
         model: "gpt-4o".into(),
         provider: "openai".into(),
         api_base: "https://api.openai.com/v1".into(),
+        region: None,
         started: WallMs(0),
         ended: WallMs(900),
         first_byte: Some(WallMs(300)),
@@ -80,6 +81,7 @@ fn settle(metrics: &Metrics, record: &SpendRecord, labels: &RequestLabels<'_>) {
         upstream: Some(Duration::from_millis(800)),
         ttft: Some(Duration::from_millis(300)),
         gaps: &gaps,
+        cache: None,
     });
 }
 

@@ -1,11 +1,10 @@
 //! Keys of `general_settings`.
 
-use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts};
-use super::settings::{ADMISSION, NO_MCP, NO_USERS, ONLY_COOLDOWNS};
+use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
+use super::settings::{ADMISSION, NO_MCP, NO_USERS, REDIS_CARRIES};
 use super::{COUNT, Key, later, off, on};
 
 const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
-const EMBEDDED: &str = "the embedded store is used";
 pub(super) const NO_HEALTH: &str = "probes keep to `meridian.probes`";
 pub(super) const NO_ALERTS: &str = "no alert is sent; use the metrics";
 const NO_SSO: &str = "only the master key and virtual keys are accepted";
@@ -44,15 +43,30 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "`/robots.txt` forbids everything; default false",
     ),
-    later(
+    on(
         "disable_spend_logs",
         Bool,
-        "every request is listed: the rows are the ledger",
+        "requests are counted, but not listed; default false",
     ),
     on(
         "maximum_spend_logs_retention_period",
         Duration,
-        "older spend logs are deleted",
+        "older spend logs are deleted; on Postgres whole UTC days",
+    ),
+    on(
+        "maximum_spend_logs_retention_interval",
+        Duration,
+        "how often old ones are looked for; default 1h",
+    ),
+    on(
+        "maximum_spend_logs_cleanup_cron",
+        Text,
+        "the same as a crontab line in `litellm_settings.timezone`; wins",
+    ),
+    on(
+        "proxy_batch_write_at",
+        Seconds,
+        "how often records go from the journal to Postgres, 0.1 to 3600; default 1",
     ),
     on(
         "allow_public_health_readiness_details",
@@ -69,28 +83,40 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "as `meridian.trusted_proxies: 1`; default false",
     ),
-    later("database_url", Secret, EMBEDDED),
-    later("database_connection_pool_limit", COUNT, EMBEDDED),
-    later("database_connection_timeout", Seconds, EMBEDDED),
-    later("database_*", Any, EMBEDDED),
-    later("store_model_in_db", Bool, "models come from the file alone"),
+    on(
+        "database_url",
+        Secret,
+        "Postgres, `postgresql://user:password@host:port/database?sslmode=...`; default: env \
+         `DATABASE_URL`, then `DATABASE_HOST` etc.; without any the embedded store is used",
+    ),
+    on(
+        "database_connection_pool_limit",
+        Whole(1, 1_000),
+        "connections that one process holds at most; default 10",
+    ),
+    on(
+        "database_connection_timeout",
+        Seconds,
+        "longest wait for a free connection; default 5",
+    ),
+    off("database_*", Any, "one pool is used, and it needs no more"),
+    on(
+        "store_model_in_db",
+        Bool,
+        "models and settings of the management API count; default: env `STORE_MODEL_IN_DB` or false",
+    ),
     later(
         "supported_db_objects",
         Texts,
-        "models come from the file alone",
+        "models, credentials and settings are all taken",
     ),
     later(
         "store_prompts_in_spend_logs",
         Bool,
         "providers' error texts, which may quote a prompt, are kept; prompts and answers never are",
     ),
-    later("use_redis_transaction_buffer", Bool, ONLY_COOLDOWNS),
-    later("coordination_redis", Any, ONLY_COOLDOWNS),
-    off(
-        "proxy_batch_write_at",
-        Seconds,
-        "spend is in the journal before a request ends",
-    ),
+    later("use_redis_transaction_buffer", Bool, REDIS_CARRIES),
+    later("coordination_redis", Any, REDIS_CARRIES),
     off("proxy_budget_rescheduler_min_time", Seconds, NO_DB_JOBS),
     off("proxy_budget_rescheduler_max_time", Seconds, NO_DB_JOBS),
     off("proxy_batch_polling_interval", Seconds, NO_DB_JOBS),
@@ -110,16 +136,6 @@ pub(super) const GENERAL: &[Key] = &[
         "disable_budget_reservation",
         Bool,
         "budgets are always reserved before a request",
-    ),
-    off(
-        "maximum_spend_logs_retention_interval",
-        Text,
-        "old logs are deleted continuously",
-    ),
-    off(
-        "maximum_spend_logs_cleanup_cron",
-        Text,
-        "old logs are deleted continuously",
     ),
     off(
         "user_api_key_cache_ttl",

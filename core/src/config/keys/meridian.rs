@@ -165,6 +165,11 @@ pub(super) const MERIDIAN: &[Key] = &[
         "of `general_settings.background_health_checks`",
     ),
     on(
+        "response_cache",
+        Kind::Section(Section::ResponseCache),
+        "of `litellm_settings.cache`",
+    ),
+    on(
         "explain_header",
         Bool,
         "answers say in a header how they were routed; default false",
@@ -206,6 +211,17 @@ pub(super) const REGIONS: &[Key] = &[
         "teams",
         Kind::Map,
         "regions that may serve the keys of a team, a hard limit: `{team-id: [eu-west-1]}`",
+    ),
+    on(
+        "links",
+        Kind::Map,
+        "Redis of each other region, where its mailbox lies: `{eu-west-1: {url, username, \
+         password, tls, namespace}}`",
+    ),
+    on(
+        "max_stale_s",
+        Whole(1, 365 * DAY_S),
+        "silence of a region after which its keys get 503; default 86400",
     ),
 ];
 
@@ -288,5 +304,28 @@ pub(super) const PROBES: &[Key] = &[
         "billed_usd_per_day",
         Number,
         "what probes may cost on this node; default: only lists of models are asked for",
+    ),
+];
+
+pub(super) const RESPONSE_CACHE: &[Key] = &[
+    on(
+        "memory_bytes_max",
+        Whole(1 << 20, BYTES_MAX),
+        "answers in this node's memory; default 134217728 (128 MiB)",
+    ),
+    on(
+        "entry_bytes_max",
+        Whole(1 << 10, 64 << 20),
+        "largest answer that is cached, at most a 16th of the memory; default 1048576 (1 MiB)",
+    ),
+    on(
+        "scope",
+        Kind::Word(&["tenant", "key", "global"]),
+        "who shares answers: a team, else a user, else a key; one key; everybody; default tenant",
+    ),
+    on(
+        "single_flight",
+        Bool,
+        "equal requests at the same time wait for the first one; default true",
     ),
 ];

@@ -17,10 +17,9 @@ pub struct Mistaken {
 }
 
 const SENTINEL: &str = "LiteLLM does not read this; read as Sentinel. Write \
-    `litellm_settings.cache_params.service_name` and `sentinel_nodes`. Redis carries cooldowns \
-    between the nodes of a region and nothing else";
+    `litellm_settings.cache_params.service_name` and `sentinel_nodes`";
 const REDIS: &str = "LiteLLM does not read this; read as `litellm_settings.cache_params`. Write it \
-    there. Redis carries cooldowns between the nodes of a region and nothing else";
+    there";
 const BUDGET: &str = "LiteLLM does not read this; it is applied as the budget of the whole \
     gateway. Write it under `litellm_settings`";
 const HEALTH: &str = "LiteLLM refuses this here; write it under `general_settings`";
@@ -49,8 +48,7 @@ pub const MISTAKEN: &[Mistaken] = &[
         Section::General,
         "cache",
         Bool,
-        "LiteLLM does not read this; write `litellm_settings.cache`. Answers are not cached in \
-         this version yet",
+        "LiteLLM does not read this; write `litellm_settings.cache`",
     ),
     row(Section::General, "redis_host", Text, REDIS),
     row(Section::General, "redis_port", Whole(1, 65_535), REDIS),

@@ -25,6 +25,8 @@ pub enum Section {
     Params,
     /// `model_list[].model_info`.
     ModelInfo,
+    /// One entry of `credential_list`.
+    Credential,
     /// `litellm_settings`.
     Settings,
     /// `general_settings`.
@@ -65,15 +67,18 @@ pub enum Section {
     Hedge,
     /// `meridian.probes`.
     Probes,
+    /// `meridian.response_cache`.
+    ResponseCache,
 }
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Top,
         Self::Model,
         Self::Params,
         Self::ModelInfo,
+        Self::Credential,
         Self::Settings,
         Self::General,
         Self::Router,
@@ -94,6 +99,7 @@ impl Section {
         Self::Affinity,
         Self::Hedge,
         Self::Probes,
+        Self::ResponseCache,
     ];
 
     /// Where it is in the file.
@@ -103,6 +109,7 @@ impl Section {
             Self::Model => "model_list[]",
             Self::Params => "model_list[].litellm_params",
             Self::ModelInfo => "model_list[].model_info",
+            Self::Credential => "credential_list[]",
             Self::Settings => "litellm_settings",
             Self::General => "general_settings",
             Self::Router => "router_settings",
@@ -123,6 +130,7 @@ impl Section {
             Self::Affinity => "meridian.affinity",
             Self::Hedge => "meridian.hedge",
             Self::Probes => "meridian.probes",
+            Self::ResponseCache => "meridian.response_cache",
         }
     }
 
@@ -133,6 +141,7 @@ impl Section {
             Self::Model => models::MODEL,
             Self::Params => models::PARAMS,
             Self::ModelInfo => models::MODEL_INFO,
+            Self::Credential => settings::CREDENTIAL,
             Self::Settings => settings::SETTINGS,
             Self::General => general::GENERAL,
             Self::Router => router::ROUTER,
@@ -153,18 +162,19 @@ impl Section {
             Self::Affinity => meridian::AFFINITY,
             Self::Hedge => meridian::HEDGE,
             Self::Probes => meridian::PROBES,
+            Self::ResponseCache => meridian::RESPONSE_CACHE,
         }
     }
 
     /// The row of a key: an exact one, else one that ends in `*`.
-    pub(super) fn find(self, name: &str) -> Option<&'static Key> {
+    pub fn find(self, name: &str) -> Option<&'static Key> {
         let rows = self.keys();
         let by_pattern = || rows.iter().find(|row| row.matches(name));
         rows.iter().find(|row| row.name == name).or_else(by_pattern)
     }
 
     /// The known key that a mistyped one resembles most.
-    pub(super) fn nearest(self, name: &str) -> Option<&'static str> {
+    pub fn nearest(self, name: &str) -> Option<&'static str> {
         let allowed = (name.len() / 3).min(3);
         let near = |row: &&Key| row.name.len().abs_diff(name.len()) <= allowed;
         let exact = self

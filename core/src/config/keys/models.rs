@@ -186,10 +186,10 @@ pub(super) const PARAMS: &[Key] = &[
     later("modify_params", Bool, "requests pass unchanged"),
     later("metadata", Map, "not merged into the request's metadata"),
     later("guardrails", Texts, "no guardrail runs"),
-    later(
+    on(
         "litellm_credential_name",
         Text,
-        "write the credential's values here",
+        "credential whose values count where none are written here",
     ),
     later("configurable_clientside_auth_params", List, NO_FORWARDING),
     later(

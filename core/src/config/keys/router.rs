@@ -2,7 +2,7 @@
 
 use super::Kind::{Any, Bool, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
 use super::general::{NO_ALERTS, NO_HEALTH};
-use super::settings::{NO_CACHE, NO_MCP, ONLY_COOLDOWNS, PYTHON};
+use super::settings::{NO_MCP, PYTHON, REDIS_CARRIES};
 use super::{COUNT, Key, Kind, Section, later, off, on};
 
 /// LiteLLM's strategies.
@@ -177,7 +177,8 @@ pub(super) const ROUTER: &[Key] = &[
     on(
         "redis_url",
         Secret,
-        "where Redis is, for cooldowns that the nodes of a region share; before `cache_params`",
+        "where Redis is, for cooldowns that the nodes of a region share, where it comes before \
+         `cache_params`; for cached answers after it",
     ),
     on("redis_host", Text, "the same: name or address"),
     on("redis_port", Whole(1, 65_535), "default 6379"),
@@ -189,14 +190,22 @@ pub(super) const ROUTER: &[Key] = &[
         Whole(0, 255),
         "number of the database; default 0",
     ),
-    later("redis_*", Any, ONLY_COOLDOWNS),
+    later("redis_*", Any, REDIS_CARRIES),
     on(
         "cache_kwargs",
         Map,
         "of it `username`, `ssl`, `db` and `namespace`, with `redis_host`",
     ),
-    later("cache_responses", Bool, NO_CACHE),
-    later("caching_groups", List, NO_CACHE),
+    later(
+        "cache_responses",
+        Bool,
+        "set `litellm_settings.cache`, which is for every model",
+    ),
+    later(
+        "caching_groups",
+        List,
+        "each model has its own cached answers",
+    ),
     later("alerting_config", Any, NO_ALERTS),
     later("assistants_config", Any, NO_MCP),
     later("search_tools", Any, NO_MCP),

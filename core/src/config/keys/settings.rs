@@ -4,9 +4,9 @@ use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text,
 use super::{COUNT, Key, Kind, Section, later, off, on};
 
 /// What Redis is used for.
-pub(super) const ONLY_COOLDOWNS: &str =
-    "Redis carries cooldowns between the nodes of a region and nothing else";
-pub(super) const NO_CACHE: &str = "answers are not cached";
+pub(super) const REDIS_CARRIES: &str =
+    "Redis carries cooldowns between the nodes of a region and cached answers, nothing else";
+const NO_STORE: &str = "answers are kept in memory or in Redis";
 const ROUTERS: &str = "as in `router_settings`, which wins";
 pub(super) const NO_USERS: &str = "there are no users and teams; set it on keys";
 const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
@@ -46,6 +46,11 @@ pub(super) const TOP: &[Key] = &[
         "set before `os.environ/NAME` is looked up",
     ),
     on(
+        "credential_list",
+        Kind::Sections(Section::Credential),
+        "values that models name by `litellm_credential_name`",
+    ),
+    on(
         "include",
         Texts,
         "files beside this one: lists are extended, the rest is overwritten",
@@ -54,11 +59,6 @@ pub(super) const TOP: &[Key] = &[
     later("guardrails", List, "no guardrail runs"),
     later("policies", Any, "no guardrail runs"),
     later("prompts", List, "prompts are not stored"),
-    later(
-        "credential_list",
-        List,
-        "write the values into `litellm_params`",
-    ),
     later("mcp_servers", Any, NO_MCP),
     later("mcp_tools", Any, NO_MCP),
     later("assistant_settings", Any, NO_MCP),
@@ -75,6 +75,16 @@ pub(super) const TOP: &[Key] = &[
         Any,
         "belongs to a provider that this version does not serve",
     ),
+];
+
+pub(super) const CREDENTIAL: &[Key] = &[
+    on("credential_name", Text, "its name; required"),
+    on(
+        "credential_values",
+        Map,
+        "`api_key`, `api_base` and the like, for models that do not write them",
+    ),
+    on("credential_info", Map, "a description; only shown"),
 ];
 
 pub(super) const SETTINGS: &[Key] = &[
@@ -134,14 +144,17 @@ pub(super) const SETTINGS: &[Key] = &[
     on("context_window_fallbacks", List, ROUTERS),
     on("content_policy_fallbacks", List, ROUTERS),
     on("allowed_fails", COUNT, ROUTERS),
-    later("cache", Bool, NO_CACHE),
-    later(
+    on(
+        "cache",
+        Bool,
+        "answers are cached (docs/CACHE.md); without `cache_params` in Redis; default false",
+    ),
+    on(
         "cache_params",
         Kind::Section(Section::Cache),
-        "answers are not cached; of this section only where Redis is, for cooldowns that the \
-         nodes of a region share",
+        "where and how long; where Redis is also for cooldowns that the nodes of a region share",
     ),
-    later("enable_redis_auth_cache", Bool, ONLY_COOLDOWNS),
+    later("enable_redis_auth_cache", Bool, REDIS_CARRIES),
     later(
         "drop_params",
         Bool,
@@ -327,7 +340,11 @@ pub(super) const KEY_KIND: &[Key] = &[
 ];
 
 pub(super) const CACHE: &[Key] = &[
-    later("type", Kind::Word(CACHES), NO_CACHE),
+    on(
+        "type",
+        Kind::Word(CACHES),
+        "`local` or `redis`, the default; with another one answers are not cached",
+    ),
     on("host", Text, "of Redis: name or address"),
     on("port", Whole(1, 65_535), "of Redis; default 6379"),
     on("username", Text, "user of Redis; default `REDIS_USERNAME`"),
@@ -344,17 +361,37 @@ pub(super) const CACHE: &[Key] = &[
         Text,
         "what every key in Redis begins with, before a colon",
     ),
-    later("ttl", Seconds, NO_CACHE),
-    later("default_in_memory_ttl", Seconds, NO_CACHE),
-    later("default_in_redis_ttl", Seconds, NO_CACHE),
+    on(
+        "ttl",
+        Seconds,
+        "how long an answer is kept where its request does not say; default 60",
+    ),
+    on(
+        "default_in_memory_ttl",
+        Seconds,
+        "`redis`: how long a node keeps it in memory too, default 5, 0 never; `local`: as `ttl`",
+    ),
+    on(
+        "default_in_redis_ttl",
+        Seconds,
+        "used when there is no `ttl`",
+    ),
     off("max_connections", COUNT, "two connections are used"),
     off(
         "socket_timeout",
         Seconds,
-        "each command gets 250 ms, away from requests",
+        "a request waits 20 ms at most, and not at all while Redis does not answer",
     ),
-    later("supported_call_types", Texts, NO_CACHE),
-    later("mode", Kind::Word(&["default_on", "default_off"]), NO_CACHE),
+    on(
+        "supported_call_types",
+        Texts,
+        "whose answers are cached; default LiteLLM's, and `anthropic_messages`",
+    ),
+    on(
+        "mode",
+        Kind::Word(&["default_on", "default_off"]),
+        "`default_off`: only requests with `cache: {use-cache: true}`; default default_on",
+    ),
     on(
         "redis_startup_nodes",
         List,
@@ -364,14 +401,14 @@ pub(super) const CACHE: &[Key] = &[
     on("service_name", Text, "name of the Sentinel group"),
     on("sentinel_nodes", List, "Sentinels: `[[host, port]]`"),
     on("sentinel_password", Secret, "of the Sentinels themselves"),
-    later("similarity_threshold", Number, NO_CACHE),
-    later("redis_*", Any, ONLY_COOLDOWNS),
+    later("similarity_threshold", Number, "only equal requests hit"),
+    later("redis_*", Any, REDIS_CARRIES),
     later("gcp_*", Any, "Redis is logged in to with a password only"),
-    later("s3_*", Any, NO_CACHE),
-    later("gcs_*", Any, NO_CACHE),
-    later("qdrant_*", Any, NO_CACHE),
-    later("disk_*", Any, NO_CACHE),
-    later("azure_*", Any, NO_CACHE),
+    later("s3_*", Any, NO_STORE),
+    later("gcs_*", Any, NO_STORE),
+    later("qdrant_*", Any, NO_STORE),
+    later("disk_*", Any, NO_STORE),
+    later("azure_*", Any, NO_STORE),
 ];
 
 /// LiteLLM's values of `cache_params.type`.

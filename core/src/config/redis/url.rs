@@ -1,5 +1,6 @@
 //! `redis://user:password@host:port/database`.
 
+use crate::config::percent::decode;
 use crate::ids::Secret;
 
 /// A URL, taken apart.
@@ -105,19 +106,4 @@ fn database(path: &str, query: &str) -> Result<Option<u8>, BadRedisUrl> {
     }
     let number = written.map(|number| number.parse().map_err(|_| BadRedisUrl::Database));
     number.transpose()
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let value = digit(rest.next()?)? * 16 + digit(rest.next()?)?;
-        bytes.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(bytes).ok()
 }

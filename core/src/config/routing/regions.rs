@@ -1,6 +1,7 @@
 //! Which regions are near, and which may serve a model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::config::deployment::Deployment;
 use crate::config::problem::Problems;
@@ -79,7 +80,7 @@ pub(super) fn resolve(
 }
 
 /// Regions that a team is bound to, by its id. A team without a list is free.
-fn teams(regions: &Area<'_>, problems: &mut Problems) -> BTreeMap<String, BTreeSet<String>> {
+fn teams(regions: &Area<'_>, problems: &mut Problems) -> BTreeMap<String, Arc<BTreeSet<String>>> {
     const KEY: &str = "teams";
     let table = regions.child(KEY);
     let entries = regions.get(KEY).map_or(&[][..], Node::entries);
@@ -90,7 +91,7 @@ fn teams(regions: &Area<'_>, problems: &mut Problems) -> BTreeMap<String, BTreeS
             let message = "expected at least one region; a team that is not named here is free";
             problems.error(&entry.key_at, &table.path_of(&entry.key), message);
         }
-        found.insert(entry.key.clone(), allowed);
+        found.insert(entry.key.clone(), Arc::new(allowed));
     }
     found
 }

@@ -4,7 +4,7 @@
 //! its steps.
 
 use crate::error::GatewayError;
-use crate::routes::{Access, ROWS, Target};
+use crate::routes::{Access, ROWS, Row, Target};
 
 /// A seeded sequence (SplitMix64).
 pub(super) struct Dice(pub(super) u64);
@@ -39,8 +39,8 @@ pub(super) fn decide(method: &str, raw: &str) -> Decision {
         false,
     );
     let path = path.ok_or(GatewayError::RouteNotFound)?;
-    let mut best: Option<(usize, usize, &str, Option<String>)> = None;
-    for (at, row) in ROWS.iter().enumerate() {
+    let mut best: Option<(usize, &str, Option<String>)> = None;
+    for row in ROWS {
         for pattern in row.paths {
             let Some(parameter) = shape(pattern, &path) else {
                 continue;
@@ -49,17 +49,18 @@ pub(super) fn decide(method: &str, raw: &str) -> Decision {
                 pattern.len() - (pattern.find('}').unwrap_or(open) - open + 1)
             });
             if best.as_ref().is_none_or(|(most, ..)| fixed > *most) {
-                best = Some((fixed, at, pattern, parameter));
+                best = Some((fixed, *pattern, parameter));
             }
         }
     }
-    let (_, at, pattern, parameter) = best.ok_or(GatewayError::RouteNotFound)?;
-    let row = &ROWS[at];
-    let methods: Vec<&str> = row.methods.iter().map(|method| method.as_str()).collect();
-    let head = method == "HEAD" && row.access == Access::Public && methods.contains(&"GET");
-    if !head && !methods.contains(&method) {
-        return Err(GatewayError::MethodNotAllowed);
-    }
+    let (_, pattern, parameter) = best.ok_or(GatewayError::RouteNotFound)?;
+    let answers = |row: &&Row| {
+        let methods: Vec<&str> = row.methods.iter().map(|method| method.as_str()).collect();
+        let head = method == "HEAD" && row.access == Access::Public && methods.contains(&"GET");
+        row.paths.contains(&pattern) && (head || methods.contains(&method))
+    };
+    let row = ROWS.iter().find(answers);
+    let row = row.ok_or(GatewayError::MethodNotAllowed)?;
     let pattern: &'static str = row.paths.iter().find(|path| **path == pattern).unwrap();
     Ok((row.target, row.access, pattern, parameter))
 }

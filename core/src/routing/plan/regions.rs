@@ -1,8 +1,9 @@
 //! Which regions are allowed, and how far they are.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::auth::KeyPolicy;
+use crate::auth::KeyView;
 use crate::routing::policy::RegionPolicy;
 
 impl RegionPolicy {
@@ -21,26 +22,23 @@ impl RegionPolicy {
         }
     }
 
-    /// Sets of regions that a caller is bound to: its key's and its team's. `None` is the master
-    /// key.
-    pub fn bounds<'a>(
-        &'a self,
-        key: Option<&'a KeyPolicy>,
-    ) -> impl Iterator<Item = &'a BTreeSet<String>> {
-        let own = key.and_then(|key| key.allowed_regions.as_deref());
-        let team = key.and_then(|key| key.team_id.as_deref());
+    /// Sets of regions that a caller is bound to: its key's and its team's, by the team's record
+    /// and by the configuration. `None` is the master key.
+    pub fn bounds(&self, key: Option<&KeyView>) -> Vec<Arc<BTreeSet<String>>> {
+        let Some(key) = key else { return Vec::new() };
+        let team = key.policy.team_id.as_deref();
         let of_team = team.and_then(|team| self.allowed_of_team.get(team));
-        own.into_iter().chain(of_team)
+        key.regions().chain(of_team.cloned()).collect()
     }
 
     /// Regions that every set allows, the group's own included; `None` when nothing is demanded.
     pub fn allowed(
         &self,
         group: &str,
-        residency: &[&BTreeSet<String>],
+        residency: &[Arc<BTreeSet<String>>],
     ) -> Option<BTreeSet<String>> {
         let own = self.allowed_of_group.get(group);
-        let mut sets = residency.iter().copied().chain(own);
+        let mut sets = residency.iter().map(|set| &**set).chain(own);
         let first = sets.next()?.clone();
         Some(sets.fold(first, |all, set| all.intersection(set).cloned().collect()))
     }
@@ -73,10 +71,10 @@ mod tests {
             allowed_of_group: [("m".to_owned(), set(&["eu", "us"]))].into(),
             ..RegionPolicy::default()
         };
-        let (key, team) = (set(&["eu", "ap"]), set(&["eu", "us", "ap"]));
-        assert_eq!(policy.allowed("m", &[&key, &team]), Some(set(&["eu"])));
+        let shared = |names: &[&str]| Arc::new(set(names));
+        let (key, team) = (shared(&["eu", "ap"]), shared(&["eu", "us", "ap"]));
+        assert_eq!(policy.allowed("m", &[key, team]), Some(set(&["eu"])));
         assert_eq!(policy.allowed("other", &[]), None);
-        let none = set(&[]);
-        assert_eq!(policy.allowed("m", &[&none]), Some(none.clone()));
+        assert_eq!(policy.allowed("m", &[shared(&[])]), Some(set(&[])));
     }
 }

@@ -165,8 +165,7 @@ fn a_full_pool_spills_over() {
 #[test]
 fn residency_is_never_left_also_when_all_inside_fail() {
     let mut group = Group::of(&["eu", "us", ""]);
-    let (key, team) = (set(&["eu", "ap"]), set(&["eu"]));
-    let sets = [&key, &team];
+    let sets = [set(&["eu", "ap"]), set(&["eu"])].map(Arc::new);
     let inside = Ask {
         residency: &sets,
         ..ask()
@@ -185,7 +184,7 @@ fn residency_is_never_left_also_when_all_inside_fail() {
     };
     assert_eq!(group.choice(&tried).index, 0);
     let nowhere = set(&["ap"]);
-    let sets = [&nowhere];
+    let sets = [Arc::new(nowhere.clone())];
     let outside = Ask {
         residency: &sets,
         ..ask()

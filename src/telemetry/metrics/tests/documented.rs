@@ -1,9 +1,13 @@
 //! The page, the catalogue, LiteLLM's table and `docs/METRICS.md` name the same families.
 
+use meridian_core::health::{LinkHealth, Propagation};
+
 use super::*;
 
 const DOCS: &str = include_str!("../../../../docs/METRICS.md");
 const LITELLM: &str = include_str!("../litellm-1.87.1.tsv");
+
+const RESULTS: [(&str, u64); 5] = [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)];
 
 /// What the page says of a family.
 #[derive(Debug, Default, PartialEq)]
@@ -49,6 +53,18 @@ fn full_page() -> String {
     all.usage.completion_audio = 1;
     all.price_unknown = true;
     settle(&metrics, &all, &LABELS);
+    for said in [CacheAnswer::Hit, CacheAnswer::Miss] {
+        metrics.observe(&Ended {
+            record: &all,
+            labels: &LABELS,
+            total: Duration::ZERO,
+            overhead: Duration::ZERO,
+            upstream: None,
+            ttft: None,
+            gaps: &GapSketch::default(),
+            cache: Some(said),
+        });
+    }
     metrics.rejected(&Payer::default(), &LABELS, &GatewayError::NoKey);
     let deployment = DeploymentLabels {
         id: "d1",
@@ -73,7 +89,19 @@ fn full_page() -> String {
         remaining: NanoUsd(-5),
         resets_in: Some(Duration::from_secs(5_400)),
     };
+    let told = LinkHealth {
+        up: true,
+        watermark: Some(WallMs(0)),
+    };
+    let propagation = Propagation {
+        store: Some(true),
+        caught_up: Some(WallMs(0)),
+        snapshot: Some(WallMs(0)),
+        links: [("eu-west-1".to_owned(), told)].into(),
+        ..Propagation::default()
+    };
     let gauges = Gauges {
+        propagation,
         key_budgets: vec![budget],
         deployments: vec![DeploymentGauges {
             labels: deployment,
@@ -83,6 +111,12 @@ fn full_page() -> String {
             in_flight: 3,
         }],
         retry_budget_left: 10,
+        cache: Some(CacheGauges {
+            redis_up: Some(true),
+            lookups: RESULTS,
+            errors: RESULTS,
+            ..CacheGauges::default()
+        }),
         ..Gauges::default()
     };
     String::from_utf8(metrics.render(&gauges)).unwrap()

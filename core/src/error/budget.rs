@@ -1,0 +1,85 @@
+//! Whose budget refused, in LiteLLM's words.
+
+use crate::money::NanoUsd;
+use crate::scope::Scope;
+
+/// Whose budget refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BudgetScope {
+    /// The key itself.
+    Key,
+    /// One model of the key.
+    KeyModel {
+        /// Digest of the key.
+        key: String,
+        /// Its alias, or `None` in LiteLLM's spelling.
+        alias: String,
+        /// The model.
+        model: String,
+    },
+    /// A team.
+    Team(String),
+    /// A user in a team.
+    TeamMember {
+        /// The team.
+        team: String,
+        /// The user.
+        user: String,
+    },
+    /// A user in an organization.
+    OrganizationMember {
+        /// The organization.
+        organization: String,
+        /// The user.
+        user: String,
+    },
+    /// One model of a team, a user, a customer, ...
+    ScopeModel {
+        /// Whose.
+        scope: Scope,
+        /// The model.
+        model: String,
+    },
+    /// A user.
+    User(String),
+    /// An organization.
+    Organization(String),
+    /// A customer of the caller.
+    EndUser(String),
+    /// A tag.
+    Tag(String),
+    /// The whole installation (`litellm_settings.max_budget`).
+    Global,
+}
+
+impl BudgetScope {
+    pub(super) fn exceeded_message(&self, spent: NanoUsd, limit: NanoUsd) -> String {
+        let exceeded = |who: String| {
+            format!("Budget has been exceeded!{who} Current cost: {spent}, Max budget: {limit}")
+        };
+        match self {
+            Self::Key | Self::Global => exceeded(String::new()),
+            Self::Team(id) => exceeded(format!(" Team={id}")),
+            Self::TeamMember { team, user } => exceeded(format!(" User={user} in Team={team}")),
+            Self::OrganizationMember { organization, user } => {
+                exceeded(format!(" User={user} in Organization={organization}"))
+            }
+            Self::Organization(id) => exceeded(format!(" Organization={id}")),
+            Self::Tag(tag) => exceeded(format!(" Tag={tag}")),
+            Self::User(id) => {
+                format!("ExceededBudget: User={id} over budget. Spend={spent}, Budget={limit}")
+            }
+            Self::EndUser(id) => {
+                format!("ExceededBudget: End User={id} over budget. Spend={spent}, Budget={limit}")
+            }
+            Self::ScopeModel { scope, model } => format!(
+                "LiteLLM {}: {}, exceeded budget for model={model}",
+                scope.kind.title(),
+                scope.shown_id(),
+            ),
+            Self::KeyModel { key, alias, model } => format!(
+                "LiteLLM Virtual Key: {key}, key_alias: {alias}, exceeded budget for model={model}"
+            ),
+        }
+    }
+}

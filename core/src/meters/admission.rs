@@ -1,0 +1,439 @@
+//! One request over all its scopes: taken together, extended together, given back once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Meters, Whose};
+use crate::budget::{BudgetRefusal, BudgetSlot, Reservation};
+use crate::error::GatewayError;
+use crate::limit::{RateHold, RateSlot};
+use crate::money::NanoUsd;
+use crate::time::WallMs;
+
+/// The most that a request can take.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    /// Upper bound of its cost.
+    pub cost: NanoUsd,
+    /// Estimate of its tokens, input and output.
+    pub tokens: u64,
+    /// The model, after aliases.
+    pub model: &'a str,
+    /// The model is known to cost nothing: budgets do not refuse it. Not for an unknown price.
+    pub free: bool,
+    /// The key's alias, for messages.
+    pub key_alias: Option<&'a str>,
+}
+
+/// A further scope that a request is charged to: user, team, tag, the whole installation.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its counters.
+    pub meters: Arc<Meters>,
+    /// Its budget counts and does not refuse: a user's, when the key is a team's.
+    pub counts_only: bool,
+}
+
+impl Due {
+    /// A scope whose budget refuses.
+    pub fn of(meters: Arc<Meters>) -> Self {
+        Self {
+            meters,
+            counts_only: false,
+        }
+    }
+}
+
+/// A soft budget that a settlement has passed: worth one alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// Whose.
+    pub whose: Whose,
+    /// The soft budget.
+    pub soft: NanoUsd,
+    /// Spent in the running period now.
+    pub spent: NanoUsd,
+}
+
+impl Meters {
+    /// Admits a request: budgets of this scope, of its model and of `others`, then the rates of
+    /// all. A refusal leaves every counter as it was.
+    ///
+    /// # Errors
+    /// `BudgetExceeded`, `RateLimited`.
+    pub fn admit(
+        self: &Arc<Self>,
+        need: Need<'_>,
+        others: Vec<Due>,
+        now: WallMs,
+    ) -> Result<Admission, GatewayError> {
+        // From here on a refusal drops the admission, which gives back what it holds so far.
+        let mut admission = Admission {
+            first: Held::of(Due::of(Arc::clone(self))),
+            others: others.into_iter().map(Held::of).collect(),
+            cost: if need.free { NanoUsd::ZERO } else { need.cost },
+            tokens: need.tokens,
+            sent: false,
+        };
+        for held in admission.scopes() {
+            held.take_budget(need, now)?;
+        }
+        for held in admission.scopes() {
+            held.take_rate(need.tokens, now)?;
+        }
+        for held in admission.scopes() {
+            held.take_model_rate(need.tokens, now)?;
+        }
+        Ok(admission)
+    }
+}
+
+/// What an admitted request holds, to be settled once. It can be moved anywhere.
+///
+/// Dropped without [`Self::settle`] (a panic, a lost context) it gives its permits back at once;
+/// its money is released when nothing was sent upstream, and charged at the full reservation after
+/// [`Self::mark_sent`], because the provider may bill it.
+#[derive(Debug)]
+#[must_use = "dropping an admission ends the request's accounting"]
+pub struct Admission {
+    first: Held,
+    others: Vec<Held>,
+    cost: NanoUsd,
+    tokens: u64,
+    sent: bool,
+}
+
+/// What is held of one scope; every hold is `Some` until it is given back.
+#[derive(Debug)]
+struct Held {
+    meters: Arc<Meters>,
+    counts_only: bool,
+    rate: Option<RateHold>,
+    budget: Option<Reservation>,
+    model: ModelHeld,
+}
+
+/// The same of one of its models.
+#[derive(Debug, Default)]
+struct ModelHeld {
+    at: Option<usize>,
+    rate: Option<RateHold>,
+    budget: Option<Reservation>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+enum End {
+    Settled { cost: NanoUsd, tokens: u64 },
+    Released,
+}
+
+impl Held {
+    fn of(due: Due) -> Self {
+        Self {
+            meters: due.meters,
+            counts_only: due.counts_only,
+            rate: None,
+            budget: None,
+            model: ModelHeld::default(),
+        }
+    }
+
+    fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), GatewayError> {
+        let meters = &self.meters;
+        let counts_only = need.free || self.counts_only;
+        let hold = |slot: &BudgetSlot| match counts_only {
+            true => Ok(slot.count(now)),
+            false => slot.reserve(need.cost, now),
+        };
+        let reserved = hold(&meters.budget);
+        self.budget = Some(reserved.map_err(|refused| refused.error(meters.budget_scope()))?);
+        if let Some((at, model)) = meters.models.find(need.model) {
+            let reserved = hold(&model.budget).map_err(|refused| {
+                refused.error(meters.model_budget_scope(need.key_alias, model.name()))
+            });
+            self.model.budget = Some(reserved?);
+            self.model.at = Some(at);
+        }
+        Ok(())
+    }
+
+    fn take_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
+        let taken = self.meters.rates.take(tokens, now).map_err(|full| {
+            let (scope, id) = self.meters.rate_scope();
+            full.error(scope, id)
+        });
+        self.rate = Some(taken?);
+        Ok(())
+    }
+
+    fn take_model_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
+        let Some(model) = self.model.at.and_then(|at| self.meters.models.at(at)) else {
+            return Ok(());
+        };
+        let taken = model.rates.take(tokens, now).map_err(|full| {
+            let (scope, id) = self.meters.model_rate_scope(model.name());
+            full.error(scope, id)
+        });
+        self.model.rate = Some(taken?);
+        Ok(())
+    }
+
+    /// Holds of another model, in place of nothing yet; `None` when it has no room.
+    fn take_model(
+        &self,
+        model: &str,
+        cost: NanoUsd,
+        tokens: u64,
+        now: WallMs,
+    ) -> Option<ModelHeld> {
+        let Some((at, model)) = self.meters.models.find(model) else {
+            return Some(ModelHeld::default());
+        };
+        let reserved = match self.counts_only {
+            true => model.budget.count(now),
+            false => model.budget.reserve(cost, now).ok()?,
+        };
+        match model.rates.take(tokens, now) {
+            Ok(rate) => Some(ModelHeld {
+                at: Some(at),
+                rate: Some(rate),
+                budget: Some(reserved),
+            }),
+            Err(_) => {
+                model.budget.release(reserved);
+                None
+            }
+        }
+    }
+
+    /// Gives back what is held of a model.
+    fn end_model(&self, held: ModelHeld, end: End) {
+        if let Some(model) = held.at.and_then(|at| self.meters.models.at(at)) {
+            end.rate(&model.rates, held.rate);
+            end.budget(&model.budget, held.budget);
+        }
+    }
+
+    /// Holds `more` money here and for the model, or nothing.
+    fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), BudgetRefusal> {
+        if self.counts_only {
+            return Ok(());
+        }
+        let meters = &self.meters;
+        let Some(reserved) = &mut self.budget else {
+            return Ok(());
+        };
+        meters.budget.extend(reserved, more, now)?;
+        let model = self.model.at.and_then(|at| meters.models.at(at));
+        if let Some((model, held)) = model.zip(self.model.budget.as_mut())
+            && let Err(refused) = model.budget.extend(held, more, now)
+        {
+            meters.budget.shrink(reserved, more);
+            return Err(refused);
+        }
+        Ok(())
+    }
+
+    fn shrink(&mut self, less: NanoUsd) {
+        if self.counts_only {
+            return;
+        }
+        let meters = &self.meters;
+        if let Some(reserved) = &mut self.budget {
+            meters.budget.shrink(reserved, less);
+        }
+        let model = self.model.at.and_then(|at| meters.models.at(at));
+        if let Some((model, held)) = model.zip(self.model.budget.as_mut()) {
+            model.budget.shrink(held, less);
+        }
+    }
+
+    fn finish(&mut self, end: End) -> Option<Crossing> {
+        let model = std::mem::take(&mut self.model);
+        self.end_model(model, end);
+        end.rate(&self.meters.rates, self.rate.take());
+        let spent = end.budget(&self.meters.budget, self.budget.take())?;
+        let End::Settled { cost, .. } = end else {
+            return None;
+        };
+        let soft = NanoUsd(self.meters.soft.load(Relaxed));
+        let crossed = spent >= soft && spent.saturating_sub(cost) < soft;
+        crossed.then(|| Crossing {
+            whose: self.meters.whose.clone(),
+            soft,
+            spent,
+        })
+    }
+}
+
+impl Admission {
+    /// A provider may bill this request from now on.
+    pub fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// Cost that is held.
+    pub fn reserved(&self) -> NanoUsd {
+        self.cost
+    }
+
+    /// Whether a scope was blocked or deleted since: what runs is to be cut.
+    pub fn has_ended(&self) -> bool {
+        self.first.meters.has_ended() || self.others.iter().any(|held| held.meters.has_ended())
+    }
+
+    /// Replaces what is held by what the request cost and used. Returns the soft budgets that it
+    /// passed.
+    pub fn settle(mut self, cost: NanoUsd, tokens: u64) -> Vec<Crossing> {
+        self.finish(End::Settled { cost, tokens })
+    }
+
+    /// The request was never sent: nothing of it counts.
+    pub fn release(mut self) {
+        self.finish(End::Released);
+    }
+
+    /// Moves on to another model: its own rates and budgets are taken in place of the last one's,
+    /// and every budget holds `cost` if that is more than before. `false` when something has no
+    /// room; the admission stays as it was.
+    pub fn enter(&mut self, model: &str, cost: NanoUsd, tokens: u64, now: WallMs) -> bool {
+        let take = |held: &mut Held| {
+            // The same limits hold it already; they are extended with the rest.
+            let at = held.meters.models.find(model).map(|(at, _)| at);
+            match at == held.model.at {
+                true => Some(None),
+                false => held.take_model(model, cost, tokens, now).map(Some),
+            }
+        };
+        let taken: Vec<_> = self.scopes().map(take).collect();
+        if taken.iter().any(Option::is_none) {
+            self.give_back(taken.into_iter().map(Option::flatten).collect());
+            return false;
+        }
+        let taken = taken.into_iter().map(Option::flatten).collect();
+        let last = self.swap_models(taken);
+        let more = cost.saturating_sub(self.cost);
+        if more > NanoUsd::ZERO && self.extend_beside(more, &last, now).is_err() {
+            let unwanted = self.swap_models(last);
+            self.give_back(unwanted);
+            return false;
+        }
+        // A model that was asked and failed keeps the request, not the money.
+        let end = match self.sent {
+            true => End::Settled {
+                cost: NanoUsd::ZERO,
+                tokens: 0,
+            },
+            false => End::Released,
+        };
+        for (held, last) in self.scopes().zip(last) {
+            if let Some(last) = last {
+                held.end_model(last, end);
+            }
+        }
+        true
+    }
+
+    /// Holds `more` in every budget, or in none.
+    ///
+    /// # Errors
+    /// The first budget that has no room; the admission stays as it was.
+    pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), BudgetRefusal> {
+        self.extend_beside(more, &[], now)
+    }
+
+    /// As [`Self::extend`]; models that were just taken (`replaced` has what they stand for) hold
+    /// their whole cost already.
+    fn extend_beside(
+        &mut self,
+        more: NanoUsd,
+        replaced: &[Option<ModelHeld>],
+        now: WallMs,
+    ) -> Result<(), BudgetRefusal> {
+        let is_new = |place: usize| matches!(replaced.get(place), Some(Some(_)));
+        let mut refused = None;
+        let mut extended = 0;
+        for (place, held) in self.scopes().enumerate() {
+            let aside = is_new(place).then(|| std::mem::take(&mut held.model));
+            let result = held.extend(more, now);
+            if let Some(model) = aside {
+                held.model = model;
+            }
+            match result {
+                Ok(()) => extended += 1,
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    break;
+                }
+            }
+        }
+        let Some(refusal) = refused else {
+            self.cost = self.cost.saturating_add(more);
+            return Ok(());
+        };
+        for (place, held) in self.scopes().enumerate().take(extended) {
+            let aside = is_new(place).then(|| std::mem::take(&mut held.model));
+            held.shrink(more);
+            if let Some(model) = aside {
+                held.model = model;
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Puts these models in force, scope by scope; returns those before. `None` changes nothing.
+    fn swap_models(&mut self, models: Vec<Option<ModelHeld>>) -> Vec<Option<ModelHeld>> {
+        let swap = |(held, model): (&mut Held, Option<ModelHeld>)| {
+            model.map(|model| std::mem::replace(&mut held.model, model))
+        };
+        self.scopes().zip(models).map(swap).collect()
+    }
+
+    fn give_back(&mut self, models: Vec<Option<ModelHeld>>) {
+        for (held, model) in self.scopes().zip(models) {
+            if let Some(model) = model {
+                held.end_model(model, End::Released);
+            }
+        }
+    }
+
+    fn scopes(&mut self) -> impl Iterator<Item = &mut Held> {
+        std::iter::once(&mut self.first).chain(self.others.iter_mut())
+    }
+
+    fn finish(&mut self, end: End) -> Vec<Crossing> {
+        self.scopes().filter_map(|held| held.finish(end)).collect()
+    }
+}
+
+impl End {
+    fn rate(self, slot: &RateSlot, hold: Option<RateHold>) {
+        match (self, hold) {
+            (_, None) => {}
+            (Self::Settled { tokens, .. }, Some(hold)) => slot.settle(hold, tokens),
+            (Self::Released, Some(hold)) => slot.release(hold),
+        }
+    }
+
+    /// Returns what is spent with it, if it was held.
+    fn budget(self, slot: &BudgetSlot, held: Option<Reservation>) -> Option<NanoUsd> {
+        match (self, held?) {
+            (Self::Settled { cost, .. }, held) => Some(slot.settle(held, cost)),
+            (Self::Released, held) => {
+                slot.release(held);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let (cost, tokens) = (self.cost, self.tokens);
+        self.finish(match self.sent {
+            true => End::Settled { cost, tokens },
+            false => End::Released,
+        });
+    }
+}

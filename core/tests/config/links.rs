@@ -1,0 +1,79 @@
+//! Ways to other regions.
+
+use super::*;
+
+const BASE: &str = "model_list: [{model_name: m, litellm_params: {model: mock/m}}]\n\
+    general_settings: {master_key: sk-0123456789abcdef}\n";
+const STORES: [(&str, &str); 2] = [
+    ("DATABASE_URL", "postgres://u@db.example/n"),
+    ("REDIS_URL", "redis://cache.example"),
+];
+
+fn text_of(regions: &str) -> String {
+    format!("{BASE}meridian: {{default_region: eu, regions: {regions}}}\n")
+}
+
+#[test]
+fn a_link_leads_to_the_redis_of_another_region() {
+    let text = text_of(
+        "{links: {us: {url: 'rediss://u:p@r.example:7000/2', namespace: litellm}, \
+         ap: {url: 'redis://r.example', password: secret, tls: true}}, max_stale_s: 60}",
+    );
+    let (config, _) = good(&text, &STORES);
+    assert_eq!(config.links.max_stale, Duration::from_secs(60));
+    let peer = |name: &str| {
+        let mut peers = config.links.peers.iter();
+        peers
+            .find(|peer| peer.region == name)
+            .unwrap()
+            .redis
+            .clone()
+    };
+    let us = peer("us");
+    assert_eq!(us.place.to_string(), "r.example:7000");
+    assert_eq!((us.tls, us.database), (true, 2));
+    assert_eq!(us.namespace.as_deref(), Some("litellm"));
+    let ap = peer("ap");
+    assert_eq!(ap.place.to_string(), "r.example:6379");
+    assert!(ap.tls && ap.password.unwrap().matches("secret"));
+}
+
+#[test]
+fn a_link_that_cannot_be_used_is_named() {
+    for (regions, expected) in [
+        (
+            "{links: {eu: {url: 'redis://r'}}}",
+            "this node's own region",
+        ),
+        (
+            "{links: {'a b': {url: 'redis://r'}}}",
+            "expected a region name",
+        ),
+        (
+            "{links: {us: {url: 'http://r'}}}",
+            "expected a URL that begins with",
+        ),
+        ("{links: {us: {}}}", "expected a URL that begins with"),
+        (
+            "{links: {us: {url: 'redis://r', usr: x}}}",
+            "unknown; expected one of",
+        ),
+    ] {
+        let loaded = load_files(&[("c.yaml", &text_of(regions))], &STORES);
+        let problems = shown(&loaded).join("\n");
+        assert!(loaded.config.is_none(), "{regions}");
+        assert!(problems.contains("meridian.regions.links"), "{problems}");
+        assert!(problems.contains(expected), "{problems}");
+    }
+}
+
+#[test]
+fn links_need_a_postgres_and_a_redis_of_the_own_region() {
+    let text = text_of("{links: {us: {url: 'redis://r'}}}");
+    for (variables, missing) in [(&STORES[1..], "a Postgres"), (&STORES[..1], "a Redis")] {
+        let (config, problems) = good(&text, variables);
+        assert!(config.links.peers.is_empty());
+        let problems = format!("{problems:?}");
+        assert!(problems.contains(missing), "{problems}");
+    }
+}

@@ -1,0 +1,10 @@
+DROP FUNCTION meridian.drop_days_before(date);
+DROP FUNCTION meridian.add_day(date);
+DROP TABLE meridian.scope_early;
+DROP TABLE meridian.scope_period;
+DROP TABLE meridian.scope_spend;
+DROP TABLE meridian.daily_entity_spend;
+DROP TABLE meridian.daily_spend;
+DROP TABLE meridian.spend_log;
+DROP TABLE meridian.journal_cursor;
+DROP TABLE meridian.compatibility;

@@ -1,0 +1,2 @@
+DROP TABLE meridian.audit_log;
+DROP TABLE meridian.record;

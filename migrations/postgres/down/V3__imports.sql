@@ -1,0 +1,2 @@
+DROP TABLE meridian.import_history;
+DROP TABLE meridian.import_mark;

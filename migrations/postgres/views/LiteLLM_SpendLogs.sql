@@ -1,0 +1,46 @@
+-- created_at is the column that days are cut by: a query over a range of it reads only their
+-- partitions.
+SELECT
+    COALESCE(response_id, call_id::text) AS request_id,
+    endpoint AS call_type,
+    COALESCE(encode(api_key, 'hex'), '') AS api_key,
+    cost * 0.000000001 AS spend,
+    (prompt + completion)::integer AS total_tokens,
+    prompt::integer AS prompt_tokens,
+    completion::integer AS completion_tokens,
+    (started AT TIME ZONE 'UTC')::timestamp(3) AS "startTime",
+    (ended AT TIME ZONE 'UTC')::timestamp(3) AS "endTime",
+    (extract(epoch FROM ended - started) * 1000)::integer AS request_duration_ms,
+    (first_byte AT TIME ZONE 'UTC')::timestamp(3) AS "completionStartTime",
+    model,
+    deployment_id AS model_id,
+    model_group,
+    provider AS custom_llm_provider,
+    api_base,
+    COALESCE(user_id, '') AS "user",
+    jsonb_strip_nulls(jsonb_build_object(
+        'user_api_key_alias', key_alias,
+        'spend_logs_metadata', context -> 'spend_logs_metadata',
+        'usage_object', usage,
+        'error_information', CASE WHEN error IS NULL THEN NULL
+            ELSE jsonb_build_object('error_code', status::text, 'error_message', error) END
+    )) AS metadata,
+    'False'::text AS cache_hit,
+    ''::text AS cache_key,
+    COALESCE(context -> 'tags', '[]'::jsonb) AS request_tags,
+    team_id,
+    organization_id,
+    end_user,
+    context ->> 'client_ip' AS requester_ip_address,
+    '{}'::jsonb AS messages,
+    '{}'::jsonb AS response,
+    session_id,
+    CASE WHEN failed THEN 'failure' ELSE 'success' END AS status,
+    NULL::text AS mcp_namespaced_tool_name,
+    NULL::text AS agent_id,
+    '{}'::jsonb AS proxy_server_request,
+    call_id::text AS litellm_call_id,
+    started AS created_at,
+    region,
+    end_reason
+FROM meridian.spend_log

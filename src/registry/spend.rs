@@ -1,0 +1,120 @@
+//! What scopes have spent: here, and on other nodes that share the store.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use meridian_core::budget::Stored;
+use meridian_core::ids::KeyHash;
+use meridian_core::meters::Meters;
+use meridian_core::money::NanoUsd;
+use meridian_core::scope::{Scope, ScopeKind};
+use meridian_core::spend::SpendRecord;
+use meridian_core::time::WallMs;
+
+use super::Registry;
+use crate::store::ScopeSpend;
+
+/// How long a scope is looked after in the store since it was last used here.
+const ACTIVE_MS: i64 = 600_000;
+
+/// Scopes that were used here lately, and when.
+#[derive(Debug, Default)]
+pub(super) struct Active(DashMap<Scope, WallMs>);
+
+impl Active {
+    fn touch(&self, scope: Scope, now: WallMs) {
+        self.0.insert(scope, now);
+    }
+
+    pub(super) fn sweep(&self, now: WallMs) {
+        let oldest = now.plus_ms(-ACTIVE_MS);
+        self.0.retain(|_, at| *at > oldest);
+    }
+}
+
+impl Registry {
+    /// What a key has spent in its running period, as the limits see it.
+    pub fn spent(&self, hash: &KeyHash, now: WallMs) -> Option<NanoUsd> {
+        self.get(hash, now).map(|view| view.meters.spent(now))
+    }
+
+    /// The same of any scope; `None` where nothing is limited and so nothing counted.
+    pub fn spent_of(&self, scope: &Scope, now: WallMs) -> Option<NanoUsd> {
+        self.meters_of(scope, now).map(|meters| meters.spent(now))
+    }
+
+    /// What a scope has spent in its running period, and when that ends.
+    pub fn running(&self, scope: &Scope, now: WallMs) -> Option<(NanoUsd, Option<WallMs>)> {
+        let meters = self.meters_of(scope, now)?;
+        let budget = meters.budget();
+        Some((budget.spent(now), budget.resets_at(now)))
+    }
+
+    /// Sets what a scope has spent in its running period.
+    pub fn set_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
+        if let Some(meters) = self.meters_of(scope, now) {
+            meters.budget().set_spent(spent, now);
+        }
+    }
+
+    /// Every key and team has spent nothing from now on.
+    pub fn reset_all_spent(&self, now: WallMs) {
+        self.keys.reset_all_spent(now);
+        self.parties.reset_all_spent(ScopeKind::Team, now);
+    }
+
+    /// Counts a request of an earlier process that no store had seen when spend was loaded.
+    pub fn charge(&self, record: &SpendRecord, now: WallMs) {
+        for scope in Scope::of_record(record) {
+            if let Some(meters) = self.meters_of(&scope, now) {
+                meters.charge(&record.model_group, record.cost, record.started, now);
+            }
+        }
+    }
+
+    /// Records of this node are in the store now.
+    pub fn mark_stored(&self, records: &[SpendRecord], now: WallMs) {
+        for record in records {
+            for scope in Scope::of_record(record) {
+                if let Some(meters) = self.meters_of(&scope, now) {
+                    let budget = meters.budget();
+                    budget.mark_stored(record.cost, record.started, now);
+                    self.active.touch(scope, now);
+                }
+            }
+        }
+    }
+
+    /// A budget refused: what others spent of it decides from when on it has room again.
+    pub fn note_refusal(&self, scope: Scope, now: WallMs) {
+        self.active.touch(scope, now);
+    }
+
+    /// Scopes that were used here lately and are worth a look into the store.
+    pub fn active_scopes(&self) -> Vec<Scope> {
+        self.active.0.iter().map(|one| one.key().clone()).collect()
+    }
+
+    /// Takes what the store says that all nodes spent. See [`Stored`] for when to read it.
+    pub fn take_stored(&self, spends: &[ScopeSpend], now: WallMs) {
+        for stored in spends {
+            if let Some(meters) = self.meters_of(&stored.scope, now) {
+                let says = Stored {
+                    spend: stored.spend,
+                    ends: stored.period_end,
+                };
+                meters.budget().take_stored(says, now);
+            }
+        }
+    }
+
+    fn meters_of(&self, scope: &Scope, now: WallMs) -> Option<Arc<Meters>> {
+        match scope.kind {
+            ScopeKind::Key => {
+                let hash = KeyHash::from_hex(&scope.id)?;
+                Some(Arc::clone(&self.get(&hash, now)?.meters))
+            }
+            _ => self.parties.meters(scope),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One transaction, every step of it bounded in time.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::error::{refused, store_error};
+use super::pool::{Lease, Pool};
+use crate::clock;
+use crate::store::StoreError;
+
+/// The client waits this much longer than the server works.
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
+
+/// A value for `$1`, `$2`, ... and its type. Types are named, so that no statement has to be
+/// prepared: a pooler between may give each transaction another server.
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Adds or changes rows.
+    Write,
+    /// Reads a few rows by their keys.
+    Read,
+    /// Reads everything, step by step: nodes do so when they start.
+    Walk,
+    /// Reads as many as a report needs; it is refused when that takes too long.
+    Report,
+    /// Changes partitions; waits a little for its turn and then gives up.
+    Maintain,
+    /// Changes the schema.
+    Migrate,
+}
+
+impl Access {
+    /// Longest time of a statement.
+    fn statement_max(self) -> Duration {
+        match self {
+            Self::Write | Self::Walk => Duration::from_secs(20),
+            Self::Read => Duration::from_secs(5),
+            Self::Report => Duration::from_millis(900),
+            Self::Maintain => Duration::from_secs(10),
+            Self::Migrate => Duration::from_secs(3_600),
+        }
+    }
+
+    /// Longest wait for a lock.
+    fn lock_max(self) -> Duration {
+        match self {
+            Self::Write => Duration::from_secs(10),
+            Self::Migrate => Duration::from_secs(60),
+            Self::Read | Self::Walk | Self::Report | Self::Maintain => Duration::from_secs(2),
+        }
+    }
+
+    fn writes(self) -> bool {
+        match self {
+            Self::Read | Self::Walk | Self::Report => false,
+            Self::Write | Self::Maintain | Self::Migrate => true,
+        }
+    }
+
+    fn begin(self) -> String {
+        let mode = if self.writes() { "" } else { " READ ONLY" };
+        let durable = match self {
+            Self::Write => DURABLE,
+            _ => "",
+        };
+        let (statement, lock) = (self.statement_max(), self.lock_max());
+        format!(
+            "BEGIN{mode}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = 30000{durable}",
+            statement.as_millis(),
+            lock.as_millis()
+        )
+    }
+}
+
+/// The journal forgets what a commit has stored: a server that is set to answer before that is on
+/// its disk is asked to wait. Stricter settings stay.
+const DURABLE: &str = "; SELECT set_config('synchronous_commit', 'local', true) \
+    WHERE current_setting('synchronous_commit') = 'off'";
+
+/// An open transaction. Dropped without `finish` it is undone with its connection.
+pub(super) struct Work {
+    lease: Lease,
+    pool: Pool,
+    access: Access,
+    ends: Instant,
+}
+
+impl Work {
+    /// Begins one.
+    pub(super) async fn begin(pool: &Pool, access: Access) -> Result<Self, StoreError> {
+        let lease = pool.lease().await?;
+        let ends = clock::mono() + access.statement_max() + ANSWER_MARGIN;
+        let work = Self {
+            lease,
+            pool: pool.clone(),
+            access,
+            ends,
+        };
+        let begun = work.batch(&access.begin()).await;
+        work.noted(begun)?;
+        Ok(work)
+    }
+
+    /// The rows that a statement gives.
+    pub(super) async fn rows(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let answer = self.lease.client()?.query_typed(sql, params);
+        self.answered(answer).await
+    }
+
+    /// The first row that a statement gives.
+    pub(super) async fn row(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// How many rows a statement changed.
+    pub(super) async fn change(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        let owned = params.iter().map(|(value, kind)| (*value, kind.clone()));
+        let owned: Vec<(&(dyn ToSql + Sync), Type)> = owned.collect();
+        let answer = self.lease.client()?.execute_typed(sql, &owned);
+        self.answered(answer).await
+    }
+
+    /// Runs statements without values.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        let answer = self.lease.client()?.batch_execute(sql);
+        self.answered(answer).await
+    }
+
+    /// Commits after a success, if there was something to commit; undoes after a failure.
+    pub(super) async fn finish<T>(self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        let end = match (self.access.writes(), &outcome) {
+            (true, Ok(_)) => "COMMIT",
+            _ => "ROLLBACK",
+        };
+        if matches!(outcome, Err(StoreError::Unavailable(_))) {
+            return self.noted(outcome);
+        }
+        let ended = self.batch(end).await;
+        self.noted(ended)?;
+        self.lease.give_back();
+        outcome
+    }
+
+    async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        match timeout_at(self.ends.into(), answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(store_error(error, self.access)),
+            Err(_) => Err(refused("no answer in time")),
+        }
+    }
+
+    /// Other connections to a server that failed are not trusted either.
+    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(outcome, Err(StoreError::Unavailable(_))) {
+            self.pool.distrust();
+        }
+        outcome
+    }
+}

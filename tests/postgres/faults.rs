@@ -1,0 +1,134 @@
+//! A server that goes away in every way comes back into use by itself.
+
+use std::time::{Duration, Instant};
+
+use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
+use meridian_core::journal::Position;
+use meridian_core::money::NanoUsd;
+use meridian_testkit::postgres::Postgres;
+
+use super::support::{NOON, apply, database, record, store};
+
+/// A call that the store cannot carry out may take so long, not longer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// A server that is back is used again within this time.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+async fn on(server: &Postgres) -> Store {
+    let database = database(&server.database("app"));
+    migrate(&database, Direction::Up).await.unwrap();
+    Store::postgres(&database).unwrap()
+}
+
+/// Asks until it works.
+async fn recovers(store: &Store) {
+    let back = Instant::now();
+    loop {
+        match apply(store, Vec::new()).await {
+            Ok(_) => return,
+            Err(StoreError::Unavailable(_) | StoreError::Busy) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(
+            back.elapsed() < BACK_WITHIN,
+            "not in use after {BACK_WITHIN:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn is_unavailable(store: &Store) {
+    let asked = Instant::now();
+    let outcome = apply(store, vec![record(9, NOON, 1)]).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Busy)),
+        "{outcome:?}"
+    );
+    assert!(asked.elapsed() < ANSWER_MAX, "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
+    let mut server = Postgres::start();
+    let store = on(&server).await;
+    assert_eq!(apply(&store, vec![record(1, NOON, 5)]).await.unwrap(), 1);
+    for _ in 0..2 {
+        server.kill();
+        is_unavailable(&store).await;
+        // Nobody waits for a server that is known to be down.
+        let asked = Instant::now();
+        is_unavailable(&store).await;
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        server.run();
+        recovers(&store).await;
+    }
+    assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(5));
+}
+
+#[tokio::test]
+async fn a_server_that_only_reads_takes_no_records_and_is_no_bug() {
+    let server = Postgres::start();
+    let store = on(&server).await;
+    apply(&store, vec![record(1, NOON, 5)]).await.unwrap();
+    server.set_read_only(true);
+    let refused = async {
+        while apply(&store, Vec::new()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(BACK_WITHIN, refused).await.unwrap();
+    is_unavailable(&store).await;
+    assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(5));
+    server.set_read_only(false);
+    recovers(&store).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_keeps_nobody_waiting_for_ever() {
+    let server = Postgres::start();
+    let store = on(&server).await;
+    server.pause();
+    is_unavailable(&store).await;
+    server.resume();
+    recovers(&store).await;
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_not_counted_again() {
+    let (_, store) = store().await;
+    let batch = |keeps_logs| SpendBatch {
+        writer: "n1".to_owned(),
+        from: Position::default(),
+        next: Position {
+            segment: 1,
+            offset: 10,
+        },
+        records: vec![record(1, NOON, 5)],
+        keeps_logs,
+    };
+    for keeps_logs in [false, true] {
+        let first = SpendBatch {
+            writer: format!("n{keeps_logs}"),
+            ..batch(keeps_logs)
+        };
+        store.apply_spend(first.clone()).await.unwrap();
+        let again = store.apply_spend(first.clone()).await;
+        assert!(matches!(again, Err(StoreError::Moved)), "{again:?}");
+        let position = store.journal_position(&first.writer).await.unwrap();
+        assert_eq!(position, Some(first.next));
+    }
+    // Once without a line in the log, once with one.
+    assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(10));
+}
+
+#[tokio::test]
+async fn texts_that_postgres_cannot_hold_stop_no_batch() {
+    let (_, store) = store().await;
+    let mut odd = record(1, NOON, 5);
+    odd.payer.user_id = Some("u\0".to_owned());
+    odd.context.tags = vec!["\0".to_owned()];
+    odd.error = Some("bad \0 byte".to_owned());
+    odd.ended.0 = i64::MAX;
+    assert_eq!(apply(&store, vec![odd]).await.unwrap(), 1);
+    assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(5));
+}

@@ -1,0 +1,81 @@
+//! Databases and stores of these tests.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
+use meridian_core::config::{self, Database};
+use meridian_core::ids::{CallId, KeyHash};
+use meridian_core::journal::Position;
+use meridian_core::spend::SpendRecord;
+use meridian_core::time::WallMs;
+use meridian_testkit::postgres;
+use serde_json::json;
+
+/// 2026-11-18, 12:00 UTC.
+pub(crate) const NOON: WallMs = WallMs(1_795_003_200_000);
+pub(crate) const DAY: i64 = 24 * 3_600_000;
+
+/// The settings that a URL in `DATABASE_URL` leads to.
+pub(crate) fn database(url: &str) -> Database {
+    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
+    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
+    let mut read = |_: &Path| Ok(text.to_owned());
+    let loaded = config::load(&mut read, Path::new("c.yaml"), &variables);
+    loaded.config.unwrap().database.unwrap()
+}
+
+/// Name of an empty database on the shared server.
+pub(crate) fn fresh() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    postgres::shared().database(&name);
+    name
+}
+
+/// A migrated database on the shared server, and a store on it.
+pub(crate) async fn store() -> (String, Store) {
+    let name = fresh();
+    let database = database(&postgres::shared().url(&name));
+    migrate(&database, Direction::Up).await.unwrap();
+    (name, Store::postgres(&database).unwrap())
+}
+
+pub(crate) fn record(number: u64, started: WallMs, cost: i64) -> SpendRecord {
+    let call_id = CallId::new(started, (u128::from(number) << 64).to_be_bytes());
+    let record = json!({
+        "call_id": call_id, "response_id": format!("resp_{number}"),
+        "endpoint": "chat_completions", "model_group": "gpt-4o", "deployment_id": "d1",
+        "model": "gpt-4o-2024-11-20", "provider": "openai",
+        "api_base": "https://api.openai.com/v1", "region": "eu-west-1",
+        "payer": {"key": KeyHash::of_secret("k"), "key_alias": "k", "user_id": "u1",
+            "team_id": "t1", "organization_id": "o1", "end_user": "customer-7"},
+        "started": started, "ended": started.plus_ms(1_500), "first_byte": started.plus_ms(300),
+        "usage": {"prompt": 100, "completion": 10}, "cost": cost, "end_reason": "complete",
+        "status": 200, "attempts": 1,
+        "context": {"tags": ["prod"], "user_agent": "OpenAI/Python 1.99.0"},
+    });
+    serde_json::from_value(record).unwrap()
+}
+
+/// Adds records behind a cursor that moves on by itself.
+pub(crate) async fn apply(store: &Store, records: Vec<SpendRecord>) -> Result<usize, StoreError> {
+    let from = store.journal_position("test").await?.unwrap_or_default();
+    let next = Position {
+        offset: from.offset + 1,
+        ..from
+    };
+    let batch = SpendBatch {
+        writer: "test".to_owned(),
+        from,
+        next,
+        records,
+        keeps_logs: true,
+    };
+    store.apply_spend(batch).await
+}
+
+/// The answer of the shared server.
+pub(crate) fn ask(database: &str, sql: &str) -> String {
+    postgres::shared().ask(database, sql)
+}

@@ -1,0 +1,187 @@
+//! A change on one node, as clients of the others see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use meridian_testkit::deadline::now;
+use serde_json::json;
+
+use crate::relay::Wire;
+use crate::world::{Node, Region};
+
+/// With Redis.
+const SOON: Duration = Duration::from_secs(2);
+/// Without.
+const LATER: Duration = Duration::from_secs(10);
+
+async fn three(region: &Region) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(region.node().await);
+    }
+    nodes
+}
+
+/// How long until all of them answer this.
+async fn all_become(nodes: &[Node], key: &str, status: u16, within: Duration) -> Duration {
+    let began = now();
+    for node in nodes {
+        let left = within.saturating_sub(began.elapsed());
+        node.becomes(key, status, left).await;
+    }
+    began.elapsed()
+}
+
+async fn changes_hold_on_every_node(within: Duration, redis: bool) {
+    let region = Region::start().await;
+    let nodes = Arc::new(three(&region).await);
+    if !redis {
+        for node in nodes.iter() {
+            node.to_redis.set(Wire::Cut);
+        }
+    }
+    let other = nodes[0].gateway.key(&json!({})).await;
+    all_become(&nodes, &other, 200, within).await;
+    // Traffic with another key goes on all the time.
+    let (done, mut load) = (Arc::new(AtomicBool::new(false)), Vec::new());
+    for place in 0..nodes.len() {
+        let (nodes, done, key) = (Arc::clone(&nodes), Arc::clone(&done), other.clone());
+        load.push(tokio::spawn(async move {
+            let mut served = 0u32;
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(nodes[place].status(&key).await, 200);
+                served += 1;
+            }
+            served
+        }));
+    }
+    let key = nodes[0].gateway.key(&json!({"max_budget": 1})).await;
+    // A key that was made a moment ago elsewhere works at once.
+    for node in nodes.iter() {
+        assert_eq!(node.status(&key).await, 200);
+    }
+    let hash = json!({"key": key});
+    nodes[0].done("/key/block", hash.clone()).await;
+    let blocked = all_become(&nodes, &key, 401, within).await;
+    nodes[1].done("/key/unblock", hash.clone()).await;
+    let unblocked = all_become(&nodes, &key, 200, within).await;
+    nodes[2]
+        .done("/key/update", json!({"key": key, "max_budget": 0}))
+        .await;
+    let lowered = all_become(&nodes, &key, 429, within).await;
+    nodes[0]
+        .done("/key/update", json!({"key": key, "max_budget": 5}))
+        .await;
+    let raised = all_become(&nodes, &key, 200, within).await;
+    nodes[1].done("/key/delete", json!({"keys": [key]})).await;
+    let deleted = all_become(&nodes, &key, 401, within).await;
+    println!(
+        "redis {redis}: block {blocked:?}, unblock {unblocked:?}, lower {lowered:?}, raise \
+         {raised:?}, delete {deleted:?}"
+    );
+    done.store(true, Ordering::Relaxed);
+    for task in load {
+        assert!(task.await.unwrap() > 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_hold_on_every_node_within_two_seconds() {
+    changes_hold_on_every_node(SOON, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_hold_on_every_node_within_ten_seconds_without_redis() {
+    changes_hold_on_every_node(LATER, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_holds_on_a_node_that_cannot_reach_the_store() {
+    let region = Region::start().await;
+    let nodes = three(&region).await;
+    let key = nodes[0].gateway.key(&json!({})).await;
+    all_become(&nodes, &key, 200, SOON).await;
+    nodes[1].to_postgres.set(Wire::Cut);
+    nodes[2].to_postgres.set(Wire::BlackHole);
+    nodes[0].done("/key/block", json!({"key": key})).await;
+    let took = all_become(&nodes, &key, 401, SOON).await;
+    println!("through Redis alone: {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_writes_to_redis_without_the_key_changes_nothing() {
+    let region = Region::start().await;
+    let node = region.node().await;
+    let key = node.gateway.key(&json!({})).await;
+    let record = json!({"kind": "user", "id": "evil", "version": 1, "created_at": 0,
+        "updated_at": 0, "body": {"user_role": "proxy_admin"}});
+    let message = json!({"form": 1, "node": 7, "records": [record]});
+    let forged = format!("{}{message}", "0".repeat(64));
+    region
+        .redis
+        .ask(&["PUBLISH", "meridian:{records}:", &forged]);
+    let began = now();
+    loop {
+        let page = node
+            .gateway
+            .admin("GET", "/metrics/", &json!(null))
+            .await
+            .text();
+        if page.contains("meridian_records_events_total{event=\"forged\"} 1") {
+            assert!(page.contains("meridian_records_events_total{event=\"heard\"} 0"));
+            break;
+        }
+        assert!(began.elapsed() < LATER, "the message was not heard");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(node.status(&key).await, 200);
+}
+
+/// A deletion on one node against an update on another, at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_deleted_keys_stay_deleted_whatever_writes_beside() {
+    const TRIES: usize = 1_000;
+    const AT_ONCE: usize = 20;
+    let region = Region::start().await;
+    let nodes = Arc::new(three(&region).await);
+    let mut deleted = Vec::new();
+    for _ in 0..TRIES / AT_ONCE {
+        let tries = (0..AT_ONCE).map(|_| {
+            let nodes = Arc::clone(&nodes);
+            tokio::spawn(async move {
+                let key = nodes[0].gateway.key(&json!({})).await;
+                let update = json!({"key": key, "max_budget": 7});
+                let names = json!({"keys": [key]});
+                let (one, two) = (&nodes[1].gateway, &nodes[2].gateway);
+                let (_, updated, gone) = tokio::join!(
+                    // In memory there, before it is changed.
+                    nodes[1].status(&key),
+                    one.admin("POST", "/key/update", &update),
+                    two.admin("POST", "/key/delete", &names),
+                );
+                assert!(
+                    matches!(updated.status(), 200 | 404 | 409),
+                    "{}",
+                    updated.text()
+                );
+                if gone.status() != 200 {
+                    // The update won; now nothing runs beside.
+                    nodes[2].done("/key/delete", names).await;
+                }
+                key
+            })
+        });
+        for one in tries.collect::<Vec<_>>() {
+            deleted.push(one.await.unwrap());
+        }
+    }
+    assert_eq!(deleted.len(), TRIES);
+    let last = deleted.last().unwrap().clone();
+    all_become(&nodes, &last, 401, SOON).await;
+    for key in &deleted {
+        for node in nodes.iter() {
+            assert_eq!(node.status(key).await, 401, "a deleted key is back");
+        }
+    }
+}

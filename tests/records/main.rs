@@ -1,0 +1,10 @@
+//! Nodes that share a Postgres and a Redis: how changes get from one to the others, and what they
+//! serve while either is gone.
+#![cfg(test)]
+
+mod changes;
+mod outages;
+mod regions;
+mod relay;
+mod starts;
+mod world;
