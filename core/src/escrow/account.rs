@@ -1,0 +1,420 @@
+//! One period on one node: its own row, copies of others' rows, and its demand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ids::{Actor, Pid};
+use super::members::Members;
+use super::message::{Effect, Message, Standing};
+use super::outbox::Outbox;
+use super::row::{Rights, Row};
+use super::settings::Settings;
+use super::slot::Slot;
+use crate::time::MonoUs;
+
+/// Rights that nobody has are on the way to somebody, for this long at most.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+/// Parts of the node that an account needs while it works.
+pub(super) struct Scene<'a> {
+    pub(super) me: Actor,
+    pub(super) now: MonoUs,
+    pub(super) members: &'a Members,
+    pub(super) settings: &'a Settings,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) out: &'a mut Vec<Effect>,
+}
+
+impl Scene<'_> {
+    pub(super) fn is_since(&self, then: Option<MonoUs>, time: Duration) -> bool {
+        then.is_none_or(|then| self.now >= then.plus(time))
+    }
+
+    pub(super) fn vault(&self, pid: Pid) -> Option<Actor> {
+        self.members.vault(pid.scope, self.me.region)
+    }
+}
+
+/// What is known of another actor of the same period.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) row: Row,
+    pub(super) standing: Standing,
+    /// A transfer to it is sent again at this moment unless its row confirms it before.
+    resend: Option<(MonoUs, Duration)>,
+}
+
+/// What is known of another region.
+#[derive(Debug, Default)]
+pub(super) struct Region {
+    pub(super) standing: Option<Standing>,
+    pub(super) used: Rights,
+    /// Not asked again before, and how long the next pause is.
+    pub(super) quiet: Option<(MonoUs, Duration)>,
+}
+
+/// Demand: what is asked for per second, averaged.
+#[derive(Debug, Default)]
+struct Demand {
+    rate: f64,
+    need: Rights,
+    seen: Rights,
+    at: Option<MonoUs>,
+    /// Last moment that anything was asked for.
+    asked: Option<MonoUs>,
+}
+
+impl Demand {
+    fn look(&mut self, slot: &Slot, now: MonoUs, tau: Duration) {
+        let offered = slot.offered();
+        let more = (offered - self.seen).max(0);
+        self.seen = offered;
+        if more > 0 {
+            self.asked = Some(now);
+            self.need = slot.need().max(self.need - self.need / 64);
+        }
+        let Some(before) = self.at.replace(now) else {
+            return;
+        };
+        let seconds = now.since(before).as_secs_f64();
+        if seconds > 0.0 {
+            let weight = 1.0 - (-seconds / tau.as_secs_f64()).exp();
+            self.rate += weight * (more as f64 / seconds - self.rate);
+        }
+    }
+}
+
+/// The period's claim on its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Nobody is known to have it; asked for at this moment.
+    Open(Option<MonoUs>),
+    /// Somebody has it.
+    Known,
+}
+
+/// One period on this node.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) pid: Pid,
+    pub(super) slot: Arc<Slot>,
+    pub(super) row: Row,
+    pub(super) peers: BTreeMap<Actor, Peer>,
+    pub(super) regions: BTreeMap<u8, Region>,
+    pub(super) claim: Claim,
+    /// Asked for rights that were not here; until when.
+    pub(super) waiting: BTreeMap<Actor, (Rights, MonoUs)>,
+    /// Lowerings that this node has sent its part for.
+    pub(super) lowered: BTreeSet<u32>,
+    /// Rights that this node is to destroy, in all.
+    pub(super) burn_total: Rights,
+    /// Last request for a lease; last return of rights over the lease.
+    pub(super) asked: Option<MonoUs>,
+    pub(super) returned: Option<MonoUs>,
+    pub(super) viewed: Option<(MonoUs, Standing)>,
+    /// A request waits for this much, until then.
+    pub(super) wanting: Option<(Rights, MonoUs)>,
+    /// Last moment that enough for a request was known to be free somewhere.
+    hopeful: Option<MonoUs>,
+    /// Last sign of demand anywhere in the region.
+    pub(super) region_asked: Option<MonoUs>,
+    published: Option<(MonoUs, Row, Standing)>,
+    demand: Demand,
+}
+
+impl Account {
+    /// An account whose own row says `row`. Reservations of an earlier life are settled in it.
+    pub(super) fn new(pid: Pid, row: Row) -> Self {
+        let claim = match row.minted.is_empty() {
+            true => Claim::Open(None),
+            false => Claim::Known,
+        };
+        Self {
+            pid,
+            slot: Arc::new(Slot::new(row.held(), row.used)),
+            row,
+            peers: BTreeMap::new(),
+            regions: BTreeMap::new(),
+            claim,
+            waiting: BTreeMap::new(),
+            lowered: BTreeSet::new(),
+            burn_total: 0,
+            asked: None,
+            returned: None,
+            viewed: None,
+            wanting: None,
+            hopeful: None,
+            region_asked: None,
+            published: None,
+            demand: Demand::default(),
+        }
+    }
+
+    pub(super) fn look(&mut self, cx: &Scene<'_>) {
+        self.demand.look(&self.slot, cx.now, cx.settings.rate_tau);
+        self.row.used = self.slot.used();
+        self.region_asked = self.region_asked.max(self.demand.asked);
+    }
+
+    /// How this node stands.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            free: self.slot.avail(),
+            rate: self.demand.rate,
+            need: self.demand.need.max(1),
+            beyond: None,
+        }
+    }
+
+    /// The same for siblings, to whom a vault says what it hears of other regions.
+    fn standing_for_siblings(&self, cx: &Scene<'_>) -> Standing {
+        let beyond = match cx.vault(self.pid) == Some(cx.me) {
+            true => self.beyond(cx.me, cx.members),
+            false => None,
+        };
+        Standing {
+            beyond,
+            ..self.standing()
+        }
+    }
+
+    /// Free in other regions; `None` unless all of them have said something.
+    fn beyond(&self, me: Actor, members: &Members) -> Option<Rights> {
+        let others = members.regions().into_iter();
+        let others = others.filter(|region| *region != me.region);
+        let free = |region| Some(self.regions.get(&region)?.standing?.free.max(0));
+        others.map(free).sum()
+    }
+
+    /// How this node's region stands, as far as it is known here.
+    pub(super) fn region_standing(&self, cx: &Scene<'_>) -> Standing {
+        let own = self.standing();
+        let siblings = cx.members.of_region(cx.me.region);
+        let siblings = siblings.filter(|sibling| *sibling != cx.me);
+        siblings
+            .filter_map(|sibling| self.peers.get(&sibling))
+            .fold(own, |sum, peer| Standing {
+                free: sum.free + peer.standing.free.max(0),
+                rate: sum.rate + peer.standing.rate,
+                need: sum.need.max(peer.standing.need),
+                beyond: None,
+            })
+    }
+
+    pub(super) fn may_find(
+        &mut self,
+        now: MonoUs,
+        need: Rights,
+        me: Actor,
+        members: &Members,
+    ) -> bool {
+        let found = self.known_free(me, members) >= need;
+        if found {
+            self.hopeful = Some(now);
+        }
+        let lately = |then: MonoUs| now < then.plus(ON_THE_WAY);
+        found || self.hopeful.is_some_and(lately)
+    }
+
+    /// Free rights everywhere, as far as they are known here: who was never heard may have any
+    /// number. Other regions are heard by the vault, or through it.
+    fn known_free(&self, me: Actor, members: &Members) -> Rights {
+        let vault = members.vault(self.pid.scope, me.region);
+        let beyond = match vault {
+            Some(vault) if vault != me => {
+                let peer = self.peers.get(&vault);
+                peer.and_then(|peer| peer.standing.beyond)
+            }
+            _ => self.beyond(me, members),
+        };
+        let siblings = members.of_region(me.region).filter(|one| *one != me);
+        let free = |one| Some(self.peers.get(&one)?.standing.free.max(0));
+        let siblings: Option<Rights> = siblings.map(free).sum();
+        match (siblings, beyond) {
+            (Some(siblings), Some(beyond)) => siblings
+                .saturating_add(beyond)
+                .saturating_add(self.slot.avail()),
+            _ => Rights::MAX,
+        }
+    }
+
+    /// Settled in this node's region, as far as it is known here.
+    pub(super) fn region_used(&self, cx: &Scene<'_>) -> Rights {
+        let sibling = |(actor, _): &(&Actor, &Peer)| actor.region == cx.me.region;
+        let peers = self.peers.iter().filter(sibling);
+        self.slot.used() + peers.map(|(_, peer)| peer.row.used).sum::<Rights>()
+    }
+
+    pub(super) fn is_idle(&self, cx: &Scene<'_>) -> bool {
+        cx.is_since(self.demand.asked, cx.settings.holding)
+    }
+
+    pub(super) fn is_asked_for(&self, cx: &Scene<'_>) -> bool {
+        !cx.is_since(self.demand.asked, Duration::from_secs(1))
+    }
+
+    /// Gives away what is free, at most `amount`: first the slot, then the row and the journal,
+    /// and after the sync the message. Says how much it was.
+    pub(super) fn donate(&mut self, cx: &mut Scene<'_>, to: Actor, amount: Rights) -> Rights {
+        // Rights sent to the dead would only wait for them.
+        if to == cx.me || !cx.members.is_live(to) || !cx.outbox.has_room() {
+            return 0;
+        }
+        let given = self.slot.take(amount);
+        if given > 0 {
+            *self.row.sent.entry(to).or_insert(0) += given;
+            self.journal(cx);
+            self.send_row(cx, to, true);
+            let peer = self.peers.entry(to).or_default();
+            peer.resend = Some((cx.now.plus(cx.settings.resend.0), cx.settings.resend.0));
+            peer.standing.free += given;
+        }
+        given
+    }
+
+    /// Credits what `from` has sent since it was last heard; says whether that was anything.
+    pub(super) fn receive(&mut self, cx: &mut Scene<'_>, from: Actor, row: &Row) -> bool {
+        let (sent, received) = (row.sent_to(cx.me), self.row.received_from(from));
+        if sent <= received {
+            return false;
+        }
+        self.row.received.insert(from, sent);
+        self.journal(cx);
+        self.slot.credit(sent - received);
+        true
+    }
+
+    /// Creates what a claim allows: absolute, so that hearing of it twice changes nothing.
+    pub(super) fn mint(&mut self, cx: &mut Scene<'_>, claim: u32, amount: Rights) {
+        let cell = self.row.minted.entry(claim).or_insert(0);
+        let more = amount - *cell;
+        if more > 0 {
+            *cell = amount;
+            self.journal(cx);
+            self.slot.credit(more);
+            cx.out.push(Effect::Wake(self.pid));
+        }
+    }
+
+    /// Credits what was charged too much: never more than was used.
+    pub(super) fn refund(&mut self, cx: &mut Scene<'_>, total: Rights) {
+        let more = total.min(self.slot.used()) - self.row.refund;
+        if more > 0 {
+            self.row.refund += more;
+            self.journal(cx);
+            self.slot.credit(more);
+            cx.out.push(Effect::Wake(self.pid));
+        }
+    }
+
+    /// Destroys what is still to be destroyed and free here; says how much is missing.
+    pub(super) fn burn(&mut self, cx: &mut Scene<'_>) -> Rights {
+        let due = self.burn_total - self.row.burned;
+        let burned = self.slot.take(due);
+        if burned > 0 {
+            self.row.burned += burned;
+            self.journal(cx);
+        }
+        due - burned
+    }
+
+    pub(super) fn journal(&mut self, cx: &mut Scene<'_>) {
+        self.row.used = self.slot.used();
+        cx.out.push(Effect::Journal {
+            pid: self.pid,
+            row: self.row.clone(),
+        });
+    }
+
+    /// Sends the own row once it is on disk.
+    pub(super) fn send_row(&mut self, cx: &mut Scene<'_>, to: Actor, answer: bool) {
+        self.row.used = self.slot.used();
+        let message = Message::Row {
+            pid: self.pid,
+            row: self.row.clone(),
+            standing: self.standing_for_siblings(cx),
+            answer,
+        };
+        cx.outbox.hold(Effect::Send { to, message });
+    }
+
+    /// Takes over a copy of another actor's row.
+    pub(super) fn note(&mut self, cx: &Scene<'_>, from: Actor, row: &Row, standing: Standing) {
+        let peer = self.peers.entry(from).or_default();
+        if from.region == cx.me.region && row.used > peer.row.used {
+            self.region_asked = Some(cx.now);
+        }
+        peer.row.merge(row);
+        peer.standing = standing;
+        if peer.row.received_from(cx.me) >= self.row.sent_to(from) {
+            peer.resend = None;
+        }
+    }
+
+    /// What another actor held when it was last heard, what is on the way to it included.
+    pub(super) fn held_by(&self, me: Actor, actor: Actor) -> Rights {
+        let Some(peer) = self.peers.get(&actor) else {
+            return self.row.sent_to(actor);
+        };
+        let on_the_way = self.row.sent_to(actor) - peer.row.received_from(me);
+        (peer.row.held() + on_the_way).max(0)
+    }
+
+    /// Whether everything that was given away is known to have arrived.
+    pub(super) fn is_confirmed(&self, me: Actor, members: &Members) -> bool {
+        let arrived = |(to, sent): (&Actor, &Rights)| {
+            let peer = self.peers.get(to);
+            members.is_lost(*to) || peer.is_some_and(|peer| peer.row.received_from(me) >= *sent)
+        };
+        self.row.sent.iter().all(arrived)
+    }
+
+    /// Sends again what was not confirmed. After a restart everything is unconfirmed.
+    pub(super) fn resend(&mut self, cx: &mut Scene<'_>) {
+        let mut due = Vec::new();
+        for (to, sent) in &self.row.sent {
+            let peer = self.peers.entry(*to).or_default();
+            let confirmed = peer.row.received_from(cx.me) >= *sent;
+            let (at, pause) = peer.resend.unwrap_or((cx.now, cx.settings.resend.0));
+            if !confirmed && cx.now >= at && cx.members.is_live(*to) && cx.outbox.has_room() {
+                let longer = (pause * 2).min(cx.settings.resend.1);
+                peer.resend = Some((cx.now.plus(pause), longer));
+                due.push(*to);
+            }
+        }
+        for to in due {
+            self.send_row(cx, to, true);
+        }
+    }
+
+    /// Publishes the own row to the region when it or the standing has changed.
+    pub(super) fn publish(&mut self, cx: &mut Scene<'_>) {
+        self.row.used = self.slot.used();
+        let standing = self.standing_for_siblings(cx);
+        let due = match &self.published {
+            None => !self.row.is_empty() || self.demand.asked.is_some(),
+            Some((at, row, told)) => {
+                let moved = *row != self.row || has_moved(*told, standing);
+                moved && cx.is_since(Some(*at), cx.settings.publish)
+            }
+        };
+        if due && cx.outbox.has_room() {
+            self.published = Some((cx.now, self.row.clone(), standing));
+            cx.outbox.hold(Effect::Publish {
+                pid: self.pid,
+                row: self.row.clone(),
+                standing,
+            });
+        }
+    }
+}
+
+/// Whether a standing differs by more than a tenth.
+pub(super) fn has_moved(told: Standing, now: Standing) -> bool {
+    let differs = |a: f64, b: f64| (a - b).abs() > 0.1 * a.abs().max(b.abs());
+    let beyond = |one: Standing| one.beyond.map_or(-1.0, |beyond| beyond as f64);
+    differs(told.free as f64, now.free as f64)
+        || differs(told.rate, now.rate)
+        || differs(beyond(told), beyond(now))
+}

@@ -1,0 +1,145 @@
+//! Inside a region: nodes lease rights from the vault, which recalls them when it is short.
+
+use std::time::Duration;
+
+use super::account::{Account, Scene};
+use super::ids::Actor;
+use super::message::{Effect, Message, Standing, Want};
+use super::row::Rights;
+
+/// Pause between two requests for a lease, and between two returns of what is over it.
+const ASK_PAUSE: Duration = Duration::from_millis(250);
+const RETURN_PAUSE: Duration = Duration::from_secs(5);
+
+impl Account {
+    /// What a node without the vault's role does: refill at half, return what is too much.
+    pub(super) fn tend_lease(&mut self, cx: &mut Scene<'_>, vault: Actor) {
+        let standing = self.standing();
+        let target = cx.settings.lease_target(standing);
+        if self.is_idle(cx) {
+            self.give_back(cx, vault, standing.free - standing.need);
+        } else if standing.free > target.saturating_mul(2) {
+            self.give_back(cx, vault, standing.free - target);
+        } else if standing.free < target / 2 && self.is_asked_for(cx) {
+            self.ask_vault(cx, vault, target - standing.free);
+        }
+    }
+
+    fn give_back(&mut self, cx: &mut Scene<'_>, vault: Actor, amount: Rights) {
+        if amount > 0 && cx.is_since(self.returned, RETURN_PAUSE) {
+            self.returned = Some(cx.now);
+            self.donate(cx, vault, amount);
+        }
+    }
+
+    fn ask_vault(&mut self, cx: &mut Scene<'_>, vault: Actor, amount: Rights) {
+        if cx.is_since(self.asked, ASK_PAUSE) {
+            self.asked = Some(cx.now);
+            self.ask(cx, vault, Want::Lease, amount, self.standing());
+        }
+    }
+
+    /// A request found too little here: ask at once, and again while it may wait.
+    pub(super) fn short(&mut self, cx: &mut Scene<'_>, need: Rights) {
+        self.look(cx);
+        self.wanting = Some((need, cx.now.plus(cx.settings.waiting)));
+        self.fetch(cx);
+    }
+
+    /// Asks for what a request waits for.
+    pub(super) fn fetch(&mut self, cx: &mut Scene<'_>) {
+        let Some((need, until)) = self.wanting else {
+            return;
+        };
+        let missing = need - self.slot.avail();
+        if missing <= 0 || cx.now >= until {
+            self.wanting = None;
+            return;
+        }
+        match cx.vault(self.pid) {
+            Some(vault) if vault == cx.me => {
+                self.recall(cx, missing, None);
+                self.ask_regions(cx, Some(missing));
+            }
+            Some(vault) => {
+                let target = cx.settings.lease_target(self.standing());
+                self.ask_vault(cx, vault, target.max(need) - self.slot.avail());
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        cx: &mut Scene<'_>,
+        to: Actor,
+        want: Want,
+        amount: Rights,
+        standing: Standing,
+    ) {
+        let pid = self.pid;
+        let message = Message::Need {
+            pid,
+            want,
+            amount,
+            standing,
+        };
+        cx.out.push(Effect::Send { to, message });
+    }
+
+    /// A node of the region wants a lease: a part of the pool, one request's worth at least.
+    pub(super) fn lease_to(
+        &mut self,
+        cx: &mut Scene<'_>,
+        node: Actor,
+        amount: Rights,
+        asker: Standing,
+    ) {
+        self.peers.entry(node).or_default().standing = asker;
+        self.region_asked = Some(cx.now);
+        let room = self.slot.avail().max(0);
+        let need = asker.need.min(amount);
+        let given = self.donate(cx, node, amount.min(room / 2).max(need.min(room)));
+        if given < need {
+            self.waiting
+                .insert(node, (need - given, cx.now.plus(cx.settings.waiting)));
+            self.recall(cx, need - given, Some(node));
+            self.ask_regions(cx, Some(need - given));
+        }
+    }
+
+    /// Asks siblings for what is missing, those that hold most first. `but` needs it itself.
+    pub(super) fn recall(&mut self, cx: &mut Scene<'_>, missing: Rights, but: Option<Actor>) {
+        let siblings = cx.members.of_region(cx.me.region);
+        let siblings = siblings.filter(|sibling| *sibling != cx.me && Some(*sibling) != but);
+        let free = |actor: Actor| Some((self.peers.get(&actor)?.standing.free, actor));
+        let mut richest: Vec<_> = siblings.filter_map(free).collect();
+        richest.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut missing, own) = (missing.saturating_mul(2), self.standing());
+        for (free, sibling) in richest {
+            if missing <= 0 || free <= 0 {
+                return;
+            }
+            self.ask(cx, sibling, Want::Recall, missing, own);
+            // Not asked again for the same rights before its next row.
+            if let Some(peer) = self.peers.get_mut(&sibling) {
+                peer.standing.free -= missing.min(free);
+            }
+            missing -= free;
+        }
+    }
+
+    /// Rights came: those who wait for them are served first.
+    pub(super) fn serve(&mut self, cx: &mut Scene<'_>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (actor, (amount, until)) in waiting {
+            if cx.now >= until {
+                continue;
+            }
+            let given = self.donate(cx, actor, amount);
+            if given < amount {
+                self.waiting.insert(actor, (amount - given, until));
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! All periods of one node: events in, effects out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::account::{Account, Claim, Scene};
+use super::bound::Exposure;
+use super::digest;
+use super::ids::{Actor, Pid, ScopeId};
+use super::members::Members;
+use super::message::{Effect, Event, Message, Standing, Want};
+use super::outbox::Outbox;
+use super::row::{Rights, Row};
+use super::settings::Settings;
+use super::slot::Slot;
+use super::visits::Visits;
+use crate::time::MonoUs;
+
+/// Rights of one node in all periods that it knows.
+#[derive(Debug)]
+pub struct Escrow {
+    me: Actor,
+    settings: Settings,
+    members: Members,
+    accounts: BTreeMap<Pid, Account>,
+    visits: Visits,
+    outbox: Outbox,
+    leaving: bool,
+    /// By scope, the last period that is over for good, as `(index, generation)`.
+    ended: BTreeMap<ScopeId, (i64, u32)>,
+    digested: Option<MonoUs>,
+}
+
+impl Escrow {
+    /// A node that knows nothing yet.
+    pub fn new(me: Actor, settings: Settings) -> Self {
+        Self {
+            me,
+            settings,
+            members: Members::default(),
+            accounts: BTreeMap::new(),
+            visits: Visits::default(),
+            outbox: Outbox::default(),
+            leaving: false,
+            ended: BTreeMap::new(),
+            digested: None,
+        }
+    }
+
+    /// Puts back what the journal says, before the first event: all TRANSFER rows of the period
+    /// merged, with `used` as the ledger of this journal has it, orphans' charges included.
+    pub fn restore(&mut self, pid: Pid, row: Row, now: MonoUs) {
+        self.accounts.insert(pid, Account::new(pid, row));
+        self.visits.soon(pid, now);
+    }
+
+    /// Who this is.
+    pub fn me(&self) -> Actor {
+        self.me
+    }
+
+    /// The hot words of a period, for requests; `None` before [`Event::Opened`].
+    pub fn slot(&self, pid: Pid) -> Option<Arc<Slot>> {
+        self.accounts
+            .get(&pid)
+            .map(|account| Arc::clone(&account.slot))
+    }
+
+    /// The own row of a period, as it is now.
+    pub fn row(&self, pid: Pid) -> Option<Row> {
+        let account = self.accounts.get(&pid)?;
+        let mut row = account.row.clone();
+        row.used = account.slot.used();
+        Some(row)
+    }
+
+    /// Periods that are known here.
+    pub fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.accounts.keys().copied()
+    }
+
+    /// How this node stands in a period.
+    pub fn standing(&self, pid: Pid) -> Option<Standing> {
+        self.accounts.get(&pid).map(Account::standing)
+    }
+
+    /// Whether waiting could help a request that found too few rights: as far as is known here
+    /// `need` is there, somewhere, or was a second ago and is on its way. Where it is not, requests
+    /// are refused at once, so that a budget that is used up costs nothing.
+    pub fn may_find(&mut self, now: MonoUs, pid: Pid, need: Rights) -> bool {
+        let (me, members) = (self.me, &self.members);
+        let account = self.accounts.get_mut(&pid);
+        account.is_some_and(|account| account.may_find(now, need, me, members))
+    }
+
+    /// How other nodes stand in a period, as they last said.
+    pub fn peers(&self, pid: Pid) -> Vec<(Actor, Standing, &Row)> {
+        let peers = self.accounts.get(&pid).into_iter();
+        let peers = peers.flat_map(|account| &account.peers);
+        peers
+            .map(|(id, peer)| (*id, peer.standing, &peer.row))
+            .collect()
+    }
+
+    /// Whether this node holds nothing of any period, and all it gave away has arrived: the end of
+    /// [`Event::Leaving`].
+    pub fn is_empty(&self) -> bool {
+        let holds = |account: &Account| account.slot.avail() > 0 || account.slot.reserved() > 0;
+        self.is_settled() && !self.accounts.values().any(holds)
+    }
+
+    /// How other regions stand, as far as they said, with what they have settled.
+    pub fn regions(&self, pid: Pid) -> Vec<(u8, Standing, Rights)> {
+        let regions = self.accounts.get(&pid).into_iter();
+        let regions = regions.flat_map(|account| &account.regions);
+        let known = regions.filter_map(|(id, region)| Some((*id, region.standing?, region.used)));
+        known.collect()
+    }
+
+    /// Terms of the bound that this node can see.
+    pub fn exposure(&self, pid: Pid) -> Exposure {
+        let Some(account) = self.accounts.get(&pid) else {
+            return Exposure::default();
+        };
+        Exposure {
+            metering: account.slot.overrun(),
+            pending_decrease: account.burn_total - account.row.burned,
+            ..Exposure::default()
+        }
+    }
+
+    /// Whether everything that this node gave away is known to have arrived.
+    pub fn is_settled(&self) -> bool {
+        let mut accounts = self.accounts.values();
+        accounts.all(|account| account.is_confirmed(self.me, &self.members))
+    }
+
+    /// Digests of what this node and another have given each other, by bucket.
+    pub fn digest(&self, peer: Actor) -> Vec<(u8, u64)> {
+        digest::of_pair(self.me, peer, self.accounts.values())
+    }
+
+    /// Takes one event; appends what is to be done.
+    pub fn step(&mut self, now: MonoUs, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Tick => self.tick(now, out),
+            Event::Members(live) => self.members.set(live),
+            Event::Opened(pid) => self.with(now, pid, out, |_, _| {}),
+            Event::Claimed {
+                pid,
+                claim,
+                amount,
+                by,
+            } => self.with(now, pid, out, |account, cx| {
+                if claim == 0 {
+                    account.claim = Claim::Known;
+                }
+                if by == cx.me {
+                    account.mint(cx, claim, amount);
+                }
+            }),
+            Event::Short { pid, need } => self.with(now, pid, out, |account, cx| {
+                account.short(cx, need);
+            }),
+            Event::Lowered {
+                pid,
+                lowering,
+                by,
+                to,
+            } => self.with(now, pid, out, |account, cx| {
+                if account.lowered.insert(lowering) {
+                    account.lower(cx, by, to);
+                }
+            }),
+            Event::BurnOrdered { pid, total } => self.with(now, pid, out, |account, cx| {
+                account.burn_total = account.burn_total.max(total);
+                account.pull_burn(cx);
+            }),
+            Event::Refunded { pid, total } => self.with(now, pid, out, |account, cx| {
+                account.refund(cx, total);
+            }),
+            Event::Frozen(pid) => self.with(now, pid, out, |account, _| account.slot.freeze()),
+            Event::Ended(pid) => self.end(pid),
+            Event::Leaving => self.leaving = true,
+            Event::WrittenOff(actor) => self.write_off(actor, out),
+            Event::Received { from, message } => self.receive(now, from, message, out),
+            Event::Synced(ticket) => self.outbox.synced(ticket, out),
+        }
+        self.outbox.seal(out);
+    }
+
+    /// Runs `act` on an account, which is made if need be, and has it looked at soon.
+    fn with(
+        &mut self,
+        now: MonoUs,
+        pid: Pid,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Account, &mut Scene<'_>),
+    ) {
+        // A late copy must not begin an empty row where a whole one was.
+        if self.is_ended(pid) {
+            return;
+        }
+        let account = self.accounts.entry(pid);
+        let account = account.or_insert_with(|| Account::new(pid, Row::default()));
+        let mut scene = Scene {
+            me: self.me,
+            now,
+            members: &self.members,
+            settings: &self.settings,
+            outbox: &mut self.outbox,
+            out,
+        };
+        act(account, &mut scene);
+        self.visits.soon(pid, now);
+    }
+
+    fn tick(&mut self, now: MonoUs, out: &mut Vec<Effect>) {
+        for pid in self.visits.due(now) {
+            self.visit(now, pid, out);
+        }
+        let every = self.settings.digest;
+        if self.digested.is_none_or(|at| now >= at.plus(every)) {
+            self.digested = Some(now);
+            self.send_digests(out);
+        }
+    }
+
+    fn visit(&mut self, now: MonoUs, pid: Pid, out: &mut Vec<Effect>) {
+        let leaving = self.leaving;
+        let Some(account) = self.accounts.get_mut(&pid) else {
+            return;
+        };
+        let mut scene = Scene {
+            me: self.me,
+            now,
+            members: &self.members,
+            settings: &self.settings,
+            outbox: &mut self.outbox,
+            out,
+        };
+        let cx = &mut scene;
+        account.look(cx);
+        account.resend(cx);
+        account.fetch(cx);
+        if account.burn_total > account.row.burned {
+            account.pull_burn(cx);
+        }
+        match cx.vault(pid) {
+            Some(vault) if leaving => {
+                account.donate(cx, vault, Rights::MAX);
+            }
+            Some(vault) if vault == cx.me => account.tend_pool(cx),
+            Some(vault) => account.tend_lease(cx, vault),
+            None => {}
+        }
+        account.publish(cx);
+        let active = account.is_asked_for(cx) || !account.is_confirmed(cx.me, cx.members);
+        self.visits.again(pid, now, active);
+    }
+
+    fn send_digests(&self, out: &mut Vec<Effect>) {
+        for to in self.members.iter().filter(|to| *to != self.me) {
+            let buckets = self.digest(to);
+            if !buckets.is_empty() {
+                let message = Message::Digest { buckets };
+                out.push(Effect::Send { to, message });
+            }
+        }
+    }
+
+    fn receive(&mut self, now: MonoUs, from: Actor, message: Message, out: &mut Vec<Effect>) {
+        match message {
+            Message::Row {
+                pid,
+                row,
+                standing,
+                answer,
+            } => self.with(now, pid, out, |account, cx| {
+                account.note(cx, from, &row, standing);
+                let gained = account.receive(cx, from, &row);
+                if gained {
+                    account.thank(from.region);
+                    account.burn(cx);
+                    account.serve(cx);
+                    cx.out.push(Effect::Wake(pid));
+                }
+                if gained || answer {
+                    account.send_row(cx, from, false);
+                }
+            }),
+            Message::Need {
+                pid,
+                want,
+                amount,
+                standing,
+            } => self.with(now, pid, out, |account, cx| match want {
+                Want::Lease => account.lease_to(cx, from, amount, standing),
+                Want::Share => account.share_with(cx, from, standing, None),
+                Want::Urgent => account.share_with(cx, from, standing, Some(amount)),
+                Want::Recall | Want::Burn => account.give_up(cx, from, amount),
+            }),
+            Message::View {
+                pid,
+                standing,
+                used,
+            } => self.with(now, pid, out, |account, cx| {
+                account.hear_view(cx, from.region, standing, used);
+            }),
+            Message::Digest { buckets } => {
+                for pid in digest::differing(&self.digest(from), &buckets, self.pids()) {
+                    self.with(now, pid, out, |account, cx| {
+                        account.send_row(cx, from, true)
+                    });
+                }
+            }
+        }
+    }
+
+    /// The period and all before it are over for good.
+    fn end(&mut self, pid: Pid) {
+        let last = self
+            .ended
+            .entry(pid.scope)
+            .or_insert((pid.index, pid.generation));
+        *last = (*last).max((pid.index, pid.generation));
+        let over: Vec<Pid> = self.pids().filter(|pid| self.is_ended(*pid)).collect();
+        for pid in over {
+            self.accounts.remove(&pid);
+            self.visits.forget(pid);
+        }
+    }
+
+    fn is_ended(&self, pid: Pid) -> bool {
+        let last = self.ended.get(&pid.scope);
+        last.is_some_and(|last| (pid.index, pid.generation) <= *last)
+    }
+
+    /// The vault of each scope says what the lost node held; what was on the way to it is lost too.
+    fn write_off(&mut self, actor: Actor, out: &mut Vec<Effect>) {
+        if !self.members.lose(actor) {
+            return;
+        }
+        for (pid, account) in &self.accounts {
+            let vault = self.members.vault(pid.scope, self.me.region);
+            let amount = account.held_by(self.me, actor);
+            if vault == Some(self.me) && amount > 0 {
+                let pid = *pid;
+                out.push(Effect::Suspense { pid, actor, amount });
+            }
+        }
+    }
+}

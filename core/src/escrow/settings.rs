@@ -1,0 +1,96 @@
+//! The dials of the protocol. None of them can break a budget; they trade traffic for refusals.
+
+use std::time::Duration;
+
+use super::message::Standing;
+use super::row::Rights;
+
+/// The dials.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A lease lasts this long at the node's rate.
+    pub lease: Duration,
+    /// A node that was asked for nothing this long gives its lease back.
+    pub holding: Duration,
+    /// Part of the rights that a region without demand keeps, 0 to 1.
+    pub idle_share: f64,
+    /// A region asks for more when it has less than this long at its rate.
+    pub low_water: Duration,
+    /// Time constant of demand.
+    pub rate_tau: Duration,
+    /// Rows are published at most this often.
+    pub publish: Duration,
+    /// Views are sent at least this often while there is demand.
+    pub view: Duration,
+    /// Digests are exchanged this often.
+    pub digest: Duration,
+    /// First and longest pause after another region gave nothing.
+    pub back_off: (Duration, Duration),
+    /// First and longest pause before a transfer that was not confirmed is sent again.
+    pub resend: (Duration, Duration),
+    /// Pause between two claims on one plan.
+    pub claim_retry: Duration,
+    /// A request for rights that was not met is forgotten after this.
+    pub waiting: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            lease: ms(600_000),
+            holding: ms(900_000),
+            idle_share: 0.02,
+            low_water: ms(120_000),
+            rate_tau: ms(60_000),
+            publish: ms(200),
+            view: ms(10_000),
+            digest: ms(30_000),
+            back_off: (ms(500), ms(64_000)),
+            resend: (ms(1_000), ms(8_000)),
+            claim_retry: ms(2_000),
+            waiting: ms(1_000),
+        }
+    }
+}
+
+/// Size of a pair's last mile, in requests: with less left, halves would serve neither.
+const LAST_MILE_NEEDS: Rights = 12;
+
+/// A region's demand is taken to be one request more in so many seconds.
+const UNSEEN_S: f64 = 30.0;
+
+impl Settings {
+    /// What a node should hold at this demand: `lease` at its rate, four requests at least.
+    pub(super) fn lease_target(&self, standing: Standing) -> Rights {
+        let at_rate = (standing.rate * self.lease.as_secs_f64()) as Rights;
+        at_rate.max(standing.need.saturating_mul(4))
+    }
+
+    /// Below this a region asks the others.
+    pub(super) fn region_low(&self, standing: Standing) -> Rights {
+        let at_rate = (standing.rate * self.low_water.as_secs_f64()) as Rights;
+        at_rate.max(standing.need.saturating_mul(4))
+    }
+
+    /// What region `ours` gives to region `theirs`: shares of what both have go by demand, and the
+    /// last mile to the faster side.
+    pub(super) fn grant(&self, ours: Standing, theirs: Standing) -> Rights {
+        let both = ours.free.max(0).saturating_add(theirs.free.max(0));
+        let need = ours.need.max(theirs.need).max(1);
+        let last_mile = both < need.saturating_mul(LAST_MILE_NEEDS);
+        if last_mile {
+            let all = ours.free.max(0);
+            return if theirs.rate > ours.rate { all } else { 0 };
+        }
+        // One request is no picture of demand: both sides start with some that never came.
+        let unseen = need as f64 / UNSEEN_S;
+        let part = (theirs.rate + unseen) / (ours.rate + theirs.rate + 2.0 * unseen);
+        let part = part.clamp(self.idle_share, 1.0 - self.idle_share);
+        let fair = (both as f64 * part) as Rights;
+        let grant = (fair - theirs.free).clamp(0, ours.free.max(0));
+        // Two that stand evenly would pass crumbs to and fro for ever.
+        let crumb = need.max(theirs.free / 10);
+        if grant < crumb { 0 } else { grant }
+    }
+}

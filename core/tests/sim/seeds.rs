@@ -1,0 +1,171 @@
+//! Runs: many seeds, one seed, and every mutant.
+
+use crate::demand::{Load, demand};
+use crate::faults::{Weather, schedule};
+use crate::mutants::Mutant;
+use crate::rng::Rng;
+use crate::shrink::run;
+use crate::world::{Report, Scenario, World};
+
+/// How many seeds, unless `SIM_SEEDS` says otherwise.
+const SEEDS: u64 = 200;
+
+const LOAD: Load = Load {
+    keys: 6,
+    per_second: 12.0,
+    seconds: 60,
+    budget: (0.3, 1.6),
+    periods: true,
+    home_part: 0.7,
+};
+
+pub(crate) fn scenario(seed: u64, weather: Weather, load: Load) -> Scenario {
+    let mut rng = Rng(seed);
+    let demand = demand(load, &mut rng);
+    let turns = schedule(weather, demand.budgets.len(), load.seconds, &mut rng);
+    Scenario {
+        seed,
+        demand,
+        turns,
+        seconds: load.seconds,
+        mutant: None,
+        trace: false,
+    }
+}
+
+/// The weather of a seed: mostly storms.
+fn weather(seed: u64) -> Weather {
+    match seed % 8 {
+        0 => Weather::Calm,
+        1 => Weather::Partition(30),
+        2 => Weather::Power,
+        _ => Weather::Storm,
+    }
+}
+
+fn run_seeds(seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
+        let outcome = run(&scenario(seed, weather(seed), LOAD));
+        assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+    }
+}
+
+#[test]
+fn every_promise_holds_in_any_weather_for_even_seeds() {
+    run_seeds((0..seeds()).step_by(2));
+}
+
+#[test]
+fn every_promise_holds_in_any_weather_for_odd_seeds() {
+    run_seeds((1..seeds()).step_by(2));
+}
+
+/// `SIM_SEED=17 cargo test -p meridian-core --test sim one_seed -- --nocapture`
+#[test]
+fn one_seed_on_demand() {
+    let seed = number("SIM_SEED").unwrap_or(0);
+    let outcome = run(&scenario(seed, weather(seed), LOAD));
+    println!("seed {seed}: {outcome:#?}");
+    assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+}
+
+fn seeds() -> u64 {
+    number("SIM_SEEDS").unwrap_or(SEEDS)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test chooses its seeds by the environment"
+)]
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("SIM_SEED and SIM_SEEDS are numbers"))
+}
+
+/// The same run twice is the same to the last message.
+#[test]
+fn a_seed_is_a_whole_run() {
+    let one = || World::new(scenario(7, Weather::Storm, LOAD)).run().unwrap();
+    assert_eq!(format!("{:?}", one()), format!("{:?}", one()));
+}
+
+/// Where a mutant is looked for.
+fn hunting_ground(mutant: Mutant) -> Weather {
+    match mutant {
+        Mutant::ShowsBeforeSync => Weather::Power,
+        Mutant::SpendsWithoutRights | Mutant::AsksNoRegion => Weather::Calm,
+        _ => Weather::Storm,
+    }
+}
+
+fn usability(report: &Report) -> f64 {
+    report.wrong as f64 / (report.admitted + report.refused) as f64
+}
+
+#[test]
+fn every_mutant_is_bitten_by_its_checker() {
+    for (mutant, checker) in Mutant::ALL {
+        if checker == 7 {
+            continue;
+        }
+        let bitten = (0..60).any(|seed| {
+            let mut run = scenario(seed, hunting_ground(mutant), LOAD);
+            run.mutant = Some(mutant);
+            let violation = World::new(run).run().err();
+            violation.is_some_and(|violation| violation.checker == checker)
+        });
+        assert!(bitten, "{mutant:?} passes checker {checker}");
+    }
+}
+
+/// Checker 7, and the mutant that it bites.
+#[test]
+fn money_that_is_left_is_found() {
+    // Budgets of some hundred requests: of one with a dozen, 2 % are no request at all.
+    let load = Load {
+        keys: 3,
+        per_second: 25.0,
+        budget: (0.5, 1.2),
+        periods: false,
+        home_part: 0.85,
+        ..LOAD
+    };
+    let wrong = |weather, mutant| {
+        let of = |seed| {
+            let mut run = scenario(seed, weather, load);
+            run.mutant = mutant;
+            usability(&World::new(run).run().unwrap())
+        };
+        (0..20).map(of).sum::<f64>() / 20.0
+    };
+    let calm = wrong(Weather::Calm, None);
+    let cut = wrong(Weather::Partition(30), None);
+    let mutant = wrong(Weather::Calm, Some(Mutant::AsksNoRegion));
+    println!("wrongly refused: calm {calm:.5}, in a partition {cut:.5}, mutant {mutant:.5}");
+    assert!(calm <= 0.005, "{calm}");
+    assert!(cut <= 0.05, "{cut}");
+    assert!(mutant > 0.01, "{mutant}");
+}
+
+/// Budgets of a dollar under ten times the demand, in every region alike.
+#[test]
+fn a_dollar_is_used_to_its_end_by_ten_times_the_demand() {
+    let load = Load {
+        keys: 3,
+        per_second: 50.0,
+        budget: (0.1, 0.1),
+        periods: false,
+        home_part: 0.0,
+        ..LOAD
+    };
+    for (weather, most) in [(Weather::Calm, 0.005), (Weather::Partition(50), 0.05)] {
+        let run = |seed| World::new(scenario(seed, weather, load)).run().unwrap();
+        let all: Vec<Report> = (0..10).map(run).collect();
+        let wrong = all.iter().map(usability).sum::<f64>() / all.len() as f64;
+        let sum = |of: fn(&Report) -> i64| all.iter().map(of).sum::<i64>() as f64;
+        let unused = sum(|one| one.unused) / sum(|one| one.exhausted).max(1.0);
+        let waited = sum(|one| one.waited as i64) / sum(|one| (one.admitted + one.refused) as i64);
+        println!("{weather:?}: wrongly refused {wrong:.4}, unused {unused:.4}, waited {waited:.4}");
+        assert!(wrong <= most, "{weather:?}: {wrong}");
+    }
+}

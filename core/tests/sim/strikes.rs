@@ -1,0 +1,302 @@
+//! Faults and administrators' deeds as they happen, and as they end.
+
+use meridian_core::escrow::{Actor, Event, Pid, Rights};
+
+use crate::demand::REGIONS;
+use crate::disk::Disk;
+use crate::faults::Fault;
+use crate::node::{Node, rows_of};
+use crate::office::Fact;
+use crate::world::{Happening, SECOND, World};
+
+impl World {
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        self.note(|| format!("{fault:?}"));
+        let until = self.scenario.seconds * SECOND;
+        let lasts = match &fault {
+            Fault::Cut { for_us, .. }
+            | Fault::Isolate { for_us, .. }
+            | Fault::Loss { for_us, .. }
+            | Fault::Double { for_us, .. }
+            | Fault::Kill { for_us, .. }
+            | Fault::Power { for_us, .. }
+            | Fault::Pause { for_us, .. }
+            | Fault::Leave { for_us, .. }
+            | Fault::DiskLost { for_us, .. }
+            | Fault::SlowDisk { for_us, .. }
+            | Fault::RedisDown { for_us, .. }
+            | Fault::PostgresDown { for_us, .. }
+            | Fault::Clock { for_us, .. }
+            | Fault::Split { for_us, .. } => Some(*for_us),
+            Fault::Flap { .. } => Some(700_000),
+            _ => None,
+        };
+        if let Some(us) = lasts {
+            let end = (self.now + us).min(until);
+            self.at(end, Happening::Over(fault.clone()));
+        }
+        self.begin_fault(fault);
+    }
+
+    fn begin_fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut { from, to, .. } => self.network.cut(from, to),
+            Fault::Isolate { region, .. } => self.isolate(region, true),
+            Fault::Flap { a, b, .. } => {
+                self.network.cut(a, b);
+                self.network.cut(b, a);
+            }
+            Fault::Loss { permille, .. } => self.network.loss = f64::from(permille) / 1e3,
+            Fault::Double { permille, .. } => self.network.double = f64::from(permille) / 1e3,
+            Fault::Kill { node, .. } => self.take_down(node, false),
+            Fault::Power { node, .. } => self.take_down(node, true),
+            Fault::Pause { node, .. } => self.nodes[node].paused = true,
+            Fault::Leave { node, .. } => self.leave(node),
+            Fault::DiskLost { node, .. } => self.lose_disk(node),
+            Fault::SlowDisk { node, .. } => self.nodes[node].slow_disk += 1,
+            Fault::RedisDown { region, .. } => self.redis[usize::from(region)].down += 1,
+            Fault::RedisFlush { region } => self.redis[usize::from(region)].flush(),
+            Fault::RedisFailOver { region } => self.redis[usize::from(region)].fail_over(),
+            Fault::PostgresDown { region, .. } => self.postgres[usize::from(region)].down += 1,
+            Fault::Clock { node, ms, .. } => self.nodes[node].clock_ms += ms,
+            Fault::Split { node, .. } => self.nodes[node].split += 1,
+            Fault::Raise {
+                budget,
+                region,
+                permille,
+            } => self.raise(budget, region, permille),
+            Fault::Lower {
+                budget,
+                region,
+                permille,
+            } => self.lower(budget, region, permille),
+            Fault::Reset { budget, region } => self.reset(budget, region),
+            Fault::Revoke { budget, region } => {
+                if self.office.revoked.insert(budget, self.now).is_none() {
+                    self.office
+                        .decide(Fact::Revoked { budget }, region, self.now);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn mend(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut { from, to, .. } => self.network.mend(from, to),
+            Fault::Isolate { region, .. } => self.isolate(region, false),
+            Fault::Flap { a, b, times } => {
+                self.network.mend(a, b);
+                self.network.mend(b, a);
+                let again = Fault::Flap {
+                    a,
+                    b,
+                    times: times.saturating_sub(1),
+                };
+                if times > 1 && self.in_trouble() {
+                    self.strike(again);
+                }
+            }
+            Fault::Loss { .. } => self.network.loss = 0.0,
+            Fault::Double { .. } => self.network.double = 0.0,
+            Fault::Kill { node, .. } | Fault::Power { node, .. } | Fault::DiskLost { node, .. } => {
+                if self.nodes[node].escrow.is_none() {
+                    self.boot(node);
+                }
+            }
+            Fault::Pause { node, .. } => self.nodes[node].paused = false,
+            Fault::Leave { node, .. } => {
+                self.take_down(node, false);
+                if self.nodes[node].escrow.is_none() {
+                    self.boot(node);
+                }
+            }
+            Fault::SlowDisk { node, .. } => self.nodes[node].slow_disk -= 1,
+            Fault::RedisDown { region, .. } => self.redis[usize::from(region)].down -= 1,
+            Fault::PostgresDown { region, .. } => self.postgres[usize::from(region)].down -= 1,
+            Fault::Clock { node, ms, .. } => self.nodes[node].clock_ms -= ms,
+            Fault::Split { node, .. } => self.nodes[node].split -= 1,
+            Fault::RedisFlush { .. }
+            | Fault::RedisFailOver { .. }
+            | Fault::Raise { .. }
+            | Fault::Lower { .. }
+            | Fault::Reset { .. }
+            | Fault::Revoke { .. } => {}
+        }
+    }
+
+    fn isolate(&mut self, region: u8, cut: bool) {
+        for other in (0..REGIONS).filter(|other| *other != region) {
+            for (from, to) in [(region, other), (other, region)] {
+                match cut {
+                    true => self.network.cut(from, to),
+                    false => self.network.mend(from, to),
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, index: usize) {
+        if self.nodes[index].is_up() {
+            self.nodes[index].leaving = true;
+            self.tick(index);
+            self.step(index, Event::Leaving);
+        }
+    }
+
+    fn take_down(&mut self, index: usize, power: bool) {
+        if self.nodes[index].escrow.is_none() {
+            return;
+        }
+        let touched = match power {
+            true => self.nodes[index].disk.lose_tail(),
+            false => Vec::new(),
+        };
+        let running: Vec<u64> = self.nodes[index].running.keys().copied().collect();
+        self.abandon(index);
+        let node = &mut self.nodes[index];
+        node.escrow = None;
+        node.down_since = Some(self.now);
+        node.life += 1;
+        if power {
+            self.count_unsynced(index, touched.into_iter().chain(running));
+        }
+        self.nodes[index].rows = rows_of(&self.nodes[index].disk);
+    }
+
+    /// What a power loss took of charges: the difference between the bill and what is left of it.
+    fn count_unsynced(&mut self, index: usize, touched: impl Iterator<Item = u64>) {
+        let touched: std::collections::BTreeSet<u64> = touched.collect();
+        let disk = &self.nodes[index].disk;
+        let orphans = disk.replay().orphans;
+        let closes = disk.closes().map(|(request, _, cost)| (request, cost));
+        let orphans = orphans.iter().map(|(request, _, cost)| (*request, *cost));
+        let kept: std::collections::BTreeMap<u64, Rights> = closes.chain(orphans).collect();
+        for request in touched {
+            let Some((pids, billed)) = self.truth.billed.get(&request).cloned() else {
+                continue;
+            };
+            let charged = kept.get(&request).copied().unwrap_or(0);
+            if !kept.contains_key(&request) {
+                self.truth.lost.insert(request, "power");
+            }
+            for pid in pids {
+                let unsynced = self.truth.unsynced.entry(pid).or_insert(0);
+                *unsynced += (billed - charged).max(0);
+            }
+        }
+    }
+
+    /// The machine is gone; a new actor takes its place, and the region writes the old one off.
+    fn lose_disk(&mut self, index: usize) {
+        if self.nodes[index].escrow.is_none() {
+            return;
+        }
+        let rows = self.nodes[index].all_rows();
+        let running: Vec<u64> = self.nodes[index].running.keys().copied().collect();
+        self.abandon(index);
+        let node = &self.nodes[index];
+        let (old, life) = (node.actor, node.life);
+        let unshipped: Vec<u64> = node
+            .disk
+            .closes()
+            .skip(node.shipped)
+            .map(|one| one.0)
+            .collect();
+        for request in unshipped.into_iter().chain(running) {
+            self.truth.lost.insert(request, "disk");
+        }
+        self.truth.tombs.push((old, rows));
+        let actor = Actor {
+            incarnation: old.incarnation + 1,
+            ..old
+        };
+        let mut fresh = Node::new(actor, self.scenario.demand.budgets.len());
+        fresh.life = life + 1;
+        fresh.disk = Disk::default();
+        fresh.down_since = Some(self.now);
+        fresh.slow_disk = self.nodes[index].slow_disk;
+        fresh.split = self.nodes[index].split;
+        fresh.clock_ms = self.nodes[index].clock_ms;
+        self.nodes[index] = fresh;
+        self.office
+            .decide(Fact::WrittenOff { actor: old }, old.region, self.now);
+    }
+
+    /// The running period of a budget, as its home region sees it.
+    fn running_pid(&self, budget: usize) -> Option<Pid> {
+        let scope = self.scenario.demand.budgets[budget].scope;
+        let of_scope = self.office.plans.keys().filter(|pid| pid.scope == scope);
+        of_scope
+            .copied()
+            .max_by_key(|pid| (pid.generation, pid.index))
+    }
+
+    fn home_node(&self, budget: usize) -> Option<Actor> {
+        let home = self.scenario.demand.budgets[budget].home;
+        let up = self.nodes.iter().filter(|node| node.is_up());
+        up.map(|node| node.actor).find(|actor| actor.region == home)
+    }
+
+    /// Home alone raises: elsewhere it is refused while home cannot be reached.
+    fn raise(&mut self, budget: usize, region: u8, permille: u32) {
+        let known = &self.scenario.demand.budgets[budget];
+        let (home, amount) = (known.home, known.amount * Rights::from(permille) / 1_000);
+        let reached = region == home || !self.network.is_cut(region, home);
+        let (Some(pid), Some(by)) = (self.running_pid(budget), self.home_node(budget)) else {
+            return;
+        };
+        if !reached || self.postgres[usize::from(home)].down > 0 {
+            return;
+        }
+        let number = self.office.claims.entry(pid).or_insert(0);
+        *number += 1;
+        let claim = *number;
+        self.postgres[usize::from(home)].claim(pid, claim, by, amount);
+        *self.office.raised.entry(pid).or_insert(0) += amount;
+        self.office.decide(
+            Fact::Raised {
+                pid,
+                claim,
+                amount,
+                by,
+            },
+            home,
+            self.now,
+        );
+    }
+
+    /// Lowered anywhere; destroyed by one node of home.
+    fn lower(&mut self, budget: usize, region: u8, permille: u32) {
+        let (Some(pid), Some(home)) = (self.running_pid(budget), self.home_node(budget)) else {
+            return;
+        };
+        let left = self.office.ceiling(pid) - self.office.lowered.get(&pid).copied().unwrap_or(0);
+        let by = left * Rights::from(permille) / 1_000;
+        let to = *self.office.burner.entry(pid).or_insert(home);
+        *self.office.lowered.entry(pid).or_insert(0) += by;
+        self.office.lowerings += 1;
+        let lowering = self.office.lowerings;
+        self.office.decide(
+            Fact::Lowered {
+                pid,
+                lowering,
+                by,
+                to,
+            },
+            region,
+            self.now,
+        );
+    }
+
+    fn reset(&mut self, budget: usize, region: u8) {
+        let home = self.scenario.demand.budgets[budget].home;
+        if region != home && self.network.is_cut(region, home) {
+            return;
+        }
+        let generation = self.office.generations.entry(budget).or_insert(0);
+        *generation += 1;
+        let generation = *generation;
+        self.office
+            .decide(Fact::Reset { budget, generation }, home, self.now);
+    }
+}
