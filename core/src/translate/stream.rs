@@ -8,6 +8,7 @@ use crate::translate::context::Reply;
 use crate::translate::dialect::Pair;
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::provider::Reader;
+use crate::translate::restore::Restore;
 use crate::translate::text::Text;
 use crate::usage::{ServiceTier, Usage};
 use crate::wire::json::{self, JsonError};
@@ -30,17 +31,19 @@ pub enum StreamError {
 pub struct Stream {
     scanner: EventScanner,
     reader: Reader,
-    metered: Metered<StreamWriter>,
+    metered: Metered<Restore<StreamWriter>>,
     ended: Option<Ending>,
 }
 
 impl Stream {
     /// A stream of the provider's for the client. `None`: this pair does not stream.
     pub fn new(pair: Pair, reply: Reply) -> Option<Self> {
+        let memo = reply.memo.clone();
+        let writer = StreamWriter::new(pair.client, reply)?;
         Some(Self {
             scanner: EventScanner::new(EVENT_BYTES_MAX),
             reader: Reader::new(pair.provider)?,
-            metered: Metered::new(StreamWriter::new(pair.client, reply)?),
+            metered: Metered::new(Restore::new(&memo, writer)),
             ended: None,
         })
     }
@@ -49,7 +52,7 @@ impl Stream {
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<Progress, StreamError> {
         let before = self.mark();
         let read = self.read(chunk);
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.take_bytes(out);
         read.map(|()| self.progress(before))
     }
 
@@ -80,7 +83,7 @@ impl Stream {
         if told && (whole || !begun) {
             self.reader.finish(&mut self.metered);
         }
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.take_bytes(out);
         let facts = &self.metered.facts;
         let ending = if facts.error.is_some() {
             Ending::ProviderError
@@ -98,8 +101,8 @@ impl Stream {
     /// What to write when the stream ends before its time: the error in the client's dialect,
     /// never a terminal marker. Nothing is ever written after it.
     pub fn abort(&mut self, error: &ErrorReply, out: &mut Vec<u8>) {
-        self.metered.writer.abort(error);
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.abort(error);
+        self.metered.writer.inner.take_bytes(out);
         self.scanner.forget();
         self.ended.get_or_insert(Ending::Cut);
     }
@@ -143,7 +146,7 @@ impl Stream {
 /// Tells one event. Nothing is told after an error or the dialect's own end.
 fn tell(
     reader: &mut Reader,
-    metered: &mut Metered<StreamWriter>,
+    metered: &mut Metered<Restore<StreamWriter>>,
     event: &Event<'_>,
 ) -> Result<(), JsonError> {
     if event.data.is_none() {
