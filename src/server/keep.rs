@@ -127,9 +127,11 @@ impl Past {
     fn is_due(&mut self, schedule: &Schedule, zone: &TimeZone, now: WallMs) -> bool {
         let looked = std::mem::replace(&mut self.looked, now);
         let due = match schedule {
-            Schedule::Every(time) => self
-                .done
-                .is_none_or(|done| now.0.saturating_sub(done.0) >= time.as_millis() as i64),
+            // A clock that was set back makes it due as well: it may have been far ahead.
+            Schedule::Every(time) => self.done.is_none_or(|done| {
+                let passed = now.0.saturating_sub(done.0);
+                passed < 0 || passed >= time.as_millis() as i64
+            }),
             Schedule::Cron(cron) => cron.fired(zone, looked, now),
         };
         let due = std::mem::take(&mut self.failed) || due;
@@ -176,6 +178,16 @@ mod tests {
         assert!(past.is_due(&daily, &utc, NOON));
         past.failed = true;
         assert!(past.is_due(&daily, &utc, NOON.plus_ms(10_000)));
+        assert!(!past.is_due(&daily, &utc, NOON.plus_ms(20_000)));
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_stops_no_retention() {
+        let utc = TimeZone::UTC;
+        let daily = Schedule::Every(Duration::from_secs(86_400));
+        let mut past = Past::at(NOON);
+        assert!(past.is_due(&daily, &utc, NOON.plus_ms(400 * 86_400_000)));
+        assert!(past.is_due(&daily, &utc, NOON));
         assert!(!past.is_due(&daily, &utc, NOON.plus_ms(20_000)));
     }
 }
