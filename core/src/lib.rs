@@ -40,5 +40,6 @@ pub mod signature;
 pub mod sigv4;
 pub mod spend;
 pub mod time;
+pub mod translate;
 pub mod usage;
 pub mod wire;
