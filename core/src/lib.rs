@@ -13,6 +13,7 @@ pub mod error;
 pub mod escrow;
 pub mod health;
 pub mod hlc;
+pub mod identity;
 pub mod ids;
 pub mod journal;
 pub mod key;

@@ -8,6 +8,7 @@ use crate::translate::context::Reply;
 use crate::translate::dialect::{Pair, ProviderDialect};
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::provider::Reader;
+use crate::translate::restore::Restore;
 use crate::translate::text::Text;
 use crate::usage::{ServiceTier, Usage};
 use crate::wire::event_stream::{Content, FRAME_BYTES_MAX, FrameError, FrameReader};
@@ -34,7 +35,7 @@ pub enum StreamError {
 pub struct Stream {
     frames: Frames,
     reader: Reader,
-    metered: Metered<StreamWriter>,
+    metered: Metered<Restore<StreamWriter>>,
     ended: Option<Ending>,
 }
 
@@ -67,10 +68,12 @@ impl Frames {
 impl Stream {
     /// A stream of the provider's for the client. `None`: this pair does not stream.
     pub fn new(pair: Pair, reply: Reply) -> Option<Self> {
+        let memo = reply.memo.clone();
+        let writer = StreamWriter::new(pair.client, reply)?;
         Some(Self {
             frames: Frames::of(pair.provider),
             reader: Reader::new(pair.provider)?,
-            metered: Metered::new(StreamWriter::new(pair.client, reply)?),
+            metered: Metered::new(Restore::new(&memo, writer)),
             ended: None,
         })
     }
@@ -79,7 +82,7 @@ impl Stream {
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<Progress, StreamError> {
         let before = self.mark();
         let read = self.read(chunk);
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.take_bytes(out);
         read.map(|()| self.progress(before))
     }
 
@@ -125,7 +128,7 @@ impl Stream {
             return ending;
         }
         let begun = self.finish_event();
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.take_bytes(out);
         let facts = &self.metered.facts;
         let ending = if facts.error.is_some() {
             Ending::ProviderError
@@ -169,8 +172,8 @@ impl Stream {
     /// What to write when the stream ends before its time: the error in the client's dialect,
     /// never a terminal marker. Nothing is ever written after it.
     pub fn abort(&mut self, error: &ErrorReply, out: &mut Vec<u8>) {
-        self.metered.writer.abort(error);
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.abort(error);
+        self.metered.writer.inner.take_bytes(out);
         if let Frames::Sse(scanner) = &mut self.frames {
             scanner.forget();
         }
@@ -216,7 +219,7 @@ impl Stream {
 /// Tells one event. Nothing is told after an error or the dialect's own end.
 fn tell(
     reader: &mut Reader,
-    metered: &mut Metered<StreamWriter>,
+    metered: &mut Metered<Restore<StreamWriter>>,
     event: &Event<'_>,
 ) -> Result<(), JsonError> {
     if event.data.is_none() {

@@ -78,10 +78,9 @@ fn read<'a>(body: &'a [u8], losses: &mut Losses<'_>) -> Result<Wanted<'a>, Refus
         truncate: None,
         base64: false,
     };
-    let dropped = losses.policy().additional_drop_params.clone();
     for (name, value) in object.fields() {
         let name = String::from_utf8_lossy(name);
-        if value.kind == Kind::Null || dropped.iter().any(|known| *known == name) {
+        if value.kind == Kind::Null {
             continue;
         }
         match &*name {

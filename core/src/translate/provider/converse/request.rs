@@ -139,6 +139,7 @@ fn conversation(
         names: names.changed,
         format_tool,
         custom_tools: choice.custom,
+        custom_wrapped: true,
         ..Memo::default()
     })
 }

@@ -84,6 +84,7 @@ pub(crate) fn write(prompt: Prompt<'_>, context: &Context<'_>, losses: &mut Loss
     let memo = Memo {
         names: names.changed,
         custom_tools,
+        custom_wrapped: true,
         usage_chunk,
         echo,
         ..Memo::default()
