@@ -7,7 +7,7 @@ use std::path::Path;
 use meridian_core::translate::{Change, ClientDialect, Pair, Request};
 use serde_json::{Value, json};
 
-use crate::fixtures::{World, json_of, pairs};
+use crate::fixtures::{World, every_pair, json_of};
 
 /// A field with a value that is not its default.
 type Probe = (&'static str, Value);
@@ -518,7 +518,7 @@ fn document() -> String {
         - Flags of the price map (`supports_sampling_params`, `supports_forced_tool_use`, \
         `supports_adaptive_thinking`, ...) decide for the models that have them.\n",
     );
-    for pair in pairs() {
+    for pair in every_pair() {
         let (client, provider) = (pair.client.label(), pair.provider.label());
         let _ = write!(
             text,
@@ -551,7 +551,7 @@ fn the_document_says_what_the_translator_does() {
 #[test]
 fn nothing_is_lost_in_silence() {
     // A loss must be told: what is neither kept nor told must be somewhere in the request.
-    for pair in pairs() {
+    for pair in every_pair() {
         for (field, patch) in probes(pair.client) {
             let body = with(pair.client, &patch);
             let bare = World::of(pair.provider).tell(pair, &with(pair.client, &json!({})));

@@ -84,6 +84,19 @@ pub fn pairs() -> Vec<Pair> {
     ]
 }
 
+/// These and the ones to the clouds, which `tests/clouds` tests.
+pub fn every_pair() -> Vec<Pair> {
+    use ClientDialect as C;
+    use ProviderDialect as P;
+    let mut every = pairs();
+    for client in [C::Chat, C::Messages, C::Responses] {
+        for provider in [P::Converse, P::Gemini, P::Cohere] {
+            every.push(pair(client, provider));
+        }
+    }
+    every
+}
+
 /// What an answer is told with.
 pub fn reply(memo: Memo) -> Reply {
     Reply {
@@ -107,6 +120,9 @@ impl World {
     pub fn of(provider: ProviderDialect) -> Self {
         let platform = match provider {
             ProviderDialect::Messages => Platform::Anthropic,
+            ProviderDialect::Converse => Platform::BedrockConverse,
+            ProviderDialect::Gemini => Platform::AiStudio,
+            ProviderDialect::Cohere => Platform::Cohere,
             _ => Platform::OpenAi,
         };
         Self {
