@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::Endpoint;
+use crate::escrow::Pid;
 use crate::ids::{CallId, KeyHash};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
@@ -134,6 +135,10 @@ pub struct RequestContext {
     /// The cached answer that it got; `None` when the answer is a provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_hit: Option<CacheHit>,
+    /// Periods of shared budgets that it is charged to: what a recovery settles it in. The
+    /// ledger does not keep them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Pid>,
 }
 
 /// An answer from the response cache: it cost nothing.

@@ -192,6 +192,7 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
         user_agent: None,
         cache_hit,
         spend_logs_metadata: noted.filter(|value| !value.is_null()).cloned(),
+        periods: Vec::new(),
     })
 }
 
