@@ -172,6 +172,8 @@ class World:
         command = [program, "--config", path, "--port", str(port), "--host", "127.0.0.1"]
         environment = {"PATH": os.environ["PATH"], "HOME": self.dir, "LITELLM_LOG": "WARNING"}
         environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+        if self.arguments.redis_timeout:
+            environment["REDIS_SOCKET_TIMEOUT"] = self.arguments.redis_timeout
         self.children.append(
             subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.dir)
         )
@@ -276,6 +278,7 @@ async def main():
     parser.add_argument("--provider", required=True, help="the binary of examples/fake_provider")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--only", default="", help="runs whose name holds this")
+    parser.add_argument("--redis-timeout", help="REDIS_SOCKET_TIMEOUT; LiteLLM's own is 0.1 s")
     parser.add_argument("--verbose", action="store_true", help="print what else was answered")
     parser.add_argument("--keep", action="store_true", help="keep logs and configurations")
     arguments = parser.parse_args()

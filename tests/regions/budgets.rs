@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::bound::bound;
 use crate::faults::{ABSENT_AT_BOOT, ALL, Scenario};
-use crate::scale::{SETTLED_WITHIN, World, either};
+use crate::scale::{SETTLED_WITHIN, World, either, is_long};
 
 /// Every key's budget, in nano-dollars.
 const BUDGET: u64 = 1_000_000_000;
@@ -25,7 +25,7 @@ const DEMAND: u64 = 10;
 const REGIONS: usize = 3;
 /// How long keys are used: two minutes of partition are 0.8 of it.
 fn length() -> Duration {
-    either(Duration::from_secs(12), Duration::from_secs(150))
+    either(Duration::from_secs(6), Duration::from_secs(150))
 }
 
 /// What one scenario did to its keys.
@@ -204,12 +204,15 @@ fn header() {
     );
 }
 
-/// Scenarios to run: all, or those whose names hold the text in `MERIDIAN_SCENARIO`.
+/// Scenarios to run: the short ones, or all in full length; those whose names hold the text in
+/// `MERIDIAN_SCENARIO`, if there is one.
 fn chosen() -> Vec<Scenario> {
-    let only = std::env::var_os("MERIDIAN_SCENARIO").unwrap_or_default();
-    let only = only.to_string_lossy().into_owned();
-    let named = ALL.iter().filter(|one| one.name.contains(&only));
-    named.copied().collect()
+    let only = std::env::var_os("MERIDIAN_SCENARIO");
+    let wanted = |one: &&Scenario| match &only {
+        Some(only) => one.name.contains(only.to_string_lossy().as_ref()),
+        None => one.short || is_long(),
+    };
+    ALL.iter().filter(wanted).copied().collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

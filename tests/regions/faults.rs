@@ -22,6 +22,9 @@ pub(crate) enum Act {
     ResumeRedis,
     /// Redis comes back without its last second.
     FailOverRedis,
+    /// Redis dies in the first region, hangs in the second, forgets in the third.
+    BreakRedis,
+    MendRedis,
     /// One gateway of each region dies and is started again.
     KillNodes,
     /// The first gateway of each region goes fast, slow and fast by this.
@@ -44,6 +47,8 @@ pub(crate) struct Scenario {
     /// Most requests, in percent, that are refused although 2 % of the budget is left. None where
     /// nothing is promised: a budget that is raised or reset in a partition is found later.
     pub(crate) wrong_percent: Option<f64>,
+    /// Whether it is part of `make test`.
+    pub(crate) short: bool,
 }
 
 const fn scenario(
@@ -56,6 +61,23 @@ const fn scenario(
         steps,
         allowed_milli: 1_000,
         wrong_percent,
+        short: false,
+    }
+}
+
+impl Scenario {
+    const fn short(self) -> Self {
+        Self {
+            short: true,
+            ..self
+        }
+    }
+
+    const fn allowing(self, allowed_milli: u64) -> Self {
+        Self {
+            allowed_milli,
+            ..self
+        }
     }
 }
 
@@ -64,13 +86,14 @@ const CUT: Option<f64> = Some(5.0);
 
 /// With ten times the demand half of a budget is used at 0.05: what breaks then breaks before it is
 /// used up, and lasts until 0.85.
-pub(crate) const ALL: [Scenario; 13] = [
-    scenario("calm", &[], CALM),
+pub(crate) const ALL: [Scenario; 14] = [
+    scenario("calm", &[], CALM).short(),
     scenario(
         "partition",
         &[(0.05, Act::Partition), (0.85, Act::Heal)],
         CUT,
-    ),
+    )
+    .short(),
     scenario("links reset", &[(0.05, Act::Reset), (0.85, Act::Heal)], CUT),
     scenario(
         "redis killed",
@@ -92,7 +115,13 @@ pub(crate) const ALL: [Scenario; 13] = [
         CUT,
     ),
     scenario("redis failed over", &[(0.05, Act::FailOverRedis)], CUT),
-    scenario("nodes killed", &[(0.04, Act::KillNodes)], CUT),
+    scenario(
+        "redis in three ways",
+        &[(0.03, Act::BreakRedis), (0.5, Act::MendRedis)],
+        CUT,
+    )
+    .short(),
+    scenario("nodes killed", &[(0.04, Act::KillNodes)], CUT).short(),
     scenario(
         "clocks 5 s off",
         &[
@@ -101,39 +130,34 @@ pub(crate) const ALL: [Scenario; 13] = [
         ],
         CUT,
     ),
-    Scenario {
-        allowed_milli: 2_000,
-        ..scenario(
-            "reset in the cut",
-            &[
-                (0.05, Act::Partition),
-                (0.3, Act::ResetSpend),
-                (0.85, Act::Heal),
-            ],
-            None,
-        )
-    },
-    Scenario {
-        allowed_milli: 1_500,
-        ..scenario(
-            "raised in the cut",
-            &[(0.05, Act::Partition), (0.3, Act::Raise), (0.85, Act::Heal)],
-            None,
-        )
-    },
-    Scenario {
-        allowed_milli: 500,
-        ..scenario(
-            "lowered in the cut",
-            &[
-                (0.01, Act::Partition),
-                (0.03, Act::Lower),
-                (0.85, Act::Heal),
-            ],
-            None,
-        )
-    },
-    scenario("everything at once", EVERYTHING, None),
+    scenario(
+        "reset in the cut",
+        &[
+            (0.05, Act::Partition),
+            (0.3, Act::ResetSpend),
+            (0.85, Act::Heal),
+        ],
+        None,
+    )
+    .allowing(2_000),
+    scenario(
+        "raised in the cut",
+        &[(0.05, Act::Partition), (0.3, Act::Raise), (0.85, Act::Heal)],
+        None,
+    )
+    .allowing(1_500),
+    scenario(
+        "lowered in the cut",
+        &[
+            (0.01, Act::Partition),
+            (0.03, Act::Lower),
+            (0.85, Act::Heal),
+        ],
+        None,
+    )
+    .allowing(500)
+    .short(),
+    scenario("everything at once", EVERYTHING, None).short(),
 ];
 
 /// Redis that is not there when the gateways start: they run for a while, then it comes.
@@ -169,6 +193,15 @@ impl Act {
             Self::PauseRedis => regions.regions.iter().for_each(|one| one.redis.pause()),
             Self::ResumeRedis => regions.regions.iter().for_each(|one| one.redis.resume()),
             Self::FailOverRedis => fail_over(regions),
+            Self::BreakRedis => {
+                regions.regions[0].redis.kill();
+                regions.regions[1].redis.pause();
+                regions.regions[2].redis.ask(&["FLUSHALL"]);
+            }
+            Self::MendRedis => {
+                regions.regions[0].redis.run();
+                regions.regions[1].redis.resume();
+            }
             Self::KillNodes => kill_nodes(regions).await,
             Self::ShiftClocks(by) => {
                 for (number, region) in regions.regions.iter().enumerate() {

@@ -8,6 +8,7 @@
 mod bound;
 mod budgets;
 mod faults;
+mod frames;
 mod limits;
 mod revocations;
 mod scale;
