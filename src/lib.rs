@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config_load;
+pub mod credentials;
 pub mod http_get;
 pub mod import;
 pub mod journal;

@@ -1,0 +1,84 @@
+//! The provider's side: writes a prompt as its request, reads its answers and streams.
+
+pub(crate) mod chat;
+pub(crate) mod messages;
+pub(crate) mod responses;
+
+use crate::translate::context::{Context, Request};
+use crate::translate::dialect::ProviderDialect;
+use crate::translate::event::Sink;
+use crate::translate::loss::{Losses, Refusal};
+use crate::translate::prompt::Prompt;
+use crate::wire::json::JsonError;
+use crate::wire::sse::Event;
+
+/// A request that is written but whose losses are not judged yet.
+pub(crate) type Written = Result<Request, Refusal>;
+
+/// Writes a prompt in the provider's dialect. `None`: the dialect does not generate text.
+pub(crate) fn write(
+    to: ProviderDialect,
+    prompt: Prompt<'_>,
+    context: &Context<'_>,
+    losses: &mut Losses<'_>,
+) -> Option<Written> {
+    Some(match to {
+        ProviderDialect::Chat => chat::request::write(prompt, context, losses),
+        ProviderDialect::Messages => messages::request::write(prompt, context, losses),
+        ProviderDialect::Responses => responses::request::write(prompt, context, losses),
+        _ => return None,
+    })
+}
+
+/// Reads the answers of one provider dialect; one for each answer.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Chat(chat::Reader),
+    Messages(messages::Reader),
+    Responses(responses::Reader),
+}
+
+impl Reader {
+    pub(crate) fn new(from: ProviderDialect) -> Option<Self> {
+        Some(match from {
+            ProviderDialect::Chat => Self::Chat(chat::Reader::default()),
+            ProviderDialect::Messages => Self::Messages(messages::Reader::default()),
+            ProviderDialect::Responses => Self::Responses(responses::Reader::default()),
+            _ => return None,
+        })
+    }
+
+    /// Reads a whole answer.
+    pub(crate) fn body(&mut self, body: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
+        match self {
+            Self::Chat(reader) => reader.body(body, sink),
+            Self::Messages(reader) => reader.body(body, sink),
+            Self::Responses(reader) => reader.body(body, sink),
+        }
+    }
+
+    /// Reads one event of a stream.
+    pub(crate) fn event(
+        &mut self,
+        event: &Event<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), JsonError> {
+        let Some(data) = event.data.as_deref() else {
+            return Ok(());
+        };
+        match self {
+            Self::Chat(reader) => reader.event(data, sink),
+            Self::Messages(reader) => reader.event(data, sink),
+            Self::Responses(reader) => reader.event(data, sink),
+        }
+    }
+
+    /// The stream is over: tells what only its end tells, [`crate::translate::Piece::End`] where
+    /// the dialect has no terminal event of its own.
+    pub(crate) fn finish(&mut self, sink: &mut dyn Sink) {
+        match self {
+            Self::Chat(reader) => reader.finish(sink),
+            Self::Messages(_) | Self::Responses(_) => {}
+        }
+    }
+}
