@@ -9,11 +9,12 @@ use meridian_testkit::deadline::now;
 use meridian_testkit::regions::ledger::{Sum, base, billed};
 use meridian_testkit::regions::load::{Demand, Load, Outcome};
 use meridian_testkit::regions::{PRICES, Regions};
+use meridian_testkit::scale::scaled;
 use serde_json::json;
 
 use crate::bound::bound;
 use crate::faults::{ABSENT_AT_BOOT, ALL, Scenario};
-use crate::scale::{SETTLED_WITHIN, World, either, is_long};
+use crate::world::{SETTLED_WITHIN, World};
 
 /// Every key's budget, in nano-dollars.
 const BUDGET: u64 = 1_000_000_000;
@@ -25,7 +26,7 @@ const DEMAND: u64 = 10;
 const REGIONS: usize = 3;
 /// How long keys are used: two minutes of partition are 0.8 of it.
 fn length() -> Duration {
-    either(Duration::from_secs(6), Duration::from_secs(150))
+    scaled(Duration::from_secs(6), Duration::from_secs(150))
 }
 
 /// What one scenario did to its keys.
@@ -49,7 +50,7 @@ struct Run {
 }
 
 async fn demands(regions: &Regions, scenario: &Scenario) -> Vec<Demand> {
-    let keys = either(2, 3);
+    let keys = scaled(2, 3);
     let per_region = (DEMAND * BUDGET / COST) as f64 / length().as_secs_f64() / REGIONS as f64;
     let mut demands = Vec::new();
     for number in 0..keys {
@@ -167,7 +168,7 @@ async fn check(regions: &Regions, scenario: &Scenario, run: &Run) -> Vec<String>
         let name = format!("{} {number}", scenario.name);
         complaints.extend(over(&name, billed.cost, allowed, run.bounds[number]));
         complaints.extend(unequal(&name, billed, ledger));
-        let wanted = either(None, scenario.wrong_percent);
+        let wanted = scaled(None, scenario.wrong_percent);
         if wanted.is_some_and(|most| wrong > most) {
             complaints.push(format!("{name}: {wrong:.2} % wrongly refused"));
         }
@@ -210,7 +211,7 @@ fn chosen() -> Vec<Scenario> {
     let only = std::env::var_os("MERIDIAN_SCENARIO");
     let wanted = |one: &&Scenario| match &only {
         Some(only) => one.name.contains(only.to_string_lossy().as_ref()),
-        None => one.short || is_long(),
+        None => one.short || scaled(false, true),
     };
     ALL.iter().filter(wanted).copied().collect()
 }

@@ -5,17 +5,18 @@ use std::time::Duration;
 use meridian_testkit::deadline::now;
 use meridian_testkit::regions::Regions;
 use meridian_testkit::regions::load::{Demand, Load};
+use meridian_testkit::scale::scaled;
 use serde_json::json;
 
-use crate::scale::{World, either};
+use crate::world::World;
 
 /// Keys that are used all the time.
 fn keys() -> usize {
-    either(200, 1_000)
+    scaled(200, 1_000)
 }
 /// How long they are used.
 fn length() -> Duration {
-    either(Duration::from_secs(8), Duration::from_secs(60))
+    scaled(Duration::from_secs(8), Duration::from_secs(60))
 }
 /// Most messages a second that one region may send to another.
 const FRAMES_PER_S: f64 = 20.0;

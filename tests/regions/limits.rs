@@ -7,9 +7,10 @@ use meridian_testkit::raw::{Conn, Request};
 use meridian_testkit::regions::ledger::base;
 use meridian_testkit::regions::load::{Demand, Load, Outcome};
 use meridian_testkit::regions::{Regions, body};
+use meridian_testkit::scale::scaled;
 use serde_json::json;
 
-use crate::scale::{World, either};
+use crate::world::World;
 
 /// Requests per minute of the keys here.
 const RPM: u64 = 600;
@@ -20,7 +21,7 @@ const PARALLEL: usize = 12;
 
 /// How long a key is used.
 fn length() -> Duration {
-    either(Duration::from_secs(15), Duration::from_secs(150))
+    scaled(Duration::from_secs(15), Duration::from_secs(150))
 }
 
 /// What counts, and how much of it.
@@ -124,20 +125,20 @@ fn judge(case: Case, outcomes: &[Outcome], share: f64, worst: f64) -> Vec<String
         }
     };
     // In seconds the gateways only begin to know each other's demand.
-    let (least, most) = either((0.8, 1.2), (0.97, 1.07));
+    let (least, most) = scaled((0.8, 1.2), (0.97, 1.07));
     claim(
         (least..=most).contains(&share),
         format!("admitted / ideal is {share:.3}"),
     );
     claim(
-        worst <= either(1.2, 1.0),
+        worst <= scaled(1.2, 1.0),
         format!("{worst:.2} of the most in 60 s"),
     );
     if case.times < 1.0 {
         let refused = outcomes.iter().filter(|one| one.limited()).count();
         let percent = refused as f64 * 100.0 / outcomes.len() as f64;
         claim(
-            percent <= either(3.0, 1.0),
+            percent <= scaled(3.0, 1.0),
             format!("{percent:.2} % refused below the limit"),
         );
     }
@@ -217,7 +218,7 @@ async fn requests_at_the_same_time_are_limited_and_slots_come_back() {
     let fields = json!({"max_parallel_requests": PARALLEL});
     let key = regions.key(0, &fields).await;
     comes_back(regions, &key).await;
-    let wanted = either(300, 10_000);
+    let wanted = scaled(300, 10_000);
     let (mut left, mut most) = (0, 0);
     while left < wanted {
         let open = fill(regions, &key).await;

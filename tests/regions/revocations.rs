@@ -5,15 +5,16 @@ use std::time::Duration;
 use meridian_testkit::deadline::{SOON, now, within};
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
 use meridian_testkit::regions::{Regions, body};
+use meridian_testkit::scale::scaled;
 use serde_json::{Value, json};
 
-use crate::scale::{World, either};
+use crate::world::World;
 
 /// Time between two chunks of the streams here.
 const CHUNK_MS: u64 = 200;
 /// The promise is 2 s; how busy the machine of `make test` is nobody knows.
 fn within_promise() -> Duration {
-    either(SOON, Duration::from_secs(2))
+    scaled(SOON, Duration::from_secs(2))
 }
 
 /// A stream that would go on for minutes.

@@ -1,4 +1,4 @@
-//! How long scenarios last, and that they do not run at the same time.
+//! The world of a test, one at a time.
 
 use std::time::Duration;
 
@@ -10,19 +10,6 @@ const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
 
 /// Six gateways, three Postgres and three Redis are enough for one machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-/// Whether everything runs in full length.
-pub(crate) fn is_long() -> bool {
-    std::env::var_os("MERIDIAN_REGIONS").is_some_and(|value| value == "long")
-}
-
-/// The short value for `make test`, the other one in full length.
-pub(crate) fn either<T>(short: T, long: T) -> T {
-    match is_long() {
-        true => long,
-        false => short,
-    }
-}
 
 /// What [`Regions::settled`] and the like may take at most on a busy machine.
 pub(crate) const SETTLED_WITHIN: Duration = Duration::from_secs(90);
