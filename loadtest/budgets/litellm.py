@@ -127,7 +127,11 @@ class World:
                 self.links.append(await Relay(port, ROUND_TRIPS_MS[(0, region)]).start())
                 port = self.links[-1].port
             self.ports.append([self.proxy(region, node, port) for node in range(NODES)])
-        await self.ready()
+        try:
+            await self.ready()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     def proxy(self, region, node, redis_port):
