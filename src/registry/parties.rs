@@ -191,12 +191,13 @@ impl Parties {
     }
 
     /// Every scope of a kind has spent nothing from now on.
-    pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) {
-        for entry in self.of(kind).entries.iter() {
-            if let Some(meters) = &entry.meters {
-                meters.budget().set_spent(NanoUsd::ZERO, now);
-            }
+    pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) -> Vec<Arc<Meters>> {
+        let entries = self.of(kind).entries.iter();
+        let all: Vec<_> = entries.filter_map(|entry| entry.meters.clone()).collect();
+        for meters in &all {
+            meters.set_spent(NanoUsd::ZERO, now);
         }
+        all
     }
 
     /// Drops what nobody refers to: scopes without a record, and old tombstones.
