@@ -7,11 +7,8 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config_load;
-<<<<<<< HEAD
 pub mod credentials;
-=======
 pub mod escrow;
->>>>>>> w-node
 pub mod http_get;
 pub mod import;
 pub mod journal;

@@ -50,7 +50,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["clock", "records", "redis", "routing", "store", "telemetry"],
     ),
     (
-(
         "escrow",
         &["clock", "journal", "registry", "shared", "store"],
     ),

@@ -191,15 +191,11 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
         client_ip: row.text("requester_ip_address")?,
         user_agent: None,
         cache_hit,
-<<<<<<< HEAD
         spend_logs_metadata: noted
             .filter(|value| !value.is_null())
             .cloned()
             .and_then(kept_metadata),
-=======
-        spend_logs_metadata: noted.filter(|value| !value.is_null()).cloned(),
         periods: Vec::new(),
->>>>>>> w-node
     })
 }
 
