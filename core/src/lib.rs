@@ -39,5 +39,6 @@ pub mod signature;
 pub mod sigv4;
 pub mod spend;
 pub mod time;
+pub mod transcript;
 pub mod usage;
 pub mod wire;

@@ -6,5 +6,6 @@ mod changes;
 mod outages;
 mod regions;
 mod relay;
+mod replica;
 mod starts;
 mod world;
