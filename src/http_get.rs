@@ -1,4 +1,8 @@
-//! A small HTTP GET for the gateway's own needs (price maps), on Pingora's connector.
+//! Small HTTP requests for the gateway's own needs (price maps, tokens), on Pingora's connector.
+
+mod call;
+
+pub use call::{Called, Request, call};
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,6 +7,8 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config_load;
+pub mod credentials;
+pub mod escrow;
 pub mod http_get;
 pub mod import;
 pub mod journal;

@@ -1,4 +1,9 @@
-//! AWS Signature Version 4: queries that carry their own signature, and the passwords made of them.
+//! AWS Signature Version 4: signed requests, queries that carry their own signature, and the
+//! passwords made of them.
+
+mod signed;
+
+pub use signed::{SignatureHeaders, Signed, payload_hash};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -88,10 +93,8 @@ impl Presigned<'_> {
             ..
         } = self;
         let request = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\n{payload}");
-        let digest = hex(&Sha256::digest(request.as_bytes()));
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
-        let key = signing_key(credentials, &day, self.region, self.service);
-        let signature = hex(&mac(&key, &text));
+        let place = (self.region, self.service);
+        let signature = signature(credentials, &request, (&day, &time), place);
         format!("{host}{path}?{query}&X-Amz-Signature={signature}")
     }
 }
@@ -157,6 +160,19 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+fn signature(
+    credentials: &AwsCredentials,
+    request: &str,
+    (day, time): (&str, &str),
+    (region, service): (&str, &str),
+) -> String {
+    let scope = format!("{day}/{region}/{service}/aws4_request");
+    let digest = hex(&Sha256::digest(request.as_bytes()));
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
+    let key = signing_key(credentials, day, region, service);
+    hex(&mac(&key, &text))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use arc_swap::Guard;
 use meridian_core::ids::CallId;
 use meridian_core::journal::frame::{self, EncodeError};
-use meridian_core::journal::{Open, Progress};
+use meridian_core::journal::{Open, Progress, Transfer};
 use meridian_core::spend::{EndReason, SpendRecord};
 
 use super::segment::{OpenTicket, Segment, WriteFault};
@@ -18,7 +18,7 @@ use super::{Fsync, Inner, Journal, JournalError, RESERVE_PERCENT, hold, next_id}
 /// Segments tried for one frame before the append fails.
 const SEGMENTS_TRIED: usize = 4;
 /// A request whose OPEN is this many segments back should write it again.
-const RENEW_AFTER_SEGMENTS: u64 = 8;
+pub(super) const RENEW_AFTER_SEGMENTS: u64 = 8;
 /// CLOSE frames kept in memory while the disk refuses them. Requests that are not closed on disk
 /// when the process ends are settled by the next recovery.
 const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -103,6 +103,17 @@ impl Journal {
         inner.refuse_above_reserve()?;
         with_frame(
             |out| frame::encode_progress(out, call_id, progress),
+            |frame| inner.write(frame, false).map(drop),
+        )
+    }
+
+    /// Writes the own row of a period of a shared budget. Nothing of it may be shown to anybody
+    /// before [`Journal::sync`] has worked after it.
+    pub fn append_transfer(&self, transfer: &Transfer) -> Result<(), JournalError> {
+        let inner = &*self.inner;
+        inner.refuse_above_reserve()?;
+        with_frame(
+            |out| frame::encode_transfer(out, transfer),
             |frame| inner.write(frame, false).map(drop),
         )
     }

@@ -97,8 +97,10 @@ impl Inner {
         walk(&segment.file, offset, |at, item| {
             match item {
                 Item::Frame(frame) if frame.kind == Kind::Close => {
-                    match serde_json::from_slice(frame.payload) {
-                        Ok(record) => {
+                    match serde_json::from_slice::<SpendRecord>(frame.payload) {
+                        Ok(mut record) => {
+                            // For this node's next recovery, not for the ledger.
+                            record.context.periods.clear();
                             batch.records.push(record);
                             batch.bytes += frame.bytes();
                         }

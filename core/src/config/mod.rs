@@ -15,6 +15,7 @@ mod digest;
 mod environ;
 mod files;
 mod general;
+mod identity;
 pub mod keys;
 mod links;
 mod meridian;

@@ -50,14 +50,7 @@ impl Amount {
         match value.kind {
             Kind::String(escaped) => {
                 let inner = value.inner().unwrap_or_default();
-                let (bytes, weight) = if escaped {
-                    resolved_size(inner)
-                } else {
-                    (inner.len(), text_weight(inner))
-                };
-                self.bytes += bytes as u64;
-                self.weight += weight;
-                !inner.is_empty()
+                self.add_inner(inner, escaped)
             }
             Kind::Array => {
                 let mut any = false;
@@ -73,6 +66,19 @@ impl Amount {
             }
             _ => false,
         }
+    }
+
+    /// Adds what stands between the quotes of a JSON string; `escaped`: it may have a backslash.
+    /// True when it was not empty.
+    pub(crate) fn add_inner(&mut self, inner: &[u8], escaped: bool) -> bool {
+        let (bytes, weight) = if escaped {
+            resolved_size(inner)
+        } else {
+            (inner.len(), text_weight(inner))
+        };
+        self.bytes += bytes as u64;
+        self.weight += weight;
+        !inner.is_empty()
     }
 }
 
