@@ -11,6 +11,7 @@ mod fuzz;
 mod keys;
 mod ledger;
 mod probes;
+mod prompts;
 mod region;
 mod reload;
 mod routing;
