@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use meridian_core::escrow::{Actor, Book, ClockHealth, Event, Grant, Pid, ScopeId, region_number};
 use meridian_core::meters::Window;
+use meridian_core::money::NanoUsd;
 use meridian_core::time::WallMs;
 use tokio::sync::oneshot;
 
@@ -294,12 +295,12 @@ impl Desk {
             }
             Ok(books::Settled { book, begun, reset }) => {
                 let pid = book.pid;
-                let gate = opened.window.clone();
                 let news = self.books.get(&scope) != Some(&book);
-                self.learn(book.clone());
+                // First: what follows must not carry it out once more.
                 if let Some(reset) = reset {
-                    gate.gate().end_reset(meridian_core::money::NanoUsd(reset));
+                    opened.window.gate().end_reset(NanoUsd(reset));
                 }
+                self.learn(book.clone());
                 if begun {
                     self.step(Event::Spread(pid));
                 }
