@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meridian_core::escrow::{Actor, Book, ClockHealth, Event, Grant, Pid, ScopeId, region_number};
+use meridian_core::escrow::{Actor, Book, ClockHealth, Event, Grant, Pid, ScopeId};
 use meridian_core::meters::Window;
 use meridian_core::money::NanoUsd;
 use meridian_core::time::WallMs;
@@ -131,7 +131,7 @@ impl Desk {
         let of_group = || self.registry.home_of_group(window.scope()?);
         let home = window.home().or_else(of_group);
         let home = match home.filter(|home| !home.is_empty()) {
-            Some(home) => region_number(&home),
+            Some(home) => self.numbers.of(&home),
             None => self.home_of_nobody(window),
         };
         window.gate().set(Some(Arc::clone(&grant)));
@@ -176,7 +176,7 @@ impl Desk {
     fn home_of_nobody(&self, window: &Window) -> u8 {
         let whole = window.name().kind.is_empty();
         match whole {
-            true => self.mail.first_region(),
+            true => self.numbers.first().unwrap_or(self.me.region),
             false => self.me.region,
         }
     }
