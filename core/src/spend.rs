@@ -1,6 +1,7 @@
 //! The record of one admitted request: what was used, what it cost, how it ended.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::endpoint::Endpoint;
 use crate::ids::{CallId, KeyHash};
@@ -130,10 +131,38 @@ pub struct RequestContext {
     pub user_agent: Option<String>,
     /// `metadata.spend_logs_metadata` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spend_logs_metadata: Option<serde_json::Value>,
+    pub spend_logs_metadata: Option<Value>,
     /// The cached answer that it got; `None` when the answer is a provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_hit: Option<CacheHit>,
+}
+
+/// Deepest `spend_logs_metadata` that is kept. Readers of JSON give up at 128 levels, and with the
+/// metadata the whole record would be lost, cost and all.
+const METADATA_LEVELS_MAX: usize = 32;
+
+/// Metadata that every reader of a record can read; `None` when it is nested too deeply.
+pub fn kept_metadata(metadata: Value) -> Option<Value> {
+    is_shallow(&metadata, METADATA_LEVELS_MAX).then_some(metadata)
+}
+
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return false;
+    };
+    match value {
+        Value::Array(items) => items.iter().all(|item| is_shallow(item, below)),
+        Value::Object(fields) => fields.values().all(|field| is_shallow(field, below)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+impl RequestContext {
+    /// Whether a reader of JSON can read it back, wherever it stands.
+    pub fn is_readable(&self) -> bool {
+        let metadata = self.spend_logs_metadata.as_ref();
+        metadata.is_none_or(|metadata| is_shallow(metadata, METADATA_LEVELS_MAX))
+    }
 }
 
 /// An answer from the response cache: it cost nothing.

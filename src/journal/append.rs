@@ -18,7 +18,7 @@ use super::{Fsync, Inner, Journal, JournalError, RESERVE_PERCENT, hold, next_id}
 /// Segments tried for one frame before the append fails.
 const SEGMENTS_TRIED: usize = 4;
 /// A request whose OPEN is this many segments back should write it again.
-const RENEW_AFTER_SEGMENTS: u64 = 8;
+pub(super) const RENEW_AFTER_SEGMENTS: u64 = 8;
 /// CLOSE frames kept in memory while the disk refuses them. Requests that are not closed on disk
 /// when the process ends are settled by the next recovery.
 const PARKED_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -41,6 +41,8 @@ pub const JOURNAL_DIR: &str = "journal";
 /// PROGRESS, and a CLOSE without an OPEN, are taken up to this many percent of `bytes_max`. The
 /// CLOSE of a request that was let in is always taken.
 pub const RESERVE_PERCENT: u64 = 110;
+/// Segments of a full journal.
+const SEGMENTS_MIN: u64 = 2 * append::RENEW_AFTER_SEGMENTS;
 
 /// When written frames are put on disk. A killed process loses nothing under any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,8 @@ pub enum Fsync {
 /// Sizes and policy of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
-    /// A segment that has reached this length is followed by a new one.
+    /// A segment that has reached this length is followed by a new one; at most a sixteenth of
+    /// `bytes_max`.
     pub segment_bytes: u64,
     /// All segments together; above it no new request is accepted.
     pub bytes_max: u64,
@@ -71,6 +74,18 @@ impl Default for JournalOptions {
             segment_bytes: 64 * 1024 * 1024,
             bytes_max: 4 * 1024 * 1024 * 1024,
             fsync: Fsync::Interval(Duration::from_millis(10)),
+        }
+    }
+}
+
+impl JournalOptions {
+    /// Only whole segments go, and a long request frees the one of its OPEN only when some others
+    /// were begun: a small journal has small ones, or it would be full for ever.
+    fn with_segments(self) -> Self {
+        let segment_bytes = self.segment_bytes.min(self.bytes_max / SEGMENTS_MIN);
+        Self {
+            segment_bytes,
+            ..self
         }
     }
 }
@@ -155,6 +170,7 @@ impl Journal {
         data_dir: &Path,
         options: JournalOptions,
     ) -> Result<(Self, Recovery), JournalError> {
+        let options = options.with_segments();
         let lock = DirLock::take(data_dir)?;
         let dir = data_dir.join(JOURNAL_DIR);
         std::fs::create_dir_all(&dir)?;

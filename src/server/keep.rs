@@ -80,7 +80,10 @@ impl Keeper {
         match self.store.drop_logs_before(before).await {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(dropped, "spend logs past their retention"),
-            Err(error) => tracing::warn!(%error, "old spend logs are not dropped"),
+            Err(error) => {
+                tracing::warn!(%error, "old spend logs are not dropped");
+                past.failed = true;
+            }
         }
     }
 
@@ -106,6 +109,8 @@ impl Keeper {
 struct Past {
     done: Option<WallMs>,
     looked: WallMs,
+    /// It did not work: it stays due.
+    failed: bool,
 }
 
 impl Past {
@@ -113,6 +118,7 @@ impl Past {
         Self {
             done: None,
             looked: now,
+            failed: false,
         }
     }
 
@@ -121,11 +127,14 @@ impl Past {
     fn is_due(&mut self, schedule: &Schedule, zone: &TimeZone, now: WallMs) -> bool {
         let looked = std::mem::replace(&mut self.looked, now);
         let due = match schedule {
-            Schedule::Every(time) => self
-                .done
-                .is_none_or(|done| now.0.saturating_sub(done.0) >= time.as_millis() as i64),
+            // A clock that was set back makes it due as well: it may have been far ahead.
+            Schedule::Every(time) => self.done.is_none_or(|done| {
+                let passed = now.0.saturating_sub(done.0);
+                passed < 0 || passed >= time.as_millis() as i64
+            }),
             Schedule::Cron(cron) => cron.fired(zone, looked, now),
         };
+        let due = std::mem::take(&mut self.failed) || due;
         if due {
             self.done = Some(now);
         }
@@ -159,5 +168,26 @@ mod tests {
             past.is_due(&line, &utc, now)
         });
         assert_eq!(due, [false, false, true, false]);
+    }
+
+    #[test]
+    fn what_failed_is_tried_at_the_next_turn_and_not_after_the_next_interval() {
+        let utc = TimeZone::UTC;
+        let daily = Schedule::Every(Duration::from_secs(86_400));
+        let mut past = Past::at(NOON);
+        assert!(past.is_due(&daily, &utc, NOON));
+        past.failed = true;
+        assert!(past.is_due(&daily, &utc, NOON.plus_ms(10_000)));
+        assert!(!past.is_due(&daily, &utc, NOON.plus_ms(20_000)));
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_stops_no_retention() {
+        let utc = TimeZone::UTC;
+        let daily = Schedule::Every(Duration::from_secs(86_400));
+        let mut past = Past::at(NOON);
+        assert!(past.is_due(&daily, &utc, NOON.plus_ms(400 * 86_400_000)));
+        assert!(past.is_due(&daily, &utc, NOON));
+        assert!(!past.is_due(&daily, &utc, NOON.plus_ms(20_000)));
     }
 }

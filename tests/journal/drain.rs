@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian::journal::Drain;
+use meridian::journal::{Drain, JournalError, JournalOptions};
 use meridian::store::{SpendBatch, SpendPageAt, SpendQuery, Store};
 use meridian_core::journal::Position;
 
-use super::support::{COST, call, journal, record, request, small};
+use super::support::{COST, call, journal, open, record, request, small};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -100,6 +100,41 @@ async fn a_journal_that_was_deleted_starts_over_without_losing_records() {
         drop((drain, journal));
         std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_journal_smaller_than_a_segment_is_not_full_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        bytes_max: 1024 * 1024,
+        ..JournalOptions::default()
+    };
+    let (journal, _) = journal(dir.path(), options);
+    let journal = Arc::new(journal);
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+    // One stream runs all the time and says so again when its segment gets old.
+    let stream = open(call(u64::MAX));
+    let mut ticket = journal.append_open(&stream).unwrap();
+    let mut made = 0;
+    for round in 1..=3u64 {
+        let full = loop {
+            match journal.append_open(&open(call(made))) {
+                Ok(ticket) => journal
+                    .append_close(Some(ticket), &record(call(made)))
+                    .unwrap(),
+                Err(error) => break error,
+            }
+            if journal.wants_renewal(&ticket) {
+                journal.renew(&mut ticket, &stream).unwrap();
+            }
+            made += 1;
+        };
+        assert!(matches!(full, JournalError::Full { .. }), "{full}");
+        assert!(drain.flush(DEADLINE).await);
+        assert_eq!(ledger(&store).await.0, made, "round {round}");
+    }
+    journal.append_close(Some(ticket), &stream.record).unwrap();
 }
 
 #[tokio::test]

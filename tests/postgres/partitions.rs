@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use meridian::store::{SpendQuery, TimeRange};
+use meridian::store::{SpendQuery, StoreError, TimeRange};
 use meridian_core::money::NanoUsd;
 use meridian_testkit::deadline::now;
+use meridian_testkit::postgres::shared;
 
 use super::support::{DAY, NOON, apply, ask, record, store};
 
@@ -48,6 +49,42 @@ async fn retention_drops_whole_days_and_keeps_reports() {
     // A record of a day that is gone makes it anew.
     apply(&store, vec![record(7, NOON, 1)]).await.unwrap();
     assert_eq!(store.drop_logs_before(NOON).await.unwrap(), 0);
+}
+
+/// Of many days one cannot be dropped now: the others go all the same, and it goes the next time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_is_being_read_keeps_no_other_day() {
+    let (name, store) = store().await;
+    let batch = (0..5).map(|n| record(n, NOON.plus_ms(n as i64 * DAY), 1));
+    apply(&store, batch.collect()).await.unwrap();
+    let (database, read) = (name.clone(), "spend_log_20261120");
+    let reader = tokio::task::spawn_blocking(move || {
+        let sql = format!(
+            "BEGIN; SELECT count(*) FROM meridian.{read}; SELECT pg_advisory_lock(77); \
+             SELECT pg_sleep(60)"
+        );
+        shared().try_ask(&database, &sql)
+    });
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let began = now();
+    while ask(&name, held) == "0" {
+        assert!(began.elapsed() < Duration::from_secs(30), "no reader");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = NOON.plus_ms(4 * DAY);
+    let dropped = store.drop_logs_before(before).await;
+    assert!(matches!(dropped, Err(StoreError::Busy)), "{dropped:?}");
+    let left = "meridian.spend_log_20261120\nmeridian.spend_log_20261121\n\
+        meridian.spend_log_20261122";
+    assert_eq!(ask(&name, DAYS), left);
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' \
+        AND pid <> pg_backend_pid()";
+    ask(&name, end);
+    assert!(reader.await.unwrap().is_err());
+    assert_eq!(store.drop_logs_before(before).await.unwrap(), 2);
+    assert_eq!(ask(&name, DAYS), "meridian.spend_log_20261122");
 }
 
 #[tokio::test]

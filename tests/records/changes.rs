@@ -1,19 +1,25 @@
 //! A change on one node, as clients of the others see it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_testkit::deadline::now;
+use meridian_testkit::pace::Pace;
+use meridian_testkit::scale::scaled;
 use serde_json::json;
 
 use crate::relay::Wire;
-use crate::world::{Node, Region};
+use crate::world::{Node, Region, chat};
 
 /// With Redis.
 const SOON: Duration = Duration::from_secs(2);
 /// Without.
 const LATER: Duration = Duration::from_secs(10);
+
+/// Requests a second over the three nodes while changes are made, and how often each is made.
+const PER_S: (u64, u64) = (60, 2_000);
+const ROUNDS: (usize, usize) = (1, 20);
 
 async fn three(region: &Region) -> Vec<Node> {
     let mut nodes = Vec::new();
@@ -35,7 +41,7 @@ async fn all_become(nodes: &[Node], key: &str, status: u16, within: Duration) ->
 
 async fn changes_hold_on_every_node(within: Duration, redis: bool) {
     let region = Region::start().await;
-    let nodes = Arc::new(three(&region).await);
+    let nodes = three(&region).await;
     if !redis {
         for node in nodes.iter() {
             node.to_redis.set(Wire::Cut);
@@ -44,45 +50,54 @@ async fn changes_hold_on_every_node(within: Duration, redis: bool) {
     let other = nodes[0].gateway.key(&json!({})).await;
     all_become(&nodes, &other, 200, within).await;
     // Traffic with another key goes on all the time.
-    let (done, mut load) = (Arc::new(AtomicBool::new(false)), Vec::new());
-    for place in 0..nodes.len() {
-        let (nodes, done, key) = (Arc::clone(&nodes), Arc::clone(&done), other.clone());
-        load.push(tokio::spawn(async move {
-            let mut served = 0u32;
-            while !done.load(Ordering::Relaxed) {
-                assert_eq!(nodes[place].status(&key).await, 200);
-                served += 1;
-            }
-            served
-        }));
+    let addrs: Vec<SocketAddr> = nodes.iter().map(|node| node.gateway.addr()).collect();
+    let load = Pace::start(&addrs, &chat(&other), scaled(PER_S.0, PER_S.1));
+    let mut worst = Changes::default();
+    for _ in 0..scaled(ROUNDS.0, ROUNDS.1) {
+        worst.make(&nodes, within).await;
     }
-    let key = nodes[0].gateway.key(&json!({"max_budget": 1})).await;
-    // A key that was made a moment ago elsewhere works at once.
-    for node in nodes.iter() {
-        assert_eq!(node.status(&key).await, 200);
-    }
-    let hash = json!({"key": key});
-    nodes[0].done("/key/block", hash.clone()).await;
-    let blocked = all_become(&nodes, &key, 401, within).await;
-    nodes[1].done("/key/unblock", hash.clone()).await;
-    let unblocked = all_become(&nodes, &key, 200, within).await;
-    nodes[2]
-        .done("/key/update", json!({"key": key, "max_budget": 0}))
-        .await;
-    let lowered = all_become(&nodes, &key, 429, within).await;
-    nodes[0]
-        .done("/key/update", json!({"key": key, "max_budget": 5}))
-        .await;
-    let raised = all_become(&nodes, &key, 200, within).await;
-    nodes[1].done("/key/delete", json!({"keys": [key]})).await;
-    let deleted = all_become(&nodes, &key, 401, within).await;
-    println!(
-        "redis {redis}: block {blocked:?}, unblock {unblocked:?}, lower {lowered:?}, raise \
-         {raised:?}, delete {deleted:?}"
-    );
-    done.store(true, Ordering::Relaxed);
-    for task in load {
-        assert!(task.await.unwrap() > 10);
+    let load = load.finish();
+    println!("redis {redis}: slowest of each: {worst:?}; load: {load}");
+    assert!(load.all_served(), "{load}");
+}
+
+/// How long changes took to be seen on all nodes: the slowest of each kind.
+#[derive(Debug, Default)]
+struct Changes {
+    block: Duration,
+    unblock: Duration,
+    lower: Duration,
+    raise: Duration,
+    delete: Duration,
+}
+
+impl Changes {
+    async fn make(&mut self, nodes: &[Node], within: Duration) {
+        let key = nodes[0].gateway.key(&json!({"max_budget": 1})).await;
+        // A key that was made a moment ago elsewhere works at once.
+        for node in nodes.iter() {
+            assert_eq!(node.status(&key).await, 200);
+        }
+        let hash = json!({"key": key});
+        nodes[0].done("/key/block", hash.clone()).await;
+        let took = all_become(nodes, &key, 401, within).await;
+        self.block = self.block.max(took);
+        nodes[1].done("/key/unblock", hash.clone()).await;
+        let took = all_become(nodes, &key, 200, within).await;
+        self.unblock = self.unblock.max(took);
+        nodes[2]
+            .done("/key/update", json!({"key": key, "max_budget": 0}))
+            .await;
+        let took = all_become(nodes, &key, 429, within).await;
+        self.lower = self.lower.max(took);
+        nodes[0]
+            .done("/key/update", json!({"key": key, "max_budget": 5}))
+            .await;
+        let took = all_become(nodes, &key, 200, within).await;
+        self.raise = self.raise.max(took);
+        nodes[1].done("/key/delete", json!({"keys": [key]})).await;
+        let took = all_become(nodes, &key, 401, within).await;
+        self.delete = self.delete.max(took);
     }
 }
 
@@ -145,6 +160,10 @@ async fn a_thousand_deleted_keys_stay_deleted_whatever_writes_beside() {
     const AT_ONCE: usize = 20;
     let region = Region::start().await;
     let nodes = Arc::new(three(&region).await);
+    let addrs: Vec<SocketAddr> = nodes.iter().map(|node| node.gateway.addr()).collect();
+    let other = nodes[0].gateway.key(&json!({})).await;
+    all_become(&nodes, &other, 200, SOON).await;
+    let load = Pace::start(&addrs, &chat(&other), scaled(PER_S.0, PER_S.1));
     let mut deleted = Vec::new();
     for _ in 0..TRIES / AT_ONCE {
         let tries = (0..AT_ONCE).map(|_| {
@@ -185,4 +204,7 @@ async fn a_thousand_deleted_keys_stay_deleted_whatever_writes_beside() {
             assert_eq!(status, 401, "a deleted key gets {status}");
         }
     }
+    let load = load.finish();
+    println!("{TRIES} tries, no resurrection; load: {load}");
+    assert!(load.all_served(), "{load}");
 }

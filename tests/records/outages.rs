@@ -4,13 +4,21 @@
 use std::time::Duration;
 
 use meridian_testkit::deadline::now;
+use meridian_testkit::pace::{Figures, Pace};
+use meridian_testkit::scale::scaled;
 use serde_json::json;
 
 use crate::relay::Wire;
-use crate::world::{NOBODYS_KEY, Node, Region};
+use crate::world::{NOBODYS_KEY, Node, Region, chat};
 
 /// How long each outage lasts at least, after it was noticed.
 const OUTAGE: Duration = Duration::from_secs(6);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Requests a second with the known key, before and during the outage.
+const PER_S: (u64, u64) = (20, 200);
+/// How long they are measured while everything is there.
+const BASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(6));
 /// What is back is in use again within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// Most lines a second in the log, requests of the tests themselves not counted.
@@ -71,6 +79,21 @@ impl Seen {
     }
 }
 
+fn load(node: &Node, key: &str) -> Pace {
+    let per_s = scaled(PER_S.0, PER_S.1);
+    Pace::start(&[node.gateway.addr()], &chat(key), per_s)
+}
+
+/// What an outage is held against: the same questions while everything is there.
+async fn undisturbed(node: &Node, key: &str) -> Figures {
+    let (began, load) = (now(), load(node, key));
+    while began.elapsed() < scaled(BASE.0, BASE.1) {
+        Seen::default().look(node, key).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+    load.finish()
+}
+
 async fn outage(away: Away, how: How) {
     let mut region = Region::start().await;
     let mut node = region.node().await;
@@ -82,6 +105,7 @@ async fn outage(away: Away, how: How) {
         "while the store can be asked"
     );
     node.has_saved(1).await;
+    let base = undisturbed(&node, &key).await;
     if how == How::AbsentAtBoot {
         node.gateway.stop(Duration::from_secs(20)).await;
     }
@@ -91,7 +115,7 @@ async fn outage(away: Away, how: How) {
     }
     // A minute for the log does not fit into a test: its first lines are counted too.
     let (lines, began) = (node.log_lines(), now());
-    let mut seen = Seen::default();
+    let (mut seen, load) = (Seen::default(), load(&node, &key));
     let mut down = true;
     while began.elapsed() < OUTAGE {
         seen.look(&node, &key).await;
@@ -99,13 +123,17 @@ async fn outage(away: Away, how: How) {
             down = !down;
             flap(&node, away, down);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(PAUSE).await;
     }
     let (seconds, lines) = (began.elapsed().as_secs_f64(), node.log_lines() - lines);
+    let during = load.finish();
+    let added = during.p99.as_secs_f64() * 1e3 - base.p99.as_secs_f64() * 1e3;
     println!(
-        "{} served, slowest {:?}, {lines} lines in {seconds:.0} s",
+        "{} served, slowest {:?}, {lines} lines in {seconds:.0} s; before: {base}; during: \
+         {during}; p99 {added:+.1} ms",
         seen.served, seen.slowest
     );
+    assert!(during.all_served(), "a known key: {during}");
     assert!(seen.slowest < ANSWER_MAX, "{:?}", seen.slowest);
     assert!(lines as f64 / seconds <= LINES_PER_S, "{lines} lines");
     if away.postgres() && !matches!(how, How::ReadOnly | How::Flapping) {

@@ -89,12 +89,7 @@ impl Region {
 
 impl Node {
     pub(crate) async fn ask(&self, key: &str) -> Response {
-        let body = json!({
-            "model": "fake-x", "max_tokens": 16,
-            "messages": [{"role": "user", "content": "hello"}],
-        });
-        let request = Request::post("/v1/chat/completions", &body);
-        self.gateway.send(&request.bearer(key)).await
+        self.gateway.send(&chat(key)).await
     }
 
     pub(crate) async fn status(&self, key: &str) -> u16 {
@@ -168,6 +163,15 @@ impl Node {
         let own = log.lines().filter(|line| !line.contains("\"call_id\""));
         own.count()
     }
+}
+
+/// A short question with a key.
+pub(crate) fn chat(key: &str) -> Request {
+    let body = json!({
+        "model": "fake-x", "max_tokens": 16,
+        "messages": [{"role": "user", "content": "hello"}],
+    });
+    Request::post("/v1/chat/completions", &body).bearer(key)
 }
 
 fn database(url: &str) -> Database {

@@ -83,7 +83,8 @@ pub enum EncodeError {
 
 /// Appends an OPEN frame to `out`.
 pub fn encode_open(out: &mut Vec<u8>, open: &Open) -> Result<(), EncodeError> {
-    if encode(out, Kind::Open, open.record.call_id, open)? {
+    let readable = open.record.context.is_readable();
+    if readable && encode(out, Kind::Open, open.record.call_id, open)? {
         return Ok(());
     }
     let short = Open {
@@ -102,9 +103,10 @@ pub fn encode_progress(
     encode_short(out, Kind::Progress, call_id, progress)
 }
 
-/// Appends a CLOSE frame to `out`. Texts of an unusually long record are shortened, never refused.
+/// Appends a CLOSE frame to `out`. An unusually long record is shortened and one that could not be
+/// read back goes without its metadata; none is refused.
 pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), EncodeError> {
-    if encode(out, Kind::Close, record.call_id, record)? {
+    if record.context.is_readable() && encode(out, Kind::Close, record.call_id, record)? {
         return Ok(());
     }
     encode_short(out, Kind::Close, record.call_id, &shortened(record))

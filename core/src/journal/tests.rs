@@ -205,6 +205,36 @@ fn a_monstrous_record_is_shortened_but_keeps_its_money() {
 }
 
 #[test]
+fn a_record_with_metadata_that_no_reader_follows_keeps_its_money() {
+    let deep = |levels: usize| {
+        let text = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    for (levels, kept) in [(32, true), (33, false), (127, false)] {
+        let mut record = record(7);
+        record.context.spend_logs_metadata = Some(deep(levels));
+        let mut bytes = Vec::new();
+        encode_close(&mut bytes, &record).unwrap();
+        let open = Open {
+            record: record.clone(),
+            bound: Bound::default(),
+        };
+        encode_open(&mut bytes, &open).unwrap();
+        let payloads: Vec<_> = Frames::new(&bytes)
+            .map(|(_, item)| match item {
+                Item::Frame(frame) => frame.payload.to_vec(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let back: SpendRecord = serde_json::from_slice(&payloads[0]).unwrap();
+        assert_eq!((back.call_id, back.cost), (record.call_id, record.cost));
+        assert_eq!(back.context.spend_logs_metadata.is_some(), kept, "{levels}");
+        let back: Open = serde_json::from_slice(&payloads[1]).unwrap();
+        assert_eq!(back.record.call_id, record.call_id);
+    }
+}
+
+#[test]
 fn an_orphaned_stream_costs_what_it_may_have_sent() {
     let progress = Progress {
         at: WallMs(5_000),

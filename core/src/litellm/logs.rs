@@ -7,7 +7,7 @@ use super::row::{Refused, Row};
 use crate::endpoint::Endpoint;
 use crate::ids::{CallId, KeyHash};
 use crate::money::NanoUsd;
-use crate::spend::{CacheHit, EndReason, Payer, RequestContext, SpendRecord};
+use crate::spend::{CacheHit, EndReason, Payer, RequestContext, SpendRecord, kept_metadata};
 use crate::time::WallMs;
 use crate::usage::Usage;
 
@@ -191,7 +191,10 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
         client_ip: row.text("requester_ip_address")?,
         user_agent: None,
         cache_hit,
-        spend_logs_metadata: noted.filter(|value| !value.is_null()).cloned(),
+        spend_logs_metadata: noted
+            .filter(|value| !value.is_null())
+            .cloned()
+            .and_then(kept_metadata),
     })
 }
 

@@ -1,10 +1,12 @@
 //! Bytes of requests and answers: found by span, changed by splice, never re-serialised.
 
 pub mod edit;
+pub mod event_stream;
 pub mod fallbacks;
 pub mod field;
 pub mod http1;
 pub mod json;
+pub mod json_array;
 pub mod multipart;
 pub mod retry_after;
 pub mod scrub;

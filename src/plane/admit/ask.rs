@@ -9,7 +9,7 @@ use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
 use meridian_core::party::View;
 use meridian_core::routes::Match;
-use meridian_core::spend::RequestContext;
+use meridian_core::spend::{RequestContext, kept_metadata};
 use meridian_core::usage::ServiceTier;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::json::{Kind, Value};
@@ -352,7 +352,10 @@ fn read_metadata(context: &mut RequestContext, metadata: Value<'_>) {
 }
 
 fn bounded_json(bytes: &[u8]) -> Option<serde_json::Value> {
-    (bytes.len() <= SPEND_METADATA_BYTES_MAX).then(|| serde_json::from_slice(bytes).ok())?
+    if bytes.len() > SPEND_METADATA_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(bytes).ok().and_then(kept_metadata)
 }
 
 pub(super) fn add_tags(tags: &mut Vec<String>, more: impl Iterator<Item = String>) {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio_postgres::types::Type;
 
 use super::Postgres;
+use super::days::same_time;
 use super::params::{digest, moment, wall};
 use super::scopes::{columns, lock_periods, scope_of};
 use super::work::{Access, Param, Work};
@@ -62,6 +63,7 @@ async fn roll_batch(
     now: WallMs,
     next: &NextReset,
 ) -> Result<Vec<ScopeSpend>, StoreError> {
+    same_time(work).await?;
     lock_periods(work).await?;
     let sql = format!(
         "SELECT kind, id, period_end, duration, set_at FROM meridian.scope_period \

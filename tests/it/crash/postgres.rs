@@ -6,8 +6,10 @@ use meridian_testkit::deadline::{now, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::Provider;
+use meridian_testkit::redis::Redis;
 use meridian_testkit::relay::{Mode, Relay};
 use meridian_testkit::run::Run;
+use meridian_testkit::scale::scaled;
 use serde_json::json;
 
 use super::load::Load;
@@ -17,7 +19,13 @@ use crate::ledger;
 use crate::world::{binary, scripted};
 
 /// How often the gateway is killed while Postgres fails now and then.
-const KILLS: usize = 20;
+const KILLS: (usize, usize) = (20, 50);
+/// How long Postgres is away among them, for one life of the gateway at least, and how long the
+/// gateway lives meanwhile.
+const AWAY_AMONG_KILLS: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(600));
+const LIFE_WITHOUT: Duration = Duration::from_secs(20);
+/// Redis loses everything at one in so many kills.
+const FLUSH_ONE_IN: usize = 5;
 /// One in so many commits is cut.
 const CUT_ONE_IN: u64 = 3;
 /// How long Postgres is away under load.
@@ -58,26 +66,32 @@ async fn keys_of(gateway: &Gateway) -> Vec<String> {
     keys
 }
 
+/// The worst that can happen to the ledger, all of it at once. With `MERIDIAN_LONG` set Postgres is
+/// away for ten minutes of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_and_commits_whose_answers_are_lost_count_nothing_twice() {
     let (mut server, relay, url) = migrated().await;
-    let provider = Provider::start();
-    let setup = Setup::new(binary(), &scripted(&provider)).env("DATABASE_URL", &url);
+    let (provider, redis) = (Provider::start(), Redis::start());
+    let shared = format!("cache_params: {{type: redis, url: '{}'}}", redis.url());
+    let config = scripted(&provider).litellm(&shared);
+    let setup = Setup::new(binary(), &config).env("DATABASE_URL", &url);
     let mut gateway = setup.start().await;
     let keys = keys_of(&gateway).await;
     let load = Load::start(gateway.addr(), &keys, CLIENTS, SEED);
     let mut dice = Dice::new(SEED);
-    for kill in 0..KILLS {
+    let (began, last) = (now(), scaled(KILLS.0, KILLS.1));
+    let mut kills = 0;
+    while kills < last {
         relay.set(Mode::CutCommits(CUT_ONE_IN));
         tokio::time::sleep(Duration::from_millis(dice.within(LIFE_MS))).await;
-        if kill == KILLS / 2 {
-            server.kill();
-            tokio::time::sleep(Duration::from_millis(dice.within(LIFE_MS))).await;
-            gateway.kill().await;
-            server.run();
-        } else {
-            gateway.kill().await;
+        if kills % FLUSH_ONE_IN == 0 {
+            assert_eq!(redis.ask(&["FLUSHALL"]), "OK");
         }
+        if kills == last / 2 {
+            kills += kills_without_postgres(&mut server, &mut gateway, &mut dice).await;
+        }
+        gateway.kill().await;
+        kills += 1;
         gateway.start().await;
     }
     let fates = within(Duration::from_secs(60), "the load", load.finish()).await;
@@ -85,10 +99,36 @@ async fn kills_and_commits_whose_answers_are_lost_count_nothing_twice() {
     relay.set(Mode::Pass);
     assert!(relay.cuts() > 4, "{} commits were cut", relay.cuts());
     let rows = ledger::rows(&gateway).await;
-    let figures = compare(&fates, &served, &rows);
-    eprintln!("{KILLS} kills, {} commits cut: {figures}", relay.cuts());
+    let figures = compare(&fates, &served, &rows, kills);
+    eprintln!(
+        "{kills} kills in {:?}, {} commits cut: {figures}",
+        began.elapsed(),
+        relay.cuts()
+    );
     spend_is_the_sum_of_the_rows(&gateway, &keys, &rows).await;
     assert_sums(&server, rows.len());
+}
+
+/// Takes Postgres away for a while, in which the gateway is killed too; how often.
+async fn kills_without_postgres(
+    server: &mut Postgres,
+    gateway: &mut Gateway,
+    dice: &mut Dice,
+) -> usize {
+    let (began, mut kills) = (now(), 0);
+    server.kill();
+    tokio::time::sleep(Duration::from_millis(dice.within(LIFE_MS))).await;
+    loop {
+        gateway.kill().await;
+        kills += 1;
+        gateway.start().await;
+        if began.elapsed() >= scaled(AWAY_AMONG_KILLS.0, AWAY_AMONG_KILLS.1) {
+            break;
+        }
+        tokio::time::sleep(LIFE_WITHOUT).await;
+    }
+    server.run();
+    kills
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

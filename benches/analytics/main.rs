@@ -1,7 +1,8 @@
 //! How long reports take over a full ledger, and how long it takes to drop a day of it.
 //!
 //! `cargo bench --bench analytics [-- ROWS [DAYS]]` fills a Postgres of its own (10,000,000 rows in
-//! 30 days unless told otherwise; some 8 GB) and prints a line for each call.
+//! 30 days unless told otherwise; some 8 GB) and prints a line for each call, then what requests
+//! cost a gateway while reports and retention run.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +11,8 @@
     clippy::disallowed_methods,
     reason = "a benchmark prints what it measured and stops at the first error"
 )]
+
+mod beside;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -25,8 +28,8 @@ use meridian_core::time::WallMs;
 use meridian_testkit::postgres::Postgres;
 
 /// 2026-11-01, 00:00 UTC.
-const FIRST: WallMs = WallMs(1_793_491_200_000);
-const DAY_MS: i64 = 24 * 3_600_000;
+pub(crate) const FIRST: WallMs = WallMs(1_793_491_200_000);
+pub(crate) const DAY_MS: i64 = 24 * 3_600_000;
 /// Keys that pay, as in `benches/drain.rs`.
 const KEYS: u64 = 1_000;
 
@@ -78,7 +81,8 @@ async fn main() {
         "max_wal_size=8GB",
         "shared_buffers=512MB",
     ]);
-    let database = database(&server.database("bench"));
+    let url = server.database("bench");
+    let database = database(&url);
     migrate(&database, Direction::Up).await.unwrap();
     let store = Store::postgres(&database).unwrap();
     let began = Instant::now();
@@ -106,6 +110,7 @@ async fn main() {
     pages(&store, days).await;
     let before = FIRST.plus_ms(DAY_MS);
     timed("drop a day", store.drop_logs_before(before)).await;
+    beside::measure(&url, &store, days).await;
 }
 
 async fn reports(store: &Store, days: i64) {
