@@ -42,6 +42,7 @@ use memory::InForce;
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
+use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
@@ -293,7 +294,12 @@ async fn open(
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        rules: Rules::build(
+            Arc::new(config),
+            prices.book(),
+            (Arc::clone(&routing), Credentials::new()),
+            1,
+        ),
         routing,
         link: Arc::new(Link::new(shares)),
         registry,
@@ -364,6 +370,8 @@ impl Opened {
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
+        let credentials = Arc::clone(state.rules.load().credentials());
+        control.spawn(credentials.run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),

@@ -186,7 +186,12 @@ mod tests {
              api_base: 'https://api.openai.com/v1'}}}}]\n"
         );
         let mut read = |_: &Path| Ok(text.clone());
-        let loaded = config::load(&mut read, Path::new("c.yaml"), &HashMap::new());
+        let loaded = config::load_with(
+            &mut read,
+            Path::new("c.yaml"),
+            &HashMap::new(),
+            config::MasterKey::Generated,
+        );
         let config = loaded.config.expect("a configuration");
         let deployment = &config.models[0];
         let way = deployment.way(endpoint, &deployment.model)?;

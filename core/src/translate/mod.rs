@@ -4,6 +4,7 @@
 //! reader tells an answer in [`Piece`]s, a client's writer takes them. Neither knows the other:
 //! n + m modules serve n * m pairs.
 
+pub mod betas;
 pub mod capability;
 pub mod loss;
 pub mod prompt;

@@ -30,10 +30,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use meridian_core::config::Database;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Connection;
 
 use super::StoreError;
+use crate::credentials::Credentials;
 use password::Passwords;
 use pool::Pool;
 use work::{Access, Work};
@@ -118,6 +120,11 @@ impl Postgres {
         }
         Work::begin(&self.inner.primary, Access::Report).await
     }
+}
+
+/// Replaces credentials before they end, until the sender of `stopped` is dropped.
+fn refresh(credentials: Arc<Credentials>, stopped: watch::Receiver<bool>) {
+    tokio::spawn(credentials.run(stopped));
 }
 
 /// Runs a connection until its client is dropped, or the returned handle is aborted.
