@@ -295,17 +295,13 @@ async fn open(
     let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
+    let known = (Arc::clone(&routing), Credentials::new());
     let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(
-            Arc::new(config),
-            prices.book(),
-            (Arc::clone(&routing), Credentials::new()),
-            1,
-        ),
+        rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
         link: Arc::new(Link::new(shares)),
         registry,
@@ -384,8 +380,7 @@ impl Opened {
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
-        let credentials = Arc::clone(state.rules.load().credentials());
-        control.spawn(credentials.run(stopped.clone()));
+        control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
