@@ -229,10 +229,21 @@ impl Regions {
         self.regions.iter().map(of).collect()
     }
 
-    /// Makes a key in a region, which is its home, and waits until every gateway knows it.
+    /// Makes a key in a region, which is its home, and waits until every gateway knows it and
+    /// every region has stored it.
     pub async fn key(&self, region: usize, fields: &Value) -> String {
         let key = self.gateway(region, 0).key(fields).await;
         self.known(&key).await;
+        // Memory has it before the store.
+        for region in 0..self.regions.len() {
+            let info = format!("/key/info?key={key}");
+            let gateway = self.gateway(region, 0);
+            let began = std::time::Instant::now();
+            while gateway.admin("GET", &info, &Value::Null).await.status() != 200 {
+                assert!(began.elapsed() < KNOWN_WITHIN, "a new key is not stored");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
         key
     }
 
