@@ -1,6 +1,6 @@
-//! Budgets of $1 under ten times the demand, through every fault: what the provider billed is within
-//! the budget and the bound that the gateways compute, ledgers say what the provider says, and money
-//! that is left is found.
+//! Budgets of $1 under ten times the demand, through every fault: what the provider billed is
+//! within the budget and the bound that the gateways compute, ledgers say what the provider says,
+//! and money that is left is found.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Regions on one machine: each with its own Redis, Postgres and gateways, joined by links that take
-//! time and can be cut, in front of one fake provider that knows what was billed.
+//! Regions on one machine: each with its own Redis, Postgres and gateways, joined by links that
+//! take time and can be cut, in front of one fake provider that knows what was billed.
 
 pub mod ledger;
 pub mod load;
