@@ -23,7 +23,8 @@ pub(super) struct Parties {
 
 #[derive(Debug, Default)]
 struct ByKind {
-    entries: DashMap<Box<str>, Entry>,
+    /// Boxed: half of a map's places may be empty.
+    entries: DashMap<Box<str>, Box<Entry>>,
     /// Those of which a live record is known: none is the common case.
     recorded: AtomicUsize,
 }
@@ -136,7 +137,7 @@ impl Parties {
         if let Some(mut entry) = kind.entries.get_mut(scope.id.as_str()) {
             return work(&mut entry);
         }
-        let new = || Entry::new(scope.clone());
+        let new = || Box::new(Entry::new(scope.clone()));
         let mut entry = kind
             .entries
             .entry(scope.id.as_str().into())

@@ -57,7 +57,7 @@ fn regions_within(rules: &Rules, area: &str) -> BTreeSet<String> {
 /// routed by together.
 pub(super) fn inherit_tags(state: &State, key: Option<&KeyView>, ask: &mut Ask) {
     if let Some(key) = key {
-        let own = key.policy.tags.iter().map(|tag| tag.to_string());
+        let own = key.policy.tags().iter().map(|tag| tag.to_string());
         let of_scopes = key.tags_of_scopes().into_iter().map(String::from);
         add_tags(&mut ask.context.tags, own.chain(of_scopes));
     }
