@@ -97,7 +97,8 @@ pub fn response(pair: Pair, body: &[u8], reply: Reply) -> Result<Answer, JsonErr
     };
     let mut metered = Metered::new(Restore::new(&memo, writer));
     reader.body(body, &mut metered)?;
-    let (facts, usage) = (metered.facts, metered.usage);
+    let usage = metered.usage();
+    let facts = metered.facts;
     let body = metered.writer.inner.finish();
     Ok(Answer { body, usage, facts })
 }

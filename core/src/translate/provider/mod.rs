@@ -4,7 +4,7 @@ pub(crate) mod chat;
 pub(crate) mod messages;
 pub(crate) mod responses;
 
-pub(crate) use messages::{effort_of, weight_of_param};
+pub(crate) use messages::weight_of_param;
 
 use crate::translate::context::{Context, Request};
 use crate::translate::dialect::ProviderDialect;
