@@ -50,6 +50,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["clock", "records", "redis", "routing", "store", "telemetry"],
     ),
     (
+        "escrow",
+        &["clock", "journal", "registry", "shared", "store"],
+    ),
+    (
         "rules",
         &["clock", "credentials", "routing", "telemetry", "upstream"],
     ),
@@ -65,6 +69,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "byte_budget",
             "cache",
             "clock",
+            "escrow",
             "journal",
             "owners",
             "records",
@@ -84,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cache",
             "clock",
             "credentials",
+            "escrow",
             "journal",
             "owners",
             "records",
@@ -100,6 +106,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "cache",
             "clock",
+            "escrow",
             "journal",
             "merged",
             "owners",

@@ -17,6 +17,7 @@ mod passive;
 mod prices;
 mod probes;
 mod reload;
+mod sharing;
 mod shutdown;
 
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use tokio::task::JoinHandle;
 
 use copies::Copies;
 use memory::InForce;
+use sharing::Sharing;
 
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
@@ -235,6 +237,7 @@ struct Opened {
     merged: Arc<Merged>,
     in_force: Arc<InForce>,
     copies: Option<Copies>,
+    sharing: Option<Sharing>,
 }
 
 /// A running gateway.
@@ -246,6 +249,8 @@ struct Gateway {
     _cached: Option<answers::Thread>,
     /// Ends when the last snapshot is written.
     snapshot: Option<JoinHandle<()>>,
+    /// Ends when this node's rights are given back.
+    sharing: Option<JoinHandle<()>>,
 }
 
 async fn open(
@@ -255,7 +260,8 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
-    let journal = open_store::journal(&config, data_dir)?;
+    let (journal, rows) = open_store::journal(&config, data_dir)?;
+    let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
@@ -306,6 +312,7 @@ async fn open(
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
         records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
+        rights: sharing.as_ref().map(|sharing| Arc::clone(&sharing.rights)),
     });
     in_force.serve(&state);
     Ok(Opened {
@@ -316,6 +323,7 @@ async fn open(
         merged,
         in_force,
         copies,
+        sharing,
     })
 }
 
@@ -347,9 +355,15 @@ impl Opened {
             merged,
             in_force,
             copies,
+            sharing,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
+        let sharing = sharing.map(|it| {
+            let config = &state.rules.load().config;
+            let at = sharing::address(config, &address(args, config));
+            it.start(control, &state, &store, (env, at), &stopped)
+        });
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
         let registry = Arc::clone(&state.registry);
@@ -399,6 +413,7 @@ impl Opened {
             stop,
             _cached: cached.transpose()?,
             snapshot,
+            sharing,
         })
     }
 }
@@ -424,6 +439,9 @@ impl Gateway {
         let _ = self.stop.send(true);
         if let Some(snapshot) = self.snapshot {
             let _ = control.block_on(snapshot);
+        }
+        if let Some(sharing) = self.sharing {
+            let _ = control.block_on(sharing);
         }
         tracing::info!("stopped");
     }

@@ -96,6 +96,12 @@ pub struct Memo {
     pub usage_chunk: bool,
     /// Members of a Responses request that its answer repeats, as JSON without the braces.
     pub echo: String,
+    /// Embeddings are wanted as base64.
+    pub base64: bool,
+    /// Documents that a rerank's answer repeats, in their order; empty when it repeats none.
+    pub documents: Vec<String>,
+    /// How many documents a rerank was asked about.
+    pub document_count: u64,
 }
 
 impl Memo {

@@ -12,11 +12,13 @@ pub mod prompt;
 mod client;
 mod context;
 mod dialect;
+mod embeddings;
 mod emit;
 mod event;
 mod proof;
 mod provider;
 mod prune;
+mod rerank;
 mod restore;
 mod schema;
 mod stream;
@@ -52,6 +54,17 @@ pub fn request(pair: Pair, body: &[u8], context: &Context<'_>) -> Result<Request
         .map_err(|error| Refusal::new("request_body", format!("Invalid JSON payload: {error}")))?;
     let body = prune::without(body, &context.policy.additional_drop_params);
     let mut losses = Losses::new(context.policy);
+    let to = pair.provider;
+    let special = match pair.client {
+        ClientDialect::Embeddings => Some(embeddings::request(to, &body, context, &mut losses)),
+        ClientDialect::Rerank => Some(rerank::request(to, &body, context, &mut losses)),
+        ClientDialect::Chat | ClientDialect::Messages | ClientDialect::Responses => None,
+    };
+    if let Some(written) = special {
+        let mut request = written?;
+        request.losses = losses.settle(context.provider, context.model)?;
+        return Ok(request);
+    }
     let Some(prompt) = client::read(pair.client, &body, &mut losses) else {
         return Err(no_such_pair(pair));
     };
@@ -85,6 +98,11 @@ pub struct Answer {
 /// Tells a whole answer with a status below 400 in the client's dialect. Error bodies go through
 /// [`crate::wire::upstream_error`], whose reply is written in either dialect.
 pub fn response(pair: Pair, body: &[u8], reply: Reply) -> Result<Answer, JsonError> {
+    match pair.client {
+        ClientDialect::Embeddings => return joined(pair, &[body], &reply),
+        ClientDialect::Rerank => return rerank::answer(body, &reply),
+        ClientDialect::Chat | ClientDialect::Messages | ClientDialect::Responses => {}
+    }
     let memo = reply.memo.clone();
     let reader = Reader::new(pair.provider);
     let writer = BodyWriter::new(pair.client, reply);
@@ -101,4 +119,10 @@ pub fn response(pair: Pair, body: &[u8], reply: Reply) -> Result<Answer, JsonErr
     let facts = metered.facts;
     let body = metered.writer.inner.finish();
     Ok(Answer { body, usage, facts })
+}
+
+/// Joins the answers to [`Request::body`] and every one of [`Request::more`], in their order: one
+/// answer with all embeddings.
+pub fn joined(pair: Pair, bodies: &[&[u8]], reply: &Reply) -> Result<Answer, JsonError> {
+    embeddings::answer(pair.provider, bodies, reply)
 }

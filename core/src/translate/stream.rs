@@ -5,12 +5,13 @@ use crate::meter::{Amount, Facts};
 use crate::relay::{Ending, Progress};
 use crate::translate::client::StreamWriter;
 use crate::translate::context::Reply;
-use crate::translate::dialect::Pair;
+use crate::translate::dialect::{Pair, ProviderDialect};
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::provider::Reader;
 use crate::translate::restore::Restore;
 use crate::translate::text::Text;
 use crate::usage::{ServiceTier, Units, Usage};
+use crate::wire::event_stream::{Content, FRAME_BYTES_MAX, FrameError, FrameReader};
 use crate::wire::json::{self, JsonError};
 use crate::wire::sse::{EVENT_BYTES_MAX, Event, EventScanner, SseError};
 
@@ -20,6 +21,9 @@ pub enum StreamError {
     /// An event is over the limit.
     #[error(transparent)]
     Event(#[from] SseError),
+    /// A frame arrived changed, or is none.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
     /// An event is not what the dialect says. Its content cannot be left out in silence.
     #[error("unreadable event: {0}")]
     Unreadable(#[from] JsonError),
@@ -29,10 +33,36 @@ pub enum StreamError {
 /// between two of them at any time.
 #[derive(Debug)]
 pub struct Stream {
-    scanner: EventScanner,
+    frames: Frames,
     reader: Reader,
     metered: Metered<Restore<StreamWriter>>,
     ended: Option<Ending>,
+}
+
+/// How a provider marks where its events end.
+#[derive(Debug)]
+enum Frames {
+    /// Server-sent events.
+    Sse(EventScanner),
+    /// AWS event-stream frames.
+    Aws(FrameReader),
+}
+
+impl Frames {
+    fn of(provider: ProviderDialect) -> Self {
+        match provider {
+            ProviderDialect::Converse => Self::Aws(FrameReader::new(FRAME_BYTES_MAX)),
+            _ => Self::Sse(EventScanner::new(EVENT_BYTES_MAX)),
+        }
+    }
+
+    /// Bytes of a begun event in memory.
+    fn buffered_bytes(&self) -> usize {
+        match self {
+            Self::Sse(scanner) => scanner.partial().len(),
+            Self::Aws(reader) => reader.buffered_bytes(),
+        }
+    }
 }
 
 impl Stream {
@@ -41,7 +71,7 @@ impl Stream {
         let memo = reply.memo.clone();
         let writer = StreamWriter::new(pair.client, reply)?;
         Some(Self {
-            scanner: EventScanner::new(EVENT_BYTES_MAX),
+            frames: Frames::of(pair.provider),
             reader: Reader::new(pair.provider)?,
             metered: Metered::new(Restore::new(&memo, writer)),
             ended: None,
@@ -57,11 +87,36 @@ impl Stream {
     }
 
     fn read(&mut self, chunk: &[u8]) -> Result<(), StreamError> {
-        let mut at = self.scanner.skip_line_feed(chunk);
-        while let Some(end) = self.scanner.next_end(chunk, at)? {
-            let event = Event::parse(self.scanner.event(chunk, at, end));
-            tell(&mut self.reader, &mut self.metered, &event)?;
-            at = end;
+        match &mut self.frames {
+            Frames::Sse(scanner) => {
+                let mut at = scanner.skip_line_feed(chunk);
+                while let Some(end) = scanner.next_end(chunk, at)? {
+                    let event = Event::parse(scanner.event(chunk, at, end));
+                    tell(&mut self.reader, &mut self.metered, &event)?;
+                    at = end;
+                }
+            }
+            Frames::Aws(frames) => {
+                frames.feed(chunk);
+                while let Some(message) = frames.next_frame()? {
+                    match message.content() {
+                        Content::Event { kind, payload } => {
+                            let event = Event {
+                                name: Some(kind.as_bytes()),
+                                data: Some(payload.into()),
+                            };
+                            tell(&mut self.reader, &mut self.metered, &event)?;
+                        }
+                        Content::Exception { complaint, .. } => {
+                            self.metered.facts.events += 1;
+                            let facts = &self.metered.facts;
+                            if facts.error.is_none() && !facts.terminal {
+                                self.metered.take(0, Piece::Error(&complaint));
+                            }
+                        }
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -72,17 +127,7 @@ impl Stream {
         if let Some(ending) = self.ended {
             return ending;
         }
-        // A last event without its blank line counts when nothing of its data is missing.
-        let event = Event::parse(self.scanner.partial());
-        let begun = event.data.is_some();
-        let whole = event
-            .data
-            .as_deref()
-            .is_some_and(|data| data.trim_ascii() == b"[DONE]" || json::whole(data).is_ok());
-        let told = !whole || tell(&mut self.reader, &mut self.metered, &event).is_ok();
-        if told && (whole || !begun) {
-            self.reader.finish(&mut self.metered);
-        }
+        let begun = self.finish_event();
         self.metered.writer.inner.take_bytes(out);
         let facts = &self.metered.facts;
         let ending = if facts.error.is_some() {
@@ -98,12 +143,40 @@ impl Stream {
         ending
     }
 
+    /// A last event without its blank line counts when nothing of its data is missing. True: an
+    /// event had begun.
+    fn finish_event(&mut self) -> bool {
+        let scanner = match &self.frames {
+            Frames::Sse(scanner) => scanner,
+            Frames::Aws(frames) => {
+                let begun = frames.mid_frame();
+                if !begun && frames.finish().is_ok() {
+                    self.reader.finish(&mut self.metered);
+                }
+                return begun;
+            }
+        };
+        let event = Event::parse(scanner.partial());
+        let begun = event.data.is_some();
+        let whole = event
+            .data
+            .as_deref()
+            .is_some_and(|data| data.trim_ascii() == b"[DONE]" || json::whole(data).is_ok());
+        let told = !whole || tell(&mut self.reader, &mut self.metered, &event).is_ok();
+        if told && (whole || !begun) {
+            self.reader.finish(&mut self.metered);
+        }
+        begun
+    }
+
     /// What to write when the stream ends before its time: the error in the client's dialect,
     /// never a terminal marker. Nothing is ever written after it.
     pub fn abort(&mut self, error: &ErrorReply, out: &mut Vec<u8>) {
         self.metered.writer.inner.abort(error);
         self.metered.writer.inner.take_bytes(out);
-        self.scanner.forget();
+        if let Frames::Sse(scanner) = &mut self.frames {
+            scanner.forget();
+        }
         self.ended.get_or_insert(Ending::Cut);
     }
 
@@ -119,7 +192,7 @@ impl Stream {
 
     /// Bytes of a begun event in memory.
     pub fn buffered_bytes(&self) -> usize {
-        self.scanner.partial().len()
+        self.frames.buffered_bytes()
     }
 
     fn mark(&self) -> (u64, u64, bool, bool) {
