@@ -107,6 +107,9 @@ impl World {
     pub(crate) fn of(provider: ProviderDialect) -> Self {
         let platform = match provider {
             ProviderDialect::Messages => Platform::Anthropic,
+            ProviderDialect::Converse => Platform::BedrockConverse,
+            ProviderDialect::Gemini => Platform::AiStudio,
+            ProviderDialect::Cohere => Platform::Cohere,
             _ => Platform::OpenAi,
         };
         Self {
