@@ -90,7 +90,15 @@ impl Writer {
             Piece::Annotation(value) => self.note(value, false),
             Piece::Usage(usage) => self.usage = Some(usage.clone()),
             Piece::Tier(tier) => self.tier = Some(tier.clear().into_owned()),
-            Piece::Finish { reason, .. } => self.finish = Some(reason),
+            Piece::Finish {
+                reason, details, ..
+            } => {
+                let why = details.and_then(|details| details.field(b"explanation"));
+                if let (Finish::Filter, Some(text)) = (reason, why.and_then(Text::of)) {
+                    self.text(&text, true);
+                }
+                self.finish = Some(reason);
+            }
             Piece::End => self.end(),
             Piece::Error(complaint) => self.abort(&error_reply(complaint)),
             Piece::Image { media, data } => self.image(&media, &data),
@@ -150,11 +158,12 @@ impl Writer {
             emit.raw(self.reply.memo.echo.as_bytes());
         }
         emit.name("usage");
-        match self.usage.as_ref().filter(|_| status != "in_progress") {
-            Some(usage) => usage_out::responses(&mut emit, usage),
-            None => {
+        match status {
+            "in_progress" | "failed" => {
                 emit.null();
             }
+            // Codex takes a response without usage for a broken one.
+            _ => usage_out::responses(&mut emit, &self.usage.clone().unwrap_or_default()),
         }
         emit.close();
         out

@@ -16,20 +16,17 @@ pub(super) fn write(
     part: &Part<'_>,
     draft: &mut Draft<'_, '_, '_>,
 ) -> Result<(), Refusal> {
-    match &part.kind {
-        PartKind::Thinking { text, proof } => {
-            thought(emit, text, proof);
-            return Ok(());
-        }
-        PartKind::Audio { .. } => {
-            let why = "no place for sound";
-            draft.losses.drop(Weight::Meaning, part.field, why);
-            return Ok(());
-        }
-        PartKind::Foreign { kind, raw } => {
-            return foreign(emit, part, kind, raw.raw, draft);
-        }
-        _ => {}
+    if let PartKind::Thinking { text, proof } = &part.kind {
+        thought(emit, text, proof);
+        return Ok(());
+    }
+    if let PartKind::Audio { .. } = &part.kind {
+        let why = "no place for sound";
+        draft.losses.drop(Weight::Meaning, part.field, why);
+        return Ok(());
+    }
+    if let PartKind::Foreign { kind, raw } = &part.kind {
+        return foreign(emit, part, kind, raw.raw, draft);
     }
     emit.open();
     match &part.kind {
@@ -52,12 +49,7 @@ pub(super) fn write(
         } => {
             emit.name("type").string("document");
             self::source(emit, source, part.field, draft)?;
-            if let Some(title) = title.as_ref().filter(|title| !title.is_empty()) {
-                emit.name("title").text(title);
-            }
-            if let Some(context) = context {
-                emit.name("context").text(context);
-            }
+            labels(emit, title.as_ref(), context.as_ref());
             if let Some(citations) = citations {
                 emit.name("citations").raw(citations.raw);
             }
@@ -94,6 +86,15 @@ pub(super) fn write(
     }
     emit.close();
     Ok(())
+}
+
+fn labels(emit: &mut Emit<'_>, title: Option<&Text<'_>>, context: Option<&Text<'_>>) {
+    if let Some(title) = title.filter(|title| !title.is_empty()) {
+        emit.name("title").text(title);
+    }
+    if let Some(context) = context {
+        emit.name("context").text(context);
+    }
 }
 
 fn thought(emit: &mut Emit<'_>, text: &Text<'_>, proof: &Proof<'_>) {
