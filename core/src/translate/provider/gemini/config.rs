@@ -39,7 +39,13 @@ impl Config<'_, '_, '_> {
         emit.name("generationConfig").open();
         for (param, given) in self.params {
             match param {
-                Param::ServiceTier => tier = Text::of(given.value),
+                Param::ServiceTier => {
+                    tier = Text::of(given.value);
+                    if weight_of_param(*param, given.value) == Weight::Hint {
+                        let why = "the usual tier needs no word";
+                        losses.drop(Weight::Hint, given.name(), why);
+                    }
+                }
                 _ => self.param(*param, given, losses, emit),
             }
         }
