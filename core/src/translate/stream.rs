@@ -278,7 +278,15 @@ impl<W> Metered<W> {
                 add(&mut content.tools, json);
                 true
             }
-            Piece::Block(_) | Piece::Image { .. } => true,
+            Piece::Block(block) => {
+                // A compaction is written by the model; what its tools found is not.
+                let written = block.field(b"content").and_then(Text::of);
+                written.iter().for_each(|text| {
+                    add(&mut content.text, text);
+                });
+                true
+            }
+            Piece::Image { .. } => true,
             _ => false,
         };
         facts.content_seen |= seen;
