@@ -33,6 +33,119 @@ enum Open {
         input: String,
         content: Vec<u8>,
     },
+}
+
+/// Members of an event that matter.
+#[derive(Default)]
+struct Members<'d> {
+    kind: &'d [u8],
+    inner: Option<Value<'d>>,
+    usage: Option<Value<'d>>,
+}
+
+impl Reader {
+    pub(crate) fn event(&mut self, data: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
+        let mut event = Members::default();
+        let mut reader = JsonReader::new(data);
+        reader.members(|reader, name| {
+            let value = reader.value()?;
+            match name {
+                b"type" => event.kind = value.inner().unwrap_or_default(),
+                b"delta" | b"content_block" | b"message" => event.inner = Some(value),
+                b"usage" => event.usage = Some(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        reader.end()?;
+        match (event.kind, event.inner) {
+            (b"content_block_delta", Some(delta)) => self.delta(delta, sink),
+            (b"content_block_start", Some(block)) => self.start(block, sink),
+            (b"content_block_stop", _) => self.stop(sink),
+            (b"message_start", Some(message)) => {
+                self.begin(message, sink);
+                self.count(message.field(b"usage"), sink);
+            }
+            (b"message_delta", delta) => {
+                self.count(event.usage, sink);
+                if let Some(delta) = delta {
+                    finish(delta, sink);
+                }
+            }
+            (b"message_stop", _) => {
+                self.stop(sink);
+                sink.take(0, Piece::End);
+            }
+            (b"error", _) => sink.take(0, Piece::Error(&Complaint::read(data, 200))),
+            // `ping`, and events that do not exist yet.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, message: Value<'_>, sink: &mut dyn Sink) {
+        let text = |name: &[u8]| message.field(name).and_then(Text::of);
+        let (id, model) = (text(b"id"), text(b"model"));
+        sink.take(0, Piece::Start { id, model });
+    }
+
+    fn count(&mut self, usage: Option<Value<'_>>, sink: &mut dyn Sink) {
+        if let Some(usage) = usage.filter(|usage| usage.kind == Kind::Object) {
+            self.usage.merge(usage);
+            sink.take(0, Piece::Usage(&self.usage.usage()));
+        }
+    }
+
+    fn start(&mut self, block: Value<'_>, sink: &mut dyn Sink) {
+        self.stop(sink);
+        let text = |name: &[u8]| block.field(name).and_then(Text::of);
+        let or_empty = |text: Option<Text<'_>>| text.map_or(Text::plain(""), Text::into_owned);
+        match take::kind_of(block) {
+            b"text" => {
+                self.open = Open::Text;
+                if let Some(text) = text(b"text").filter(|text| !text.is_empty()) {
+                    sink.take(0, Piece::Text(text));
+                }
+            }
+            b"thinking" => {
+                self.open = Open::Thinking;
+                if let Some(text) = text(b"thinking").filter(|text| !text.is_empty()) {
+                    sink.take(0, Piece::Thinking(text));
+                }
+            }
+            b"redacted_thinking" => {
+                let data = text(b"data").unwrap_or(Text::plain(""));
+                sink.take(0, Piece::Proof(Proof::Redacted(data)));
+            }
+            b"tool_use" => {
+                let call = self.calls;
+                self.calls += 1;
+                self.open = Open::Call(call);
+                let (id, name) = (or_empty(text(b"id")), or_empty(text(b"name")));
+                let signature = None;
+                sink.take(
+                    0,
+                    Piece::CallStart {
+                        call,
+                        id,
+                        name,
+                        signature,
+                    },
+                );
+                // A placeholder while arguments are streamed; all of it where they are not.
+                let input = block.field(b"input");
+                let input = input.filter(|input| input.fields().next().is_some());
+                if let Some(input) = input {
+                    let json = Text::plain(String::from_utf8_lossy(input.raw));
+                    sink.take(0, Piece::CallArguments { call, json });
+                }
+            }
+            _ => {
+                self.open = Open::Other {
+                    block: block.raw.to_vec(),
+                    input: String::new(),
+                    content: Vec::new(),
+                };
             }
         }
     }
@@ -42,9 +155,8 @@ enum Open {
         for (name, member) in delta.fields() {
             match name {
                 b"type" => kind = member.inner().unwrap_or_default(),
-                b"text" | b"thinking" | b"partial_json" | b"signature" | b"citation" | b"content" => {
-                    value = Some(member);
-                }
+                b"text" | b"thinking" | b"partial_json" => value = Some(member),
+                b"signature" | b"citation" | b"content" => value = Some(member),
                 _ => {}
             }
         }
