@@ -10,4 +10,4 @@ mod tools;
 
 pub(crate) use answer::Reader;
 pub(crate) use request::weight_of_param;
-pub(crate) use thinking::effort_of;
+pub(crate) use thinking::{budget_of, effort_of};
