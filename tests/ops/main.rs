@@ -1,0 +1,6 @@
+//! What an operator does and is paged for: units, upgrades, alerts, dashboards, failing machines.
+#![cfg(test)]
+
+#[path = "../it/ledger.rs"]
+mod ledger;
+mod upgrade;
