@@ -3,4 +3,5 @@
 
 #[path = "../it/ledger.rs"]
 mod ledger;
+mod units;
 mod upgrade;
