@@ -3,5 +3,6 @@
 
 #[path = "../it/ledger.rs"]
 mod ledger;
+mod monitoring;
 mod units;
 mod upgrade;
