@@ -3,6 +3,7 @@
 
 #[path = "../it/ledger.rs"]
 mod ledger;
+mod loadtest;
 mod monitoring;
 mod units;
 mod upgrade;
