@@ -97,9 +97,9 @@ pub(crate) fn reply(memo: Memo) -> Reply {
 
 /// What a request is told with.
 pub(crate) struct World {
-    pub capabilities: Capabilities,
-    pub policy: Policy,
-    pub platform: Platform,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) policy: Policy,
+    pub(crate) platform: Platform,
 }
 
 impl World {
@@ -107,6 +107,9 @@ impl World {
     pub(crate) fn of(provider: ProviderDialect) -> Self {
         let platform = match provider {
             ProviderDialect::Messages => Platform::Anthropic,
+            ProviderDialect::Converse => Platform::BedrockConverse,
+            ProviderDialect::Gemini => Platform::AiStudio,
+            ProviderDialect::Cohere => Platform::Cohere,
             _ => Platform::OpenAi,
         };
         Self {

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 /// One event: its name and its data.
 pub(crate) struct Event {
-    pub name: Option<String>,
-    pub data: Value,
+    pub(crate) name: Option<String>,
+    pub(crate) data: Value,
 }
 
 /// Events of a stream; `[DONE]` is a string.
