@@ -82,8 +82,8 @@ fn document() -> String {
         "# Translation between dialects\n\n\
         Requests of one dialect reach providers of another (`core/src/translate`). What becomes of \
         every field is found out by asking the translator: this file is written by \
-        `UPDATE_DOCS=1 cargo test -p meridian-core --test translate coverage`, for a model of which \
-        the price map knows nothing, at the dialect's own provider.\n\n\
+        `UPDATE_DOCS=1 cargo test -p meridian-core --test translate coverage`, for a model \
+        of which the price map knows nothing, at the dialect's own provider.\n\n\
         - **kept**: the same name and value. **mapped**: told in the provider's own way; a reason \
         says what is not quite the same. **dropped**: left out. **rejected**: 400 that names the \
         field.\n\

@@ -105,8 +105,8 @@ fn an_unreadable_event_is_not_left_out_in_silence() {
     }
 }
 
-/// Data of the events of one stream.
-fn data(pair: Pair, provider: &[u8], memo: Memo) -> Vec<serde_json::Value> {
+/// What the events of one stream hold.
+fn values(pair: Pair, provider: &[u8], memo: Memo) -> Vec<serde_json::Value> {
     let (out, ..) = told(pair, provider, memo);
     events(&out).into_iter().map(|event| event.data).collect()
 }
@@ -157,7 +157,7 @@ fn a_call_without_arguments_has_an_empty_object() {
     ];
     let stream = framed(lines.join("\n").as_bytes(), ProviderDialect::Messages);
     let chat = pair(ClientDialect::Chat, ProviderDialect::Messages);
-    let arguments: String = data(chat, &stream, Memo::default())
+    let arguments: String = values(chat, &stream, Memo::default())
         .iter()
         .filter_map(|data| {
             data["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str()
@@ -165,7 +165,7 @@ fn a_call_without_arguments_has_an_empty_object() {
         .collect();
     assert_eq!(arguments, "{}");
     let responses = pair(ClientDialect::Responses, ProviderDialect::Messages);
-    let events = data(responses, &stream, Memo::default());
+    let events = values(responses, &stream, Memo::default());
     let last = events.last().unwrap();
     assert_eq!(last["response"]["output"][0]["arguments"], "{}");
 }
@@ -175,7 +175,7 @@ fn the_usage_chunk_comes_only_to_who_asked() {
     let chat = pair(ClientDialect::Chat, ProviderDialect::Messages);
     for (_, bytes) in streams(ProviderDialect::Messages) {
         let chunks = |memo| {
-            let all = data(chat, &bytes, memo);
+            let all = values(chat, &bytes, memo);
             let usage = all.iter().filter(|data| data["usage"].is_object());
             usage.count()
         };
@@ -213,7 +213,7 @@ fn what_claude_may_not_name_comes_back_under_its_own_name() {
         ..Memo::default()
     };
     let messages = pair(ClientDialect::Messages, ProviderDialect::Chat);
-    let all = data(messages, &stream, memo);
+    let all = values(messages, &stream, memo);
     let start = all
         .iter()
         .find(|data| data["type"] == "content_block_start");

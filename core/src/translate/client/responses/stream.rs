@@ -3,8 +3,9 @@
 use crate::error::ErrorReply;
 use crate::translate::client::chat::stream::call_id;
 use crate::translate::client::error_reply;
-use crate::translate::client::responses::output::{Events, Item, ItemKind};
+use crate::translate::client::responses::output::{Events, Item, ItemKind, code_of, is_call};
 use crate::translate::client::responses::output::{annotation, call_member, part_names};
+use crate::translate::client::responses::output::{is_custom, refuses};
 use crate::translate::client::responses::tools::namespaced;
 use crate::translate::context::Reply;
 use crate::translate::emit::Emit;
@@ -482,23 +483,4 @@ impl Writer {
             emit.name("response").raw(&response);
         });
     }
-}
-
-fn code_of(error: &ErrorReply) -> &str {
-    match error.kind.is_empty() {
-        true => "server_error",
-        false => &error.kind,
-    }
-}
-
-fn is_call(item: &Item, number: u32) -> bool {
-    matches!(item.kind, ItemKind::Call { call, .. } if call == number)
-}
-
-fn is_custom(item: &Item) -> bool {
-    matches!(item.kind, ItemKind::Call { custom: true, .. })
-}
-
-fn refuses(kind: &ItemKind) -> bool {
-    matches!(kind, ItemKind::Message { refusal: true })
 }
