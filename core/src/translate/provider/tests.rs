@@ -179,7 +179,9 @@ use ProviderDialect::{Cohere, Converse, Gemini};
 #[test]
 fn converse_streams_are_told_whole() {
     let told = stream(Converse, "bedrock/converse_stream_text.bin");
-    assert!(told.text.starts_with("The capital of France is Paris.") && told.text.len() == 371);
+    assert!(
+        told.text.starts_with("The capital of France is Paris.") && told.text.ends_with("Love.\"")
+    );
     assert_eq!(told.finish, Some((Finish::Stop, "end_turn".to_owned())));
     assert_eq!(counts(&told), (13, 0, 82, 0));
     assert!(told.ended);

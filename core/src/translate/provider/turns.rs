@@ -28,9 +28,6 @@ impl<'a> Talk<'a> {
         };
         for mut turn in turns {
             turn.parts.retain(|part| !is_blank(&part.kind));
-            if turn.role == Role::System {
-                turn.parts.retain(|part| !is_billing(&part.kind, losses));
-            }
             match turn.role {
                 Role::System if talk.turns.is_empty() => talk.system.append(&mut turn.parts),
                 Role::System => {
@@ -142,20 +139,6 @@ pub(super) fn note<'a>(text: impl Into<std::borrow::Cow<'a, str>>) -> Part<'a> {
             citations: None,
         },
     )
-}
-
-/// Claude Code's note for Anthropic's own bill: it differs from session to session, and other
-/// providers' caches would miss on it.
-fn is_billing(kind: &PartKind<'_>, losses: &mut Losses<'_>) -> bool {
-    let PartKind::Text { text, .. } = kind else {
-        return false;
-    };
-    let is = text.clear().starts_with("x-anthropic-billing-header:");
-    if is {
-        let why = "a note for Anthropic's own bill";
-        losses.drop(Weight::Hint, "system[].text", why);
-    }
-    is
 }
 
 fn is_blank(kind: &PartKind<'_>) -> bool {

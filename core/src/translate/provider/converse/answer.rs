@@ -53,6 +53,7 @@ impl Reader {
         }
         self.stop(answer, sink);
         self.metadata(answer, sink);
+        self.end(sink);
         Ok(())
     }
 
