@@ -60,9 +60,7 @@ fn told_by(
 }
 
 fn json_of(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap_or_else(|error| {
-        panic!("{error} in {}", String::from_utf8_lossy(bytes));
-    })
+    serde_json::from_slice(bytes).unwrap()
 }
 
 /// Names of the fields that were lost, changed ones with `~`.
