@@ -68,8 +68,6 @@ const CONTROL_THREADS: usize = 2;
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an earlier process's records to reach the store.
 const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// Name of the consumer that fills the store.
-const STORE_CONSUMER: &str = "store";
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +145,7 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
     let source = loaded.source.clone().ok_or(StartError::Config)?;
-    let merged = Merged::new(source, config.general.master_key.clone());
+    let merged = Arc::new(Merged::new(source, config.general.master_key.clone()));
     let opened = control.block_on(open(args, env, (config, merged)))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
     let server = listener(&gateway.state, &address, args)?;
@@ -256,9 +254,8 @@ struct Gateway {
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    (config, merged): (Config, Merged),
+    (config, merged): (Config, Arc<Merged>),
 ) -> Result<Opened, StartError> {
-    let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
     let (journal, rows) = open_store::journal(&config, data_dir)?;
     let sharing = Sharing::new(&config, &journal, rows);
@@ -280,8 +277,7 @@ async fn open(
         false => None,
     };
     registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
-    let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
-    keep::tell(&drain, &config);
+    let drain = keep::drain(&journal, &store, &config);
     match &mut copies {
         Some(copies) => copies.catch_up(&journal, &drain, up).await,
         None if drain.flush(FIRST_DRAIN_TIMEOUT).await => {
@@ -295,13 +291,14 @@ async fn open(
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let cache = config.cache.as_ref().map(Cache::new);
-    let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
+        link: Arc::new(Link::new(
+            config.redis.is_some() && args.role != Role::Admin,
+        )),
         rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
         routing,
-        link: Arc::new(Link::new(shares)),
         registry,
         shared_budgets,
         journal,
@@ -359,17 +356,12 @@ impl Opened {
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
-        let sharing = sharing.map(|it| {
-            let config = &state.rules.load().config;
-            let at = sharing::address(config, &address(args, config));
-            it.start(control, &state, &store, (env, at), &stopped)
-        });
+        let listens = address(args, &state.rules.load().config);
+        let sharing =
+            sharing.map(|it| it.start(control, &state, &store, (env, &listens), &stopped));
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
-        let registry = Arc::clone(&state.registry);
-        if let Some(others) = others::Others::new(registry, store.clone(), Arc::clone(&drain)) {
-            control.spawn(others.run(stopped.clone()));
-        }
+        others::start(control, &state.registry, (&store, &drain), &stopped);
         control.spawn(async move { draining.run(stop_drain).await });
         let keeper = keep::Keeper {
             state: Arc::clone(&state),
@@ -406,7 +398,7 @@ impl Opened {
             merged,
             in_force,
         };
-        control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
+        control.block_on(admin.start(args, &listens, stopped))?;
         Ok(Gateway {
             state,
             drain,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::scope::Scope;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::clock;
@@ -19,15 +20,28 @@ const SCOPES_ASKED: usize = 500;
 const TRIES: usize = 3;
 
 /// Reads the spend of scopes that were used here lately, again and again.
-pub(super) struct Others {
+struct Others {
     registry: Arc<Registry>,
     store: Store,
     drain: Arc<Drain>,
 }
 
+/// Starts reading where others use the same store.
+pub(super) fn start(
+    control: &Runtime,
+    registry: &Arc<Registry>,
+    (store, drain): (&Store, &Arc<Drain>),
+    stop: &watch::Receiver<bool>,
+) {
+    let others = Others::new(Arc::clone(registry), store.clone(), Arc::clone(drain));
+    if let Some(others) = others {
+        control.spawn(others.run(stop.clone()));
+    }
+}
+
 impl Others {
     /// Starts counting what this node stores; `None` where nobody else uses the store.
-    pub(super) fn new(registry: Arc<Registry>, store: Store, drain: Arc<Drain>) -> Option<Self> {
+    fn new(registry: Arc<Registry>, store: Store, drain: Arc<Drain>) -> Option<Self> {
         if !store.is_shared() {
             return None;
         }
@@ -42,7 +56,7 @@ impl Others {
     }
 
     /// Runs until `stop` turns true.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let scopes = self.registry.active_scopes();
             for some in scopes.chunks(SCOPES_ASKED) {
