@@ -44,6 +44,7 @@ use sharing::Sharing;
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
+use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
@@ -261,8 +262,7 @@ async fn open(
     let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
-    let zone = budgets::zone(&config);
-    let registry = Arc::new(Registry::new(zone.clone()));
+    let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
     let mut copies = match config.database.is_some() {
         true => Some(Copies::open(copies::Parts {
@@ -287,24 +287,23 @@ async fn open(
         None => return Err(StartError::Ledger),
     }
     let config = merged.config().unwrap_or(config);
-    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
+    let spent = (up, in_force.saved());
+    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
-    let cache = config.cache.as_ref().map(Cache::new);
+    let known = (Arc::clone(&routing), Credentials::new());
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        link: Arc::new(Link::new(
-            config.redis.is_some() && args.role != Role::Admin,
-        )),
-        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        link: link(&config, args),
+        cache: config.cache.as_ref().map(Cache::new).map(Arc::new),
+        rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
         registry,
         shared_budgets,
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
-        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
@@ -367,9 +366,11 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            borrowed: HashMap::new(),
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
+        control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
@@ -408,6 +409,12 @@ impl Opened {
             sharing,
         })
     }
+}
+
+/// Whether cooldowns are shared with the region.
+fn link(config: &Config, args: &ServeArgs) -> Arc<Link> {
+    let shares = config.redis.is_some() && args.role != Role::Admin;
+    Arc::new(Link::new(shares))
 }
 
 /// Who shares cooldowns with the region; `None` without Redis, and where nothing is routed.
