@@ -6,6 +6,7 @@
 mod answers;
 mod budgets;
 mod copies;
+mod deployments;
 mod first_steps;
 mod force;
 mod keep;
@@ -27,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config, Loaded};
-use meridian_core::health::Coordination;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::ServerConf;
@@ -55,7 +55,6 @@ use crate::records::Memory;
 use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
-use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
@@ -295,7 +294,7 @@ async fn open(
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        link: link(&config, args),
+        link: deployments::link(&config, args.role),
         cache: config.cache.as_ref().map(Cache::new).map(Arc::new),
         rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
@@ -380,17 +379,11 @@ impl Opened {
             env: env.clone(),
         };
         control.spawn(reloader.run(stopped.clone()));
-        if args.role != Role::Admin {
-            let prober = probes::Prober::new(Arc::clone(&state), store.clone());
-            control.spawn(prober.run(stopped.clone()));
-        }
+        deployments::look(control, &state, (&store, args.role), &stopped);
         let cached = state
             .cache
             .clone()
             .map(|cache| answers::start(cache, &stopped));
-        if let Some(sharer) = sharer(&state) {
-            control.spawn(sharer.run(stopped.clone()));
-        }
         let admin = management::Management {
             state: Arc::clone(&state),
             store,
@@ -409,23 +402,6 @@ impl Opened {
             sharing,
         })
     }
-}
-
-/// Whether cooldowns are shared with the region.
-fn link(config: &Config, args: &ServeArgs) -> Arc<Link> {
-    let shares = config.redis.is_some() && args.role != Role::Admin;
-    Arc::new(Link::new(shares))
-}
-
-/// Who shares cooldowns with the region; `None` without Redis, and where nothing is routed.
-fn sharer(state: &Arc<State>) -> Option<Sharer> {
-    let redis = state.rules.load().config.redis.clone()?;
-    let shares = state.link.coordination() != Coordination::Alone;
-    shares.then(|| {
-        let (routing, metrics) = (Arc::clone(&state.routing), Arc::clone(&state.metrics));
-        let link = Arc::clone(&state.link);
-        Sharer::new(redis, state.region.as_deref(), routing, link, metrics)
-    })
 }
 
 impl Gateway {
