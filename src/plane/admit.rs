@@ -25,7 +25,7 @@ use meridian_core::journal::{Bound, Open, Progress};
 use meridian_core::meter::Meter;
 use meridian_core::meters::Admission;
 use meridian_core::money::NanoUsd;
-use meridian_core::relay::StreamRelay;
+use meridian_core::relay::{Line, StreamRelay};
 use meridian_core::routes::Match;
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
@@ -471,8 +471,9 @@ impl Admitted {
         Meter::for_endpoint(self.arrival.endpoint)
     }
 
-    /// A relay for a stream.
-    pub(crate) fn stream_relay(&self, usage_chunk: UsageChunk) -> StreamRelay {
-        StreamRelay::new(self.arrival.endpoint, self.meter(), usage_chunk)
+    /// A relay for a stream that passes as it is.
+    pub(crate) fn stream_relay(&self, usage_chunk: UsageChunk) -> Line {
+        let endpoint = self.arrival.endpoint;
+        Line::plain(StreamRelay::new(endpoint, self.meter(), usage_chunk))
     }
 }

@@ -409,7 +409,11 @@ fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
 
 /// A stored response is found again by its maker, also before the ledger has the record.
 fn remember_owner(state: &State, record: &SpendRecord) {
-    if let (Endpoint::Responses, Some(id)) = (record.endpoint, &record.response_id) {
+    let stores = matches!(
+        record.endpoint,
+        Endpoint::Responses | Endpoint::Files | Endpoint::Batches
+    );
+    if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
         let owner = Owner {
             key: record.payer.key,
             deployment_id: record.deployment_id.clone(),

@@ -44,6 +44,7 @@ use sharing::Sharing;
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
+use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
@@ -294,12 +295,13 @@ async fn open(
     let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
+    let known = (Arc::clone(&routing), Credentials::new());
     let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
         link: Arc::new(Link::new(shares)),
         registry,
@@ -379,6 +381,7 @@ impl Opened {
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
+        control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cache;
+mod clouds;
 mod crash;
 mod dice;
 mod endings;

@@ -96,6 +96,8 @@ pub struct Settings {
     pub prometheus: bool,
     /// The other callbacks, which are not in this version yet.
     pub callbacks: Vec<String>,
+    /// Translations leave out what a model does not know, where the model does not say it.
+    pub drop_params: bool,
     /// Money for the whole gateway.
     pub budget: Option<GlobalBudget>,
     /// Status for a budget that is used up.
@@ -236,6 +238,7 @@ pub(super) fn settings(
             .unwrap_or(true),
         prometheus,
         callbacks,
+        drop_params: area.bool("drop_params").unwrap_or(false),
         budget: budget(area, general, problems),
         budget_exceeded_status: area
             .count("budget_exceeded_status_code")

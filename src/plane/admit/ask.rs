@@ -12,7 +12,7 @@ use meridian_core::routes::Match;
 use meridian_core::spend::{RequestContext, kept_metadata};
 use meridian_core::usage::ServiceTier;
 use meridian_core::wire::field::Field;
-use meridian_core::wire::json::{Kind, Value};
+use meridian_core::wire::json::{self, Kind, Value};
 use meridian_core::wire::multipart::FormSpans;
 use meridian_core::wire::span::BodySpans;
 use pingora_core::protocols::http::ServerSession;
@@ -67,6 +67,8 @@ pub(crate) struct Ask {
     pub tail: String,
     /// `{id}` of the path.
     pub id: Option<String>,
+    /// The provider's own id of the response that is continued, where the caller has LiteLLM's.
+    pub previous_response: Option<String>,
 }
 
 /// How a body can be edited.
@@ -110,6 +112,7 @@ impl Ask {
             regions_of_customer: None,
             tail: tail(matched, request.uri.query()),
             id: matched.id.as_deref().map(str::to_owned),
+            previous_response: None,
             body,
             content,
         };
@@ -135,6 +138,17 @@ impl Ask {
     /// The body, if it is JSON.
     pub(crate) fn json(&self) -> Option<&[u8]> {
         matches!(self.content, Content::Json(_)).then_some(&self.body.bytes[..])
+    }
+
+    /// A top-level text that no rule but its own reads.
+    pub(crate) fn member(&self, name: &str) -> Option<String> {
+        match &self.content {
+            Content::Json(_) => {
+                let body = json::whole(&self.body.bytes).ok()?;
+                Some(body.field(name.as_bytes())?.text()?.into_owned())
+            }
+            Content::Form(_) | Content::Bytes => None,
+        }
     }
 
     /// Price tier that the request names.

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use meridian_core::cache::{Entry, Shape};
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
+use meridian_core::translate::header_value;
 
 use crate::clock;
 use crate::plane::admit::Admitted;
@@ -43,6 +44,12 @@ pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHead {
     let mut head = ResponseHead::with_room(answer.head.status, 2 * upstream + OWN_HEADERS_MAX);
     copy_upstream(&mut head, &answer.head.headers);
     add_identity(&mut head, admitted, &answer.target);
+    if !answer.losses.is_empty() {
+        head.set(
+            name("x-meridian-dropped"),
+            text(header_value(&answer.losses)),
+        );
+    }
     head
 }
 

@@ -33,11 +33,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meridian_core::config::Database;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Connection;
 
 use super::StoreError;
 use behind::Behind;
+use crate::credentials::Credentials;
 use password::Passwords;
 use pool::Pool;
 use work::{Access, Work};
@@ -132,6 +134,11 @@ impl Postgres {
         }
         Work::begin(&self.inner.primary, Access::Report).await
     }
+}
+
+/// Replaces credentials before they end, until the sender of `stopped` is dropped.
+fn refresh(credentials: Arc<Credentials>, stopped: watch::Receiver<bool>) {
+    tokio::spawn(credentials.run(stopped));
 }
 
 /// Runs a connection until its client is dropped, or the returned handle is aborted.

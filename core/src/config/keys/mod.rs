@@ -6,6 +6,7 @@
 mod general;
 mod meridian;
 mod mistaken;
+mod model_info;
 mod models;
 mod router;
 mod settings;
@@ -148,7 +149,7 @@ impl Section {
             Self::Top => settings::TOP,
             Self::Model => models::MODEL,
             Self::Params => models::PARAMS,
-            Self::ModelInfo => models::MODEL_INFO,
+            Self::ModelInfo => model_info::MODEL_INFO,
             Self::Credential => settings::CREDENTIAL,
             Self::Settings => settings::SETTINGS,
             Self::General => general::GENERAL,

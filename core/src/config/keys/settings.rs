@@ -155,10 +155,15 @@ pub(super) const SETTINGS: &[Key] = &[
         "where and how long; where Redis is also for cooldowns that the nodes of a region share",
     ),
     later("enable_redis_auth_cache", Bool, REDIS_CARRIES),
-    later(
+    on(
         "drop_params",
         Bool,
-        "requests pass unchanged; the provider answers 400",
+        "`drop_params` of models that do not say it; default false",
+    ),
+    on(
+        "enable_azure_ad_token_refresh",
+        Bool,
+        "Azure models without a credential use the machine's identity; default false",
     ),
     later("modify_params", Bool, "requests pass unchanged"),
     on(

@@ -290,7 +290,7 @@ impl Writer {
 }
 
 /// An id of a call: the provider's or a made one, with what Gemini wants back in it.
-pub(super) fn call_id(
+pub(in crate::translate) fn call_id(
     emit: &mut Emit<'_>,
     id: &Text<'_>,
     made: &str,
