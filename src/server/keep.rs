@@ -22,12 +22,12 @@ const TURN: Duration = Duration::from_secs(10);
 
 /// Does what is due, again and again.
 pub(super) struct Keeper {
-    pub(super) state: Arc<State>,
-    pub(super) store: Store,
-    pub(super) prices: Arc<PriceSource>,
-    pub(super) drain: Arc<Drain>,
+    state: Arc<State>,
+    store: Store,
+    prices: Arc<PriceSource>,
+    drain: Arc<Drain>,
     /// Scopes of which the store knows the period that they take from another record.
-    pub(super) borrowed: HashMap<Scope, String>,
+    borrowed: HashMap<Scope, String>,
 }
 
 /// Name of the consumer that fills the store.
@@ -48,6 +48,21 @@ pub(super) fn tell(drain: &Drain, config: &Config) {
 }
 
 impl Keeper {
+    pub(super) fn new(
+        state: &Arc<State>,
+        store: &Store,
+        prices: &Arc<PriceSource>,
+        drain: &Arc<Drain>,
+    ) -> Self {
+        Self {
+            state: Arc::clone(state),
+            store: store.clone(),
+            prices: Arc::clone(prices),
+            drain: Arc::clone(drain),
+            borrowed: HashMap::new(),
+        }
+    }
+
     /// Runs until `stop` turns true.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut past = Past::at(clock::now());

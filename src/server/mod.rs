@@ -234,18 +234,15 @@ async fn open(
     let metrics = metrics(&config)?;
     let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
-    let mut copies = match config.database.is_some() {
-        true => Some(Copies::open(copies::Parts {
-            config: &config,
-            env,
-            data_dir: journal.life().home(),
-            journal: &journal,
-            store: &store,
-            metrics: &metrics,
-            memory: Arc::clone(&in_force) as Arc<dyn Memory>,
-        })?),
-        false => None,
-    };
+    let mut copies = copies_of(copies::Parts {
+        config: &config,
+        env,
+        data_dir: journal.life().home(),
+        journal: &journal,
+        store: &store,
+        metrics: &metrics,
+        memory: Arc::clone(&in_force) as Arc<dyn Memory>,
+    })?;
     registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
     let drain = keep::drain(&journal, &store, &config);
     let mut heir = Heir::new(data_dir, &config, &store, journal.life());
@@ -261,8 +258,7 @@ async fn open(
         }
     }
     let config = merged.config().unwrap_or(config);
-    let spent = (up, in_force.saved());
-    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
+    let shared_budgets = budgets::shared(&store, &config, &in_force, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let known = (Arc::clone(&routing), Credentials::new());
@@ -296,6 +292,14 @@ async fn open(
         sharing,
         heir,
     })
+}
+
+/// This node's copy of what nodes share; `None` where nothing is shared.
+fn copies_of(parts: copies::Parts<'_>) -> Result<Option<Copies>, StartError> {
+    match parts.config.database.is_some() {
+        true => Copies::open(parts).map(Some),
+        false => Ok(None),
+    }
 }
 
 fn metrics(config: &Config) -> Result<Arc<Metrics>, StartError> {
@@ -339,13 +343,7 @@ impl Opened {
         others::start(control, &state, (&store, &drain), &stopped);
         control.spawn(heir.run(stopped.clone(), state.replaced.subscribe()));
         control.spawn(async move { draining.run(stop_drain).await });
-        let keeper = keep::Keeper {
-            state: Arc::clone(&state),
-            store: store.clone(),
-            prices: Arc::clone(&prices),
-            borrowed: HashMap::new(),
-            drain: Arc::clone(&drain),
-        };
+        let keeper = keep::Keeper::new(&state, &store, &prices, &drain);
         control.spawn(keeper.run(stopped.clone()));
         control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
