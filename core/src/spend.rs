@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::endpoint::Endpoint;
+use crate::escrow::Pid;
 use crate::ids::{CallId, KeyHash};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
+use crate::transcript::Texts;
 use crate::usage::Usage;
 
 /// One row of the ledger. Written to the journal before the request counts as ended and stored
@@ -73,6 +75,9 @@ pub struct SpendRecord {
     /// Error text shown to the client, without secrets or prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What was asked and answered, where such texts are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Box<Texts>>,
 }
 
 /// Scopes that a request is charged to. Absent ones are not charged.
@@ -135,6 +140,10 @@ pub struct RequestContext {
     /// The cached answer that it got; `None` when the answer is a provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_hit: Option<CacheHit>,
+    /// Periods of shared budgets that it is charged to: what a recovery settles it in. The
+    /// ledger does not keep them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Pid>,
 }
 
 /// Deepest `spend_logs_metadata` that is kept. Readers of JSON give up at 128 levels, and with the

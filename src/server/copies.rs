@@ -194,7 +194,7 @@ fn links(
     (Some(mailbox), couriers)
 }
 
-fn secret(config: &Config, env: &HashMap<String, String>) -> Secret {
+pub(super) fn secret(config: &Config, env: &HashMap<String, String>) -> Secret {
     let salt = env.get(SALT_KEY).filter(|salt| !salt.is_empty());
     match salt {
         Some(salt) => Secret::new(salt.clone()),

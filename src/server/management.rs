@@ -19,13 +19,14 @@ use super::{StartError, passive, probes};
 use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
+use crate::escrow::Status;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::price_source::PriceSource;
 use crate::records::{Answer, StoreState};
 use crate::state::State;
 use crate::store::Store;
-use crate::telemetry::metrics::{Gauges, KeyBudget};
+use crate::telemetry::metrics::{Gauges, KeyBudget, RightsGauges};
 use crate::upstream::Origin;
 
 /// Longest path of a Unix socket that every system takes.
@@ -36,6 +37,9 @@ const BUDGETS_SHOWN_MAX: usize = 1_000;
 const STORE_LAG_MAX_MS: u64 = 10_000;
 /// Longest wait of a report for the newest records.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two looks at the health of deployments.
+const HEALTH_LOOK: Duration = Duration::from_secs(2);
 
 /// The management API and what it needs.
 pub(super) struct Management {
@@ -72,7 +76,9 @@ impl Management {
         address: &str,
         stop: watch::Receiver<bool>,
     ) -> Result<(), StartError> {
-        let router = admin::router(self.admin_state()?);
+        let state = self.admin_state()?;
+        tokio::spawn(look_at_health(state.clone(), stop.clone()));
+        let router = admin::router(state);
         let stopped = stopped(stop);
         match args.role {
             Role::Admin => {
@@ -167,6 +173,7 @@ impl Management {
             find_key: find_key(&state),
             check_fresh: check_fresh(&state),
             propagation: propagation(&state),
+            rights: state.rights.clone(),
             changed: changed(state, in_force),
             merged,
             test: Box::new(move |config, id| {
@@ -226,6 +233,17 @@ async fn reload_prices(state: &State, prices: &PriceSource) -> Result<usize, Str
     Ok(models)
 }
 
+/// Looks at deployments until `stop` turns true: what changes in between is told by no request.
+async fn look_at_health(state: AdminState, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        state.look_at_health();
+        let waited = tokio::time::timeout(HEALTH_LOOK, stop.changed()).await;
+        if matches!(waited, Ok(Err(_))) {
+            return;
+        }
+    }
+}
+
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that the sender is gone: the process ends.
     let _ = stop.wait_for(|stop| *stop).await;
@@ -264,6 +282,10 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
             Some(records) => records.status().show(),
             None => Propagation::default(),
         },
+        rights: state
+            .rights
+            .as_ref()
+            .map(|rights| rights_gauges(&rights.status())),
         now,
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
@@ -271,6 +293,23 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()
+}
+
+fn rights_gauges(status: &Status) -> RightsGauges {
+    RightsGauges {
+        budgets: status.budgets,
+        free: status.free,
+        reserved: status.reserved,
+        bound: status.bound,
+        pending_decrease: status.pending_decrease,
+        suspense: status.suspense,
+        nodes: [status.nodes_near, status.nodes_far],
+        mode: status.mode,
+        links: status.links.clone(),
+        asked: status.asked,
+        waited: status.waited,
+        forged: status.forged,
+    }
 }
 
 fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
@@ -281,7 +320,7 @@ fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
         key: key.policy.token,
         alias: key.policy.alias.as_deref(),
         limit,
-        remaining: limit.saturating_sub(budget.spent(now)),
+        remaining: limit.saturating_sub(key.meters.spent(now)),
         resets_in: budget
             .resets_at(now)
             .map(|at| Duration::from_millis(left_ms(at))),

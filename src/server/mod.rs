@@ -17,6 +17,7 @@ mod passive;
 mod prices;
 mod probes;
 mod reload;
+mod sharing;
 mod shutdown;
 
 use std::collections::HashMap;
@@ -38,10 +39,12 @@ use tokio::task::JoinHandle;
 
 use copies::Copies;
 use memory::InForce;
+use sharing::Sharing;
 
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
+use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
@@ -235,6 +238,7 @@ struct Opened {
     merged: Arc<Merged>,
     in_force: Arc<InForce>,
     copies: Option<Copies>,
+    sharing: Option<Sharing>,
 }
 
 /// A running gateway.
@@ -246,6 +250,8 @@ struct Gateway {
     _cached: Option<answers::Thread>,
     /// Ends when the last snapshot is written.
     snapshot: Option<JoinHandle<()>>,
+    /// Ends when this node's rights are given back.
+    sharing: Option<JoinHandle<()>>,
 }
 
 async fn open(
@@ -255,11 +261,11 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
-    let journal = open_store::journal(&config, data_dir)?;
+    let (journal, rows) = open_store::journal(&config, data_dir)?;
+    let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
-    let zone = budgets::zone(&config);
-    let registry = Arc::new(Registry::new(zone.clone()));
+    let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
     let mut copies = match config.database.is_some() {
         true => Some(Copies::open(copies::Parts {
@@ -285,15 +291,17 @@ async fn open(
         None => return Err(StartError::Ledger),
     }
     let config = merged.config().unwrap_or(config);
-    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
+    let spent = (up, in_force.saved());
+    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
+    let known = (Arc::clone(&routing), Credentials::new());
     let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
         link: Arc::new(Link::new(shares)),
         registry,
@@ -306,6 +314,7 @@ async fn open(
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
         records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
+        rights: sharing.as_ref().map(|sharing| Arc::clone(&sharing.rights)),
     });
     in_force.serve(&state);
     Ok(Opened {
@@ -316,6 +325,7 @@ async fn open(
         merged,
         in_force,
         copies,
+        sharing,
     })
 }
 
@@ -347,9 +357,15 @@ impl Opened {
             merged,
             in_force,
             copies,
+            sharing,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
+        let sharing = sharing.map(|it| {
+            let config = &state.rules.load().config;
+            let at = sharing::address(config, &address(args, config));
+            it.start(control, &state, &store, (env, at), &stopped)
+        });
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
         let registry = Arc::clone(&state.registry);
@@ -361,9 +377,11 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            borrowed: HashMap::new(),
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
+        control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
@@ -399,6 +417,7 @@ impl Opened {
             stop,
             _cached: cached.transpose()?,
             snapshot,
+            sharing,
         })
     }
 }
@@ -424,6 +443,9 @@ impl Gateway {
         let _ = self.stop.send(true);
         if let Some(snapshot) = self.snapshot {
             let _ = control.block_on(snapshot);
+        }
+        if let Some(sharing) = self.sharing {
+            let _ = control.block_on(sharing);
         }
         tracing::info!("stopped");
     }

@@ -1,10 +1,12 @@
 //! What a process finds when it starts: its journal, and the store it uses.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config};
+use meridian_core::escrow::{Pid, Row};
 
 use super::StartError;
 use crate::clock;
@@ -14,14 +16,18 @@ use crate::store::{Store, StoreError};
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens the journal and settles what a dead process left open in it.
-pub(super) fn journal(config: &Config, data_dir: &Path) -> Result<Arc<Journal>, StartError> {
+/// Opens the journal and settles what a dead process left open in it; gives this node's rows in
+/// shared budgets.
+pub(super) fn journal(
+    config: &Config,
+    data_dir: &Path,
+) -> Result<(Arc<Journal>, BTreeMap<Pid, Row>), StartError> {
     let (journal, recovery) = Journal::open(data_dir, journal_options(config))?;
     if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
         let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
-    Ok(Arc::new(journal))
+    Ok((Arc::new(journal), recovery.rows))
 }
 
 /// Opens the store of a configuration, and says whether it answers. A Postgres that does not

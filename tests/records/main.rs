@@ -2,9 +2,11 @@
 //! serve while either is gone.
 #![cfg(test)]
 
+mod budgets;
 mod changes;
 mod outages;
 mod regions;
 mod relay;
+mod replica;
 mod starts;
 mod world;

@@ -79,6 +79,21 @@ impl Escrow {
         self.accounts.keys().copied()
     }
 
+    /// Generations of a period that are known here.
+    pub fn pids_of(&self, period: Pid) -> Vec<Pid> {
+        let generation = |generation| Pid {
+            generation,
+            ..period
+        };
+        let range = self.accounts.range(generation(0)..=generation(u32::MAX));
+        range.map(|(pid, _)| *pid).collect()
+    }
+
+    /// The node of this region that speaks for it about a scope.
+    pub fn vault(&self, scope: ScopeId) -> Option<Actor> {
+        self.members.vault(scope, self.me.region)
+    }
+
     /// How this node stands in a period.
     pub fn standing(&self, pid: Pid) -> Option<Standing> {
         self.accounts.get(&pid).map(Account::standing)
@@ -144,7 +159,7 @@ impl Escrow {
     pub fn step(&mut self, now: MonoUs, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Tick => self.tick(now, out),
-            Event::Members(live) => self.members.set(live),
+            Event::Members(live) => self.meet(now, live),
             Event::Opened(pid) => self.with(now, pid, out, |_, _| {}),
             Event::Claimed {
                 pid,
@@ -157,8 +172,10 @@ impl Escrow {
                 }
                 if by == cx.me {
                     account.mint(cx, claim, amount);
+                    account.serve(cx);
                 }
             }),
+            Event::Spread(pid) => self.with(now, pid, out, |account, cx| account.spread(cx)),
             Event::Short { pid, need } => self.with(now, pid, out, |account, cx| {
                 account.short(cx, need);
             }),
@@ -187,6 +204,22 @@ impl Escrow {
             Event::Synced(ticket) => self.outbox.synced(ticket, out),
         }
         self.outbox.seal(out);
+    }
+
+    /// Takes who lives. Who is new in the region is told what was published before it came: a vault
+    /// that was restarted does not know who has what.
+    fn meet(&mut self, now: MonoUs, live: Vec<Actor>) {
+        let (region, members) = (self.me.region, &self.members);
+        let is_new = |actor: &Actor| actor.region == region && !members.is_live(*actor);
+        let joined = live.iter().any(is_new);
+        self.members.set(live);
+        if !joined {
+            return;
+        }
+        for (pid, account) in &mut self.accounts {
+            account.publish_again();
+            self.visits.soon(*pid, now);
+        }
     }
 
     /// Runs `act` on an account, which is made if need be, and has it looked at soon.

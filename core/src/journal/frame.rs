@@ -7,7 +7,7 @@
 use memchr::memmem;
 use serde::Serialize;
 
-use super::{Open, Progress};
+use super::{Open, Progress, Transfer};
 use crate::ids::CallId;
 use crate::spend::SpendRecord;
 
@@ -17,7 +17,7 @@ pub const HEADER_BYTES: usize = 32;
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest frame.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
-/// A record with a longer payload is written with its texts shortened.
+/// A record with a longer payload, without what was asked and answered, is shortened.
 const PAYLOAD_BYTES_SOFT: usize = 3 * 1024;
 /// Longest text of a record that had to be shortened.
 const TEXT_BYTES_MAX: usize = 256;
@@ -30,6 +30,8 @@ const VERSION: u8 = 1;
 const LENGTH_AT: usize = 8;
 const CALL_ID_AT: usize = 12;
 const CRC_AT: usize = 28;
+/// The call of frames that are about none.
+const NOBODY: CallId = CallId::from_bytes([0; 16]);
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,8 @@ pub enum Kind {
     Progress,
     /// `SpendRecord`: the request has ended.
     Close,
+    /// `Transfer`: rights came, went, or were made. It is about no request.
+    Transfer,
 }
 
 impl Kind {
@@ -49,6 +53,7 @@ impl Kind {
             Self::Open => "open",
             Self::Progress => "progress",
             Self::Close => "close",
+            Self::Transfer => "transfer",
         }
     }
 
@@ -57,6 +62,7 @@ impl Kind {
             Self::Open => 1,
             Self::Progress => 2,
             Self::Close => 3,
+            Self::Transfer => 4,
         }
     }
 
@@ -65,6 +71,7 @@ impl Kind {
             1 => Some(Self::Open),
             2 => Some(Self::Progress),
             3 => Some(Self::Close),
+            4 => Some(Self::Transfer),
             _ => None,
         }
     }
@@ -84,7 +91,7 @@ pub enum EncodeError {
 /// Appends an OPEN frame to `out`.
 pub fn encode_open(out: &mut Vec<u8>, open: &Open) -> Result<(), EncodeError> {
     let readable = open.record.context.is_readable();
-    if readable && encode(out, Kind::Open, open.record.call_id, open)? {
+    if readable && encode(out, Kind::Open, open.record.call_id, open, 0)? {
         return Ok(());
     }
     let short = Open {
@@ -106,21 +113,42 @@ pub fn encode_progress(
 /// Appends a CLOSE frame to `out`. An unusually long record is shortened and one that could not be
 /// read back goes without its metadata; none is refused.
 pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), EncodeError> {
-    if record.context.is_readable() && encode(out, Kind::Close, record.call_id, record)? {
+    let texts = record.texts.as_ref().map_or(0, |texts| texts.bytes());
+    let readable = record.context.is_readable();
+    if readable && encode(out, Kind::Close, record.call_id, record, texts)? {
         return Ok(());
     }
-    encode_short(out, Kind::Close, record.call_id, &shortened(record))
+    let short = shortened(record);
+    match encode_short(out, Kind::Close, record.call_id, &short) {
+        Err(EncodeError::TooLong(_)) if short.texts.is_some() => {
+            let texts = None;
+            encode_short(
+                out,
+                Kind::Close,
+                record.call_id,
+                &SpendRecord { texts, ..short },
+            )
+        }
+        done => done,
+    }
 }
 
-/// Writes a frame; `false` and nothing written when its payload is over the soft limit.
+/// Appends a TRANSFER frame to `out`.
+pub fn encode_transfer(out: &mut Vec<u8>, transfer: &Transfer) -> Result<(), EncodeError> {
+    encode_short(out, Kind::Transfer, NOBODY, transfer)
+}
+
+/// Writes a frame; `false` and nothing written when its payload is over the soft limit and `more`.
 fn encode<T: Serialize>(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
     payload: &T,
+    more: usize,
 ) -> Result<bool, EncodeError> {
     let start = out.len();
-    match encode_within(out, kind, call_id, payload, PAYLOAD_BYTES_SOFT) {
+    let bytes_max = (PAYLOAD_BYTES_SOFT + more).min(PAYLOAD_BYTES_MAX);
+    match encode_within(out, kind, call_id, payload, bytes_max) {
         Ok(()) => Ok(true),
         Err(error) => {
             out.truncate(start);
@@ -230,7 +258,7 @@ pub struct Frame<'a> {
     pub kind: Kind,
     /// Whose request.
     pub call_id: CallId,
-    /// JSON of an `Open`, a `Progress` or a `SpendRecord`.
+    /// JSON of an `Open`, a `Progress`, a `SpendRecord` or a `Transfer`.
     pub payload: &'a [u8],
 }
 

@@ -37,6 +37,7 @@ fn record(number: u8) -> SpendRecord {
         attempts: 1,
         context: RequestContext::default(),
         error: None,
+        texts: None,
     }
 }
 
@@ -93,6 +94,7 @@ fn frames_give_back_what_was_written() {
                 let back: SpendRecord = serde_json::from_slice(frame.payload).unwrap();
                 assert_eq!(back.model, "gpt-4o-2024-11-20");
             }
+            Kind::Transfer => panic!("nobody wrote one"),
         }
     }
     let one = |number| [Kind::Open, Kind::Progress, Kind::Close].map(|kind| (kind, call(number)));

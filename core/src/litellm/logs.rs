@@ -106,6 +106,7 @@ pub fn log_record(id: &str, fields: Map<String, Value>) -> Result<Log, Refused> 
         attempts: 1 + whole(&metadata, "attempted_retries").map_or(0, low),
         context: context(&mut row, &metadata)?,
         error,
+        texts: None,
     })))
 }
 
@@ -195,6 +196,7 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
             .filter(|value| !value.is_null())
             .cloned()
             .and_then(kept_metadata),
+        periods: Vec::new(),
     })
 }
 

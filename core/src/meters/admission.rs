@@ -1,12 +1,12 @@
 //! One request over all its scopes: taken together, extended together, given back once.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
+use super::held::{End, Held, ModelHeld};
+use super::purse::Decides;
 use super::{Meters, Whose};
-use crate::budget::{BudgetRefusal, BudgetSlot, Reservation};
 use crate::error::GatewayError;
-use crate::limit::{RateHold, RateSlot};
+use crate::escrow::Pid;
 use crate::money::NanoUsd;
 use crate::time::WallMs;
 
@@ -23,6 +23,38 @@ pub struct Need<'a> {
     pub free: bool,
     /// The key's alias, for messages.
     pub key_alias: Option<&'a str>,
+    /// What decides about budgets.
+    pub decides: Decides,
+}
+
+/// A request that was not admitted.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Denied {
+    /// What the client is told.
+    pub error: Box<GatewayError>,
+    /// The budget whose rights may be had elsewhere.
+    pub lacking: Option<Lacking>,
+}
+
+/// A budget with too few rights on this node.
+#[derive(Clone, Debug)]
+pub struct Lacking {
+    /// Its scope.
+    pub meters: Arc<Meters>,
+    /// Place of the model in the scope's list, when it is a model's budget.
+    pub model: Option<usize>,
+    /// What is needed of it.
+    pub need: NanoUsd,
+}
+
+impl From<GatewayError> for Denied {
+    fn from(error: GatewayError) -> Self {
+        Self {
+            error: Box::new(error),
+            lacking: None,
+        }
+    }
 }
 
 /// A further scope that a request is charged to: user, team, tag, the whole installation.
@@ -60,19 +92,20 @@ impl Meters {
     /// all. A refusal leaves every counter as it was.
     ///
     /// # Errors
-    /// `BudgetExceeded`, `RateLimited`.
+    /// `BudgetExceeded`, `RateLimited`, and whether waiting for rights could help.
     pub fn admit(
         self: &Arc<Self>,
         need: Need<'_>,
         others: Vec<Due>,
         now: WallMs,
-    ) -> Result<Admission, GatewayError> {
+    ) -> Result<Admission, Denied> {
         // From here on a refusal drops the admission, which gives back what it holds so far.
         let mut admission = Admission {
             first: Held::of(Due::of(Arc::clone(self))),
             others: others.into_iter().map(Held::of).collect(),
             cost: if need.free { NanoUsd::ZERO } else { need.cost },
             tokens: need.tokens,
+            decides: need.decides,
             sent: false,
         };
         for held in admission.scopes() {
@@ -100,177 +133,20 @@ pub struct Admission {
     others: Vec<Held>,
     cost: NanoUsd,
     tokens: u64,
+    decides: Decides,
     sent: bool,
-}
-
-/// What is held of one scope; every hold is `Some` until it is given back.
-#[derive(Debug)]
-struct Held {
-    meters: Arc<Meters>,
-    counts_only: bool,
-    rate: Option<RateHold>,
-    budget: Option<Reservation>,
-    model: ModelHeld,
-}
-
-/// The same of one of its models.
-#[derive(Debug, Default)]
-struct ModelHeld {
-    at: Option<usize>,
-    rate: Option<RateHold>,
-    budget: Option<Reservation>,
-}
-
-/// How a request ended.
-#[derive(Clone, Copy)]
-enum End {
-    Settled { cost: NanoUsd, tokens: u64 },
-    Released,
-}
-
-impl Held {
-    fn of(due: Due) -> Self {
-        Self {
-            meters: due.meters,
-            counts_only: due.counts_only,
-            rate: None,
-            budget: None,
-            model: ModelHeld::default(),
-        }
-    }
-
-    fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), GatewayError> {
-        let meters = &self.meters;
-        let counts_only = need.free || self.counts_only;
-        let hold = |slot: &BudgetSlot| match counts_only {
-            true => Ok(slot.count(now)),
-            false => slot.reserve(need.cost, now),
-        };
-        let reserved = hold(&meters.budget);
-        self.budget = Some(reserved.map_err(|refused| refused.error(meters.budget_scope()))?);
-        if let Some((at, model)) = meters.models.find(need.model) {
-            let reserved = hold(&model.budget).map_err(|refused| {
-                refused.error(meters.model_budget_scope(need.key_alias, model.name()))
-            });
-            self.model.budget = Some(reserved?);
-            self.model.at = Some(at);
-        }
-        Ok(())
-    }
-
-    fn take_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
-        let taken = self.meters.rates.take(tokens, now).map_err(|full| {
-            let (scope, id) = self.meters.rate_scope();
-            full.error(scope, id)
-        });
-        self.rate = Some(taken?);
-        Ok(())
-    }
-
-    fn take_model_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
-        let Some(model) = self.model.at.and_then(|at| self.meters.models.at(at)) else {
-            return Ok(());
-        };
-        let taken = model.rates.take(tokens, now).map_err(|full| {
-            let (scope, id) = self.meters.model_rate_scope(model.name());
-            full.error(scope, id)
-        });
-        self.model.rate = Some(taken?);
-        Ok(())
-    }
-
-    /// Holds of another model, in place of nothing yet; `None` when it has no room.
-    fn take_model(
-        &self,
-        model: &str,
-        cost: NanoUsd,
-        tokens: u64,
-        now: WallMs,
-    ) -> Option<ModelHeld> {
-        let Some((at, model)) = self.meters.models.find(model) else {
-            return Some(ModelHeld::default());
-        };
-        let reserved = match self.counts_only {
-            true => model.budget.count(now),
-            false => model.budget.reserve(cost, now).ok()?,
-        };
-        match model.rates.take(tokens, now) {
-            Ok(rate) => Some(ModelHeld {
-                at: Some(at),
-                rate: Some(rate),
-                budget: Some(reserved),
-            }),
-            Err(_) => {
-                model.budget.release(reserved);
-                None
-            }
-        }
-    }
-
-    /// Gives back what is held of a model.
-    fn end_model(&self, held: ModelHeld, end: End) {
-        if let Some(model) = held.at.and_then(|at| self.meters.models.at(at)) {
-            end.rate(&model.rates, held.rate);
-            end.budget(&model.budget, held.budget);
-        }
-    }
-
-    /// Holds `more` money here and for the model, or nothing.
-    fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), BudgetRefusal> {
-        if self.counts_only {
-            return Ok(());
-        }
-        let meters = &self.meters;
-        let Some(reserved) = &mut self.budget else {
-            return Ok(());
-        };
-        meters.budget.extend(reserved, more, now)?;
-        let model = self.model.at.and_then(|at| meters.models.at(at));
-        if let Some((model, held)) = model.zip(self.model.budget.as_mut())
-            && let Err(refused) = model.budget.extend(held, more, now)
-        {
-            meters.budget.shrink(reserved, more);
-            return Err(refused);
-        }
-        Ok(())
-    }
-
-    fn shrink(&mut self, less: NanoUsd) {
-        if self.counts_only {
-            return;
-        }
-        let meters = &self.meters;
-        if let Some(reserved) = &mut self.budget {
-            meters.budget.shrink(reserved, less);
-        }
-        let model = self.model.at.and_then(|at| meters.models.at(at));
-        if let Some((model, held)) = model.zip(self.model.budget.as_mut()) {
-            model.budget.shrink(held, less);
-        }
-    }
-
-    fn finish(&mut self, end: End) -> Option<Crossing> {
-        let model = std::mem::take(&mut self.model);
-        self.end_model(model, end);
-        end.rate(&self.meters.rates, self.rate.take());
-        let spent = end.budget(&self.meters.budget, self.budget.take())?;
-        let End::Settled { cost, .. } = end else {
-            return None;
-        };
-        let soft = NanoUsd(self.meters.soft.load(Relaxed));
-        let crossed = spent >= soft && spent.saturating_sub(cost) < soft;
-        crossed.then(|| Crossing {
-            whose: self.meters.whose.clone(),
-            soft,
-            spent,
-        })
-    }
 }
 
 impl Admission {
     /// A provider may bill this request from now on.
     pub fn mark_sent(&mut self) {
         self.sent = true;
+    }
+
+    /// Periods whose rights it holds.
+    pub fn pids(&self) -> Vec<Pid> {
+        let scopes = std::iter::once(&self.first).chain(&self.others);
+        scopes.flat_map(Held::pids).collect()
     }
 
     /// Cost that is held.
@@ -298,12 +174,15 @@ impl Admission {
     /// and every budget holds `cost` if that is more than before. `false` when something has no
     /// room; the admission stays as it was.
     pub fn enter(&mut self, model: &str, cost: NanoUsd, tokens: u64, now: WallMs) -> bool {
+        let decides = self.decides;
         let take = |held: &mut Held| {
             // The same limits hold it already; they are extended with the rest.
             let at = held.meters.models.find(model).map(|(at, _)| at);
             match at == held.model.at {
                 true => Some(None),
-                false => held.take_model(model, cost, tokens, now).map(Some),
+                false => held
+                    .take_model(model, (cost, tokens), decides, now)
+                    .map(Some),
             }
         };
         let taken: Vec<_> = self.scopes().map(take).collect();
@@ -339,7 +218,7 @@ impl Admission {
     ///
     /// # Errors
     /// The first budget that has no room; the admission stays as it was.
-    pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), BudgetRefusal> {
+    pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         self.extend_beside(more, &[], now)
     }
 
@@ -350,7 +229,7 @@ impl Admission {
         more: NanoUsd,
         replaced: &[Option<ModelHeld>],
         now: WallMs,
-    ) -> Result<(), BudgetRefusal> {
+    ) -> Result<(), Lacking> {
         let is_new = |place: usize| matches!(replaced.get(place), Some(Some(_)));
         let mut refused = None;
         let mut extended = 0;
@@ -404,27 +283,6 @@ impl Admission {
 
     fn finish(&mut self, end: End) -> Vec<Crossing> {
         self.scopes().filter_map(|held| held.finish(end)).collect()
-    }
-}
-
-impl End {
-    fn rate(self, slot: &RateSlot, hold: Option<RateHold>) {
-        match (self, hold) {
-            (_, None) => {}
-            (Self::Settled { tokens, .. }, Some(hold)) => slot.settle(hold, tokens),
-            (Self::Released, Some(hold)) => slot.release(hold),
-        }
-    }
-
-    /// Returns what is spent with it, if it was held.
-    fn budget(self, slot: &BudgetSlot, held: Option<Reservation>) -> Option<NanoUsd> {
-        match (self, held?) {
-            (Self::Settled { cost, .. }, held) => Some(slot.settle(held, cost)),
-            (Self::Released, held) => {
-                slot.release(held);
-                None
-            }
-        }
     }
 }
 

@@ -395,7 +395,40 @@ pub(super) const REFRESH: Operation = Operation::with(
     ]),
 );
 pub(super) const PROVIDER_BUDGETS: Operation = Operation::get(
-    "Budgets of providers: there are none in this version",
+    "Budgets of providers (`provider_budget_config`) and what their running periods cost",
     &[],
-    Answer::Object(&[object("providers", "none")]),
+    Answer::Object(&[object(
+        "providers",
+        "`budget_limit`, `time_period`, `spend` and `budget_reset_at` by provider",
+    )]),
+);
+/// How a shared budget stands.
+const STANDINGS: Answer = Answer::Object(&[
+    text("actor", "this node: region, node, life of its journal"),
+    text("coordination", "`redis`, `nodes` or `alone`"),
+    list("nodes", "live nodes of all regions"),
+    list("links", "ways to regions"),
+    object("bound", "how far spend can be over, of all that are shown"),
+    list(
+        "budgets",
+        "each with limit, used, rights here, by node and by region, and its bound",
+    ),
+]);
+pub(super) const BUDGET_STATES: Operation =
+    Operation::get("Shared budgets that this node uses", &[], STANDINGS);
+pub(super) const BUDGET_STATE: Operation =
+    Operation::get("Shared budgets of one scope, as kind:id", &[], STANDINGS);
+const ACTOR: Field = text("actor", "region.node.incarnation").required();
+pub(super) const BUDGET_WRITE_OFF: Operation = Operation::with(
+    "A node is lost with its disk: what it held of shared budgets counts as spent",
+    Body::Fields(&[ACTOR]),
+    Answer::Object(&[
+        flag("written_off", "whether it was"),
+        text("counted_as_spent", "dollars that this node knows of"),
+    ]),
+);
+pub(super) const RIGHTS_FRAME: Operation = Operation::with(
+    "What nodes tell each other about shared budgets, while their Redis is away",
+    Body::Free("a signed frame of a node of this installation"),
+    Answer::Object(&[]),
 );

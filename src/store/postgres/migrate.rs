@@ -38,6 +38,8 @@ const STEPS: &[Step] = &[
     step!("V1__ledger"),
     step!("V2__records"),
     step!("V3__imports"),
+    step!("V4__rights"),
+    step!("V5__texts"),
 ];
 
 /// Connections of a migration.
