@@ -3,6 +3,7 @@
 mod audit;
 mod budgets;
 mod cache;
+mod defaults;
 mod errors;
 mod escalation;
 mod keys;

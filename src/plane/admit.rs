@@ -31,6 +31,7 @@ use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::time::WallMs;
+use meridian_core::transcript::Transcript;
 use meridian_core::wire::edit::UsageChunk;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
@@ -122,6 +123,8 @@ pub(crate) struct Admitted {
     pub cache: Option<CacheUse>,
     /// Where its answer goes beside the client.
     pub keeping: Option<Box<Keeping>>,
+    /// Listens to its answer, where what is asked and answered is kept.
+    pub transcript: Option<Box<Transcript>>,
     /// How it came to where it is.
     pub route: RouteTaken,
     /// The deployment that runs it.

@@ -265,8 +265,7 @@ async fn open(
     let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
-    let zone = budgets::zone(&config);
-    let registry = Arc::new(Registry::new(zone.clone()));
+    let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
     let mut copies = match config.database.is_some() {
         true => Some(Copies::open(copies::Parts {
@@ -292,7 +291,8 @@ async fn open(
         None => return Err(StartError::Ledger),
     }
     let config = merged.config().unwrap_or(config);
-    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
+    let spent = (up, in_force.saved());
+    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let known = (Arc::clone(&routing), Credentials::new());
@@ -377,6 +377,7 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            borrowed: HashMap::new(),
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));

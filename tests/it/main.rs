@@ -12,6 +12,7 @@ mod fuzz;
 mod keys;
 mod ledger;
 mod probes;
+mod prompts;
 mod region;
 mod reload;
 mod routing;

@@ -28,6 +28,7 @@ pub mod period;
 mod problem;
 mod proof;
 mod provider;
+mod provider_budgets;
 mod redis;
 mod response_cache;
 mod router;
@@ -57,6 +58,7 @@ pub use new_keys::NewKeys;
 pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
+pub use provider_budgets::ProviderBudget;
 pub use redis::{Place, Redis};
 pub use response_cache::{ENTRIES_MIN, ResponseCache};
 pub use router::Router;
@@ -89,6 +91,8 @@ pub struct Config {
     pub settings: Settings,
     /// What keys get by default, and at most.
     pub new_keys: NewKeys,
+    /// `router_settings.provider_budget_config`: shown, not enforced.
+    pub provider_budgets: Vec<ProviderBudget>,
     /// Deadlines of one attempt.
     pub router: Router,
     /// How a deployment is chosen, and what follows when it fails.
@@ -251,7 +255,7 @@ fn resolve(
     Config {
         router: router::resolve(router, &settings),
         routing,
-        general: general::general(general, env, needed, problems),
+        general: general::general(general, litellm, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
         cache,
         database,
@@ -260,7 +264,8 @@ fn resolve(
         settings,
         models,
         aliases,
-        new_keys: new_keys::resolve(litellm, problems),
+        new_keys: new_keys::resolve(litellm, general, problems),
+        provider_budgets: provider_budgets::resolve(router, problems),
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Ask {
     pub completion_max: Option<u64>,
     /// The request's own deadlines, retries and fallbacks.
     pub overrides: Overrides,
+    /// What it asks and is answered is not to be kept.
+    pub redact: bool,
     /// What it asks of the response cache.
     pub cache: CacheControls,
     /// Facts for reports; its tags also select deployments.
@@ -102,6 +104,7 @@ impl Ask {
             wants_usage: false,
             completion_max: None,
             overrides: Overrides::from_headers(headers)?,
+            redact: redact(headers),
             cache: CacheControls::default(),
             context: context_from_headers(headers)?,
             end_user: None,
@@ -130,6 +133,11 @@ impl Ask {
             Content::Json(spans) => spans.value(&self.body.bytes, field),
             Content::Form(_) | Content::Bytes => None,
         }
+    }
+
+    /// The body, if it is JSON.
+    pub(crate) fn json(&self) -> Option<&[u8]> {
+        matches!(self.content, Content::Json(_)).then_some(&self.body.bytes[..])
     }
 
     /// A top-level text that no rule but its own reads.
@@ -282,6 +290,20 @@ impl Ask {
         }
         Ok(customer)
     }
+}
+
+/// Whether the client asks that nothing of it is kept.
+fn redact(headers: &HeaderMap) -> bool {
+    const NAMES: [&str; 2] = [
+        "x-litellm-enable-message-redaction",
+        "litellm-enable-message-redaction",
+    ];
+    let is_on = |name| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    };
+    NAMES.into_iter().any(is_on)
 }
 
 fn content(

@@ -34,7 +34,7 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Names that one thread keeps with that prefix.
 const PREFIXED_NAMES_MAX: usize = 512;
 /// Headers that the gateway adds to an answer of usual keys.
-const OWN_HEADERS_MAX: usize = 22;
+const OWN_HEADERS_MAX: usize = 23;
 /// Most upstream headers passed on.
 const UPSTREAM_HEADERS_MAX: usize = 64;
 
@@ -202,6 +202,8 @@ fn add_own(head: &mut ResponseHead, admitted: &Admitted) {
         http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
+    let (header, mode) = reply::coordination(admitted.state.link.coordination());
+    head.set(header, mode);
     if let Some(cache) = &admitted.cache {
         head.set(name("x-litellm-cache-key"), text(cache.key));
         let said = HeaderValue::from_static(cache.lookup.label());
