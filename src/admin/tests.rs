@@ -137,12 +137,8 @@ async fn admin_with(text: &str) -> Admin {
     let rules = rules_of(text);
     let known = crate::routing::Routing::new();
     let (config, prices) = (merged.config().unwrap(), Arc::clone(&rules.prices));
-    let built = crate::rules::Rules::build(
-        Arc::new(config),
-        prices,
-        (Arc::clone(&known), crate::credentials::Credentials::new()),
-        1,
-    );
+    let kept = (Arc::clone(&known), crate::credentials::Credentials::new());
+    let built = crate::rules::Rules::build(Arc::new(config), prices, kept, 1);
     let routes = Routes {
         rules: Arc::new(built),
         known: Arc::clone(&known),
@@ -189,8 +185,7 @@ async fn admin_with(text: &str) -> Admin {
         deployments: Box::new(one_up_and_one_down),
         cache,
     };
-    let master = Secret::new(MASTER);
-    let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);
+    let state = AdminState::new(store.clone(), Arc::clone(&keys), Secret::new(MASTER), hooks);
     Admin {
         router: router(state),
         routes,
