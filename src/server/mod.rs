@@ -44,6 +44,7 @@ use sharing::Sharing;
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
+use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
@@ -264,8 +265,7 @@ async fn open(
     let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
-    let zone = budgets::zone(&config);
-    let registry = Arc::new(Registry::new(zone.clone()));
+    let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
     let mut copies = match config.database.is_some() {
         true => Some(Copies::open(copies::Parts {
@@ -291,15 +291,17 @@ async fn open(
         None => return Err(StartError::Ledger),
     }
     let config = merged.config().unwrap_or(config);
-    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
+    let spent = (up, in_force.saved());
+    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
+    let known = (Arc::clone(&routing), Credentials::new());
     let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
         link: Arc::new(Link::new(shares)),
         registry,
@@ -375,9 +377,11 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            borrowed: HashMap::new(),
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
+        control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
             state: Arc::clone(&state),
             prices: Arc::clone(&prices),
