@@ -13,7 +13,7 @@ use crate::deadline::{SOON, eventually};
 use crate::raw::{Conn, Request, Response, free_port};
 
 /// How long a gateway may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a gateway is started. Built with [`Setup::new`] and the binary's path, which only an
 /// integration test of the root package knows: `env!("CARGO_BIN_EXE_meridian")`.
