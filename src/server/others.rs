@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::journal::Drain;
 use crate::registry::Registry;
+use crate::state::State;
 use crate::store::{Store, StoreError};
 
 /// Between two looks.
@@ -26,18 +27,20 @@ pub(super) struct Others {
 }
 
 impl Others {
-    /// Starts counting what this node stores; `None` where nobody else uses the store.
-    pub(super) fn new(registry: Arc<Registry>, store: Store, drain: Arc<Drain>) -> Option<Self> {
-        if !store.is_shared() {
+    /// Starts counting what this process stores; `None` where nobody else uses the store. During an
+    /// upgrade somebody does: the process of this node that leaves.
+    pub(super) fn new(state: &State, store: &Store, drain: &Arc<Drain>) -> Option<Self> {
+        if !store.is_shared() && !state.journal.life().is_along() {
             return None;
         }
+        let registry = Arc::clone(&state.registry);
         registry.watch();
         let told = Arc::clone(&registry);
         drain.tell(move |records| told.mark_stored(records, clock::now()));
         Some(Self {
             registry,
-            store,
-            drain,
+            store: store.clone(),
+            drain: Arc::clone(drain),
         })
     }
 
