@@ -7,12 +7,13 @@ use jiff::tz::TimeZone;
 use meridian::clock;
 use meridian::registry::{Applied, Registry};
 use meridian_core::auth::KeyView;
+use meridian_core::escrow::{Actor, Escrow, Event, Grant, Pid, Settings};
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
-use meridian_core::meters::Need;
+use meridian_core::meters::{Decides, Need, Window};
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{Body, Bounds, Organization, Record, Team, User};
-use meridian_core::time::WallMs;
+use meridian_core::time::{MonoUs, WallMs};
 use serde_json::json;
 
 /// Requests per measurement.
@@ -78,9 +79,46 @@ fn main() -> Result<(), BenchError> {
     ] {
         let view = registry.get(&KeyHash::of_secret(clear), now);
         let view = view.ok_or_else(|| BenchError::Refused(clear.to_owned()))?;
-        measure(name, &view, now)?;
+        measure(name, &view, Decides::Count, now)?;
     }
-    Ok(())
+    let view = registry.get(&KeyHash::of_secret("sk-4"), now);
+    let view = view.ok_or_else(|| BenchError::Refused("sk-4".to_owned()))?;
+    give_rights(&view, now);
+    measure("the same, by rights", &view, Decides::Rights, now)
+}
+
+/// Rights for every budget of a key and its scopes, as if this node had made all of them.
+fn give_rights(view: &KeyView, now: WallMs) {
+    let me = Actor {
+        region: 0,
+        node: 1,
+        incarnation: 0,
+    };
+    let mut escrow = Escrow::new(me, Settings::default());
+    let mut effects = Vec::new();
+    let mut dues = Vec::new();
+    view.add_dues(&mut dues);
+    let scopes = dues.iter().map(|due| &due.meters).chain([&view.meters]);
+    for window in scopes.filter_map(|meters| Window::find(meters, None)) {
+        if window.limit(now).is_none() {
+            continue;
+        }
+        let pid = Pid {
+            scope: window.scope_id(),
+            index: i64::MAX,
+            generation: 0,
+        };
+        let claimed = Event::Claimed {
+            pid,
+            claim: 0,
+            amount: 1_000_000_000_000_000,
+            by: me,
+        };
+        escrow.step(MonoUs(0), claimed, &mut effects);
+        let slot = escrow.slot(pid);
+        let grant = slot.map(|slot| Arc::new(Grant::new(pid, slot, None)));
+        window.gate().set(grant);
+    }
 }
 
 fn versioned<B: Body>(id: &str, body: &B, now: WallMs) -> Record {
@@ -96,13 +134,19 @@ fn apply(registry: &Registry, record: Record, now: WallMs) -> Result<(), BenchEr
     }
 }
 
-fn measure(name: &str, view: &Arc<KeyView>, now: WallMs) -> Result<(), BenchError> {
+fn measure(
+    name: &str,
+    view: &Arc<KeyView>,
+    decides: Decides,
+    now: WallMs,
+) -> Result<(), BenchError> {
     let need = Need {
         cost: NanoUsd(1_000),
         tokens: 10,
         model: "m",
         free: false,
         key_alias: None,
+        decides,
     };
     let started = tokio::time::Instant::now();
     for _ in 0..REQUESTS {
@@ -111,7 +155,8 @@ fn measure(name: &str, view: &Arc<KeyView>, now: WallMs) -> Result<(), BenchErro
         let mut dues = Vec::new();
         view.add_dues(&mut dues);
         let admitted = view.meters.admit(need, dues, now);
-        let mut admission = admitted.map_err(|error| BenchError::Refused(error.to_string()))?;
+        let mut admission =
+            admitted.map_err(|denied| BenchError::Refused(denied.error.to_string()))?;
         admission.mark_sent();
         admission.settle(NanoUsd(900), 9);
     }

@@ -113,7 +113,8 @@ async fn write(writer: u64, store: &Store, until: Instant, counts: &Counts) {
                 counts.added.fetch_add(count as u64, Ordering::Relaxed);
                 from = next;
             }
-            Err(_) => {
+            Err(error) => {
+                println!("refused: {error}");
                 counts.refused.fetch_add(1, Ordering::Relaxed);
                 // It may have been stored all the same.
                 let name = format!("writer {writer}");

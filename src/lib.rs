@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config_load;
 pub mod credentials;
+pub mod escrow;
 pub mod http_get;
 pub mod import;
 pub mod journal;

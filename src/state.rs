@@ -1,19 +1,20 @@
 //! What requests share: rules, keys, journal, meters, pools.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use meridian_core::budget::Terms;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::{Due, Meters};
+use meridian_core::meters::{Decides, Due, Meters};
 use meridian_core::period::BudgetDuration;
 
 use crate::byte_budget::ByteBudget;
 use crate::cache::Cache;
 use crate::clock;
+use crate::escrow::Rights;
 use crate::journal::Journal;
 use crate::owners::ResponseOwners;
 use crate::records::{Lookups, Records};
@@ -70,6 +71,8 @@ pub struct State {
     pub lookups: Option<Lookups>,
     /// The copy of what the nodes of a region share; `None` where nothing is shared.
     pub records: Option<Arc<Records>>,
+    /// Rights in budgets that nodes share; `None` where this node is the only one.
+    pub rights: Option<Arc<Rights>>,
     /// Requests being served.
     pub in_flight: AtomicU64,
     /// Connections of clients.
@@ -118,6 +121,8 @@ pub struct Parts {
     pub lookups: Option<Lookups>,
     /// The copy of what the nodes of a region share; `None` where nothing is shared.
     pub records: Option<Arc<Records>>,
+    /// Rights in budgets that nodes share.
+    pub rights: Option<Arc<Rights>>,
 }
 
 impl State {
@@ -139,6 +144,7 @@ impl State {
             region,
             lookups,
             records,
+            rights,
         } = parts;
         let master = rules
             .config
@@ -170,6 +176,7 @@ impl State {
             region,
             lookups,
             records,
+            rights,
             in_flight: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             leaving: watch::Sender::new(false),
@@ -179,6 +186,19 @@ impl State {
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// What decides about budgets.
+    pub fn decides(&self) -> Decides {
+        match self.rights {
+            Some(_) => Decides::Rights,
+            None => Decides::Count,
+        }
+    }
+
+    /// Held while a request is settled and its CLOSE is written: one step for who writes rows.
+    pub fn closing(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.rights.as_ref().map(|rights| rights.closing())
     }
 
     /// From now on connections are closed after their request and readiness says no.

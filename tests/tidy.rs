@@ -51,6 +51,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["clock", "records", "redis", "routing", "store", "telemetry"],
     ),
     (
+        "escrow",
+        &["clock", "journal", "registry", "shared", "store"],
+    ),
+    (
         "rules",
         &["clock", "credentials", "routing", "telemetry", "upstream"],
     ),
@@ -66,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "byte_budget",
             "cache",
             "clock",
+            "escrow",
             "journal",
             "owners",
             "records",
@@ -86,6 +91,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cache",
             "clock",
             "credentials",
+            "escrow",
             "journal",
             "owners",
             "records",
@@ -102,6 +108,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "cache",
             "clock",
+            "escrow",
             "journal",
             "merged",
             "owners",

@@ -101,20 +101,14 @@ pub struct KeyPolicy {
     pub expires: Option<WallMs>,
     /// Models it may use.
     pub models: ModelRules,
-    /// Model names it rewrites.
-    pub aliases: Aliases,
-    /// Routes it may call.
-    pub routes: RouteSet,
-    /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
-    routes_written: Box<[String]>,
+    /// What few keys say.
+    rare: Option<Arc<Rare>>,
     /// Regions that may serve its requests, fallbacks and retries too; `None` is all.
     pub allowed_regions: Option<Arc<BTreeSet<String>>>,
     /// What it says about routing; `None` is nothing.
     pub overrides: Option<Arc<KeyOverrides>>,
     /// What it says about the response cache; `None` is nothing.
     pub cache: Option<Arc<KeyCache>>,
-    /// Tags that count as its requests' own when tags select deployments.
-    pub tags: Box<[Box<str>]>,
     /// Its alias.
     pub alias: Option<Box<str>>,
     /// Its user.
@@ -123,6 +117,35 @@ pub struct KeyPolicy {
     pub team_id: Option<Box<str>>,
     /// Its organization.
     pub organization_id: Option<Box<str>>,
+}
+
+/// Apart, so that a key that says none of it is small: there may be a million.
+#[derive(Debug)]
+struct Rare {
+    /// Model names it rewrites.
+    aliases: Aliases,
+    /// Routes it may call.
+    routes: RouteSet,
+    /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
+    routes_written: Box<[String]>,
+    /// Tags that count as its requests' own when tags select deployments.
+    tags: Box<[Box<str>]>,
+}
+
+impl Rare {
+    /// `None` when nothing of it is said.
+    fn of(record: &KeyRecord) -> Option<Arc<Self>> {
+        let tags = tags_in(&record.metadata);
+        if tags.is_empty() && record.aliases.is_empty() && record.allowed_routes.is_empty() {
+            return None;
+        }
+        Some(Arc::new(Self {
+            aliases: Aliases::of(&record.aliases),
+            routes: RouteSet::of_entries(&record.allowed_routes),
+            routes_written: record.allowed_routes.as_slice().into(),
+            tags,
+        }))
+    }
 }
 
 impl KeyPolicy {
@@ -135,13 +158,10 @@ impl KeyPolicy {
             blocked: record.blocked,
             expires: record.expires,
             models: ModelRules::parse(&record.models, record.team_id.is_some()),
-            aliases: Aliases::of(&record.aliases),
-            routes: RouteSet::of_entries(&record.allowed_routes),
-            routes_written: record.allowed_routes.as_slice().into(),
+            rare: Rare::of(record),
             allowed_regions: region_set(&record.allowed_regions),
             overrides: overrides(record),
             cache: KeyCache::of(record).map(Arc::new),
-            tags: tags_in(&record.metadata),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),
             team_id: boxed(&record.team_id),
@@ -151,7 +171,32 @@ impl KeyPolicy {
 
     /// The name that a model asked for stands for under this key: one step, no chains.
     pub fn model_for<'a>(&'a self, asked: &'a str) -> &'a str {
-        self.aliases.of_name(asked).unwrap_or(asked)
+        let renamed = self
+            .rare
+            .as_ref()
+            .and_then(|rare| rare.aliases.of_name(asked));
+        renamed.unwrap_or(asked)
+    }
+
+    /// Tags that count as its requests' own when tags select deployments.
+    pub fn tags(&self) -> &[Box<str>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.tags[..])
+    }
+
+    /// Whether it may call a route.
+    ///
+    /// # Errors
+    /// `RouteNotAllowed` with what it may call, as it was written.
+    fn check_route(&self, found: &Match<'_>) -> Result<(), GatewayError> {
+        match &self.rare {
+            Some(rare) if !rare.routes.contains(found.target) => {
+                Err(GatewayError::RouteNotAllowed {
+                    routes: rare.routes_written.to_vec(),
+                    route: found.pattern.to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -253,11 +298,8 @@ pub fn authorize_as(
         Principal::Master => return Ok(Reach::Everything),
         Principal::Key(key) => &key.policy,
     };
-    if found.access != Access::Public && !key.routes.contains(found.target) {
-        return Err(GatewayError::RouteNotAllowed {
-            routes: key.routes_written.to_vec(),
-            route: found.pattern.to_owned(),
-        });
+    if found.access != Access::Public {
+        key.check_route(found)?;
     }
     let sees_all = matches!(role, Role::ProxyAdmin | Role::ProxyAdminViewer);
     let reach = if sees_all {

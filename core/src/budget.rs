@@ -299,6 +299,11 @@ impl BudgetSlot {
         (limit != NO_LIMIT).then(|| NanoUsd(limit.saturating_add(extra)))
     }
 
+    /// Length of a period; `None` is one that never ends.
+    pub fn duration(&self) -> Option<BudgetDuration> {
+        BudgetDuration::unpack(self.duration.load(Acquire))
+    }
+
     /// End of the running period; `None` is never.
     pub fn resets_at(&self, now: WallMs) -> Option<WallMs> {
         self.running(now).1.ends()

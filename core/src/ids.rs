@@ -108,7 +108,7 @@ impl CallId {
     }
 
     /// Reads what `to_bytes` gave.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
 

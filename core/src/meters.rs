@@ -4,6 +4,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
 
@@ -18,13 +19,18 @@ use crate::time::WallMs;
 
 mod admission;
 mod models;
+mod purse;
 mod rules;
+mod window;
 
-pub use admission::{Admission, Crossing, Due, Need};
+pub use admission::{Admission, Crossing, Denied, Due, Lacking, Need};
 pub use models::MODELS_MAX;
 use models::ModelChain;
+pub use purse::Decides;
+use purse::Purse;
 pub(crate) use rules::bad_model_budget;
 pub use rules::{Written, check_rules};
+pub use window::{Window, WindowName};
 
 /// Whose counters they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +48,22 @@ pub enum Whose {
 pub struct Meters {
     whose: Whose,
     rates: RateSlot,
-    budget: BudgetSlot,
+    budget: Purse,
     models: ModelChain,
     /// Amount that is worth an alert; never blocks.
     soft: AtomicI64,
     /// What runs under it is to be cut.
     ended: AtomicBool,
+    place: RwLock<Place>,
+}
+
+/// What decides where a scope's budget lives.
+#[derive(Debug, Default)]
+struct Place {
+    /// Region that its record was made in.
+    home: Option<Box<str>>,
+    /// The key that took over from the one that it was made for.
+    heir: Option<KeyHash>,
 }
 
 const NO_ALERT: i64 = i64::MAX;
@@ -66,10 +82,11 @@ impl Meters {
         let meters = Self {
             whose,
             rates: RateSlot::new(written.limits()),
-            budget: BudgetSlot::new(written.terms(), spent, zone, now),
+            budget: Purse::new(written.terms(), spent, zone, now),
             models: ModelChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            place: RwLock::default(),
         };
         meters.update_rest(written, zone, now);
         meters
@@ -106,17 +123,18 @@ impl Meters {
         Self {
             whose,
             rates: RateSlot::new(Limits::default()),
-            budget: BudgetSlot::new(terms, spent, zone, now),
+            budget: Purse::new(terms, spent, zone, now),
             models: ModelChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            place: RwLock::default(),
         }
     }
 
     /// Takes over changed limits and keeps all counters.
     pub fn update(&self, written: Written<'_>, zone: &TimeZone, now: WallMs) {
         self.rates.set(written.limits());
-        self.budget.update(written.terms(), now);
+        self.budget.slot.update(written.terms(), now);
         self.update_rest(written, zone, now);
     }
 
@@ -140,7 +158,33 @@ impl Meters {
 
     /// The budget: `spent`, `used`, `limit`, `resets_at`, `set_spent`, `charge`.
     pub fn budget(&self) -> &BudgetSlot {
-        &self.budget
+        &self.budget.slot
+    }
+
+    /// Sets what is spent in the running period, for all who share the budget.
+    pub fn set_spent(&self, spent: NanoUsd, now: WallMs) {
+        self.budget.slot.set_spent(spent, now);
+        self.budget.gate.ask_reset(spent);
+    }
+
+    /// Says in which region the scope's record was made.
+    pub fn set_home(&self, home: &str) {
+        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        if place.home.as_deref() != Some(home) {
+            place.home = Some(home.into());
+        }
+    }
+
+    /// Region in which the scope's record was made, if there is one.
+    pub fn home(&self) -> Option<Box<str>> {
+        let place = self.place.read().unwrap_or_else(PoisonError::into_inner);
+        place.home.clone()
+    }
+
+    /// Says that the key was rotated and goes on under this digest.
+    pub fn set_heir(&self, token: KeyHash) {
+        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        place.heir = Some(token);
     }
 
     /// The rates: `levels` for headers, `in_flight`.
@@ -157,9 +201,9 @@ impl Meters {
 
     /// Replays a cost from the journal into the periods that hold `at`.
     pub fn charge(&self, model: &str, cost: NanoUsd, at: WallMs, now: WallMs) {
-        self.budget.charge(cost, at, now);
+        self.budget.slot.charge(cost, at, now);
         if let Some((_, meters)) = self.models.find(model) {
-            meters.budget.charge(cost, at, now);
+            meters.budget.slot.charge(cost, at, now);
         }
     }
 

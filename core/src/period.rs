@@ -46,6 +46,20 @@ pub struct Period {
     pub end: WallMs,
 }
 
+impl std::fmt::Display for BudgetDuration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = match self.unit {
+            Unit::Second => "s",
+            Unit::Minute => "m",
+            Unit::Hour => "h",
+            Unit::Day => "d",
+            Unit::Week => "w",
+            Unit::Month => "mo",
+        };
+        write!(f, "{}{unit}", self.count)
+    }
+}
+
 impl BudgetDuration {
     /// Reads `(\d+)(s|m|h|d|w|mo)`; `None` for anything else, for zero and above [`COUNT_MAX`].
     pub fn parse(text: &str) -> Option<Self> {

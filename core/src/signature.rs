@@ -23,6 +23,8 @@ pub enum Purpose {
     Region,
     /// Messages between regions.
     Regions,
+    /// Messages about rights, between nodes wherever they are.
+    Rights,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Snapshot => "meridian/1/records/snapshot",
             Self::Region => "meridian/1/records/region",
             Self::Regions => "meridian/1/records/regions",
+            Self::Rights => "meridian/1/rights",
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::endpoint::Endpoint;
+use crate::escrow::Pid;
 use crate::ids::{CallId, KeyHash};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
@@ -135,6 +136,10 @@ pub struct RequestContext {
     /// The cached answer that it got; `None` when the answer is a provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_hit: Option<CacheHit>,
+    /// Periods of shared budgets that it is charged to: what a recovery settles it in. The
+    /// ledger does not keep them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Pid>,
 }
 
 /// Deepest `spend_logs_metadata` that is kept. Readers of JSON give up at 128 levels, and with the

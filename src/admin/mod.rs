@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod authorize;
 mod body;
+mod budget_state;
 mod budgets;
 mod cache;
 mod checks;
@@ -293,6 +294,10 @@ handlers! {
     BudgetList: budgets::list,
     BudgetSettings: budgets::settings,
     BudgetPut: put::budget,
+    BudgetStates: budget_state::all,
+    BudgetState: budget_state::one,
+    BudgetWriteOff: budget_state::write_off,
+    RightsFrame: budget_state::frame,
     CustomerNew: customers::new,
     CustomerUpdate: customers::update,
     CustomerDelete: customers::delete,

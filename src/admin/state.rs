@@ -17,6 +17,7 @@ use super::access::Caller;
 use super::keys::Moment;
 use crate::cache::Cache;
 use crate::clock;
+use crate::escrow::Rights;
 use crate::merged::Merged;
 use crate::registry::Registry;
 use crate::store::{RecordWrite, SpendChange, Store, StoreError};
@@ -96,6 +97,8 @@ pub struct Hooks {
     pub check_fresh: CheckFresh,
     /// How the node's copy of the records is doing; `None` where nothing is shared.
     pub propagation: Box<dyn Fn() -> Option<Propagation> + Send + Sync>,
+    /// Rights in shared budgets; `None` where none are shared.
+    pub rights: Option<Arc<Rights>>,
     /// Takes records that were just stored, so that requests on this node follow them before the
     /// call is answered, and tells the other nodes.
     pub changed: Changed,
@@ -238,6 +241,10 @@ impl AdminState {
 
     pub(super) fn propagation(&self) -> Option<Propagation> {
         (self.0.hooks.propagation)()
+    }
+
+    pub(super) fn rights(&self) -> Option<Arc<Rights>> {
+        self.0.hooks.rights.clone()
     }
 
     pub(super) fn in_flight(&self) -> u64 {

@@ -179,6 +179,7 @@ async fn admin_with(text: &str) -> Admin {
         find_key: Box::new(|_| Box::pin(async { Ok(()) })),
         check_fresh: Box::new(|_| Ok(())),
         propagation: Box::new(|| None),
+        rights: None,
         deployments: Box::new(one_up_and_one_down),
         cache,
     };

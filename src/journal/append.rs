@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use arc_swap::Guard;
 use meridian_core::ids::CallId;
 use meridian_core::journal::frame::{self, EncodeError};
-use meridian_core::journal::{Open, Progress};
+use meridian_core::journal::{Open, Progress, Transfer};
 use meridian_core::spend::{EndReason, SpendRecord};
 
 use super::segment::{OpenTicket, Segment, WriteFault};
@@ -103,6 +103,17 @@ impl Journal {
         inner.refuse_above_reserve()?;
         with_frame(
             |out| frame::encode_progress(out, call_id, progress),
+            |frame| inner.write(frame, false).map(drop),
+        )
+    }
+
+    /// Writes the own row of a period of a shared budget. Nothing of it may be shown to anybody
+    /// before [`Journal::sync`] has worked after it.
+    pub fn append_transfer(&self, transfer: &Transfer) -> Result<(), JournalError> {
+        let inner = &*self.inner;
+        inner.refuse_above_reserve()?;
+        with_frame(
+            |out| frame::encode_transfer(out, transfer),
             |frame| inner.write(frame, false).map(drop),
         )
     }

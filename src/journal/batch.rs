@@ -91,8 +91,12 @@ impl Inner {
         walk(&segment.file, offset, |at, item| {
             match item {
                 Item::Frame(frame) if frame.kind == Kind::Close => {
-                    match serde_json::from_slice(frame.payload) {
-                        Ok(record) => records.push(record),
+                    match serde_json::from_slice::<SpendRecord>(frame.payload) {
+                        Ok(mut record) => {
+                            // For this node's next recovery, not for the ledger.
+                            record.context.periods.clear();
+                            records.push(record);
+                        }
                         Err(error) => {
                             self.damaged_bytes
                                 .fetch_add(frame.bytes() as u64, Ordering::Relaxed);

@@ -210,7 +210,16 @@ impl Drain {
             }
         };
         let journal = Arc::clone(&self.journal);
-        let read = tokio::task::spawn_blocking(move || journal.read_batch(at, BATCH_RECORDS_MAX));
+        let shared = self.store.is_shared();
+        let read = tokio::task::spawn_blocking(move || {
+            let batch = journal.read_batch(at, BATCH_RECORDS_MAX)?;
+            // A ledger that knows more than the journal after a power loss would have other sums
+            // than the rows that are made from it.
+            match !shared || batch.records.is_empty() || journal.sync() {
+                true => Ok(batch),
+                false => Err(io::Error::other("the journal cannot be put on disk")),
+            }
+        });
         let batch = read.await.map_err(|_| DrainError::ReaderDied)??;
         if let Some(oldest) = batch.records.iter().map(|record| record.ended.0).min() {
             self.oldest.fetch_min(oldest, Ordering::Relaxed);

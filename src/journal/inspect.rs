@@ -38,6 +38,8 @@ pub struct Verified {
     pub torn_bytes: u64,
     /// Bytes in the middle that are no frame.
     pub corrupt_bytes: u64,
+    /// TRANSFER frames.
+    pub transfers: u64,
     /// Frames of a newer version.
     pub newer: u64,
 }
@@ -55,6 +57,7 @@ impl Verified {
                 running.insert(frame.call_id);
             }
             Kind::Progress => self.progress += 1,
+            Kind::Transfer => self.transfers += 1,
             Kind::Close => {
                 self.closed += 1;
                 running.remove(&frame.call_id);
@@ -141,12 +144,13 @@ pub fn verify(data_dir: &Path, out: &mut impl Write) -> Result<Verified, Journal
         torn_bytes,
         corrupt_bytes,
         newer,
+        transfers,
     } = found;
     writeln!(
         out,
         "{segments} segments, {opened} opened, {progress} progress, {closed} closed, \
          {running} running, {torn_bytes} torn bytes, {corrupt_bytes} corrupt bytes, \
-         {newer} frames of a newer version"
+         {newer} frames of a newer version, {transfers} transfers of rights"
     )?;
     let verdict = if found.sound() { "sound" } else { "DAMAGED" };
     writeln!(out, "{verdict}")?;

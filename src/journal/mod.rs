@@ -218,7 +218,11 @@ impl Journal {
             inner,
             background: Some(background),
         };
-        recovery.settled = recovery::settle(&journal, orphans, clock::now())?;
+        let settled = recovery::settle(&journal, orphans, clock::now())?;
+        for record in &settled {
+            recovery.charge(record);
+        }
+        recovery.settled = settled;
         Ok((journal, recovery))
     }
 
@@ -238,6 +242,17 @@ impl Journal {
     /// When the lock file cannot be written; the journal goes on.
     pub fn leave(&self) -> io::Result<()> {
         self.inner.life.lock.leave()
+    }
+
+    /// Directory of the segments; other files of a node's identity lie there too.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Puts everything that was appended so far on disk, whatever the policy; says whether it is.
+    /// Blocks.
+    pub fn sync(&self) -> bool {
+        self.inner.sync_all()
     }
 
     /// Whether the last write and the last fdatasync worked. Recovers by itself.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use memchr::memmem;
+use meridian_core::escrow::{Pid, Row};
 use meridian_core::ids::CallId;
 use meridian_core::journal::frame::{Frame, Item, Kind};
-use meridian_core::journal::{Open, Progress, orphan_settlement};
+use meridian_core::journal::{Open, Progress, Transfer, orphan_settlement};
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
@@ -29,9 +31,39 @@ pub struct Recovery {
     pub corrupt: Vec<Damage>,
     /// Requests that were running, now settled by estimate and closed in the journal.
     pub settled: Vec<SpendRecord>,
+    /// Rows of this node in periods of shared budgets, with all that was closed in them.
+    pub rows: BTreeMap<Pid, Row>,
 }
 
 impl Recovery {
+    /// Counts a charge in the periods that it was made in.
+    pub(super) fn charge(&mut self, record: &SpendRecord) {
+        for pid in &record.context.periods {
+            let row = self.rows.entry(*pid).or_default();
+            row.used = row.used.saturating_add(record.cost.0);
+        }
+    }
+
+    /// Takes what a frame says about rights.
+    fn follow_rights(&mut self, frame: &Frame<'_>) {
+        match frame.kind {
+            Kind::Transfer => {
+                if let Ok(Transfer { pid, row }) = serde_json::from_slice(frame.payload) {
+                    let known = self.rows.entry(pid).or_default();
+                    // What was closed before it is in it.
+                    known.used = row.used;
+                    known.merge(&row);
+                }
+            }
+            Kind::Close if memmem::find(frame.payload, PERIODS).is_some() => {
+                if let Ok(record) = serde_json::from_slice::<SpendRecord>(frame.payload) {
+                    self.charge(&record);
+                }
+            }
+            Kind::Open | Kind::Progress | Kind::Close => {}
+        }
+    }
+
     /// Bytes in the middle of segments that were no frames.
     pub fn damaged_bytes(&self) -> u64 {
         self.corrupt.iter().map(|damage| damage.bytes).sum()
@@ -48,6 +80,9 @@ pub struct Damage {
     /// How long it is.
     pub bytes: u64,
 }
+
+/// In every CLOSE that is charged to a shared budget: the others need not be parsed.
+const PERIODS: &[u8] = b"\"periods\"";
 
 /// A request with an OPEN and no CLOSE, as payloads.
 #[derive(Debug)]
@@ -70,6 +105,7 @@ pub(super) fn scan(
             match item {
                 Item::Frame(frame) => {
                     recovery.frames += 1;
+                    recovery.follow_rights(&frame);
                     follow(&mut running, segment, frame);
                 }
                 Item::Corrupt { bytes } => recovery.corrupt.push(Damage {
@@ -120,6 +156,7 @@ fn follow(running: &mut HashMap<CallId, Orphan>, segment: &Arc<Segment>, frame: 
         Kind::Close => {
             running.remove(&frame.call_id);
         }
+        Kind::Transfer => {}
     }
 }
 

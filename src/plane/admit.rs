@@ -52,6 +52,9 @@ pub(crate) use limits::headers as limit_headers;
 const RETRIES_MAX: u32 = 10;
 /// Output tokens that a stream without a bound of its own is let grow by at a time.
 const STREAM_SLICE_TOKENS: u64 = 1_024;
+/// Where rights are shared a stream asks for its next slice with so many tokens left, so that
+/// there is time to fetch some from another node.
+const AHEAD_TOKENS: u64 = 128;
 /// Stands for a timer that is off: no request lives a year.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -151,6 +154,8 @@ pub(super) struct Hold {
     pub(super) admission: Admission,
     pub(super) ticket: OpenTicket,
     pub(super) bound: Bound,
+    /// Output tokens that money is held for; a stream grows slice by slice.
+    pub(super) covered: u64,
 }
 
 /// Why a request was not admitted.
@@ -235,7 +240,7 @@ async fn admit_caller(
     ask.require_fields(&arrival)?;
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
-    hold::hold(state, rules, arrival, key, (ask, dues), chosen)
+    hold::hold(state, rules, arrival, key, (ask, dues), chosen).await
 }
 
 impl Admitted {
@@ -303,18 +308,35 @@ impl Admitted {
         let Some(hold) = &mut self.hold else {
             return true;
         };
-        let bounded = self.ask.completion_max.is_some();
-        if bounded || completion_tokens <= hold.bound.completion_tokens_max {
+        let whole = hold.bound.completion_tokens_max;
+        let bounded = self.ask.completion_max.is_some() && hold.covered >= whole;
+        let ahead = match self.state.rights {
+            Some(_) => AHEAD_TOKENS,
+            None => 0,
+        };
+        if bounded || completion_tokens.saturating_add(ahead) <= hold.covered {
             return true;
         }
-        let slice = STREAM_SLICE_TOKENS.max(completion_tokens - hold.bound.completion_tokens_max);
+        let short = completion_tokens.saturating_sub(hold.covered);
+        let mut slice = STREAM_SLICE_TOKENS.max(short);
+        if self.ask.completion_max.is_some() {
+            slice = slice.min(whole.saturating_sub(hold.covered));
+        }
         let nano = i128::from(hold.bound.rates.completion_nano_per_mtok) * i128::from(slice);
         let more = NanoUsd(i64::try_from(nano / 1_000_000).unwrap_or(i64::MAX));
-        if hold.admission.extend(more, clock::now()).is_err() {
-            return false;
+        if let Err(lacking) = hold.admission.extend(more, clock::now()) {
+            if let Some(rights) = &self.state.rights {
+                rights.hint(&lacking);
+            }
+            return completion_tokens <= hold.covered;
         }
-        hold.bound.completion_tokens_max += slice;
-        hold.bound.reserved = hold.bound.reserved.saturating_add(more);
+        hold.covered += slice;
+        if hold.covered > whole {
+            let beyond = hold.covered - whole;
+            hold.bound.completion_tokens_max = hold.covered;
+            let beyond = hold.bound.rates.cost(0, beyond);
+            hold.bound.reserved = hold.bound.reserved.saturating_add(beyond);
+        }
         true
     }
 

@@ -137,7 +137,7 @@ fn key_of(session: &ServerSession, admitted: &Admitted, policy: &CachePolicy) ->
         maker.region("");
     }
     if config.routing.tags.is_some() {
-        let of_key = admitted.key.iter().flat_map(|key| key.policy.tags.iter());
+        let of_key = admitted.key.iter().flat_map(|key| key.policy.tags().iter());
         let of_key = of_key.map(|tag| &**tag);
         let of_ask = ask.context.tags.iter().map(String::as_str);
         of_ask.chain(of_key).for_each(|tag| maker.tag(tag));

@@ -144,6 +144,7 @@ fn settle_hold(
         admission,
         ticket,
         bound,
+        covered: _,
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
     let answer_cost = bill.cost;
@@ -155,10 +156,14 @@ fn settle_hold(
         Some(_) => 0,
         None => record.usage.total(),
     };
-    report_crossings(state, &admission.settle(record.cost, tokens));
+    record.context.periods = admission.pids();
+    let closing = state.closing();
+    let crossings = admission.settle(record.cost, tokens);
     if let Err(error) = state.journal.append_close(Some(ticket), &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
     }
+    drop(closing);
+    report_crossings(state, &crossings);
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }

@@ -83,6 +83,9 @@ impl Registry {
             record: &key,
         };
         self.keys.put(incoming, &self.zone, now);
+        if let Some(view) = self.keys.active(&hash) {
+            view.meters.set_home(&record.home);
+        }
         Applied::Taken
     }
 
@@ -230,6 +233,9 @@ impl Registry {
         let (was, is) = (counts(&before), !record.deleted);
         self.parties.count(scope.kind, is && !was, was && !is);
         self.refresh(&scope, counted, now);
+        if let Some(meters) = self.parties.meters(&scope) {
+            meters.set_home(&record.home);
+        }
         if scope.kind == ScopeKind::Team {
             self.follow_team(&scope.id, before.as_deref(), now);
         }

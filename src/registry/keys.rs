@@ -171,7 +171,12 @@ impl Keys {
         };
         let token = record.token;
         let kept = self.active(&token).map(|view| Arc::clone(&view.meters));
-        let meters = match kept.or_else(|| self.inherited(&token)) {
+        let inherited = || {
+            let meters = self.inherited(&token)?;
+            meters.set_heir(token);
+            Some(meters)
+        };
+        let meters = match kept.or_else(inherited) {
             Some(meters) => {
                 meters.update(written, zone, now);
                 meters
@@ -359,10 +364,13 @@ impl Keys {
     }
 
     /// Every key has spent nothing from now on.
-    pub(super) fn reset_all_spent(&self, now: WallMs) {
-        for held in self.active.iter() {
-            held.view.meters.budget().set_spent(NanoUsd::ZERO, now);
+    pub(super) fn reset_all_spent(&self, now: WallMs) -> Vec<Arc<Meters>> {
+        let held = self.active.iter();
+        let all: Vec<_> = held.map(|held| Arc::clone(&held.view.meters)).collect();
+        for meters in &all {
+            meters.set_spent(NanoUsd::ZERO, now);
         }
+        all
     }
 
     fn share_list(&self, models: &mut ModelRules) {

@@ -23,7 +23,8 @@ pub(super) struct Parties {
 
 #[derive(Debug, Default)]
 struct ByKind {
-    entries: DashMap<Box<str>, Entry>,
+    /// Boxed: half of a map's places may be empty.
+    entries: DashMap<Box<str>, Box<Entry>>,
     /// Those of which a live record is known: none is the common case.
     recorded: AtomicUsize,
 }
@@ -136,7 +137,7 @@ impl Parties {
         if let Some(mut entry) = kind.entries.get_mut(scope.id.as_str()) {
             return work(&mut entry);
         }
-        let new = || Entry::new(scope.clone());
+        let new = || Box::new(Entry::new(scope.clone()));
         let mut entry = kind
             .entries
             .entry(scope.id.as_str().into())
@@ -191,12 +192,13 @@ impl Parties {
     }
 
     /// Every scope of a kind has spent nothing from now on.
-    pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) {
-        for entry in self.of(kind).entries.iter() {
-            if let Some(meters) = &entry.meters {
-                meters.budget().set_spent(NanoUsd::ZERO, now);
-            }
+    pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) -> Vec<Arc<Meters>> {
+        let entries = self.of(kind).entries.iter();
+        let all: Vec<_> = entries.filter_map(|entry| entry.meters.clone()).collect();
+        for meters in &all {
+            meters.set_spent(NanoUsd::ZERO, now);
         }
+        all
     }
 
     /// Drops what nobody refers to: scopes without a record, and old tombstones.

@@ -1,7 +1,7 @@
 //! What scopes have spent: here, and on other nodes that share the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use meridian_core::budget::Stored;
@@ -24,6 +24,8 @@ pub(super) struct Active {
     /// Whether it matters.
     on: AtomicBool,
     used: DashMap<Scope, WallMs>,
+    /// Whose spend was set, until the task that shares budgets has taken it.
+    resets: Mutex<Vec<Arc<Meters>>>,
 }
 
 impl Active {
@@ -58,8 +60,32 @@ impl Registry {
     /// Sets what a scope has spent in its running period.
     pub fn set_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
         if let Some(meters) = self.meters_of(scope, now) {
-            meters.budget().set_spent(spent, now);
+            meters.set_spent(spent, now);
+            self.note_reset(meters);
         }
+    }
+
+    /// Scopes whose spend was set since the last call: it is to be set everywhere.
+    pub fn take_resets(&self) -> Vec<Arc<Meters>> {
+        let resets = self.active.resets.lock();
+        std::mem::take(&mut *resets.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_reset(&self, meters: Arc<Meters>) {
+        if self.is_watching() {
+            let resets = self.active.resets.lock();
+            resets.unwrap_or_else(PoisonError::into_inner).push(meters);
+        }
+    }
+
+    /// Region of the group that a member belongs to.
+    pub fn home_of_group(&self, member: &Scope) -> Option<Box<str>> {
+        let (group, _) = member.member()?;
+        let kind = match member.kind {
+            ScopeKind::TeamMember => ScopeKind::Team,
+            _ => ScopeKind::Organization,
+        };
+        self.parties.meters(&Scope::new(kind, group))?.home()
     }
 
     /// The same, if it is more than what is known.
@@ -73,8 +99,10 @@ impl Registry {
 
     /// Every key and team has spent nothing from now on.
     pub fn reset_all_spent(&self, now: WallMs) {
-        self.keys.reset_all_spent(now);
-        self.parties.reset_all_spent(ScopeKind::Team, now);
+        let teams = self.parties.reset_all_spent(ScopeKind::Team, now);
+        for meters in self.keys.reset_all_spent(now).into_iter().chain(teams) {
+            self.note_reset(meters);
+        }
     }
 
     /// Counts a request of an earlier process that no store had seen when spend was loaded.
@@ -136,7 +164,8 @@ impl Registry {
         }
     }
 
-    fn meters_of(&self, scope: &Scope, now: WallMs) -> Option<Arc<Meters>> {
+    /// Counters of a scope.
+    pub fn meters_of(&self, scope: &Scope, now: WallMs) -> Option<Arc<Meters>> {
         match scope.kind {
             ScopeKind::Key => {
                 let hash = KeyHash::from_hex(&scope.id)?;

@@ -20,13 +20,14 @@ use super::{StartError, passive, probes};
 use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
+use crate::escrow::Status;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::price_source::PriceSource;
 use crate::records::{Answer, StoreState};
 use crate::state::State;
 use crate::store::Store;
-use crate::telemetry::metrics::{Gauges, KeyBudget};
+use crate::telemetry::metrics::{Gauges, KeyBudget, RightsGauges};
 use crate::upstream::Origin;
 
 /// Longest path of a Unix socket that every system takes.
@@ -190,6 +191,7 @@ impl Management {
             find_key: find_key(&state),
             check_fresh: check_fresh(&state),
             propagation: propagation(&state),
+            rights: state.rights.clone(),
             changed: changed(state, in_force),
             merged,
             test: Box::new(move |config, id| {
@@ -290,6 +292,10 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
             Some(records) => records.status().show(),
             None => Propagation::default(),
         },
+        rights: state
+            .rights
+            .as_ref()
+            .map(|rights| rights_gauges(&rights.status())),
         now,
         key_budgets: budgets.iter().map(key_budget).collect(),
         deployments: passive::gauges(&targets, &rules, &state.routing),
@@ -297,6 +303,23 @@ fn metrics(state: &State, drain: &Drain, merged: &Merged) -> String {
         retry_budget_left: state.routing.retries.left_at(state.routing.now()),
     });
     String::from_utf8(page).unwrap_or_default()
+}
+
+fn rights_gauges(status: &Status) -> RightsGauges {
+    RightsGauges {
+        budgets: status.budgets,
+        free: status.free,
+        reserved: status.reserved,
+        bound: status.bound,
+        pending_decrease: status.pending_decrease,
+        suspense: status.suspense,
+        nodes: [status.nodes_near, status.nodes_far],
+        mode: status.mode,
+        links: status.links.clone(),
+        asked: status.asked,
+        waited: status.waited,
+        forged: status.forged,
+    }
 }
 
 fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
@@ -307,7 +330,7 @@ fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
         key: key.policy.token,
         alias: key.policy.alias.as_deref(),
         limit,
-        remaining: limit.saturating_sub(budget.spent(now)),
+        remaining: limit.saturating_sub(key.meters.spent(now)),
         resets_in: budget
             .resets_at(now)
             .map(|at| Duration::from_millis(left_ms(at))),

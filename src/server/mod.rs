@@ -20,6 +20,7 @@ mod passive;
 mod prices;
 mod probes;
 mod reload;
+mod sharing;
 mod shutdown;
 mod supervisor;
 
@@ -42,6 +43,7 @@ use handover::Predecessor;
 use lives::Heir;
 use management::Shade;
 use memory::InForce;
+use sharing::Sharing;
 use supervisor::Supervisor;
 
 use crate::cache::Cache;
@@ -203,6 +205,7 @@ struct Opened {
     in_force: Arc<InForce>,
     copies: Option<Copies>,
     heir: Heir,
+    sharing: Option<Sharing>,
 }
 
 /// A running gateway.
@@ -216,6 +219,8 @@ struct Gateway {
     _cached: Option<answers::Thread>,
     /// Ends when the last snapshot is written.
     snapshot: Option<JoinHandle<()>>,
+    /// Ends when this node's rights are given back.
+    sharing: Option<JoinHandle<()>>,
 }
 
 async fn open(
@@ -226,38 +231,31 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
-    let journal = open_store::journal(&config, data_dir, predecessor.is_some())?;
+    let (journal, rows) = open_store::journal(&config, data_dir, predecessor.is_some())?;
+    let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
     let zone = budgets::zone(&config);
     let registry = Arc::new(Registry::new(zone.clone()));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
-    let mut copies = match config.database.is_some() {
-        true => Some(Copies::open(copies::Parts {
-            config: &config,
-            env,
-            data_dir: journal.life().home(),
-            journal: &journal,
-            store: &store,
-            metrics: &metrics,
-            memory: Arc::clone(&in_force) as Arc<dyn Memory>,
-        })?),
-        false => None,
-    };
+    let mut copies = Copies::open(copies::Parts {
+        config: &config,
+        env,
+        journal: &journal,
+        store: &store,
+        metrics: &metrics,
+        memory: Arc::clone(&in_force) as Arc<dyn Memory>,
+    })?;
     registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
     let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
     keep::tell(&drain, &config);
     let mut heir = Heir::new(data_dir, &config, &store, journal.life());
     match &mut copies {
         Some(copies) => {
-            heir.first_look(predecessor, up).await?;
-            copies.catch_up(&journal, &drain, up).await;
+            heir.look(copies, (&journal, &drain), predecessor, up)
+                .await?
         }
-        None => {
-            heir.settle_first(predecessor, &drain).await?;
-            budgets::load(&store, &registry).await?;
-            merged.load(&store).await?;
-        }
+        None => heir.load(&drain, predecessor, (&registry, &merged)).await?,
     }
     let config = merged.config().unwrap_or(config);
     let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
@@ -281,6 +279,7 @@ async fn open(
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
         records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
+        rights: sharing.as_ref().map(|sharing| Arc::clone(&sharing.rights)),
     });
     in_force.serve(&state);
     Ok(Opened {
@@ -292,6 +291,7 @@ async fn open(
         in_force,
         copies,
         heir,
+        sharing,
     })
 }
 
@@ -324,9 +324,16 @@ impl Opened {
             in_force,
             copies,
             heir,
+            sharing,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
+        let config = Arc::clone(&state.rules.load().config);
+        let address = door::address(args, &config);
+        let sharing = sharing.map(|it| {
+            let at = sharing::address(&config, &address);
+            it.start(control, &state, &store, (env, at), &stopped)
+        });
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
         if let Some(others) = others::Others::new(&state, &store, &drain) {
@@ -341,14 +348,7 @@ impl Opened {
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
-        let reloader = reload::Reloader {
-            state: Arc::clone(&state),
-            prices: Arc::clone(&prices),
-            merged: Arc::clone(&merged),
-            config: args.config.clone(),
-            files: loaded.files.clone(),
-            env: env.clone(),
-        };
+        let reloader = reloader(&state, (&prices, &merged), args, env, loaded);
         control.spawn(reloader.run(stopped.clone()));
         if args.role != Role::Admin {
             let prober = probes::Prober::new(Arc::clone(&state), store.clone());
@@ -367,7 +367,6 @@ impl Opened {
             merged,
             in_force,
         };
-        let address = door::address(args, &state.rules.load().config);
         let shade = control.block_on(admin.start(args, &address, stopped))?;
         Ok(Gateway {
             state,
@@ -376,7 +375,26 @@ impl Opened {
             shade,
             _cached: cached.transpose()?,
             snapshot,
+            sharing,
         })
+    }
+}
+
+/// Who reads the files of this process anew when they change.
+fn reloader(
+    state: &Arc<State>,
+    (prices, merged): (&Arc<PriceSource>, &Arc<Merged>),
+    args: &ServeArgs,
+    env: &HashMap<String, String>,
+    loaded: &Loaded,
+) -> reload::Reloader {
+    reload::Reloader {
+        state: Arc::clone(state),
+        prices: Arc::clone(prices),
+        merged: Arc::clone(merged),
+        config: args.config.clone(),
+        files: loaded.files.clone(),
+        env: env.clone(),
     }
 }
 
@@ -436,6 +454,9 @@ impl Gateway {
         let _ = self.stop.send(true);
         if let Some(snapshot) = self.snapshot {
             let _ = control.block_on(snapshot);
+        }
+        if let Some(sharing) = self.sharing {
+            let _ = control.block_on(sharing);
         }
         tracing::info!("stopped");
     }

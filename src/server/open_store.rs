@@ -1,10 +1,12 @@
 //! What a process finds when it starts: its journal, and the store it uses.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config};
+use meridian_core::escrow::{Pid, Row};
 
 use super::StartError;
 use crate::clock;
@@ -14,17 +16,17 @@ use crate::store::{Store, StoreError};
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens the journal and settles what a dead process left open in it. `takes_over`: the process
-/// that serves from the directory has started this one.
+/// Opens the journal and settles what a dead process left open in it; gives this node's rows in
+/// shared budgets. `takes_over`: the process that serves from the directory has started this one.
 pub(super) fn journal(
     config: &Config,
     data_dir: &Path,
     takes_over: bool,
-) -> Result<Arc<Journal>, StartError> {
+) -> Result<(Arc<Journal>, BTreeMap<Pid, Row>), StartError> {
     let life = Life::take(data_dir, takes_over)?;
     let (journal, recovery) = Journal::of_life(life, journal_options(config))?;
     report(&recovery);
-    Ok(Arc::new(journal))
+    Ok((Arc::new(journal), recovery.rows))
 }
 
 /// Says in the log what a process left that did not stop in order.

@@ -14,8 +14,10 @@ mod link;
 mod message;
 mod names;
 mod regions;
+mod wire;
 
 pub use cooldowns::Sharer;
 pub use doorbell::Doorbell;
 pub use link::Link;
 pub use regions::{Courier, Leader, Mailbox};
+pub use wire::{Heed, Wire, WireEnd, WireState};

@@ -11,6 +11,7 @@ mod keys;
 mod periods;
 mod postgres;
 mod records;
+mod rights;
 mod sums;
 mod types;
 
@@ -33,6 +34,7 @@ pub use postgres::{
     Direction, MigrateError, Migrated, Outside, Postgres, Reading, Schema, TextRow, migrate,
 };
 pub use records::*;
+pub use rights::Neighbour;
 pub use types::*;
 
 /// Gives the end of the period of a duration (`30d`, ...) that runs at a moment; `None` if that is

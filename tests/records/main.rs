@@ -2,6 +2,7 @@
 //! serve while either is gone.
 #![cfg(test)]
 
+mod budgets;
 mod changes;
 mod outages;
 mod regions;

@@ -16,6 +16,9 @@ use crate::time::MonoUs;
 /// Rights that nobody has are on the way to somebody, for this long at most.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 
+/// Who has rights of a period and does not say so within this time is not heard at all.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// Parts of the node that an account needs while it works.
 pub(super) struct Scene<'a> {
     pub(super) me: Actor,
@@ -117,6 +120,8 @@ pub(super) struct Account {
     pub(super) wanting: Option<(Rights, MonoUs)>,
     /// Last moment that enough for a request was known to be free somewhere.
     hopeful: Option<MonoUs>,
+    /// Since when requests look for rights here.
+    searched: Option<MonoUs>,
     /// Last sign of demand anywhere in the region.
     pub(super) region_asked: Option<MonoUs>,
     published: Option<(MonoUs, Row, Standing)>,
@@ -145,6 +150,7 @@ impl Account {
             viewed: None,
             wanting: None,
             hopeful: None,
+            searched: None,
             region_asked: None,
             published: None,
             demand: Demand::default(),
@@ -209,7 +215,9 @@ impl Account {
         me: Actor,
         members: &Members,
     ) -> bool {
-        let found = self.known_free(me, members) >= need;
+        let since = *self.searched.get_or_insert(now);
+        let settled = now >= since.plus(SILENCE);
+        let found = self.known_free(me, members, settled) >= need;
         if found {
             self.hopeful = Some(now);
         }
@@ -219,7 +227,8 @@ impl Account {
 
     /// Free rights everywhere, as far as they are known here: who was never heard may have any
     /// number. Other regions are heard by the vault, or through it.
-    fn known_free(&self, me: Actor, members: &Members) -> Rights {
+    /// Once `settled`, a sibling that never said anything has nothing: who has says so.
+    fn known_free(&self, me: Actor, members: &Members, settled: bool) -> Rights {
         let vault = members.vault(self.pid.scope, me.region);
         let beyond = match vault {
             Some(vault) if vault != me => {
@@ -229,7 +238,10 @@ impl Account {
             _ => self.beyond(me, members),
         };
         let siblings = members.of_region(me.region).filter(|one| *one != me);
-        let free = |one| Some(self.peers.get(&one)?.standing.free.max(0));
+        let free = |one| match self.peers.get(&one) {
+            Some(peer) => Some(peer.standing.free.max(0)),
+            None => settled.then_some(0),
+        };
         let siblings: Option<Rights> = siblings.map(free).sum();
         match (siblings, beyond) {
             (Some(siblings), Some(beyond)) => siblings

@@ -22,6 +22,13 @@ pub struct Actor {
     pub incarnation: u32,
 }
 
+/// The number of a region: the same everywhere without anybody giving it. Regions whose numbers
+/// are equal cannot be linked.
+pub fn region_number(name: &str) -> u8 {
+    let digest = Sha256::digest(name.as_bytes());
+    digest.first().copied().unwrap_or_default()
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.region, self.node, self.incarnation)
@@ -87,6 +94,11 @@ impl ScopeId {
     /// The number itself, for tables and simulators.
     pub fn from_bits(bits: u128) -> Self {
         Self(bits)
+    }
+
+    /// The number of a text of 32 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
     }
 
     /// Well mixed 64 bits of it.

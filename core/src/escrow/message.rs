@@ -104,6 +104,8 @@ pub enum Event {
         /// Who has it.
         by: Actor,
     },
+    /// All of the period's rights were made here: each other region gets an idle share of them.
+    Spread(Pid),
     /// A request found too few rights here.
     Short {
         /// Period.

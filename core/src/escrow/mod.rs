@@ -9,8 +9,10 @@
 //! touch. Neither reads a clock or does IO.
 
 mod account;
+mod book;
 mod bound;
 mod digest;
+mod gate;
 mod holds;
 mod ids;
 mod lease;
@@ -26,9 +28,11 @@ mod settings;
 mod slot;
 mod visits;
 
+pub use book::{Book, BookEntry};
 pub use bound::{Exposure, Running};
+pub use gate::{Gate, Grant};
 pub use holds::{Holds, Refused};
-pub use ids::{Actor, BadActor, Pid, ScopeId};
+pub use ids::{Actor, BadActor, Pid, ScopeId, region_number};
 pub use members::Members;
 pub use message::{Effect, Event, Message, Standing, Ticket, Want};
 pub use node::Escrow;

@@ -79,6 +79,21 @@ impl Escrow {
         self.accounts.keys().copied()
     }
 
+    /// Generations of a period that are known here.
+    pub fn pids_of(&self, period: Pid) -> Vec<Pid> {
+        let generation = |generation| Pid {
+            generation,
+            ..period
+        };
+        let range = self.accounts.range(generation(0)..=generation(u32::MAX));
+        range.map(|(pid, _)| *pid).collect()
+    }
+
+    /// The node of this region that speaks for it about a scope.
+    pub fn vault(&self, scope: ScopeId) -> Option<Actor> {
+        self.members.vault(scope, self.me.region)
+    }
+
     /// How this node stands in a period.
     pub fn standing(&self, pid: Pid) -> Option<Standing> {
         self.accounts.get(&pid).map(Account::standing)
@@ -157,8 +172,10 @@ impl Escrow {
                 }
                 if by == cx.me {
                     account.mint(cx, claim, amount);
+                    account.serve(cx);
                 }
             }),
+            Event::Spread(pid) => self.with(now, pid, out, |account, cx| account.spread(cx)),
             Event::Short { pid, need } => self.with(now, pid, out, |account, cx| {
                 account.short(cx, need);
             }),

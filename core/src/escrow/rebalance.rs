@@ -121,7 +121,8 @@ impl Account {
         // A request that waits there is worth more than one that may come here.
         // Where one waits more will come: of plenty a few more are given along.
         let free = ours.free.max(0);
-        let waiting = waiting.unwrap_or(0).min(free);
+        let asked = waiting.unwrap_or(0);
+        let waiting = asked.min(free);
         let along = waiting.saturating_mul(4).min(free / 3);
         let grant = cx.settings.grant(ours, theirs).max(waiting).max(along);
         let given = self.donate(cx, asker, grant);
@@ -129,8 +130,24 @@ impl Account {
             let until = cx.now.plus(cx.settings.waiting);
             self.waiting.insert(asker, (grant - given, until));
             self.recall(cx, grant - given, None);
+        } else if asked > given && self.claim != Claim::Known {
+            // The period's rights are about to be made.
+            let until = cx.now.plus(cx.settings.waiting);
+            self.waiting.insert(asker, (asked - given, until));
         }
         self.send_view(cx, asker);
+    }
+
+    /// Rights were made: every other region gets its idle share, to have some when it is cut off.
+    pub(super) fn spread(&mut self, cx: &mut Scene<'_>) {
+        let free = self.slot.avail().max(0);
+        let share = (free as f64 * cx.settings.idle_share) as Rights;
+        for region in cx.members.regions() {
+            let vault = cx.members.vault(self.pid.scope, region);
+            if let Some(vault) = vault.filter(|_| region != cx.me.region) {
+                self.donate(cx, vault, share);
+            }
+        }
     }
 
     /// Rights are wanted to be destroyed, or given back: as much as is free.

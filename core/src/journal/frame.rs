@@ -7,7 +7,7 @@
 use memchr::memmem;
 use serde::Serialize;
 
-use super::{Open, Progress};
+use super::{Open, Progress, Transfer};
 use crate::ids::CallId;
 use crate::spend::SpendRecord;
 
@@ -30,6 +30,8 @@ const VERSION: u8 = 1;
 const LENGTH_AT: usize = 8;
 const CALL_ID_AT: usize = 12;
 const CRC_AT: usize = 28;
+/// The call of frames that are about none.
+const NOBODY: CallId = CallId::from_bytes([0; 16]);
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,8 @@ pub enum Kind {
     Progress,
     /// `SpendRecord`: the request has ended.
     Close,
+    /// `Transfer`: rights came, went, or were made. It is about no request.
+    Transfer,
 }
 
 impl Kind {
@@ -49,6 +53,7 @@ impl Kind {
             Self::Open => "open",
             Self::Progress => "progress",
             Self::Close => "close",
+            Self::Transfer => "transfer",
         }
     }
 
@@ -57,6 +62,7 @@ impl Kind {
             Self::Open => 1,
             Self::Progress => 2,
             Self::Close => 3,
+            Self::Transfer => 4,
         }
     }
 
@@ -65,6 +71,7 @@ impl Kind {
             1 => Some(Self::Open),
             2 => Some(Self::Progress),
             3 => Some(Self::Close),
+            4 => Some(Self::Transfer),
             _ => None,
         }
     }
@@ -110,6 +117,11 @@ pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), Encod
         return Ok(());
     }
     encode_short(out, Kind::Close, record.call_id, &shortened(record))
+}
+
+/// Appends a TRANSFER frame to `out`.
+pub fn encode_transfer(out: &mut Vec<u8>, transfer: &Transfer) -> Result<(), EncodeError> {
+    encode_short(out, Kind::Transfer, NOBODY, transfer)
 }
 
 /// Writes a frame; `false` and nothing written when its payload is over the soft limit.
@@ -230,7 +242,7 @@ pub struct Frame<'a> {
     pub kind: Kind,
     /// Whose request.
     pub call_id: CallId,
-    /// JSON of an `Open`, a `Progress` or a `SpendRecord`.
+    /// JSON of an `Open`, a `Progress`, a `SpendRecord` or a `Transfer`.
     pub payload: &'a [u8],
 }
 

@@ -7,6 +7,7 @@ pub mod frame;
 
 use serde::{Deserialize, Serialize};
 
+use crate::escrow::{Pid, Row};
 use crate::money::NanoUsd;
 use crate::spend::{EndReason, SpendRecord};
 use crate::time::WallMs;
@@ -37,6 +38,16 @@ pub struct Open {
     pub record: SpendRecord,
     /// What the request may consume.
     pub bound: Bound,
+}
+
+/// The row of this node in a period of a shared budget, as it was when this was written: what it
+/// has settled is what was closed in the journal before. Recovery merges them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Which period.
+    pub pid: Pid,
+    /// All cells.
+    pub row: Row,
 }
 
 /// The reservation of a request, in the terms that recovery needs.

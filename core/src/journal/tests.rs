@@ -93,6 +93,7 @@ fn frames_give_back_what_was_written() {
                 let back: SpendRecord = serde_json::from_slice(frame.payload).unwrap();
                 assert_eq!(back.model, "gpt-4o-2024-11-20");
             }
+            Kind::Transfer => panic!("nobody wrote one"),
         }
     }
     let one = |number| [Kind::Open, Kind::Progress, Kind::Close].map(|kind| (kind, call(number)));

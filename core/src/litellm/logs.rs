@@ -195,6 +195,7 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
             .filter(|value| !value.is_null())
             .cloned()
             .and_then(kept_metadata),
+        periods: Vec::new(),
     })
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::purse::{Decides, NoMoney, Purse, PurseHold};
 use super::{Meters, Whose};
-use crate::budget::{BudgetRefusal, BudgetSlot, Reservation};
 use crate::error::GatewayError;
+use crate::escrow::Pid;
 use crate::limit::{RateHold, RateSlot};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
@@ -23,6 +24,38 @@ pub struct Need<'a> {
     pub free: bool,
     /// The key's alias, for messages.
     pub key_alias: Option<&'a str>,
+    /// What decides about budgets.
+    pub decides: Decides,
+}
+
+/// A request that was not admitted.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Denied {
+    /// What the client is told.
+    pub error: Box<GatewayError>,
+    /// The budget whose rights may be had elsewhere.
+    pub lacking: Option<Lacking>,
+}
+
+/// A budget with too few rights on this node.
+#[derive(Clone, Debug)]
+pub struct Lacking {
+    /// Its scope.
+    pub meters: Arc<Meters>,
+    /// Place of the model in the scope's list, when it is a model's budget.
+    pub model: Option<usize>,
+    /// What is needed of it.
+    pub need: NanoUsd,
+}
+
+impl From<GatewayError> for Denied {
+    fn from(error: GatewayError) -> Self {
+        Self {
+            error: Box::new(error),
+            lacking: None,
+        }
+    }
 }
 
 /// A further scope that a request is charged to: user, team, tag, the whole installation.
@@ -60,19 +93,20 @@ impl Meters {
     /// all. A refusal leaves every counter as it was.
     ///
     /// # Errors
-    /// `BudgetExceeded`, `RateLimited`.
+    /// `BudgetExceeded`, `RateLimited`, and whether waiting for rights could help.
     pub fn admit(
         self: &Arc<Self>,
         need: Need<'_>,
         others: Vec<Due>,
         now: WallMs,
-    ) -> Result<Admission, GatewayError> {
+    ) -> Result<Admission, Denied> {
         // From here on a refusal drops the admission, which gives back what it holds so far.
         let mut admission = Admission {
             first: Held::of(Due::of(Arc::clone(self))),
             others: others.into_iter().map(Held::of).collect(),
             cost: if need.free { NanoUsd::ZERO } else { need.cost },
             tokens: need.tokens,
+            decides: need.decides,
             sent: false,
         };
         for held in admission.scopes() {
@@ -100,6 +134,7 @@ pub struct Admission {
     others: Vec<Held>,
     cost: NanoUsd,
     tokens: u64,
+    decides: Decides,
     sent: bool,
 }
 
@@ -109,7 +144,7 @@ struct Held {
     meters: Arc<Meters>,
     counts_only: bool,
     rate: Option<RateHold>,
-    budget: Option<Reservation>,
+    budget: Option<PurseHold>,
     model: ModelHeld,
 }
 
@@ -118,7 +153,7 @@ struct Held {
 struct ModelHeld {
     at: Option<usize>,
     rate: Option<RateHold>,
-    budget: Option<Reservation>,
+    budget: Option<PurseHold>,
 }
 
 /// How a request ended.
@@ -139,18 +174,33 @@ impl Held {
         }
     }
 
-    fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), GatewayError> {
+    fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), Denied> {
         let meters = &self.meters;
         let counts_only = need.free || self.counts_only;
-        let hold = |slot: &BudgetSlot| match counts_only {
-            true => Ok(slot.count(now)),
-            false => slot.reserve(need.cost, now),
+        let hold = |purse: &Purse| match counts_only {
+            true => Ok(purse.count(need.decides, now)),
+            false => purse.reserve(need.cost, need.decides, now),
+        };
+        let lacking = |no: &NoMoney, model| {
+            let meters = Arc::clone(meters);
+            no.lacks.map(|need| Lacking {
+                meters,
+                model,
+                need,
+            })
         };
         let reserved = hold(&meters.budget);
-        self.budget = Some(reserved.map_err(|refused| refused.error(meters.budget_scope()))?);
+        self.budget = Some(reserved.map_err(|no| Denied {
+            lacking: lacking(&no, None),
+            error: Box::new(no.refusal.error(meters.budget_scope())),
+        })?);
         if let Some((at, model)) = meters.models.find(need.model) {
-            let reserved = hold(&model.budget).map_err(|refused| {
-                refused.error(meters.model_budget_scope(need.key_alias, model.name()))
+            let reserved = hold(&model.budget).map_err(|no| {
+                let scope = meters.model_budget_scope(need.key_alias, model.name());
+                Denied {
+                    lacking: lacking(&no, Some(at)),
+                    error: Box::new(no.refusal.error(scope)),
+                }
             });
             self.model.budget = Some(reserved?);
             self.model.at = Some(at);
@@ -183,16 +233,16 @@ impl Held {
     fn take_model(
         &self,
         model: &str,
-        cost: NanoUsd,
-        tokens: u64,
+        (cost, tokens): (NanoUsd, u64),
+        decides: Decides,
         now: WallMs,
     ) -> Option<ModelHeld> {
         let Some((at, model)) = self.meters.models.find(model) else {
             return Some(ModelHeld::default());
         };
         let reserved = match self.counts_only {
-            true => model.budget.count(now),
-            false => model.budget.reserve(cost, now).ok()?,
+            true => model.budget.count(decides, now),
+            false => model.budget.reserve(cost, decides, now).ok()?,
         };
         match model.rates.take(tokens, now) {
             Ok(rate) => Some(ModelHeld {
@@ -216,21 +266,27 @@ impl Held {
     }
 
     /// Holds `more` money here and for the model, or nothing.
-    fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), BudgetRefusal> {
+    fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         if self.counts_only {
             return Ok(());
         }
         let meters = &self.meters;
+        let lacking = |model| Lacking {
+            meters: Arc::clone(meters),
+            model,
+            need: more,
+        };
         let Some(reserved) = &mut self.budget else {
             return Ok(());
         };
-        meters.budget.extend(reserved, more, now)?;
+        let extended = meters.budget.extend(reserved, more, now);
+        extended.map_err(|_| lacking(None))?;
         let model = self.model.at.and_then(|at| meters.models.at(at));
         if let Some((model, held)) = model.zip(self.model.budget.as_mut())
-            && let Err(refused) = model.budget.extend(held, more, now)
+            && model.budget.extend(held, more, now).is_err()
         {
             meters.budget.shrink(reserved, more);
-            return Err(refused);
+            return Err(lacking(self.model.at));
         }
         Ok(())
     }
@@ -273,6 +329,13 @@ impl Admission {
         self.sent = true;
     }
 
+    /// Periods whose rights it holds.
+    pub fn pids(&self) -> Vec<Pid> {
+        let scopes = std::iter::once(&self.first).chain(&self.others);
+        let holds = scopes.flat_map(|held| [&held.budget, &held.model.budget]);
+        holds.flatten().filter_map(PurseHold::pid).collect()
+    }
+
     /// Cost that is held.
     pub fn reserved(&self) -> NanoUsd {
         self.cost
@@ -298,12 +361,15 @@ impl Admission {
     /// and every budget holds `cost` if that is more than before. `false` when something has no
     /// room; the admission stays as it was.
     pub fn enter(&mut self, model: &str, cost: NanoUsd, tokens: u64, now: WallMs) -> bool {
+        let decides = self.decides;
         let take = |held: &mut Held| {
             // The same limits hold it already; they are extended with the rest.
             let at = held.meters.models.find(model).map(|(at, _)| at);
             match at == held.model.at {
                 true => Some(None),
-                false => held.take_model(model, cost, tokens, now).map(Some),
+                false => held
+                    .take_model(model, (cost, tokens), decides, now)
+                    .map(Some),
             }
         };
         let taken: Vec<_> = self.scopes().map(take).collect();
@@ -339,7 +405,7 @@ impl Admission {
     ///
     /// # Errors
     /// The first budget that has no room; the admission stays as it was.
-    pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), BudgetRefusal> {
+    pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         self.extend_beside(more, &[], now)
     }
 
@@ -350,7 +416,7 @@ impl Admission {
         more: NanoUsd,
         replaced: &[Option<ModelHeld>],
         now: WallMs,
-    ) -> Result<(), BudgetRefusal> {
+    ) -> Result<(), Lacking> {
         let is_new = |place: usize| matches!(replaced.get(place), Some(Some(_)));
         let mut refused = None;
         let mut extended = 0;
@@ -417,7 +483,7 @@ impl End {
     }
 
     /// Returns what is spent with it, if it was held.
-    fn budget(self, slot: &BudgetSlot, held: Option<Reservation>) -> Option<NanoUsd> {
+    fn budget(self, slot: &Purse, held: Option<PurseHold>) -> Option<NanoUsd> {
         match (self, held?) {
             (Self::Settled { cost, .. }, held) => Some(slot.settle(held, cost)),
             (Self::Released, held) => {

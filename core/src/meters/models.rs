@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 
-use crate::budget::{BudgetSlot, Terms};
+use super::purse::Purse;
+use crate::budget::Terms;
 use crate::limit::{Limits, RateSlot};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
@@ -21,7 +22,7 @@ pub(super) struct ModelChain(OnceLock<Box<ModelMeters>>);
 pub(super) struct ModelMeters {
     name: Box<str>,
     pub(super) rates: RateSlot,
-    pub(super) budget: BudgetSlot,
+    pub(super) budget: Purse,
     next: ModelChain,
 }
 
@@ -70,7 +71,7 @@ impl ModelChain {
                 Box::new(ModelMeters {
                     name: model.into(),
                     rates: RateSlot::new(limits),
-                    budget: BudgetSlot::new(terms, NanoUsd::ZERO, zone, now),
+                    budget: Purse::new(terms, NanoUsd::ZERO, zone, now),
                     next: Self::default(),
                 })
             });
@@ -79,7 +80,7 @@ impl ModelChain {
             }
             if &*meters.name == model {
                 meters.rates.set(limits);
-                meters.budget.update(terms, now);
+                meters.budget.slot.update(terms, now);
                 return;
             }
             chain = &meters.next;
@@ -90,7 +91,7 @@ impl ModelChain {
     pub(super) fn clear_except(&self, has_rules: impl Fn(&str) -> bool, now: WallMs) {
         for meters in self.iter().filter(|meters| !has_rules(&meters.name)) {
             meters.rates.set(Limits::default());
-            meters.budget.update(Terms::default(), now);
+            meters.budget.slot.update(Terms::default(), now);
         }
     }
 }

@@ -29,6 +29,7 @@ fn need(cost: i64, tokens: u64) -> Need<'static> {
         model: "gpt-4o",
         free: false,
         key_alias: None,
+        decides: Decides::Count,
     }
 }
 
@@ -96,7 +97,7 @@ fn a_refusal_anywhere_leaves_every_counter_as_it_was() {
         let (_, model) = meters.models.find("gpt-4o").unwrap();
         let slots = [
             meters.budget(),
-            &model.budget,
+            &model.budget.slot,
             others[0].meters.budget(),
             others[1].meters.budget(),
         ];
@@ -110,9 +111,8 @@ fn a_refusal_anywhere_leaves_every_counter_as_it_was() {
     };
     let before = used();
     let refused = |cost: i64| {
-        meters
-            .admit(need(cost, 1), others.to_vec(), START)
-            .unwrap_err()
+        let denied = meters.admit(need(cost, 1), others.to_vec(), START);
+        *denied.unwrap_err().error
     };
     assert!(matches!(
         refused(500),

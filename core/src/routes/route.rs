@@ -299,6 +299,14 @@ pub enum Route {
     BudgetSettings,
     /// PUT `/budget/{id}`
     BudgetPut,
+    /// `/budget/state`
+    BudgetStates,
+    /// `/budget/state/{id}`
+    BudgetState,
+    /// `/budget/write_off`
+    BudgetWriteOff,
+    /// `/meridian/rights`
+    RightsFrame,
     /// `/customer/new`
     CustomerNew,
     /// `/customer/update`

@@ -301,6 +301,11 @@ pub const ROWS: &[Row] = &[
     own(R::BudgetList, AdminViewer, GET, &["/budget/list"]),
     own(R::BudgetSettings, AdminViewer, GET, &["/budget/settings"]),
     own(R::BudgetPut, Admin, PUT, &["/budget/{id}"]),
+    own(R::BudgetStates, AdminViewer, GET, &["/budget/state"]),
+    own(R::BudgetState, AdminViewer, GET, &["/budget/state/{model}"]),
+    // Signed by the node that sends it.
+    own(R::RightsFrame, Public, POST, &["/meridian/rights"]),
+    own(R::BudgetWriteOff, Admin, POST, &["/budget/write_off"]),
     // Customers of the callers.
     own(R::CustomerNew, Admin, POST, &["/end_user/new", "/customer/new"]),
     own(R::CustomerUpdate, Admin, POST, &["/end_user/update", "/customer/update"]),

@@ -134,7 +134,7 @@ impl Request {
     pub fn of(wish: &Wish, key: Option<&KeyView>, policy: &RoutingPolicy) -> Self {
         let mut tags: Vec<String> = Vec::new();
         let of_scopes = key.map(KeyView::tags_of_scopes).unwrap_or_default();
-        let of_key = key.into_iter().flat_map(|key| key.policy.tags.iter());
+        let of_key = key.into_iter().flat_map(|key| key.policy.tags().iter());
         let all = wish.tags.iter().map(String::as_str);
         for tag in all.chain(of_key.chain(&of_scopes).map(|tag| &**tag)) {
             if !tags.iter().any(|known| known == tag) {

@@ -88,13 +88,20 @@ pub struct Memo {
     pub names: Vec<(String, String)>,
     /// Name of the tool that stands in for structured output: its arguments are the text.
     pub format_tool: Option<String>,
-    /// Tools that are free-text (`custom`) to the caller and functions with one string argument
-    /// `input` to the provider.
+    /// Tools that are free-text (`custom`) to the caller.
     pub custom_tools: Vec<String>,
+    /// To the provider they are functions with one string argument `input`.
+    pub custom_wrapped: bool,
     /// The caller asked for the usage chunk of a chat stream.
     pub usage_chunk: bool,
     /// Members of a Responses request that its answer repeats, as JSON without the braces.
     pub echo: String,
+    /// Embeddings are wanted as base64.
+    pub base64: bool,
+    /// Documents that a rerank's answer repeats, in their order; empty when it repeats none.
+    pub documents: Vec<String>,
+    /// How many documents a rerank was asked about.
+    pub document_count: u64,
 }
 
 impl Memo {

@@ -57,6 +57,13 @@ impl<'o> Emit<'o> {
         self
     }
 
+    /// Items that are written already, and the `]` after them.
+    pub fn raw_tail(&mut self, items: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(items);
+        self.bytes.push(b']');
+        self
+    }
+
     /// A string.
     pub fn text(&mut self, text: &Text<'_>) -> &mut Self {
         self.comma();

@@ -4,6 +4,7 @@
 //! reader tells an answer in [`Piece`]s, a client's writer takes them. Neither knows the other:
 //! n + m modules serve n * m pairs.
 
+pub mod betas;
 pub mod capability;
 pub mod loss;
 pub mod prompt;
@@ -11,11 +12,19 @@ pub mod prompt;
 mod client;
 mod context;
 mod dialect;
+mod embeddings;
 mod emit;
 mod event;
+mod proof;
 mod provider;
+mod prune;
+mod rerank;
+mod restore;
+mod schema;
 mod stream;
+mod take;
 mod text;
+mod usage_out;
 
 pub use capability::{Capabilities, Flag};
 pub use context::{Context, Memo, Operation, Reply, Request};
@@ -23,12 +32,16 @@ pub use dialect::{ClientDialect, Pair, Platform, ProviderDialect};
 pub use emit::{Emit, escape};
 pub use event::{Finish, Piece, Sink};
 pub use loss::{Change, Loss, Losses, Policy, Refusal, Weight, header_value};
+pub use proof::is_own;
 pub use stream::{Stream, StreamError};
 pub use text::Text;
+
+use serde::de::IgnoredAny;
 
 use crate::meter::Facts;
 use crate::translate::client::BodyWriter;
 use crate::translate::provider::Reader;
+use crate::translate::restore::Restore;
 use crate::translate::stream::Metered;
 use crate::usage::Usage;
 use crate::wire::json::JsonError;
@@ -36,8 +49,23 @@ use crate::wire::json::JsonError;
 /// Tells a request in the provider's dialect. The refusal names the field at fault in the
 /// caller's words.
 pub fn request(pair: Pair, body: &[u8], context: &Context<'_>) -> Result<Request, Refusal> {
+    // Pieces of the body are read without a look at the rest: all of it must be JSON.
+    serde_json::from_slice::<IgnoredAny>(body)
+        .map_err(|error| Refusal::new("request_body", format!("Invalid JSON payload: {error}")))?;
+    let body = prune::without(body, &context.policy.additional_drop_params);
     let mut losses = Losses::new(context.policy);
-    let Some(prompt) = client::read(pair.client, body, &mut losses) else {
+    let to = pair.provider;
+    let special = match pair.client {
+        ClientDialect::Embeddings => Some(embeddings::request(to, &body, context, &mut losses)),
+        ClientDialect::Rerank => Some(rerank::request(to, &body, context, &mut losses)),
+        ClientDialect::Chat | ClientDialect::Messages | ClientDialect::Responses => None,
+    };
+    if let Some(written) = special {
+        let mut request = written?;
+        request.losses = losses.settle(context.provider, context.model)?;
+        return Ok(request);
+    }
+    let Some(prompt) = client::read(pair.client, &body, &mut losses) else {
         return Err(no_such_pair(pair));
     };
     let Some(written) = provider::write(pair.provider, prompt?, context, &mut losses) else {
@@ -70,6 +98,12 @@ pub struct Answer {
 /// Tells a whole answer with a status below 400 in the client's dialect. Error bodies go through
 /// [`crate::wire::upstream_error`], whose reply is written in either dialect.
 pub fn response(pair: Pair, body: &[u8], reply: Reply) -> Result<Answer, JsonError> {
+    match pair.client {
+        ClientDialect::Embeddings => return joined(pair, &[body], &reply),
+        ClientDialect::Rerank => return rerank::answer(body, &reply),
+        ClientDialect::Chat | ClientDialect::Messages | ClientDialect::Responses => {}
+    }
+    let memo = reply.memo.clone();
     let reader = Reader::new(pair.provider);
     let writer = BodyWriter::new(pair.client, reply);
     let (Some(mut reader), Some(writer)) = (reader, writer) else {
@@ -79,9 +113,15 @@ pub fn response(pair: Pair, body: &[u8], reply: Reply) -> Result<Answer, JsonErr
             facts: Facts::default(),
         });
     };
-    let mut metered = Metered::new(writer);
+    let mut metered = Metered::new(Restore::new(&memo, writer));
     reader.body(body, &mut metered)?;
     let (facts, usage) = (metered.facts, metered.usage);
-    let body = metered.writer.finish();
+    let body = metered.writer.inner.finish();
     Ok(Answer { body, usage, facts })
+}
+
+/// Joins the answers to [`Request::body`] and every one of [`Request::more`], in their order: one
+/// answer with all embeddings.
+pub fn joined(pair: Pair, bodies: &[&[u8]], reply: &Reply) -> Result<Answer, JsonError> {
+    embeddings::answer(pair.provider, bodies, reply)
 }

@@ -5,11 +5,13 @@ use crate::meter::{Amount, Facts};
 use crate::relay::{Ending, Progress};
 use crate::translate::client::StreamWriter;
 use crate::translate::context::Reply;
-use crate::translate::dialect::Pair;
+use crate::translate::dialect::{Pair, ProviderDialect};
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::provider::Reader;
+use crate::translate::restore::Restore;
 use crate::translate::text::Text;
 use crate::usage::{ServiceTier, Usage};
+use crate::wire::event_stream::{Content, FRAME_BYTES_MAX, FrameError, FrameReader};
 use crate::wire::json::{self, JsonError};
 use crate::wire::sse::{EVENT_BYTES_MAX, Event, EventScanner, SseError};
 
@@ -19,6 +21,9 @@ pub enum StreamError {
     /// An event is over the limit.
     #[error(transparent)]
     Event(#[from] SseError),
+    /// A frame arrived changed, or is none.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
     /// An event is not what the dialect says. Its content cannot be left out in silence.
     #[error("unreadable event: {0}")]
     Unreadable(#[from] JsonError),
@@ -28,19 +33,47 @@ pub enum StreamError {
 /// between two of them at any time.
 #[derive(Debug)]
 pub struct Stream {
-    scanner: EventScanner,
+    frames: Frames,
     reader: Reader,
-    metered: Metered<StreamWriter>,
+    metered: Metered<Restore<StreamWriter>>,
     ended: Option<Ending>,
+}
+
+/// How a provider marks where its events end.
+#[derive(Debug)]
+enum Frames {
+    /// Server-sent events.
+    Sse(EventScanner),
+    /// AWS event-stream frames.
+    Aws(FrameReader),
+}
+
+impl Frames {
+    fn of(provider: ProviderDialect) -> Self {
+        match provider {
+            ProviderDialect::Converse => Self::Aws(FrameReader::new(FRAME_BYTES_MAX)),
+            _ => Self::Sse(EventScanner::new(EVENT_BYTES_MAX)),
+        }
+    }
+
+    /// Bytes of a begun event in memory.
+    fn buffered_bytes(&self) -> usize {
+        match self {
+            Self::Sse(scanner) => scanner.partial().len(),
+            Self::Aws(reader) => reader.buffered_bytes(),
+        }
+    }
 }
 
 impl Stream {
     /// A stream of the provider's for the client. `None`: this pair does not stream.
     pub fn new(pair: Pair, reply: Reply) -> Option<Self> {
+        let memo = reply.memo.clone();
+        let writer = StreamWriter::new(pair.client, reply)?;
         Some(Self {
-            scanner: EventScanner::new(EVENT_BYTES_MAX),
+            frames: Frames::of(pair.provider),
             reader: Reader::new(pair.provider)?,
-            metered: Metered::new(StreamWriter::new(pair.client, reply)?),
+            metered: Metered::new(Restore::new(&memo, writer)),
             ended: None,
         })
     }
@@ -49,16 +82,41 @@ impl Stream {
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<Progress, StreamError> {
         let before = self.mark();
         let read = self.read(chunk);
-        self.metered.writer.take_bytes(out);
+        self.metered.writer.inner.take_bytes(out);
         read.map(|()| self.progress(before))
     }
 
     fn read(&mut self, chunk: &[u8]) -> Result<(), StreamError> {
-        let mut at = self.scanner.skip_line_feed(chunk);
-        while let Some(end) = self.scanner.next_end(chunk, at)? {
-            let event = Event::parse(self.scanner.event(chunk, at, end));
-            tell(&mut self.reader, &mut self.metered, &event)?;
-            at = end;
+        match &mut self.frames {
+            Frames::Sse(scanner) => {
+                let mut at = scanner.skip_line_feed(chunk);
+                while let Some(end) = scanner.next_end(chunk, at)? {
+                    let event = Event::parse(scanner.event(chunk, at, end));
+                    tell(&mut self.reader, &mut self.metered, &event)?;
+                    at = end;
+                }
+            }
+            Frames::Aws(frames) => {
+                frames.feed(chunk);
+                while let Some(message) = frames.next_frame()? {
+                    match message.content() {
+                        Content::Event { kind, payload } => {
+                            let event = Event {
+                                name: Some(kind.as_bytes()),
+                                data: Some(payload.into()),
+                            };
+                            tell(&mut self.reader, &mut self.metered, &event)?;
+                        }
+                        Content::Exception { complaint, .. } => {
+                            self.metered.facts.events += 1;
+                            let facts = &self.metered.facts;
+                            if facts.error.is_none() && !facts.terminal {
+                                self.metered.take(0, Piece::Error(&complaint));
+                            }
+                        }
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -69,18 +127,8 @@ impl Stream {
         if let Some(ending) = self.ended {
             return ending;
         }
-        // A last event without its blank line counts when nothing of its data is missing.
-        let event = Event::parse(self.scanner.partial());
-        let begun = event.data.is_some();
-        let whole = event
-            .data
-            .as_deref()
-            .is_some_and(|data| data.trim_ascii() == b"[DONE]" || json::whole(data).is_ok());
-        let told = !whole || tell(&mut self.reader, &mut self.metered, &event).is_ok();
-        if told && (whole || !begun) {
-            self.reader.finish(&mut self.metered);
-        }
-        self.metered.writer.take_bytes(out);
+        let begun = self.finish_event();
+        self.metered.writer.inner.take_bytes(out);
         let facts = &self.metered.facts;
         let ending = if facts.error.is_some() {
             Ending::ProviderError
@@ -95,12 +143,40 @@ impl Stream {
         ending
     }
 
+    /// A last event without its blank line counts when nothing of its data is missing. True: an
+    /// event had begun.
+    fn finish_event(&mut self) -> bool {
+        let scanner = match &self.frames {
+            Frames::Sse(scanner) => scanner,
+            Frames::Aws(frames) => {
+                let begun = frames.mid_frame();
+                if !begun && frames.finish().is_ok() {
+                    self.reader.finish(&mut self.metered);
+                }
+                return begun;
+            }
+        };
+        let event = Event::parse(scanner.partial());
+        let begun = event.data.is_some();
+        let whole = event
+            .data
+            .as_deref()
+            .is_some_and(|data| data.trim_ascii() == b"[DONE]" || json::whole(data).is_ok());
+        let told = !whole || tell(&mut self.reader, &mut self.metered, &event).is_ok();
+        if told && (whole || !begun) {
+            self.reader.finish(&mut self.metered);
+        }
+        begun
+    }
+
     /// What to write when the stream ends before its time: the error in the client's dialect,
     /// never a terminal marker. Nothing is ever written after it.
     pub fn abort(&mut self, error: &ErrorReply, out: &mut Vec<u8>) {
-        self.metered.writer.abort(error);
-        self.metered.writer.take_bytes(out);
-        self.scanner.forget();
+        self.metered.writer.inner.abort(error);
+        self.metered.writer.inner.take_bytes(out);
+        if let Frames::Sse(scanner) = &mut self.frames {
+            scanner.forget();
+        }
         self.ended.get_or_insert(Ending::Cut);
     }
 
@@ -116,7 +192,7 @@ impl Stream {
 
     /// Bytes of a begun event in memory.
     pub fn buffered_bytes(&self) -> usize {
-        self.scanner.partial().len()
+        self.frames.buffered_bytes()
     }
 
     fn mark(&self) -> (u64, u64, bool, bool) {
@@ -143,7 +219,7 @@ impl Stream {
 /// Tells one event. Nothing is told after an error or the dialect's own end.
 fn tell(
     reader: &mut Reader,
-    metered: &mut Metered<StreamWriter>,
+    metered: &mut Metered<Restore<StreamWriter>>,
     event: &Event<'_>,
 ) -> Result<(), JsonError> {
     if event.data.is_none() {

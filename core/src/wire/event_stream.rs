@@ -156,6 +156,11 @@ impl FrameReader {
         self.taken < self.buffer.len()
     }
 
+    /// Bytes of a begun frame in memory.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.len() - self.taken
+    }
+
     /// To be called when the stream has ended: an error if that was inside a frame.
     pub fn finish(&self) -> Result<(), FrameError> {
         match (self.failed, self.buffer.len() - self.taken) {

@@ -232,7 +232,9 @@ impl Complaint {
                 return status;
             }
             let status = match word.to_ascii_lowercase().as_str() {
-                "rate_limit_error"
+                "throttlingexception"
+                | "modelnotreadyexception"
+                | "rate_limit_error"
                 | "rate_limit_exceeded"
                 | "insufficient_quota"
                 | "resource_exhausted"
@@ -241,15 +243,22 @@ impl Complaint {
                 | "too_many_requests" => 429,
                 "authentication_error" | "invalid_api_key" | "unauthenticated" => 401,
                 "billing_error" => 402,
-                "permission_error" | "permission_denied" => 403,
-                "not_found_error" | "model_not_found" | "not_found" => 404,
+                "permission_error" | "permission_denied" | "accessdeniedexception" => 403,
+                "not_found_error"
+                | "model_not_found"
+                | "not_found"
+                | "resourcenotfoundexception" => 404,
+                "modeltimeoutexception" => 408,
                 "request_too_large" => 413,
                 "timeout_error" | "deadline_exceeded" => 504,
                 "overloaded_error" => 529,
-                "unavailable" | "service_unavailable" => 503,
+                "modelerrorexception" | "modelstreamerrorexception" => 424,
+                "unavailable" | "service_unavailable" | "serviceunavailableexception" => 503,
                 "invalid_request_error"
                 | "invalid_argument"
                 | "badrequesterror"
+                | "validationexception"
+                | "servicequotaexceededexception"
                 | "context_length_exceeded"
                 | "content_filter"
                 | "content_policy_violation"

@@ -399,3 +399,33 @@ pub(super) const PROVIDER_BUDGETS: Operation = Operation::get(
     &[],
     Answer::Object(&[object("providers", "none")]),
 );
+/// How a shared budget stands.
+const STANDINGS: Answer = Answer::Object(&[
+    text("actor", "this node: region, node, life of its journal"),
+    text("coordination", "`redis`, `nodes` or `alone`"),
+    list("nodes", "live nodes of all regions"),
+    list("links", "ways to regions"),
+    object("bound", "how far spend can be over, of all that are shown"),
+    list(
+        "budgets",
+        "each with limit, used, rights here, by node and by region, and its bound",
+    ),
+]);
+pub(super) const BUDGET_STATES: Operation =
+    Operation::get("Shared budgets that this node uses", &[], STANDINGS);
+pub(super) const BUDGET_STATE: Operation =
+    Operation::get("Shared budgets of one scope, as kind:id", &[], STANDINGS);
+const ACTOR: Field = text("actor", "region.node.incarnation").required();
+pub(super) const BUDGET_WRITE_OFF: Operation = Operation::with(
+    "A node is lost with its disk: what it held of shared budgets counts as spent",
+    Body::Fields(&[ACTOR]),
+    Answer::Object(&[
+        flag("written_off", "whether it was"),
+        text("counted_as_spent", "dollars that this node knows of"),
+    ]),
+);
+pub(super) const RIGHTS_FRAME: Operation = Operation::with(
+    "What nodes tell each other about shared budgets, while their Redis is away",
+    Body::Free("a signed frame of a node of this installation"),
+    Answer::Object(&[]),
+);

@@ -8,26 +8,32 @@ use meridian_core::config::UnknownPrice;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
 use meridian_core::journal::{Bound, Open};
-use meridian_core::meters::{Due, Need};
+use meridian_core::meters::{Admission, Due, Meters, Need};
 use meridian_core::money::NanoUsd;
 use meridian_core::price::Ceiling;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
+use meridian_core::time::WallMs;
 use meridian_core::usage::{Units, Usage, estimate_tokens};
 
 use super::choose::Chosen;
-use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of, scopes};
+use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of};
 use crate::clock;
+use crate::escrow::{Found, WAIT_MAX};
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
 /// Output tokens reserved when the request does not bound them: a typical long answer. What is
 /// really used is settled at the end (docs/LIMITS.md).
 const OUTPUT_TOKENS_RESERVED: u64 = 4_096;
+/// Output tokens that a stream takes first where rights are shared.
+const STREAM_FIRST_TOKENS: u64 = 512;
+/// Seconds after which rights that could not be asked for are asked for again.
+const RIGHTS_RETRY_S: u64 = 1;
 /// Seconds after which a journal that refused is asked again.
 const JOURNAL_RETRY_S: u64 = 5;
 
 /// Takes budget and limits, writes the journal's OPEN, or says why not.
-pub(super) fn hold(
+pub(super) async fn hold(
     state: &Arc<State>,
     rules: Arc<Rules>,
     arrival: Arrival,
@@ -39,23 +45,21 @@ pub(super) fn hold(
     let meters = key.as_ref().map_or(&state.master_meters, |key| &key.meters);
     // What cannot be bounded beforehand may still cost: budgets refuse it when they are used up.
     let bounded = bound.prompt_tokens > 0 || bound.completion_tokens_max > 0;
+    let (cost, covered) = first_slice(state, &ask, bound);
     let need = Need {
-        cost: bound.reserved,
+        cost,
         tokens: bound
             .prompt_tokens
             .saturating_add(bound.completion_tokens_max),
         model: &group.name,
         free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
+        decides: state.decides(),
     };
-    let scopes = state.registry.is_watching().then(|| dues.clone());
-    let admitted = meters.admit(need, dues, arrival.wall);
-    if let (Err(GatewayError::BudgetExceeded { .. }), Some(scopes)) = (&admitted, scopes) {
-        scopes::note_refusal(state, key.as_deref(), &scopes, arrival.wall);
-    }
-    let admission = admitted?;
+    let admission = take(state, meters, need, dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
     record.region.clone_from(&state.region);
+    record.context.periods = admission.pids();
     let open = Open { record, bound };
     let ticket = match state.journal.append_open(&open) {
         Ok(ticket) => ticket,
@@ -74,6 +78,7 @@ pub(super) fn hold(
         admission,
         ticket,
         bound,
+        covered,
     };
     Ok(Box::new(Admitted {
         state: Arc::clone(state),
@@ -93,6 +98,52 @@ pub(super) fn hold(
         unanswered: Vec::new(),
         hold: Some(hold),
     }))
+}
+
+/// Takes what a request needs. Where nodes share budgets, one that would be refused for want of
+/// rights on this node waits a moment for those of others.
+async fn take(
+    state: &State,
+    meters: &Arc<Meters>,
+    need: Need<'_>,
+    dues: Vec<Due>,
+    wall: WallMs,
+) -> Result<Admission, GatewayError> {
+    let Some(rights) = &state.rights else {
+        return meters.admit(need, dues, wall).map_err(|no| *no.error);
+    };
+    let until = clock::mono() + WAIT_MAX;
+    loop {
+        let denied = match meters.admit(need, dues.clone(), wall) {
+            Ok(admission) => return Ok(admission),
+            Err(denied) => denied,
+        };
+        let Some(lacking) = denied.lacking.filter(|_| clock::mono() < until) else {
+            return Err(*denied.error);
+        };
+        match rights.wait(&lacking, until).await {
+            Found::Some => {}
+            Found::Nothing => return Err(*denied.error),
+            Found::Unknown => {
+                return Err(GatewayError::Overloaded {
+                    what: "The budget's rights cannot be asked for",
+                    retry_after_s: RIGHTS_RETRY_S,
+                });
+            }
+        }
+    }
+}
+
+/// Cost that is held at first, and the output tokens that it is for: where rights are shared a
+/// stream takes a slice and grows, so that little lies idle.
+fn first_slice(state: &State, ask: &Ask, bound: Bound) -> (NanoUsd, u64) {
+    let whole = bound.completion_tokens_max;
+    if state.rights.is_none() || !ask.stream || whole <= STREAM_FIRST_TOKENS {
+        return (bound.reserved, whole);
+    }
+    let later = bound.rates.cost(0, whole - STREAM_FIRST_TOKENS);
+    let cost = bound.reserved.saturating_sub(later).max(NanoUsd::ZERO);
+    (cost, STREAM_FIRST_TOKENS)
 }
 
 /// Moves an admitted request on to another model, holding more money where that is dearer; `false`
@@ -115,8 +166,12 @@ pub(crate) fn enter(admitted: &mut Admitted, group: Arc<Group>) -> bool {
         return false;
     }
     hold.record.model_group.clone_from(&group.name);
-    if bound.reserved > hold.bound.reserved {
+    let periods = hold.admission.pids();
+    let moved = hold.record.context.periods != periods;
+    hold.record.context.periods = periods;
+    if moved || bound.reserved > hold.bound.reserved {
         hold.bound = bound;
+        hold.covered = hold.covered.max(bound.completion_tokens_max);
         let open = Open {
             record: hold.record.clone(),
             bound,

@@ -8,7 +8,6 @@ use meridian_core::error::GatewayError;
 use meridian_core::meters::Due;
 use meridian_core::party::View;
 use meridian_core::scope::{Scope, ScopeKind};
-use meridian_core::time::WallMs;
 
 use super::Ask;
 use super::ask::add_tags;
@@ -58,7 +57,7 @@ fn regions_within(rules: &Rules, area: &str) -> BTreeSet<String> {
 /// routed by together.
 pub(super) fn inherit_tags(state: &State, key: Option<&KeyView>, ask: &mut Ask) {
     if let Some(key) = key {
-        let own = key.policy.tags.iter().map(|tag| tag.to_string());
+        let own = key.policy.tags().iter().map(|tag| tag.to_string());
         let of_scopes = key.tags_of_scopes().into_iter().map(String::from);
         add_tags(&mut ask.context.tags, own.chain(of_scopes));
     }
@@ -82,17 +81,4 @@ pub(super) fn dues(
     dues.extend(customer.map(|customer| Due::of(Arc::clone(&customer.meters))));
     dues.extend_from_slice(&state.shared_budgets);
     dues
-}
-
-/// Other nodes may have used up a budget that refuses here: the store is asked when that is over.
-pub(super) fn note_refusal(state: &State, key: Option<&KeyView>, dues: &[Due], now: WallMs) {
-    if let Some(key) = key {
-        let scope = Scope::new(ScopeKind::Key, key.policy.token.to_string());
-        state.registry.note_refusal(scope, now);
-    }
-    for due in dues {
-        if let Some(scope) = due.meters.scope() {
-            state.registry.note_refusal(scope.clone(), now);
-        }
-    }
 }

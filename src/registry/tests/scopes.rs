@@ -12,6 +12,7 @@ fn ask(view: &KeyView, cost: i64) -> Result<(), String> {
         model: "m",
         free: false,
         key_alias: None,
+        decides: meridian_core::meters::Decides::Count,
     };
     let admitted = view.meters.admit(need, dues, NOW);
     admitted

@@ -45,10 +45,12 @@ pub(super) fn settle(
     record.error = outcome.error.as_ref().map(|error| error.class().to_owned());
     record.usage = outcome.usage;
     state.reservations.fetch_sub(1, Ordering::Relaxed);
+    let closing = state.closing();
     admission.settle(cost, record.usage.total());
     if let Err(error) = state.journal.append_close(Some(ticket), &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
     }
+    drop(closing);
     lock(&probe.spending).settle(bound.reserved, cost, wall);
     observe(probe, &record, outcome.error.as_ref(), began);
 }

@@ -124,6 +124,7 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
         model: group,
         free: bound.reserved == NanoUsd::ZERO,
         key_alias: None,
+        decides: state.decides(),
     };
     let admission = state
         .master_meters
@@ -131,6 +132,7 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
         .ok()?;
     let mut record = record(target);
     record.region.clone_from(&state.region);
+    record.context.periods = admission.pids();
     let open = Open { record, bound };
     if !lock(&probe.spending).reserve(cap, bound.reserved, wall) {
         admission.release();

@@ -38,6 +38,7 @@ const STEPS: &[Step] = &[
     step!("V1__ledger"),
     step!("V2__records"),
     step!("V3__imports"),
+    step!("V4__rights"),
 ];
 
 /// Connections of a migration.

@@ -18,6 +18,7 @@ mod pool;
 mod record_lists;
 mod records;
 mod reports;
+mod rights;
 mod rollups;
 mod rows;
 mod scopes;

@@ -60,7 +60,9 @@ impl Access {
     /// Longest wait for a lock.
     fn lock_max(self) -> Duration {
         match self {
-            Self::Write => Duration::from_secs(10),
+            // As long as a statement may take: drains of twenty nodes wait for each other in a line,
+            // and who gives up its place does all its work again behind them.
+            Self::Write => self.statement_max(),
             Self::Migrate => Duration::from_secs(60),
             Self::Read | Self::Walk | Self::Report | Self::Maintain => Duration::from_secs(2),
         }

@@ -18,6 +18,7 @@ mod outcome;
 mod page;
 mod plain;
 mod process;
+mod rights;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use labels::OTHER;
 pub use outcome::{AttemptOutcome, reject_reason};
 pub use page::{CacheGauges, DeploymentGauges, DeploymentState, Gauges, KeyBudget, catalogue};
 pub use plain::CoordinationMessage;
+pub use rights::RightsGauges;
 pub use series::CallerLabels;
 
 use catalogue::{Label, Latency, OVERHEAD_BUCKETS, TTFT_BUCKETS};

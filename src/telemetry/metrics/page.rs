@@ -12,7 +12,7 @@ use super::exposition::Page;
 use super::histogram::gap_bounds;
 use super::labels::{MISSING, clip};
 use super::series::{Copied, Unlabelled};
-use super::{DeploymentLabels, Metrics, copies, outcome, plain, process};
+use super::{DeploymentLabels, Metrics, RightsGauges, copies, outcome, plain, process, rights};
 
 /// State of other parts of the gateway at the moment of the page.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Gauges<'a> {
     pub coordination: Coordination,
     /// How its copy of the records is doing.
     pub propagation: Propagation,
+    /// Its rights in shared budgets; `None` where none are shared.
+    pub rights: Option<RightsGauges>,
     /// When all of this was true.
     pub now: WallMs,
     /// Keys that have a budget.
@@ -133,6 +135,7 @@ impl Metrics {
         let dropped = self.table.dropped() + unshown;
         page.value(&plain::SERIES_DROPPED, Some(dropped as f64));
         copies::write_state(&mut page, &gauges.propagation, gauges.now);
+        rights::write(&mut page, gauges.rights.as_ref());
         self.records.write(&mut page);
         self.events.write(&mut page.out);
         process::write(&mut page);
@@ -275,6 +278,7 @@ pub fn catalogue() -> Vec<Described> {
     let plain = plain::PLAIN
         .iter()
         .chain(&copies::COPIES)
+        .chain(&rights::RIGHTS)
         .map(|family| Described {
             name: family.name,
             kind: family.kind,

@@ -5,6 +5,15 @@ use crate::provider::{Provider, UPSTREAM_KEY};
 /// The master key of every test gateway.
 pub const MASTER_KEY: &str = "sk-master-0123456789abcdef";
 
+/// Prices of a model in nano-dollars per token.
+#[derive(Clone, Copy, Debug)]
+pub struct Prices {
+    /// A prompt token.
+    pub input: u64,
+    /// A completion token.
+    pub output: u64,
+}
+
 /// Configuration of a test gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -59,6 +68,18 @@ impl Config {
              input_cost_per_token: 0.000001\n      output_cost_per_token: 0.000002\n"
         );
         self.models += &indented(more, 6);
+        self
+    }
+
+    /// Adds a deployment with the fake provider's key and prices of its own.
+    pub fn priced(mut self, name: &str, upstream: &str, api_base: &str, prices: Prices) -> Self {
+        let dollars = |nano: u64| format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
+        let (input, output) = (dollars(prices.input), dollars(prices.output));
+        self.models += &format!(
+            "  - model_name: \"{name}\"\n    litellm_params:\n      model: \"{upstream}\"\n      \
+             api_base: \"{api_base}\"\n      api_key: {UPSTREAM_KEY}\n      \
+             input_cost_per_token: {input}\n      output_cost_per_token: {output}\n"
+        );
         self
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Test code: it stops with a message where the product would answer an error.
 
+pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod gateway;
@@ -13,6 +14,8 @@ pub mod postgres;
 pub mod provider;
 pub mod raw;
 pub mod redis;
+pub mod regions;
 pub mod relay;
 pub mod run;
 pub mod scale;
+pub mod wire;

@@ -170,6 +170,22 @@ impl Redis {
         child.wait().expect("a child can be waited for");
     }
 
+    /// Fails over to a replica that was so far behind: what was written in the last `lost` before
+    /// this returns is gone, and so are all connections. Returns after that time.
+    pub fn fail_over(&mut self, lost: Duration) {
+        self.ask(&["SAVE"]);
+        std::thread::sleep(lost);
+        self.kill();
+        self.run();
+        let loaded = Instant::now();
+        while self.ask(&["PING"]) != "PONG" {
+            assert!(loaded.elapsed() < READY_WITHIN, "Redis does not load");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Otherwise the next start would remember it too.
+        let _ = std::fs::remove_file(self.dir.path().join("dump.rdb"));
+    }
+
     /// Stops its process without closing anything: what a black hole looks like.
     pub fn pause(&self) {
         self.signal("STOP");

@@ -4,12 +4,27 @@ pub(crate) mod chat;
 pub(crate) mod messages;
 pub(crate) mod responses;
 
+pub(crate) use chat::request::weight_of;
+
 use crate::error::ErrorReply;
 use crate::translate::context::Reply;
 use crate::translate::dialect::ClientDialect;
 use crate::translate::event::{Piece, Sink};
 use crate::translate::loss::{Losses, Refusal};
 use crate::translate::prompt::Prompt;
+use crate::wire::upstream_error::Complaint;
+
+/// A provider's error inside an answer as the caller is told it.
+pub(crate) fn error_reply(complaint: &Complaint) -> ErrorReply {
+    ErrorReply {
+        status: complaint.status(),
+        kind: complaint.kind.clone().unwrap_or_default(),
+        param: complaint.param.clone(),
+        message: complaint.message.clone(),
+        specific: complaint.code.clone().map(|code| ("code", code)),
+        retry_after_s: complaint.retry_after_s,
+    }
+}
 
 /// Reads a request. `None`: the dialect does not ask for text.
 pub(crate) fn read<'a>(
@@ -48,7 +63,7 @@ impl StreamWriter {
         let written = match self {
             Self::Chat(writer) => &mut writer.out,
             Self::Messages(writer) => &mut writer.out,
-            Self::Responses(writer) => &mut writer.out,
+            Self::Responses(writer) => &mut writer.events.out,
         };
         if out.is_empty() {
             std::mem::swap(out, written);

@@ -1,10 +1,19 @@
 //! The provider's side: writes a prompt as its request, reads its answers and streams.
 
 pub(crate) mod chat;
+pub(crate) mod cohere;
+pub(crate) mod converse;
+pub(crate) mod gemini;
 pub(crate) mod messages;
 pub(crate) mod responses;
 
-use crate::translate::context::{Context, Request};
+pub(crate) use messages::{effort_of, weight_of_param};
+
+mod names;
+mod schema;
+mod turns;
+
+use crate::translate::context::{Context, Memo, Operation, Request};
 use crate::translate::dialect::ProviderDialect;
 use crate::translate::event::Sink;
 use crate::translate::loss::{Losses, Refusal};
@@ -14,6 +23,25 @@ use crate::wire::sse::Event;
 
 /// A request that is written but whose losses are not judged yet.
 pub(crate) type Written = Result<Request, Refusal>;
+
+/// One body and its operation as a request.
+fn written(
+    body: Vec<u8>,
+    operation: Operation,
+    headers: Vec<(&'static str, String)>,
+    stream: bool,
+    memo: Memo,
+) -> Request {
+    Request {
+        body,
+        more: Vec::new(),
+        operation,
+        headers,
+        stream,
+        losses: Vec::new(),
+        memo,
+    }
+}
 
 /// Writes a prompt in the provider's dialect. `None`: the dialect does not generate text.
 pub(crate) fn write(
@@ -26,6 +54,9 @@ pub(crate) fn write(
         ProviderDialect::Chat => chat::request::write(prompt, context, losses),
         ProviderDialect::Messages => messages::request::write(prompt, context, losses),
         ProviderDialect::Responses => responses::request::write(prompt, context, losses),
+        ProviderDialect::Converse => converse::request::write(prompt, context, losses),
+        ProviderDialect::Gemini => gemini::request::write(prompt, context, losses),
+        ProviderDialect::Cohere => cohere::request::write(prompt, context, losses),
         _ => return None,
     })
 }
@@ -36,6 +67,9 @@ pub(crate) enum Reader {
     Chat(chat::Reader),
     Messages(messages::Reader),
     Responses(responses::Reader),
+    Converse(converse::Reader),
+    Gemini(gemini::Reader),
+    Cohere(cohere::Reader),
 }
 
 impl Reader {
@@ -44,6 +78,9 @@ impl Reader {
             ProviderDialect::Chat => Self::Chat(chat::Reader::default()),
             ProviderDialect::Messages => Self::Messages(messages::Reader::default()),
             ProviderDialect::Responses => Self::Responses(responses::Reader::default()),
+            ProviderDialect::Converse => Self::Converse(converse::Reader::default()),
+            ProviderDialect::Gemini => Self::Gemini(gemini::Reader::default()),
+            ProviderDialect::Cohere => Self::Cohere(cohere::Reader::default()),
             _ => return None,
         })
     }
@@ -54,6 +91,9 @@ impl Reader {
             Self::Chat(reader) => reader.body(body, sink),
             Self::Messages(reader) => reader.body(body, sink),
             Self::Responses(reader) => reader.body(body, sink),
+            Self::Converse(reader) => reader.body(body, sink),
+            Self::Gemini(reader) => reader.body(body, sink),
+            Self::Cohere(reader) => reader.body(body, sink),
         }
     }
 
@@ -70,6 +110,12 @@ impl Reader {
             Self::Chat(reader) => reader.event(data, sink),
             Self::Messages(reader) => reader.event(data, sink),
             Self::Responses(reader) => reader.event(data, sink),
+            Self::Converse(reader) => {
+                let name = event.name.unwrap_or_default();
+                reader.event(name, data, sink)
+            }
+            Self::Gemini(reader) => reader.event(data, sink),
+            Self::Cohere(reader) => reader.event(data, sink),
         }
     }
 
@@ -78,7 +124,13 @@ impl Reader {
     pub(crate) fn finish(&mut self, sink: &mut dyn Sink) {
         match self {
             Self::Chat(reader) => reader.finish(sink),
+            Self::Converse(reader) => reader.finish(sink),
+            Self::Gemini(reader) => reader.finish(sink),
+            Self::Cohere(reader) => reader.finish(sink),
             Self::Messages(_) | Self::Responses(_) => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

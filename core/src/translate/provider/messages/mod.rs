@@ -1,7 +1,13 @@
-//! The provider dialect `messages`.
+//! The provider dialect `messages`: Anthropic and Claude on other clouds.
 
 pub(crate) mod request;
 
 mod answer;
+mod conversation;
+mod parts;
+mod thinking;
+mod tools;
 
 pub(crate) use answer::Reader;
+pub(crate) use request::{object_of, weight_of_param};
+pub(crate) use thinking::{budget_of, effort_of};

@@ -1,0 +1,11 @@
+//! Bedrock Converse.
+
+pub(crate) mod answer;
+mod citation;
+mod content;
+mod family;
+pub(crate) mod request;
+pub(in crate::translate::provider) mod thinking;
+pub(in crate::translate::provider) mod tools;
+
+pub(crate) use answer::Reader;

@@ -1,0 +1,14 @@
+//! Requests, answers and streams told in other dialects: recorded ones, cut anywhere, and what
+//! clients can rely on.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod answers;
+mod coverage;
+mod errors;
+mod fixtures;
+mod grammar;
+mod requests;
+mod signatures;
+mod streams;
+mod usage;

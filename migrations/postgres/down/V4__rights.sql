@@ -1,0 +1,2 @@
+DROP TABLE meridian.budget_entry;
+DROP TABLE meridian.node;

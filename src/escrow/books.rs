@@ -1,0 +1,101 @@
+//! Books of periods, in the store of the scope's home region.
+
+use std::time::Duration;
+
+use meridian_core::escrow::{Actor, Book, BookEntry, Pid, Rights, ScopeId};
+
+use crate::store::{Store, StoreError};
+
+/// Tries to add an entry while others add some.
+const TRIES: usize = 8;
+/// Longest wait for the store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a book is to say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) me: Actor,
+    pub(super) scope: ScopeId,
+    pub(super) period: i64,
+    /// The budget.
+    pub(super) limit: Rights,
+    /// Spent before anybody made rights.
+    pub(super) base: Rights,
+    /// What is set as spent now: the period begins anew.
+    pub(super) reset: Option<Rights>,
+}
+
+/// A book as it is now.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    pub(super) book: Book,
+    /// This call has begun it.
+    pub(super) begun: bool,
+    /// The reset that was carried out.
+    pub(super) reset: Option<Rights>,
+}
+
+/// Makes the book say what is wanted, or finds that it does.
+pub(super) async fn settle(store: Store, wanted: Wanted) -> Result<Settled, StoreError> {
+    let work = Box::pin(settle_now(store, wanted));
+    let done = tokio::time::timeout(STORE_TIMEOUT, work).await;
+    done.unwrap_or(Err(StoreError::Busy))
+}
+
+async fn settle_now(store: Store, wanted: Wanted) -> Result<Settled, StoreError> {
+    let Wanted {
+        me, scope, limit, ..
+    } = wanted;
+    for _ in 0..TRIES {
+        let found = store.book(scope, wanted.period).await?;
+        let begins = match (&found, wanted.reset) {
+            (None, reset) => Some((0, reset.unwrap_or(wanted.base))),
+            (Some(book), Some(reset)) => Some((book.pid.generation.saturating_add(1), reset)),
+            (Some(_), None) => None,
+        };
+        if let Some((generation, base)) = begins {
+            let pid = Pid {
+                scope,
+                index: wanted.period,
+                generation,
+            };
+            let amount = limit.saturating_sub(base).max(0);
+            let entry = BookEntry { amount, by: me };
+            if store.add_entry(pid, 0, entry, base).await? {
+                let entries = vec![entry];
+                return Ok(Settled {
+                    book: Book { pid, base, entries },
+                    begun: true,
+                    reset: wanted.reset,
+                });
+            }
+            continue;
+        }
+        let Some(mut book) = found else { continue };
+        let Some(amount) = book.due(limit) else {
+            return Ok(of(book));
+        };
+        let number = u32::try_from(book.entries.len()).unwrap_or(u32::MAX);
+        let entry = BookEntry { amount, by: me };
+        if store.add_entry(book.pid, number, entry, book.base).await? {
+            book.entries.push(entry);
+            return Ok(of(book));
+        }
+    }
+    Err(StoreError::Busy)
+}
+
+fn of(book: Book) -> Settled {
+    Settled {
+        book,
+        begun: false,
+        reset: None,
+    }
+}
+
+/// The book of a period that others use.
+pub(super) async fn find(store: Store, pid: Pid) -> Result<Option<Book>, StoreError> {
+    let found = Box::pin(store.book(pid.scope, pid.index));
+    let found = tokio::time::timeout(STORE_TIMEOUT, found).await;
+    found.unwrap_or(Err(StoreError::Busy))
+}

@@ -1,0 +1,74 @@
+//! What nodes send each other, as signed text. All of it is absolute or a hint.
+
+use meridian_core::escrow::{Actor, Book, Message, Pid};
+use meridian_core::meters::WindowName;
+use meridian_core::signature::Signer;
+use meridian_core::time::WallMs;
+use serde::{Deserialize, Serialize};
+
+/// Form of the frames; one of another form is not read.
+const FORM: u8 = 1;
+
+/// What a node has to say at one moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Frame {
+    form: u8,
+    /// Who.
+    pub(super) from: Actor,
+    /// Its wall clock.
+    pub(super) at: WallMs,
+    /// It will say nothing more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) leaves: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) items: Vec<Item>,
+}
+
+/// One thing, for one node or for all that hear it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Item {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) to: Option<Actor>,
+    pub(super) says: Says,
+}
+
+/// What is said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Says {
+    /// For the state machine.
+    Message(Message),
+    /// What home decided about a period.
+    Book(Book),
+    /// A budget is used somewhere: home makes its rights if nobody has.
+    Opened {
+        /// Which budget.
+        name: WindowName,
+        /// Its period.
+        pid: Pid,
+    },
+}
+
+impl Frame {
+    pub(super) fn new(from: Actor, at: WallMs, items: Vec<Item>) -> Self {
+        Self {
+            form: FORM,
+            from,
+            at,
+            leaves: false,
+            items,
+        }
+    }
+
+    /// As signed text.
+    pub(super) fn write(&self, signer: &Signer) -> String {
+        // Numbers, texts and lists: it does not fail.
+        signer.wrap(&serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// From signed text; `None` for what no node of the installation has written.
+    pub(super) fn read(signer: &Signer, text: &[u8]) -> Option<Self> {
+        let frame: Self = serde_json::from_slice(signer.unwrap(text)?).ok()?;
+        (frame.form == FORM).then_some(frame)
+    }
+}

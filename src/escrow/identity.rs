@@ -1,0 +1,84 @@
+//! Who this node is among those that share budgets: a number from the region's store and the life
+//! of its journal, kept beside the journal.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use meridian_core::escrow::{Actor, region_number};
+
+use crate::journal::Journal;
+use crate::store::{Store, StoreError};
+
+/// Name of the file in the journal's directory.
+const ACTOR_FILE: &str = "actor";
+
+/// This node.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// As the writer of rows.
+    pub actor: Actor,
+}
+
+/// Why nobody can say who this node is.
+#[derive(Debug, thiserror::Error)]
+pub enum NoIdentity {
+    /// Its file cannot be used.
+    #[error("{0}")]
+    File(#[from] io::Error),
+    /// It has none yet, and the store that gives numbers does not answer.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl Identity {
+    /// The one that was kept, if it was kept.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or was made in another region.
+    pub fn kept(journal: &Journal, region: &str) -> Result<Option<Self>, NoIdentity> {
+        let path = journal.dir().join(ACTOR_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let bad = |why: &str| {
+            let message = format!("{}: {why}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        };
+        let actor: Actor = text
+            .trim()
+            .parse()
+            .map_err(|error| bad(&format!("{error}")))?;
+        if actor.region != region_number(region) {
+            let why = "this data directory was used in another region; give the node an empty one";
+            return Err(bad(why).into());
+        }
+        Ok(Some(Self { actor }))
+    }
+
+    /// A number from the store, kept from now on.
+    ///
+    /// # Errors
+    /// The store does not answer, or the file cannot be written.
+    pub async fn take(journal: &Journal, store: &Store, region: &str) -> Result<Self, NoIdentity> {
+        let actor = Actor {
+            region: region_number(region),
+            node: store.node_number(journal.id()).await?,
+            incarnation: 0,
+        };
+        keep(journal.dir(), actor)?;
+        Ok(Self { actor })
+    }
+}
+
+/// Whole or not at all: a process may be killed in between.
+fn keep(dir: &Path, actor: Actor) -> io::Result<()> {
+    let fresh = dir.join("actor.new");
+    let mut file = File::create(&fresh)?;
+    writeln!(file, "{actor}")?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, dir.join(ACTOR_FILE))?;
+    File::open(dir)?.sync_all()
+}

@@ -1,0 +1,214 @@
+//! What is to be said, until it is sent: at once in the region, paced to other regions.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use meridian_core::escrow::{Actor, region_number};
+use meridian_core::signature::Signer;
+
+use super::frames::{Frame, Item, Says};
+use super::neighbours::NeighboursEnd;
+use crate::clock;
+use crate::shared::WireEnd;
+
+/// A node that has nothing to say shows in this time that it lives.
+const BEAT_NEAR: Duration = Duration::from_millis(500);
+/// The same to other regions.
+const BEAT_FAR: Duration = Duration::from_secs(2);
+/// A region sends at most one frame in this time to each other region, all its nodes together.
+const PACE_FAR: Duration = Duration::from_millis(200);
+/// Node to node a frame is posted at most this often.
+const PACE_POST: Duration = Duration::from_millis(20);
+/// Things in one frame.
+const ITEMS_MAX: usize = 400;
+/// Things that wait for one region; the oldest are lost, and said again by the protocol.
+const WAITING_MAX: usize = 20_000;
+
+/// Letters of this node.
+pub(super) struct Mail {
+    me: Actor,
+    signer: Signer,
+    near: Way,
+    far: BTreeMap<u8, Way>,
+    posts: NeighboursEnd,
+}
+
+/// One way, and what waits for it.
+#[derive(Default)]
+struct Way {
+    region: String,
+    wire: Option<WireEnd>,
+    items: Vec<Item>,
+    sent: Option<Instant>,
+}
+
+impl Mail {
+    pub(super) fn new(
+        me: Actor,
+        signer: Signer,
+        (region, near): (&str, Option<WireEnd>),
+        far: Vec<(String, WireEnd)>,
+        posts: NeighboursEnd,
+    ) -> Self {
+        let way = |region: &str, wire: Option<WireEnd>| Way {
+            region: region.to_owned(),
+            wire,
+            ..Way::default()
+        };
+        let far = far.into_iter();
+        let far = far.map(|(region, wire)| (region_number(&region), way(&region, Some(wire))));
+        Self {
+            me,
+            signer,
+            near: way(region, near),
+            far: far.collect(),
+            posts,
+        }
+    }
+
+    /// To one node.
+    pub(super) fn to(&mut self, to: Actor, says: Says) {
+        let way = match to.region == self.me.region {
+            true => Some(&mut self.near),
+            false => self.far.get_mut(&to.region),
+        };
+        if let Some(way) = way {
+            way.push(Item { to: Some(to), says });
+        }
+    }
+
+    /// To all nodes of the own region.
+    pub(super) fn to_region(&mut self, says: Says) {
+        self.near.push(Item { to: None, says });
+    }
+
+    /// To all nodes of another region, or of the own one.
+    pub(super) fn to_region_of(&mut self, region: u8, says: Says) {
+        let way = match region == self.me.region {
+            true => Some(&mut self.near),
+            false => self.far.get_mut(&region),
+        };
+        if let Some(way) = way {
+            way.push(Item { to: None, says });
+        }
+    }
+
+    /// To everybody.
+    pub(super) fn to_all(&mut self, says: Says) {
+        for way in self.far.values_mut() {
+            way.push(Item {
+                to: None,
+                says: says.clone(),
+            });
+        }
+        self.to_region(says);
+    }
+
+    /// Sends what may be sent now; `near` is how many nodes the region has.
+    pub(super) fn send(&mut self, now: Instant, near: usize) {
+        let (me, signer) = (self.me, &self.signer);
+        match self.near.wire.as_ref().filter(|wire| wire.state().is_up()) {
+            Some(_) => self.near.send(me, signer, now, (Duration::ZERO, BEAT_NEAR)),
+            None => self.near.post(me, signer, now, &self.posts),
+        }
+        let near = u32::try_from(near).unwrap_or(u32::MAX);
+        let pace = PACE_FAR.saturating_mul(near);
+        for way in self.far.values_mut() {
+            way.send(me, signer, now, (pace, BEAT_FAR));
+        }
+    }
+
+    /// The last words.
+    pub(super) fn farewell(&mut self) {
+        let mut frame = Frame::new(self.me, clock::now(), Vec::new());
+        frame.leaves = true;
+        let text = frame.write(&self.signer);
+        self.posts.send(&text);
+        for way in self.far.values().chain([&self.near]) {
+            if let Some(wire) = &way.wire {
+                let _ = wire.send(text.clone());
+            }
+        }
+    }
+
+    /// Frames that went to other regions, by region, and whether the way is open.
+    pub(super) fn links(&self) -> Vec<(String, bool, u64)> {
+        let links = self.far.values().chain([&self.near]);
+        links
+            .filter_map(|way| {
+                let state = way.wire.as_ref()?.state();
+                Some((way.region.clone(), state.is_up(), state.sent()))
+            })
+            .collect()
+    }
+
+    /// Number of the region whose name comes first.
+    pub(super) fn first_region(&self) -> u8 {
+        let ways = self.far.values().chain([&self.near]);
+        let first = ways.map(|way| way.region.as_str()).min();
+        first.map_or(self.me.region, region_number)
+    }
+
+    /// Whether the own region is reached.
+    pub(super) fn is_near_up(&self) -> bool {
+        let wire = self.near.wire.as_ref();
+        wire.is_some_and(|wire| wire.state().is_up())
+    }
+}
+
+impl Way {
+    fn push(&mut self, item: Item) {
+        if self.items.len() >= WAITING_MAX {
+            self.items.drain(..WAITING_MAX / 2);
+        }
+        self.items.push(item);
+    }
+
+    /// Node to node: all that waits, a little slower.
+    fn post(&mut self, me: Actor, signer: &Signer, now: Instant, posts: &NeighboursEnd) {
+        let since = self.sent.map(|sent| now.saturating_duration_since(sent));
+        let pace = if self.items.is_empty() {
+            BEAT_NEAR
+        } else {
+            PACE_POST
+        };
+        if since.is_some_and(|since| since < pace) {
+            return;
+        }
+        self.sent = Some(now);
+        loop {
+            let count = self.items.len().min(ITEMS_MAX);
+            let items = self.items.drain(..count).collect();
+            posts.send(&Frame::new(me, clock::now(), items).write(signer));
+            if self.items.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        me: Actor,
+        signer: &Signer,
+        now: Instant,
+        (pace, beat): (Duration, Duration),
+    ) {
+        let Some(wire) = &self.wire else { return };
+        let since = self.sent.map(|sent| now.saturating_duration_since(sent));
+        let may = since.is_none_or(|since| since >= pace);
+        let must = since.is_none_or(|since| since >= beat);
+        if !may || (self.items.is_empty() && !must) {
+            return;
+        }
+        while wire.has_room() {
+            let count = self.items.len().min(ITEMS_MAX);
+            let items = self.items.drain(..count).collect();
+            let text = Frame::new(me, clock::now(), items).write(signer);
+            let _ = wire.send(text);
+            self.sent = Some(now);
+            if self.items.is_empty() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Rights in deeds: budgets that the nodes of a store share, in every region.
+//!
+//! One task owns the state machine (`meridian_core::escrow`) and does its IO: frames in the
+//! journal, books in the region's store, messages over Redis. Requests touch slots, which are
+//! atomics; one that finds too few rights may ask the task and wait a moment for some.
+//! `docs/BUDGETS.md` has the protocol.
+
+mod books;
+mod frames;
+mod identity;
+mod mail;
+mod members;
+mod neighbours;
+mod node;
+mod show;
+mod windows;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use meridian_core::journal::Position;
+use meridian_core::meters::{Lacking, Window, WindowName};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+pub use identity::{Identity, NoIdentity};
+pub use neighbours::{Neighbours, NeighboursEnd};
+pub use node::{Node, Parts};
+pub use show::Status;
+
+use crate::clock;
+use crate::journal::Journal;
+
+/// Orders that wait for the task. More are answered as if there were nothing to find.
+const ORDERS_MAX: usize = 65_536;
+/// Longest wait of a request for rights from elsewhere.
+pub const WAIT_MAX: Duration = Duration::from_millis(450);
+
+/// Keeps what the journal has of rights, until a node says what it needs of it. To be called
+/// before anything is drained.
+pub fn keep_rows(journal: &Journal) {
+    journal.consumed(node::CONSUMER, Position::default());
+}
+
+/// What became of a request for rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// They are here: try again.
+    Some,
+    /// There are none, as far as is known.
+    Nothing,
+    /// Nobody can say: the store or the clock cannot be asked.
+    Unknown,
+}
+
+/// What the task is asked.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A request found too few rights.
+    Ask {
+        window: Window,
+        need: i64,
+        until: Instant,
+        /// Nobody waits where this is `None`.
+        reply: Option<oneshot::Sender<Found>>,
+    },
+    /// Another node said something.
+    Heard(Vec<u8>),
+    /// The operator asks how a budget stands; `None` is all that are in use.
+    Show {
+        name: Option<WindowName>,
+        reply: oneshot::Sender<Value>,
+    },
+    /// The operator says that a node is lost with its disk.
+    WriteOff {
+        actor: meridian_core::escrow::Actor,
+        reply: oneshot::Sender<Value>,
+    },
+}
+
+/// What requests and management know of the task.
+#[derive(Debug)]
+pub struct Rights {
+    orders: mpsc::Sender<Order>,
+    /// Settling and its CLOSE are one step for who writes rows into the journal.
+    closing: RwLock<()>,
+    status: ArcSwap<Status>,
+}
+
+/// Orders on their way to the task.
+#[derive(Debug)]
+pub struct Orders(mpsc::Receiver<Order>);
+
+impl Rights {
+    /// Both ends.
+    pub fn new() -> (Arc<Self>, Orders) {
+        let (orders, received) = mpsc::channel(ORDERS_MAX);
+        let rights = Self {
+            orders,
+            closing: RwLock::new(()),
+            status: ArcSwap::default(),
+        };
+        (Arc::new(rights), Orders(received))
+    }
+
+    /// Held while a request is settled and its CLOSE is written.
+    pub fn closing(&self) -> RwLockReadGuard<'_, ()> {
+        self.closing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held while rows are written.
+    fn writing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.closing.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a budget has rights here for what it lacks, as long as there is hope.
+    pub async fn wait(&self, lacking: &Lacking, until: Instant) -> Found {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Ask {
+            window: Window::from(lacking),
+            need: lacking.need.0,
+            until,
+            reply: Some(reply),
+        };
+        if self.orders.try_send(order).is_err() {
+            return Found::Unknown;
+        }
+        let late = until + Duration::from_millis(50);
+        match tokio::time::timeout_at(late.into(), answer).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) | Err(_) => Found::Unknown,
+        }
+    }
+
+    /// Has rights fetched for a request that does not wait for them.
+    pub fn hint(&self, lacking: &Lacking) {
+        let order = Order::Ask {
+            window: Window::from(lacking),
+            need: lacking.need.0,
+            until: clock::mono() + WAIT_MAX,
+            reply: None,
+        };
+        // One that is lost is asked again with the next tokens.
+        let _ = self.orders.try_send(order);
+    }
+
+    /// Takes what another node said; too much of it is lost, and said again.
+    pub fn hear(&self, text: Vec<u8>) {
+        let _ = self.orders.try_send(Order::Heard(text));
+    }
+
+    /// How the task is.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.load_full()
+    }
+
+    /// How a budget stands, or all that are in use here; `None` when nobody answers.
+    pub async fn show(&self, name: Option<WindowName>) -> Option<Value> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Show { name, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Writes off a node that is lost with its disk; `None` when nobody answers.
+    pub async fn write_off(&self, actor: meridian_core::escrow::Actor) -> Option<Value> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::WriteOff { actor, reply };
+        self.orders.send(order).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,150 @@
+//! Node to node, when the region's Redis is gone or there is none: frames as HTTP requests to the
+//! addresses that nodes leave in the region's Postgres, which is asked for them beside the traffic.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::journal::Journal;
+use crate::shared::WireEnd;
+use crate::store::{Neighbour, Store};
+
+/// Path that frames are posted to.
+const PATH: &str = "/meridian/rights";
+/// Between two greetings.
+const GREET: Duration = Duration::from_secs(3);
+/// Longest wait for the store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest exchange with one node.
+const POST_TIMEOUT: Duration = Duration::from_millis(500);
+/// Frames that wait for one node; more are lost, and said again by the protocol.
+const UNSENT_MAX: usize = 16;
+
+/// Knows the other nodes of the region, and posts frames to them.
+pub struct Neighbours {
+    store: Store,
+    journal: Arc<Journal>,
+    /// Where others reach this node.
+    address: Option<String>,
+    /// The usual way; while it is up nothing is posted.
+    near: Option<WireEnd>,
+    frames: mpsc::Receiver<Arc<str>>,
+    addresses: BTreeSet<String>,
+}
+
+/// The sender's end.
+#[derive(Clone, Debug)]
+pub struct NeighboursEnd(mpsc::Sender<Arc<str>>);
+
+impl NeighboursEnd {
+    /// Posts a frame to every node of the region; too many at once are lost.
+    pub fn send(&self, frame: &str) {
+        let _ = self.0.try_send(Arc::from(frame));
+    }
+}
+
+impl Neighbours {
+    /// Both ends.
+    pub fn new(
+        store: Store,
+        journal: Arc<Journal>,
+        address: Option<String>,
+        near: Option<WireEnd>,
+    ) -> (NeighboursEnd, Self) {
+        let (sender, frames) = mpsc::channel(UNSENT_MAX);
+        let neighbours = Self {
+            store,
+            journal,
+            address,
+            near,
+            frames,
+            addresses: BTreeSet::new(),
+        };
+        (NeighboursEnd(sender), neighbours)
+    }
+
+    /// Runs until `stop` turns true or nobody sends any more.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.work() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn work(&mut self) {
+        let mut number = None;
+        let mut turns = interval(GREET);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                frame = self.frames.recv() => match frame {
+                    Some(frame) => self.post(frame).await,
+                    None => return,
+                },
+                _ = turns.tick() => self.greet(&mut number).await,
+            }
+        }
+    }
+
+    /// Says where this node is, and learns where the others are. Without the store the last
+    /// answer holds.
+    async fn greet(&mut self, number: &mut Option<u16>) {
+        let work = async {
+            let known = match *number {
+                Some(number) => number,
+                None => self.store.node_number(self.journal.id()).await?,
+            };
+            *number = Some(known);
+            self.store.greet(known, self.address.as_deref()).await
+        };
+        match tokio::time::timeout(STORE_TIMEOUT, Box::pin(work)).await {
+            Ok(Ok(others)) => self.know(others),
+            Ok(Err(error)) => tracing::debug!(%error, "other nodes are not asked for"),
+            Err(_) => tracing::debug!("other nodes are not asked for: the store is slow"),
+        }
+    }
+
+    fn know(&mut self, others: Vec<Neighbour>) {
+        self.addresses = others.into_iter().map(|other| other.address).collect();
+    }
+
+    /// To all nodes at once; one that does not answer keeps nobody waiting for long.
+    async fn post(&mut self, frame: Arc<str>) {
+        if self.near.as_ref().is_some_and(|near| near.state().is_up()) {
+            return;
+        }
+        let posts = self.addresses.iter().map(|address| {
+            let frame = Arc::clone(&frame);
+            async move {
+                let sent = tokio::time::timeout(POST_TIMEOUT, exchange(address, &frame)).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    tracing::debug!(%address, "a node does not take what it is told");
+                }
+            }
+        });
+        futures::future::join_all(posts).await;
+    }
+}
+
+/// One request. The frame is signed: nothing else tells who sends it.
+async fn exchange(address: &str, frame: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let length = frame.len();
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/plain\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(frame.as_bytes()).await?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await?;
+    match &status[9..10] {
+        b"2" => Ok(()),
+        _ => Err(std::io::Error::other("the node refuses")),
+    }
+}

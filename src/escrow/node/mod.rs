@@ -1,0 +1,405 @@
+//! The task that owns this node's rights.
+
+mod asks;
+mod heard;
+mod rounds;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use meridian_core::escrow::{
+    Actor, Book, Effect, Escrow, Event, Message, Pid, Row, ScopeId, Settings, Ticket,
+};
+use meridian_core::journal::Transfer;
+use meridian_core::meters::Due;
+use meridian_core::signature::Signer;
+use meridian_core::time::MonoUs;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub(super) use rounds::CONSUMER;
+
+use super::books::Settled;
+use super::frames::Says;
+use super::identity::Identity;
+use super::mail::Mail;
+use super::members::Members;
+use super::neighbours::NeighboursEnd;
+use super::windows::Windows;
+use super::{Found, Order, Orders, Rights};
+use crate::clock;
+use crate::journal::Journal;
+use crate::registry::Registry;
+use crate::shared::WireEnd;
+use crate::store::{Store, StoreError};
+
+/// Between two looks of the state machine.
+const TICK: Duration = Duration::from_millis(50);
+/// Between two tries to learn who this node is.
+const IDENTITY_RETRY: Duration = Duration::from_secs(1);
+/// Orders that are taken before anything is carried out.
+const ORDERS_AT_ONCE: usize = 512;
+/// After a failed write or sync of the journal nothing is tried again for this long.
+const DISK_RETRY: Duration = Duration::from_millis(200);
+
+/// What the task is made of.
+pub struct Parts {
+    /// The end that requests have.
+    pub rights: Arc<Rights>,
+    /// What they ask.
+    pub orders: Orders,
+    /// Name of this node's region; empty where there is only one.
+    pub region: String,
+    /// The store of the region.
+    pub store: Store,
+    /// This node's journal.
+    pub journal: Arc<Journal>,
+    /// Rows of the journal, as recovery found them.
+    pub rows: BTreeMap<Pid, Row>,
+    /// Scopes and their budgets.
+    pub registry: Arc<Registry>,
+    /// The installation's own budgets.
+    pub shared: Vec<Due>,
+    /// For what nodes tell each other.
+    pub signer: Signer,
+    /// The way to the other nodes of the region.
+    pub near: Option<WireEnd>,
+    /// Ways to other regions.
+    pub far: Vec<(String, WireEnd)>,
+    /// The way to other nodes of the region without Redis.
+    pub posts: NeighboursEnd,
+}
+
+/// The task, not running yet.
+pub struct Node(Parts);
+
+/// An answer of the store.
+enum Answer {
+    /// The book of a budget that is home here.
+    Settled(ScopeId, Result<Settled, StoreError>),
+    /// The book of a period that others use.
+    Found(Pid, Result<Option<Book>, StoreError>),
+    /// Books with entries of this node, from before it started.
+    Own(Result<Vec<Book>, StoreError>),
+}
+
+/// The task at work.
+struct Desk {
+    me: Actor,
+    region: String,
+    rights: Arc<Rights>,
+    store: Store,
+    journal: Arc<Journal>,
+    registry: Arc<Registry>,
+    shared: Vec<Due>,
+    signer: Signer,
+    began: Instant,
+    escrow: Escrow,
+    effects: Vec<Effect>,
+    windows: Windows,
+    books: HashMap<ScopeId, Book>,
+    /// Periods whose book was looked for, and when.
+    sought: HashMap<Pid, Instant>,
+    /// When a region was last told a book.
+    told: HashMap<(ScopeId, u8), Instant>,
+    mail: Mail,
+    members: Members,
+    asking: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// The last sync that is wanted, and the one that runs.
+    wanted: Option<Ticket>,
+    syncing: Option<(Ticket, JoinHandle<bool>)>,
+    disk_after: Option<Instant>,
+    /// Rows that the journal refused.
+    unwritten: BTreeSet<Pid>,
+    rounds: rounds::Rounds,
+    tally: Tally,
+}
+
+/// What is counted for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) asked: u64,
+    pub(super) waited: u64,
+    pub(super) forged: u64,
+    pub(super) suspense: i64,
+}
+
+impl Node {
+    /// Made of its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(parts)
+    }
+
+    /// Runs until `stop` turns true, and then until its rights are given back or nobody takes them.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut parts = self.0;
+        let identity = tokio::select! {
+            identity = identify(&mut parts) => identity,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let Parts { orders, .. } = &mut parts;
+        let Orders(mut orders) = std::mem::replace(orders, Rights::new().1);
+        let mut desk = Desk::new(identity.actor, parts);
+        tracing::info!(actor = %identity.actor, "budgets are shared as this actor");
+        loop {
+            tokio::select! {
+                () = desk.turn(&mut orders) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        desk.leave(&mut orders).await;
+    }
+}
+
+/// Who this node is; without the store a node that never had a number waits for one.
+async fn identify(parts: &mut Parts) -> Identity {
+    let mut said = false;
+    loop {
+        let known = match Identity::kept(&parts.journal, &parts.region) {
+            Ok(Some(identity)) => Ok(identity),
+            Ok(None) => Identity::take(&parts.journal, &parts.store, &parts.region).await,
+            Err(error) => Err(error),
+        };
+        match known {
+            Ok(identity) => return identity,
+            Err(error) if !said => {
+                said = true;
+                tracing::warn!(%error, "this node has no rights in budgets yet");
+            }
+            Err(error) => tracing::debug!(%error, "this node has no rights in budgets yet"),
+        }
+        let until = clock::mono() + IDENTITY_RETRY;
+        while let Ok(Some(order)) =
+            tokio::time::timeout_at(until.into(), parts.orders.0.recv()).await
+        {
+            if let Order::Ask {
+                reply: Some(reply), ..
+            } = order
+            {
+                let _ = reply.send(Found::Unknown);
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn new(me: Actor, parts: Parts) -> Self {
+        let Parts {
+            rights,
+            orders: _,
+            region,
+            store,
+            journal,
+            rows,
+            registry,
+            shared,
+            signer,
+            near,
+            far,
+            posts,
+        } = parts;
+        let mut desk = Self {
+            mail: Mail::new(me, signer.clone(), (&region, near), far, posts),
+            members: Members::new(me),
+            me,
+            region,
+            rights,
+            store,
+            journal,
+            registry,
+            shared,
+            signer,
+            began: clock::mono(),
+            escrow: Escrow::new(me, Settings::default()),
+            effects: Vec::new(),
+            windows: HashMap::new(),
+            books: HashMap::new(),
+            sought: HashMap::new(),
+            told: HashMap::new(),
+            asking: FuturesUnordered::new(),
+            wanted: None,
+            syncing: None,
+            disk_after: None,
+            unwritten: BTreeSet::new(),
+            rounds: rounds::Rounds::default(),
+            tally: Tally::default(),
+        };
+        desk.restore(rows);
+        desk
+    }
+
+    /// Puts back what the journal says, and asks what was decided while this node was away.
+    fn restore(&mut self, rows: BTreeMap<Pid, Row>) {
+        let (now, wall) = (self.now(), clock::now());
+        for (pid, row) in rows {
+            match rounds::is_over(pid, wall) {
+                true => self.step(Event::Ended(pid)),
+                false => self.escrow.restore(pid, row, now),
+            }
+        }
+        self.tell_members();
+        let (store, me) = (self.store.clone(), self.me);
+        self.asking.push(Box::pin(async move {
+            Answer::Own(store.books_of(me, rounds::oldest(wall)).await)
+        }));
+        self.checkpoint();
+    }
+
+    fn now(&self) -> MonoUs {
+        let micros = clock::mono().saturating_duration_since(self.began);
+        MonoUs(u64::try_from(micros.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn step(&mut self, event: Event) {
+        let now = self.now();
+        self.escrow.step(now, event, &mut self.effects);
+    }
+
+    /// Waits for something, takes it, and carries out what follows.
+    async fn turn(&mut self, orders: &mut tokio::sync::mpsc::Receiver<Order>) {
+        let tick = self.rounds.next_tick(TICK);
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => self.take(order),
+                // Nobody can ask any more: only the clock goes on.
+                None => tokio::time::sleep(TICK).await,
+            },
+            () = tokio::time::sleep_until(tick.into()) => {
+                self.rounds.ticked();
+                self.tick();
+            }
+            answer = self.asking.next(), if !self.asking.is_empty() => {
+                if let Some(answer) = answer {
+                    self.answered(answer);
+                }
+            }
+            synced = synced(&mut self.syncing), if self.syncing.is_some() => self.synced(synced),
+        }
+        for _ in 0..ORDERS_AT_ONCE {
+            let Ok(order) = orders.try_recv() else { break };
+            self.take(order);
+        }
+        self.carry_out();
+        self.mail.send(clock::mono(), self.members.near());
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Ask {
+                window,
+                need,
+                until,
+                reply,
+            } => self.ask(window, need, (until, reply)),
+            Order::Heard(text) => self.hear(&text),
+            Order::Show { name, reply } => {
+                let _ = reply.send(self.show(name.as_ref()));
+            }
+            Order::WriteOff { actor, reply } => {
+                let _ = reply.send(self.write_off(actor));
+            }
+        }
+    }
+
+    /// Does what the state machine wants done, in its order.
+    fn carry_out(&mut self) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                match effect {
+                    Effect::Journal { pid, row } => self.write(pid, row),
+                    Effect::Sync(ticket) => self.wanted = self.wanted.max(Some(ticket)),
+                    Effect::Send { to, message } => self.mail.to(to, Says::Message(message)),
+                    Effect::Publish { pid, row, standing } => {
+                        let answer = false;
+                        let message = Message::Row {
+                            pid,
+                            row,
+                            standing,
+                            answer,
+                        };
+                        self.mail.to_region(Says::Message(message));
+                    }
+                    Effect::Claim(pid) => self.claim(pid),
+                    Effect::Wake(pid) => self.wake(pid.scope),
+                    Effect::Suspense { pid, actor, amount } => {
+                        self.tally.suspense = self.tally.suspense.saturating_add(amount);
+                        let scope = pid.scope;
+                        tracing::error!(%scope, %actor, amount,
+                            "rights of a lost node count as spent (nano-dollars)");
+                    }
+                }
+            }
+        }
+        self.start_sync();
+    }
+
+    /// Writes a row. What is settled by then was closed in the journal before.
+    fn write(&mut self, pid: Pid, mut row: Row) {
+        let rights = Arc::clone(&self.rights);
+        let _writing = rights.writing();
+        if let Some(slot) = self.escrow.slot(pid) {
+            row.used = slot.used();
+        }
+        match self.journal.append_transfer(&Transfer { pid, row }) {
+            Ok(()) => {
+                self.unwritten.remove(&pid);
+            }
+            Err(error) => {
+                // Nothing of it may be shown: syncs wait until it is written.
+                tracing::debug!(%error, "rights are not in the journal");
+                self.disk_after = Some(clock::mono() + DISK_RETRY);
+                self.unwritten.insert(pid);
+            }
+        }
+    }
+
+    fn start_sync(&mut self) {
+        let waits = self.disk_after.is_some_and(|after| clock::mono() < after);
+        if self.wanted.is_none() || self.syncing.is_some() || waits {
+            return;
+        }
+        for pid in self.unwritten.clone() {
+            match self.escrow.row(pid) {
+                Some(row) => self.write(pid, row),
+                None => {
+                    self.unwritten.remove(&pid);
+                }
+            }
+        }
+        if !self.unwritten.is_empty() {
+            return;
+        }
+        if let Some(ticket) = self.wanted.take() {
+            let journal = Arc::clone(&self.journal);
+            let sync = tokio::task::spawn_blocking(move || journal.sync());
+            self.syncing = Some((ticket, sync));
+        }
+    }
+
+    fn synced(&mut self, (ticket, worked): (Ticket, bool)) {
+        match worked {
+            true => self.step(Event::Synced(ticket)),
+            false => {
+                self.disk_after = Some(clock::mono() + DISK_RETRY);
+                self.wanted = self.wanted.max(Some(ticket));
+                // What the kernel forgot is written once more.
+                self.unwritten.extend(self.escrow.pids());
+            }
+        }
+    }
+}
+
+/// The sync that runs, when it is over.
+async fn synced(syncing: &mut Option<(Ticket, JoinHandle<bool>)>) -> (Ticket, bool) {
+    let Some((ticket, sync)) = syncing else {
+        return std::future::pending().await;
+    };
+    let done = (*ticket, sync.await.unwrap_or(false));
+    *syncing = None;
+    done
+}

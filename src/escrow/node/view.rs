@@ -1,0 +1,128 @@
+//! How a budget stands, for `/budget/state`.
+
+use meridian_core::escrow::{Actor, Exposure, Row, Standing};
+use meridian_core::meters::WindowName;
+use serde_json::{Map, Value, json};
+
+use super::Desk;
+use crate::clock;
+use crate::escrow::windows::Opened;
+
+/// Budgets in one answer.
+const SHOWN_MAX: usize = 1_000;
+
+impl Desk {
+    /// How nodes of the region reach each other.
+    pub(super) fn mode(&self) -> &'static str {
+        match (self.mail.is_near_up(), self.members.near() > 1) {
+            (true, _) => "redis",
+            (false, true) => "nodes",
+            (false, false) => "alone",
+        }
+    }
+
+    /// One budget and its models', or all in use.
+    pub(super) fn show(&mut self, name: Option<&WindowName>) -> Value {
+        if let Some(name) = name
+            && let Some(window) = self.find(name)
+            && window.limit(clock::now()).is_some()
+        {
+            let scope = window.scope_id();
+            self.open(&window, scope);
+        }
+        let wanted = |opened: &&Opened| {
+            name.is_none_or(|name| (&opened.name.kind, &opened.name.id) == (&name.kind, &name.id))
+        };
+        let shown = self.windows.values().filter(wanted).take(SHOWN_MAX);
+        let budgets: Vec<Value> = shown.map(|opened| self.budget(opened)).collect();
+        let shown = self.windows.values().filter(wanted).take(SHOWN_MAX);
+        let bounds = shown.map(|opened| self.escrow.exposure(opened.pid));
+        let bound = bounds.fold(Exposure::default(), Exposure::plus);
+        let links = self.mail.links();
+        let links = links
+            .iter()
+            .map(|(region, up, sent)| json!({"region": region, "up": up, "frames_sent": sent}));
+        let live = self.members.live().iter().map(ToString::to_string);
+        json!({
+            "actor": self.me.to_string(),
+            "region": self.region,
+            "coordination": self.mode(),
+            "nodes": live.collect::<Vec<_>>(),
+            "links": links.collect::<Vec<_>>(),
+            "bound": bound_of(bound),
+            "budgets": budgets,
+        })
+    }
+
+    fn budget(&self, opened: &Opened) -> Value {
+        let (pid, slot, wall) = (opened.pid, opened.grant.slot(), clock::now());
+        let bound = self.escrow.exposure(pid);
+        let book = self.books.get(&pid.scope).filter(|book| book.pid == pid);
+        let mut nodes = Map::new();
+        if let (Some(row), Some(standing)) = (self.escrow.row(pid), self.escrow.standing(pid)) {
+            nodes.insert(self.me.to_string(), node(self.me, &row, standing));
+        }
+        for (actor, standing, row) in self.escrow.peers(pid) {
+            nodes.insert(actor.to_string(), node(actor, row, standing));
+        }
+        let regions = self.escrow.regions(pid).into_iter();
+        let regions = regions.map(|(number, standing, used)| {
+            json!({
+                "number": number,
+                "free": dollars(standing.free),
+                "used": dollars(used),
+                "rate_per_s": standing.rate / 1e9,
+            })
+        });
+        let limit = opened.window.limit(wall);
+        json!({
+            "scope": {
+                "kind": opened.name.kind,
+                "id": opened.name.id,
+                "model": opened.name.model,
+            },
+            "budget": pid.scope.to_string(),
+            "resets_at": opened.window.resets_at(wall).map(|at| at.to_iso()),
+            "generation": pid.generation,
+            "home": opened.home,
+            "limit": limit.map(|limit| dollars(limit.0)),
+            "rights_made_for": book.map(|book| dollars(book.limit())),
+            "used": dollars(opened.grant.used().0),
+            "free_here": dollars(slot.avail()),
+            "reserved_here": dollars(slot.reserved()),
+            "waiting": opened.waiters.len(),
+            "frozen": slot.is_frozen(),
+            "store_failed": opened.failed,
+            "bound": bound_of(bound),
+            "nodes": nodes,
+            "regions": regions.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn node(actor: Actor, row: &Row, standing: Standing) -> Value {
+    json!({
+        "region": actor.region,
+        "free": dollars(standing.free),
+        "used": dollars(row.used),
+        "made": dollars(row.minted_total()),
+        "sent": dollars(row.sent_total()),
+        "received": dollars(row.received_total()),
+        "destroyed": dollars(row.burned),
+        "rate_per_s": standing.rate / 1e9,
+    })
+}
+
+/// How far spend can be over a budget, as far as this node has caused it.
+fn bound_of(bound: Exposure) -> Value {
+    json!({
+        "total_nano_usd": bound.total(),
+        "metering": dollars(bound.metering),
+        "pending_decrease": dollars(bound.pending_decrease),
+        "unsynced": dollars(bound.unsynced),
+    })
+}
+
+fn dollars(nano: i64) -> Value {
+    json!(nano as f64 / 1e9)
+}

@@ -1,0 +1,83 @@
+//! Budgets that requests of this node use, each with its rights and those who wait for some.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use meridian_core::escrow::{Grant, Pid, ScopeId};
+use meridian_core::meters::{Window, WindowName};
+use tokio::sync::oneshot;
+
+use super::Found;
+
+/// A budget that is this young may still hear of rights, whatever is known of it.
+pub(super) const YOUNG: Duration = Duration::from_secs(1);
+
+/// A budget in use.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) window: Window,
+    pub(super) name: WindowName,
+    pub(super) pid: Pid,
+    pub(super) grant: Arc<Grant>,
+    /// Number of its home region.
+    pub(super) home: u8,
+    pub(super) since: Instant,
+    /// Its book is being asked for.
+    pub(super) asking: bool,
+    /// The store did not answer the last time.
+    pub(super) failed: bool,
+    /// The limit when rights were last what it says.
+    pub(super) agreed: Option<i64>,
+    /// Since when rights are not what the limit says, although that has not changed here.
+    pub(super) differs: Option<Instant>,
+    /// Last moment that home was told that it is in use.
+    pub(super) announced: Option<Instant>,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) need: i64,
+    pub(super) until: Instant,
+    pub(super) reply: oneshot::Sender<Found>,
+}
+
+/// All of them.
+pub(super) type Windows = HashMap<ScopeId, Opened>;
+
+impl Opened {
+    /// Whether a request of this size would be admitted now.
+    pub(super) fn has(&self, need: i64) -> bool {
+        let slot = self.grant.slot();
+        !slot.is_frozen() && slot.avail() >= need && self.window.gate().reset().is_none()
+    }
+
+    /// Tells those who can go on, or cannot wait longer.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let waiters = std::mem::take(&mut self.waiters);
+        for waiter in waiters {
+            let found = match self.has(waiter.need) {
+                true => Found::Some,
+                false if now < waiter.until => {
+                    self.waiters.push(waiter);
+                    continue;
+                }
+                false if self.failed => Found::Unknown,
+                false => Found::Nothing,
+            };
+            // Whoever is gone needs nothing any more.
+            let _ = waiter.reply.send(found);
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        for waiter in self.waiters.drain(..) {
+            // The budget is another one now: asked for again it is opened.
+            let _ = waiter.reply.send(Found::Some);
+        }
+    }
+}
