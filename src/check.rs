@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use meridian_core::config::{Loaded, Problem, Severity};
 use serde::Serialize;
 
+use crate::credentials;
+
 /// How the report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -40,6 +42,25 @@ pub fn report(loaded: &Loaded, format: Format, out: &mut impl Write) -> io::Resu
         }
     }
     Ok(u8::from(report.errors > 0 || loaded.config.is_none()))
+}
+
+/// Adds what is wrong with the files that credentials come from. Nobody is asked over the network.
+pub fn credentials(loaded: &mut Loaded) {
+    let models = loaded.config.iter().flat_map(|config| &config.models);
+    let wrong = models.filter_map(|model| {
+        let identity = model.target.as_ref()?.identity.as_ref()?;
+        let message = credentials::inspect(identity)?;
+        Some(Problem {
+            severity: Severity::Warning,
+            file: model.position.file.to_string(),
+            line: model.position.line,
+            column: model.position.column,
+            path: format!("credentials of `{}`", model.model_name),
+            message: format!("{}: {message}", identity.name),
+        })
+    });
+    let wrong: Vec<Problem> = wrong.collect();
+    loaded.problems.extend(wrong);
 }
 
 fn write_text(report: &Report<'_>, out: &mut impl Write) -> io::Result<()> {

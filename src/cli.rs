@@ -190,7 +190,8 @@ fn in_region(mut env: HashMap<String, String>, region: Option<&str>) -> HashMap<
 }
 
 fn check_config(args: &CheckArgs, env: &HashMap<String, String>) -> ExitCode {
-    let loaded = config_load::load_from(Some(&args.config), env);
+    let mut loaded = config_load::load_from(Some(&args.config), env);
+    check::credentials(&mut loaded);
     let format = match args.format {
         Format::Text => check::Format::Text,
         Format::Json => check::Format::Json,

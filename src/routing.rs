@@ -35,6 +35,12 @@ impl CredentialId {
     /// stands for itself.
     pub fn of(deployment: &Deployment) -> Self {
         let key = deployment.target.as_ref().and_then(|target| {
+            if let Some(identity) = &target.identity {
+                return Some(format!(
+                    "{}\n{:?}",
+                    target.base.host, identity.fingerprint.0
+                ));
+            }
             let key = target.api_key.as_ref()?.reveal();
             let organization = deployment.organization.as_deref().unwrap_or_default();
             Some(format!("{}\n{key}\n{organization}", target.base.host))

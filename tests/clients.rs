@@ -53,6 +53,33 @@ async fn gateway() -> Target {
     }
 }
 
+/// A gateway whose models speak another dialect than their names let clients expect: OpenAI's
+/// clients reach a model of Anthropic's API and the other way round, through `claude_is`.
+async fn crossed(claude_is: &str) -> Target {
+    let provider = Provider::start();
+    let url = provider.url();
+    let (base, more) = match claude_is.starts_with("azure/") {
+        true => (url.clone(), "api_version: v1"),
+        false => (format!("{url}/v1"), ""),
+    };
+    let config = Config::new()
+        .model("fake-ok", "anthropic/claude-fake", &url, "")
+        .model("claude-*", claude_is, &base, more)
+        .litellm("drop_params: true");
+    let gateway = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config)
+        .start()
+        .await;
+    let key = gateway.key(&json!({"max_budget": 10})).await;
+    let poor_key = gateway.key(&json!({"max_budget": 0})).await;
+    Target {
+        url: gateway.url(),
+        key,
+        poor_key,
+        provider,
+        _gateway: Some(gateway),
+    }
+}
+
 /// Where the SDKs are; installs them if need be. Stops with the installer's words if it cannot.
 fn installed() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
@@ -207,4 +234,31 @@ async fn claude_code_directly() {
 #[tokio::test]
 async fn claude_code_through_the_gateway() {
     gateway().await.claude_code().await;
+}
+
+#[tokio::test]
+async fn openai_python_reaches_a_model_of_anthropics_api() {
+    let target = crossed("openai/fake-ok").await;
+    target.python("openai_sdk.py", "fake-ok").await;
+}
+
+#[tokio::test]
+async fn openai_node_reaches_a_model_of_anthropics_api() {
+    let target = crossed("openai/fake-ok").await;
+    target.node("openai_sdk.js", "fake-ok").await;
+}
+
+#[tokio::test]
+async fn anthropic_python_reaches_a_model_behind_chat_and_behind_responses() {
+    for upstream in ["openai/fake-ok", "azure/az1-fake"] {
+        let target = crossed(upstream).await;
+        target.python("anthropic_sdk.py", "claude-fake").await;
+    }
+}
+
+#[tokio::test]
+async fn claude_code_runs_on_models_behind_chat_and_behind_responses() {
+    for upstream in ["openai/fake-ok", "azure/az1-fake"] {
+        crossed(upstream).await.claude_code().await;
+    }
 }

@@ -14,6 +14,7 @@ use crate::key::{KeyOverrides, KeyRecord};
 use crate::party::{Aliases, region_set, tags_in};
 use crate::routes::{Access, Match, RouteSet};
 use crate::time::WallMs;
+use crate::transcript::redacts;
 
 mod carrier;
 mod decision;
@@ -109,6 +110,8 @@ pub struct KeyPolicy {
     pub overrides: Option<Arc<KeyOverrides>>,
     /// What it says about the response cache; `None` is nothing.
     pub cache: Option<Arc<KeyCache>>,
+    /// What its requests ask and are answered is never kept.
+    pub redacts: bool,
     /// Its alias.
     pub alias: Option<Box<str>>,
     /// Its user.
@@ -162,6 +165,7 @@ impl KeyPolicy {
             allowed_regions: region_set(&record.allowed_regions),
             overrides: overrides(record),
             cache: KeyCache::of(record).map(Arc::new),
+            redacts: redacts(&record.metadata),
             alias: boxed(&record.key_alias),
             user_id: boxed(&record.user_id),
             team_id: boxed(&record.team_id),

@@ -87,6 +87,15 @@ impl Coordination {
         }
     }
 
+    /// Both in one word, as answers say it in `x-meridian-coordination`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Alone => "none",
+            Self::Redis { up: true } => "redis-up",
+            Self::Redis { up: false } => "redis-down",
+        }
+    }
+
     /// Word for whether that works.
     pub fn state(self) -> &'static str {
         match self {

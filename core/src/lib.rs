@@ -40,6 +40,7 @@ pub mod signature;
 pub mod sigv4;
 pub mod spend;
 pub mod time;
+pub mod transcript;
 pub mod translate;
 pub mod usage;
 pub mod wire;

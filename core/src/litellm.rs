@@ -15,6 +15,7 @@ mod logs;
 mod models;
 mod people;
 mod report;
+pub mod response_id;
 mod row;
 mod table;
 

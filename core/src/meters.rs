@@ -18,6 +18,7 @@ use crate::scope::{Scope, ScopeKind};
 use crate::time::WallMs;
 
 mod admission;
+mod held;
 mod models;
 mod purse;
 mod rules;

@@ -8,6 +8,7 @@ use crate::escrow::Pid;
 use crate::ids::{CallId, KeyHash};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
+use crate::transcript::Texts;
 use crate::usage::Usage;
 
 /// One row of the ledger. Written to the journal before the request counts as ended and stored
@@ -74,6 +75,9 @@ pub struct SpendRecord {
     /// Error text shown to the client, without secrets or prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What was asked and answered, where such texts are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Box<Texts>>,
 }
 
 /// Scopes that a request is charged to. Absent ones are not charged.

@@ -13,26 +13,11 @@ use super::reply::AdminError;
 
 /// Largest body of a management call.
 pub(super) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Largest document of records that is imported.
-const LARGE_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest time a caller may take to send it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The bytes of a body.
 pub(super) struct RawBody(pub(super) Bytes);
-
-/// The bytes of a document of records.
-pub(super) struct LargeBody(pub(super) Bytes);
-
-impl<S: Sync> FromRequest<S> for LargeBody {
-    type Rejection = AdminError;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, AdminError> {
-        read(request.into_body(), LARGE_BODY_BYTES_MAX)
-            .await
-            .map(Self)
-    }
-}
 
 /// The declared fields of a JSON body; others are ignored. An empty body is an empty object: what
 /// is missing is then named.

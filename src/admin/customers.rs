@@ -12,14 +12,15 @@ use super::authorize::absent;
 use super::body::JsonBody;
 use super::budgets;
 use super::checks::id_fault;
-use super::draft::{Draft, Tries, body_of, every, live, typed};
+use super::draft::{Draft, Tries, every, live, typed};
 use super::fields::{Fields, Given};
 use super::query::Query;
 use super::reply::AdminError;
-use super::rows::{Budgets, budget_table, row};
+use super::rows::limited;
 use super::schema::{BOUNDS, Field, Kind, Patch, column, extra, of_route};
 use super::state::AdminState;
-use crate::store::{RecordQuery, StoredRecord};
+use super::store_refusal;
+use crate::store::RecordQuery;
 
 type Answer = Result<Json<Value>, AdminError>;
 
@@ -131,21 +132,8 @@ pub(super) async fn update(
 async fn shown(state: &AdminState, id: &str) -> Answer {
     let stored = live(state, RecordKind::Customer, id).await?;
     let stored = stored.ok_or_else(|| absent(RecordKind::Customer, id))?;
-    let rows = rows_of(state, std::slice::from_ref(&stored)).await?;
+    let rows = limited(state, std::slice::from_ref(&stored)).await?;
     Ok(Json(rows.into_iter().next().unwrap_or(Value::Null)))
-}
-
-async fn rows_of(state: &AdminState, found: &[StoredRecord]) -> Result<Vec<Value>, AdminError> {
-    let budgets = Budgets::of(state, found).await?;
-    let mut rows = Vec::new();
-    for stored in found {
-        let customer: Customer = body_of(stored)?;
-        let mut row = row(stored);
-        let table = budget_table(&customer.bounds, customer.budget_id.as_deref(), &budgets);
-        row.insert("litellm_budget_table".to_owned(), table);
-        rows.push(Value::Object(row));
-    }
-    Ok(rows)
 }
 
 /// GET /customer/info
@@ -154,10 +142,26 @@ pub(super) async fn info(_: ViewerAccess, State(state): State<AdminState>, query
     shown(&state, &id).await
 }
 
-/// GET /customer/list
-pub(super) async fn list(_: ViewerAccess, State(state): State<AdminState>) -> Answer {
-    let found = every(&state, &RecordQuery::all(RecordKind::Customer)).await?;
-    Ok(Json(Value::Array(rows_of(&state, &found).await?)))
+/// GET /customer/list: all of them, or a page where one is asked for: there may be very many.
+pub(super) async fn list(_: ViewerAccess, State(state): State<AdminState>, query: Query) -> Answer {
+    let all = RecordQuery::all(RecordKind::Customer);
+    let paged = ["page", "page_size"]
+        .iter()
+        .any(|name| query.text(name).is_some());
+    let found = match paged {
+        false => every(&state, &all).await?,
+        true => {
+            let (page, size) = query.page(50)?;
+            let asked = RecordQuery {
+                page: u32::try_from(page).unwrap_or(u32::MAX),
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                ..all
+            };
+            let found = state.store().list_records(asked).await;
+            found.map_err(store_refusal)?.records
+        }
+    };
+    Ok(Json(Value::Array(limited(&state, &found).await?)))
 }
 
 /// POST /customer/block
@@ -204,7 +208,7 @@ async fn set_blocked(
     }
     let found = super::draft::named(state, RecordKind::Customer, &ids).await?;
     Ok(Json(
-        json!({"blocked_users": rows_of(state, &found).await?}),
+        json!({"blocked_users": limited(state, &found).await?}),
     ))
 }
 

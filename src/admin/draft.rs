@@ -19,7 +19,8 @@ use super::reply::AdminError;
 use super::state::AdminState;
 use super::store_refusal;
 use crate::store::{
-    PAGE_SIZE_MAX, RecordQuery, RecordWrite, ScopePeriod, SpendChange, StoreError, StoredRecord,
+    PAGE_SIZE_MAX, RecordQuery, RecordWrite, ScopeChange, ScopePeriod, SpendChange, StoreError,
+    StoredRecord,
 };
 
 /// Tries of a read-change-write when other writers get in between.
@@ -38,8 +39,8 @@ pub(super) struct Draft<'a> {
     by: Option<String>,
     now: WallMs,
     entries: BTreeMap<(RecordKind, String), Entry>,
-    periods: Vec<(Scope, Option<ScopePeriod>)>,
-    spends: Vec<(Scope, NanoUsd)>,
+    /// What comes with the records for what is counted.
+    counts: Vec<(Scope, ScopeChange)>,
     /// Authors are those of the bodies.
     as_is: bool,
 }
@@ -56,8 +57,7 @@ impl<'a> Draft<'a> {
             by: caller.user_id(),
             now: state.now(),
             entries: BTreeMap::new(),
-            periods: Vec::new(),
-            spends: Vec::new(),
+            counts: Vec::new(),
             as_is: false,
         }
     }
@@ -98,6 +98,24 @@ impl<'a> Draft<'a> {
         }
         let entry = self.entries.get(&place);
         Ok(entry.and_then(|entry| entry.after.clone()))
+    }
+
+    /// Reads many records at once; the draft knows them, or that they are not there, from now on.
+    pub(super) async fn read_all(
+        &mut self,
+        places: impl Iterator<Item = (RecordKind, String)>,
+    ) -> Result<(), AdminError> {
+        let mut ids: BTreeMap<RecordKind, Vec<String>> = BTreeMap::new();
+        for (kind, id) in places {
+            self.take((kind, id.clone()), None);
+            ids.entry(kind).or_default().push(id);
+        }
+        for (kind, ids) in ids {
+            for stored in named(self.state, kind, &ids).await? {
+                self.take((kind, stored.record.id.clone()), Some(stored));
+            }
+        }
+        Ok(())
     }
 
     /// The typed body of a record as this draft has it.
@@ -161,7 +179,7 @@ impl<'a> Draft<'a> {
             let ends = written.or_else(|| budget_reset_at(&duration, &moment).ok());
             ScopePeriod { duration, ends }
         });
-        self.periods.push((scope, period));
+        self.counts.push((scope, ScopeChange::Period(period)));
     }
 
     /// What a field of a record was before this draft.
@@ -170,9 +188,11 @@ impl<'a> Draft<'a> {
         entry.before.as_ref()?.record.body.get(field)
     }
 
-    /// Sets what a scope has spent, once the records are stored.
+    /// Sets what a scope has spent, together with the records.
     pub(super) fn set_spend(&mut self, scope: Scope, spend: NanoUsd) {
-        self.spends.push((scope, spend));
+        let since = self.now;
+        self.counts
+            .push((scope, ScopeChange::Spent { spend, since }));
     }
 
     /// Stores what differs from what was read. `None`: somebody else was faster, try again.
@@ -188,26 +208,13 @@ impl<'a> Draft<'a> {
             let write = entry.write(kind, &id, by, self.now)?;
             writes.extend(write);
         }
-        let stored = match writes.is_empty() {
-            true => Vec::new(),
-            false => match state.write(writes, caller).await {
-                Ok(stored) => stored,
-                Err(error) => return tries.again(error).map(|()| None),
-            },
-        };
-        if !self.periods.is_empty() {
-            let set = state.store().set_scope_periods(self.periods).await;
-            set.map_err(store_refusal)?;
+        if writes.is_empty() && self.counts.is_empty() {
+            return Ok(Some(Vec::new()));
         }
-        for (scope, spend) in self.spends {
-            let set = state
-                .store()
-                .set_scope_spend(scope.clone(), spend, self.now);
-            set.await.map_err(store_refusal)?;
-            // Requests on this node are decided by the figure in memory.
-            state.registry().set_spent(&scope, spend, self.now);
+        match state.write_with(writes, self.counts, caller).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(error) => tries.again(error).map(|()| None),
         }
-        Ok(Some(stored))
     }
 }
 

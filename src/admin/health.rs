@@ -49,6 +49,7 @@ fn readiness_details(state: &AdminState) -> Value {
             "state": ready.coordination.state(),
         },
         "records": state.propagation().map(|copy| copy.shown(state.now())),
+        "credentials": credentials(state),
         "litellm_version": super::LITELLM_VERSION,
         "meridian_version": env!("CARGO_PKG_VERSION"),
         "success_callbacks": [],
@@ -58,6 +59,25 @@ fn readiness_details(state: &AdminState) -> Value {
         "keys_loaded": state.registry().len(),
         "records_left_out": left_out(state),
     })
+}
+
+/// Sources of credentials that end: who has none, and why.
+fn credentials(state: &AdminState) -> Vec<Value> {
+    let rules = state.routes().rules;
+    let shown = |one: crate::rules::SourceReport| {
+        json!({
+            "source": one.name,
+            "usable": one.usable,
+            "expires_at": one.expires_at.map(|at| at.to_iso()),
+            "error": one.error,
+        })
+    };
+    rules
+        .credentials()
+        .report()
+        .into_iter()
+        .map(shown)
+        .collect()
 }
 
 /// Stored models, credentials and settings that are not in force, and why.

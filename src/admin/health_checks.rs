@@ -54,14 +54,25 @@ fn check(one: &DeploymentHealth, now: WallMs) -> Value {
     })
 }
 
-/// GET /health/history: only the newest finding is kept, so there is no history.
-pub(super) async fn history(_: ViewerAccess, query: Query) -> Answer {
+/// GET /health/history: when deployments began and ceased to get requests, as this node has seen
+/// it since it started.
+pub(super) async fn history(
+    _: ViewerAccess,
+    State(state): State<AdminState>,
+    query: Query,
+) -> Answer {
     let limit = query.whole("limit", 1, 1_000)?.unwrap_or(100);
     let offset = query.whole("offset", 0, u64::MAX)?.unwrap_or(0);
+    let (model, status) = (query.text("model"), query.text("status_filter"));
+    let found = state.health_history(model.as_deref(), status.as_deref());
+    let total = found.len();
+    let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+    let shown = found.into_iter().skip(skipped).take(limit as usize);
     Ok(Json(json!({
-        "health_checks": [], "total_records": 0, "limit": limit, "offset": offset,
-        "message": "No history is kept: /health/latest has the newest finding, /metrics the \
-                    figures over time",
+        "health_checks": shown.collect::<Vec<Value>>(), "total_records": total,
+        "limit": limit, "offset": offset,
+        "message": "Changes that this node has seen since it started; /metrics has figures over \
+                    time",
     })))
 }
 

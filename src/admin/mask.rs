@@ -81,15 +81,21 @@ pub(super) fn masked(value: &Value) -> Value {
 
 /// Whether a name is one that secrets have.
 pub(super) fn sounds_secret(name: &str) -> bool {
-    const PARTS: [&str; 8] = [
+    const PARTS: [&str; 14] = [
         "key",
         "secret",
         "password",
+        "passphrase",
+        "passwd",
         "token",
         "credential",
         "url",
         "sentinel",
         "auth",
+        "webhook",
+        "cookie",
+        "bearer",
+        "dsn",
     ];
     const PLAIN: [&str; 9] = [
         "key_alias",
@@ -164,7 +170,9 @@ mod tests {
         assert_eq!((&shown["rpm"], &shown["tags"]), (&json!(5), &json!(["a"])));
         let shown = settings(&object(json!({
             "num_retries": 3, "cache_params": {"password": "canary", "host": "h"},
-            "redis_url": "canary", "fallbacks": [{"a": ["b"]}], "timezone": "UTC",
+            "redis_url": "canary", "slack_webhook": "canary", "SENTRY_DSN": "canary",
+            "headers": [{"Cookie": "canary", "X-Passphrase": ["canary"]}],
+            "fallbacks": [{"a": ["b"]}], "timezone": "UTC",
         })));
         assert!(!Value::Object(shown.clone()).to_string().contains("canary"));
         assert_eq!(shown["fallbacks"], json!([{"a": ["b"]}]));

@@ -20,6 +20,7 @@ mod draft;
 mod fields;
 mod health;
 mod health_checks;
+mod health_history;
 mod keys;
 mod lists;
 mod mask;
@@ -67,6 +68,9 @@ pub const LITELLM_VERSION: &str = "1.87.1";
 /// Identity of a call, as on the answers of the data plane.
 const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
 
+/// How far the replica is behind that a report was read from, in seconds.
+const REPORT_BEHIND: HeaderName = HeaderName::from_static("x-meridian-report-behind-s");
+
 /// The management API as an axum router. Every request goes through `dispatch`.
 pub fn router(state: AdminState) -> Router {
     Router::new().fallback(dispatch).with_state(state)
@@ -74,18 +78,30 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
+    let reports = is_report(request.uri().path());
     let (route, mut response) = match admit(&state, &mut request).await {
-        Ok(route) => (Some(route), serve(route, request, state).await),
+        Ok(route) => (Some(route), serve(route, request, state.clone()).await),
         Err(refusal) => (None, refusal.into_response()),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         identify(&mut response, route);
+    }
+    if let Some(behind) = state.store().report_behind().filter(|_| reports) {
+        let seconds = format!("{:.1}", behind.as_secs_f64());
+        if let Ok(value) = HeaderValue::try_from(seconds) {
+            response.headers_mut().insert(REPORT_BEHIND, value);
+        }
     }
     if head {
         without_body(response)
     } else {
         response
     }
+}
+
+/// Whether a path's answers are read from the ledger, which may be that of a replica.
+fn is_report(path: &str) -> bool {
+    path.starts_with("/spend/") || path.starts_with("/global/") || path.contains("/daily/activity")
 }
 
 /// Gives a refusal the id under which the log has it.

@@ -1,5 +1,7 @@
 //! Records as LiteLLM's answers show them: a row with every column, whatever is stored.
 
+use std::collections::BTreeMap;
+
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{Bounds, Budget, RecordKind};
 use meridian_core::time::WallMs;
@@ -169,7 +171,7 @@ pub(super) fn shown_bounds(bounds: &Bounds) -> Map<String, Value> {
 
 /// Budgets that rows refer to, by their ids.
 #[derive(Default)]
-pub(super) struct Budgets(Vec<(String, Budget)>);
+pub(super) struct Budgets(BTreeMap<String, Budget>);
 
 impl Budgets {
     /// Those that these records refer to.
@@ -191,9 +193,27 @@ impl Budgets {
     }
 
     fn get(&self, id: &str) -> Option<&Budget> {
-        let found = self.0.iter().find(|(known, _)| known == id);
-        found.map(|(_, budget)| budget)
+        self.0.get(id)
     }
+}
+
+/// Rows of records with bounds of their own and perhaps a budget that they refer to, as LiteLLM
+/// shows customers and tags: with what holds for them as `litellm_budget_table`.
+pub(super) async fn limited(
+    state: &AdminState,
+    found: &[StoredRecord],
+) -> Result<Vec<Value>, AdminError> {
+    let budgets = Budgets::of(state, found).await?;
+    let with_table = |stored: &StoredRecord| {
+        let mut shown = row(stored);
+        let body = &stored.record.body;
+        let own: Bounds = serde_json::from_value(Value::Object(body.clone())).unwrap_or_default();
+        let budget_id = body.get("budget_id").and_then(Value::as_str);
+        let table = budget_table(&own, budget_id, &budgets);
+        shown.insert("litellm_budget_table".to_owned(), table);
+        Value::Object(shown)
+    };
+    Ok(found.iter().map(with_table).collect())
 }
 
 /// The row of a record as it is stored now.

@@ -249,6 +249,20 @@ impl Patch {
         self.given.insert(name, (place, Given::Value(value)));
     }
 
+    /// Uses what `defaults` says for fields that are absent, null or an empty list.
+    pub(super) fn fill(&mut self, defaults: &Self) {
+        let empty = |value: &Given<Value>| match value {
+            Given::Absent | Given::Null => true,
+            Given::Value(value) => value.as_array().is_some_and(Vec::is_empty),
+        };
+        for (name, (place, value)) in &defaults.given {
+            let said = self.given.get(name).is_some_and(|(_, own)| !empty(own));
+            if !said && matches!(value, Given::Value(_)) {
+                self.given.insert(name, (*place, value.clone()));
+            }
+        }
+    }
+
     /// Writes what was given into a record's body. A new period counts from `at`; one that stays
     /// what it was goes on.
     pub(super) fn apply(

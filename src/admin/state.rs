@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meridian_core::config::Config;
 use meridian_core::error::GatewayError;
@@ -12,15 +12,17 @@ use meridian_core::price::PriceBook;
 use meridian_core::record::Record;
 use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
+use serde_json::Value;
 
 use super::access::Caller;
+use super::health_history::History;
 use super::keys::Moment;
 use crate::cache::Cache;
 use crate::clock;
 use crate::escrow::Rights;
 use crate::merged::Merged;
 use crate::registry::Registry;
-use crate::store::{RecordWrite, SpendChange, Store, StoreError};
+use crate::store::{RecordWrite, ScopeChange, SpendChange, Store, StoreError};
 
 /// A future that a hook returns.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -129,6 +131,7 @@ struct Parts {
     registry: Arc<Registry>,
     master_key: Secret,
     hooks: Hooks,
+    history: Mutex<History>,
 }
 
 impl AdminState {
@@ -140,7 +143,25 @@ impl AdminState {
             registry,
             master_key,
             hooks,
+            history: Mutex::default(),
         }))
+    }
+
+    /// Looks at every deployment, for the history of their health. To be called every few seconds.
+    pub fn look_at_health(&self) {
+        let (all, now) = (self.deployments(), self.now());
+        self.history().look(&all, now);
+    }
+
+    /// Changes of a model's health to a status, latest first.
+    pub(super) fn health_history(&self, model: Option<&str>, status: Option<&str>) -> Vec<Value> {
+        self.look_at_health();
+        self.history().shown(model, status)
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        let history = self.0.history.lock();
+        history.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -154,9 +175,31 @@ impl AdminState {
         writes: Vec<RecordWrite>,
         caller: &Caller,
     ) -> Result<Vec<Record>, StoreError> {
+        self.write_with(writes, Vec::new(), caller).await
+    }
+
+    /// As [`Self::write`], with changes to what is counted: all of it or nothing.
+    pub(super) async fn write_with(
+        &self,
+        writes: Vec<RecordWrite>,
+        changes: Vec<(Scope, ScopeChange)>,
+        caller: &Caller,
+    ) -> Result<Vec<Record>, StoreError> {
         let begun: Vec<Scope> = writes.iter().filter_map(begins_to_count).collect();
-        let stored = self.store().write_records(writes, caller.actor()).await?;
+        let spent = changes.iter().filter_map(|(scope, change)| match change {
+            ScopeChange::Spent { spend, since } => Some((scope.clone(), *spend, *since)),
+            ScopeChange::Period(_) => None,
+        });
+        let spent: Vec<_> = spent.collect();
+        let store = self.store();
+        let stored = store
+            .write_records_with(writes, changes, caller.actor())
+            .await?;
         (self.0.hooks.changed)(&stored);
+        for (scope, spend, since) in spent {
+            // Requests on this node are decided by the figure in memory.
+            self.registry().set_spent(&scope, spend, since);
+        }
         if !begun.is_empty() {
             // What was charged to the name before there was a record of it counts on.
             let now = self.now();

@@ -10,12 +10,12 @@ use super::access::{AdminAccess, ViewerAccess};
 use super::authorize::absent;
 use super::body::JsonBody;
 use super::budgets;
-use super::draft::{Draft, Tries, body_of, every, live, named, typed};
+use super::draft::{Draft, Tries, every, live, named, typed};
 use super::reply::AdminError;
-use super::rows::{Budgets, budget_table, row};
+use super::rows::limited;
 use super::schema::{BOUNDS, Field, Kind, Patch, column, extra};
 use super::state::AdminState;
-use crate::store::{RecordQuery, StoredRecord};
+use crate::store::RecordQuery;
 
 type Answer = Result<Json<Value>, AdminError>;
 
@@ -105,24 +105,11 @@ pub(super) async fn update(
 async fn told(state: &AdminState, name: &str, what: &str) -> Answer {
     let stored = live(state, RecordKind::Tag, name).await?;
     let stored = stored.ok_or_else(|| absent(RecordKind::Tag, name))?;
-    let rows = rows_of(state, std::slice::from_ref(&stored)).await?;
+    let rows = limited(state, std::slice::from_ref(&stored)).await?;
     Ok(Json(json!({
         "message": format!("Tag {name} {what} successfully"),
         "tag": rows.into_iter().next(),
     })))
-}
-
-async fn rows_of(state: &AdminState, found: &[StoredRecord]) -> Result<Vec<Value>, AdminError> {
-    let budgets = Budgets::of(state, found).await?;
-    let mut rows = Vec::new();
-    for stored in found {
-        let tag: Tag = body_of(stored)?;
-        let mut row = row(stored);
-        let table = budget_table(&tag.bounds, tag.budget_id.as_deref(), &budgets);
-        row.insert("litellm_budget_table".to_owned(), table);
-        rows.push(Value::Object(row));
-    }
-    Ok(rows)
 }
 
 /// POST /tag/info: the named ones, by their names.
@@ -143,7 +130,7 @@ pub(super) async fn info(
         return Err(AdminError::detail(StatusCode::NOT_FOUND, text));
     }
     let mut shown = Map::new();
-    for row in rows_of(&state, &found).await? {
+    for row in limited(&state, &found).await? {
         let name = row["name"].as_str().unwrap_or_default().to_owned();
         shown.insert(name, row);
     }
@@ -153,7 +140,7 @@ pub(super) async fn info(
 /// GET /tag/list
 pub(super) async fn list(_: ViewerAccess, State(state): State<AdminState>) -> Answer {
     let found = every(&state, &RecordQuery::all(RecordKind::Tag)).await?;
-    Ok(Json(Value::Array(rows_of(&state, &found).await?)))
+    Ok(Json(Value::Array(limited(&state, &found).await?)))
 }
 
 /// POST /tag/delete

@@ -3,6 +3,7 @@
 mod audit;
 mod budgets;
 mod cache;
+mod defaults;
 mod errors;
 mod escalation;
 mod keys;
@@ -136,7 +137,12 @@ async fn admin_with(text: &str) -> Admin {
     let rules = rules_of(text);
     let known = crate::routing::Routing::new();
     let (config, prices) = (merged.config().unwrap(), Arc::clone(&rules.prices));
-    let built = crate::rules::Rules::build(Arc::new(config), prices, Arc::clone(&known), 1);
+    let built = crate::rules::Rules::build(
+        Arc::new(config),
+        prices,
+        (Arc::clone(&known), crate::credentials::Credentials::new()),
+        1,
+    );
     let routes = Routes {
         rules: Arc::new(built),
         known: Arc::clone(&known),

@@ -1,11 +1,19 @@
 //! `/config/export` and `/config/import`: every record as JSON, out and in again.
 //!
-//! Sealed values stay sealed, keys are digests. What is imported is checked whole before any of it
-//! is written, and what is there already is not written again.
+//! Sealed values stay sealed, keys are digests. Neither needs memory for all of it: what goes out
+//! is read step by step; what comes in is put aside on disk, checked whole, and then written some
+//! records at a time. What is there already is not written again, so that an import that was broken
+//! off goes on where it was when it is sent once more.
+
+mod document;
+mod spool;
 
 use axum::Json;
-use axum::extract::{FromRequest, Request, State};
-use axum::http::StatusCode;
+use axum::body::{Body as HttpBody, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
 use meridian_core::error::GatewayError;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::{KeyRecord, RotatedKey};
@@ -17,15 +25,14 @@ use meridian_core::record::{
 use meridian_core::scope::Scope;
 use serde_json::{Map, Value, json};
 
-use super::access::AdminAccess;
-use super::body::LargeBody;
+use super::access::{AdminAccess, Caller};
 use super::checks::id_fault;
 use super::draft::{Draft, Tries};
-use super::fields::{problem, read_json};
+use super::query::Query;
 use super::reply::AdminError;
 use super::state::AdminState;
 use super::store_refusal;
-use crate::store::RecordPlace;
+use crate::store::{RecordPlace, Store, StoreError, StoredRecord};
 
 type Answer = Result<Json<Value>, AdminError>;
 
@@ -35,26 +42,95 @@ const FORMAT: &str = "meridian-records";
 const VERSION: u64 = 1;
 /// Records of one step while everything is read.
 const STEP: u32 = 1_000;
-/// Most faults that one answer names.
-const FAULTS_MAX: usize = 100;
+/// Records that are written together.
+const WRITTEN_TOGETHER: usize = 500;
 
-/// GET /config/export
-pub(super) async fn export(_: AdminAccess, State(state): State<AdminState>) -> Answer {
-    let mut records = Vec::new();
-    let mut after: Option<RecordPlace> = None;
-    loop {
-        let step = state.store().records_after(after, STEP).await;
-        let step = step.map_err(store_refusal)?;
-        let Some(last) = step.last() else {
-            break;
+/// GET /config/export: all records, or `limit` of them behind `after_kind` and `after_id`; then
+/// `next` says where to go on.
+pub(super) async fn export(
+    _: AdminAccess,
+    State(state): State<AdminState>,
+    query: Query,
+) -> Result<Response, AdminError> {
+    let after = match query.text("after_kind") {
+        None => None,
+        Some(kind) => {
+            let known = RecordKind::parse(&kind);
+            let kind = known.ok_or_else(|| {
+                let text = format!("after_kind={kind} is none of this gateway's");
+                AdminError::detail(StatusCode::BAD_REQUEST, text)
+            })?;
+            Some((kind, query.text("after_id").unwrap_or_default()))
+        }
+    };
+    let mut walk = Walk {
+        store: state.store().clone(),
+        after,
+        left: query.whole("limit", 1, u64::MAX)?,
+        begun: false,
+        done: false,
+    };
+    // A store that does not answer is told with a status; later, only by breaking off.
+    let first = walk.step().await.map_err(store_refusal)?;
+    let rest = stream::unfold(walk, |mut walk| async move {
+        match walk.done {
+            true => None,
+            false => Some((walk.step().await, walk)),
+        }
+    });
+    let all = futures::StreamExt::chain(stream::iter([Ok(first)]), rest);
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((json, HttpBody::from_stream(all)).into_response())
+}
+
+/// A walk over all records.
+struct Walk {
+    store: Store,
+    after: Option<RecordPlace>,
+    /// Records that may still be shown; `None` is all.
+    left: Option<u64>,
+    begun: bool,
+    done: bool,
+}
+
+impl Walk {
+    /// The next part of the document.
+    async fn step(&mut self) -> Result<Bytes, StoreError> {
+        let step = self.store.records_after(self.after.clone(), STEP).await?;
+        let mut part = match self.begun {
+            true => String::new(),
+            false => format!("{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"records\":["),
         };
-        after = Some((last.record.kind, last.record.id.clone()));
-        let live = step.into_iter().filter(|stored| !stored.record.deleted);
-        records.extend(live.map(|stored| shown(&stored.record)));
+        let mut first = !self.begun;
+        let mut cut = false;
+        let live = |stored: &&StoredRecord| !stored.record.deleted;
+        for stored in step.iter().filter(live) {
+            cut = self.left == Some(0);
+            if cut {
+                break;
+            }
+            self.left = self.left.map(|left| left - 1);
+            self.after = Some((stored.record.kind, stored.record.id.clone()));
+            if !std::mem::take(&mut first) {
+                part.push(',');
+            }
+            part.push_str(&shown(&stored.record).to_string());
+        }
+        self.begun |= !first;
+        let last = step.last().filter(|_| !cut);
+        if let Some(last) = last {
+            self.after = Some((last.record.kind, last.record.id.clone()));
+        }
+        if cut || last.is_none() {
+            self.done = true;
+            part.push(']');
+            if let (true, Some((kind, id))) = (cut, &self.after) {
+                part.push_str(&format!(",\"next\":{}", json!({"kind": kind, "id": id})));
+            }
+            part.push('}');
+        }
+        Ok(Bytes::from(part))
     }
-    Ok(Json(
-        json!({"format": FORMAT, "version": VERSION, "records": records}),
-    ))
 }
 
 fn shown(record: &Record) -> Value {
@@ -74,24 +150,37 @@ pub(super) async fn import(
     State(state): State<AdminState>,
     request: Request,
 ) -> Answer {
-    let LargeBody(body) = LargeBody::from_request(request, &state).await?;
-    let wanted = read(read_json(&body)?)?;
-    let total = wanted.len();
-    let mut tries = Tries::default();
+    let spooled = spool::of_body(request.into_body()).await?;
+    let total = document::check(&spooled).await?;
+    let mut records = document::Records::of(&spooled)?;
+    let mut written = 0;
     loop {
-        let mut draft = Draft::as_is(&state, &caller);
-        for record in &wanted {
-            draft.body(record.kind, &record.id).await?;
-            draft.write_body(record.kind, &record.id, record.body.clone());
-        }
-        for record in &wanted {
-            follow_budget(&mut draft, record).await?;
-        }
-        if let Some(stored) = draft.save(&caller, &mut tries).await? {
-            let written = stored.len();
+        let (rest, batch) = document::next(records, WRITTEN_TOGETHER).await?;
+        records = rest;
+        if batch.is_empty() {
             return Ok(Json(json!({
                 "records": total, "written": written, "unchanged": total - written,
             })));
+        }
+        written += write(&state, &caller, &batch).await?;
+    }
+}
+
+/// Writes some records together; gives how many were not there.
+async fn write(state: &AdminState, caller: &Caller, batch: &[Wanted]) -> Result<usize, AdminError> {
+    let mut tries = Tries::default();
+    loop {
+        let mut draft = Draft::as_is(state, caller);
+        let places = batch.iter().map(|record| (record.kind, record.id.clone()));
+        draft.read_all(places).await?;
+        for record in batch {
+            draft.write_body(record.kind, &record.id, record.body.clone());
+        }
+        for record in batch {
+            follow_budget(&mut draft, record).await?;
+        }
+        if let Some(stored) = draft.save(caller, &mut tries).await? {
+            return Ok(stored.len());
         }
     }
 }
@@ -109,46 +198,6 @@ async fn follow_budget(draft: &mut Draft<'_>, wanted: &Wanted) -> Result<(), Adm
         draft.set_period(scope, &budget.bounds);
     }
     Ok(())
-}
-
-/// Reads a document; every fault is told at once.
-fn read(document: Value) -> Result<Vec<Wanted>, AdminError> {
-    let version = document.get("version").and_then(Value::as_u64);
-    if document.get("format") != Some(&json!(FORMAT)) || version != Some(VERSION) {
-        let text = format!("Expected a document with format={FORMAT} and version={VERSION}");
-        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
-    }
-    let Some(records) = document.get("records").and_then(Value::as_array) else {
-        return Err(AdminError::Invalid(vec![problem(
-            &["body", "records"],
-            "list_type",
-            "Input should be a valid list",
-            &Value::Null,
-        )]));
-    };
-    let (mut wanted, mut faults) = (Vec::new(), Vec::new());
-    let mut seen = std::collections::HashSet::new();
-    for (at, record) in records.iter().enumerate() {
-        let read = wanted_of(record).and_then(|one| {
-            let new = seen.insert((one.kind, one.id.clone()));
-            new.then_some(one)
-                .ok_or_else(|| "is there twice".to_owned())
-        });
-        match read {
-            Ok(one) => wanted.push(one),
-            Err(fault) => {
-                let place = ["body", "records", &at.to_string()];
-                faults.push(problem(&place, "value_error", &fault, &Value::Null));
-            }
-        }
-    }
-    match faults.is_empty() {
-        true => Ok(wanted),
-        false => {
-            faults.truncate(FAULTS_MAX);
-            Err(AdminError::Invalid(faults))
-        }
-    }
 }
 
 fn wanted_of(record: &Value) -> Result<Wanted, String> {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use meridian_core::escrow::{Actor, region_number};
+use meridian_core::escrow::Actor;
 
 use crate::journal::Journal;
 use crate::store::{Store, StoreError};
@@ -36,7 +36,7 @@ impl Identity {
     ///
     /// # Errors
     /// A file that cannot be read, or was made in another region.
-    pub fn kept(journal: &Journal, region: &str) -> Result<Option<Self>, NoIdentity> {
+    pub fn kept(journal: &Journal, region: u8) -> Result<Option<Self>, NoIdentity> {
         let path = journal.dir().join(ACTOR_FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -51,8 +51,9 @@ impl Identity {
             .trim()
             .parse()
             .map_err(|error| bad(&format!("{error}")))?;
-        if actor.region != region_number(region) {
-            let why = "this data directory was used in another region; give the node an empty one";
+        if actor.region != region {
+            let why = "this data directory was used in another region, or regions were renamed or \
+                       linked since; give the node an empty one once its records are stored";
             return Err(bad(why).into());
         }
         Ok(Some(Self { actor }))
@@ -62,9 +63,9 @@ impl Identity {
     ///
     /// # Errors
     /// The store does not answer, or the file cannot be written.
-    pub async fn take(journal: &Journal, store: &Store, region: &str) -> Result<Self, NoIdentity> {
+    pub async fn take(journal: &Journal, store: &Store, region: u8) -> Result<Self, NoIdentity> {
         let actor = Actor {
-            region: region_number(region),
+            region,
             node: store.node_number(journal.id()).await?,
             incarnation: 0,
         };

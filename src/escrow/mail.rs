@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use meridian_core::escrow::{Actor, region_number};
+use meridian_core::escrow::{Actor, RegionNumbers};
 use meridian_core::signature::Signer;
 
 use super::frames::{Frame, Item, Says};
@@ -49,6 +49,7 @@ impl Mail {
         (region, near): (&str, Option<WireEnd>),
         far: Vec<(String, WireEnd)>,
         posts: NeighboursEnd,
+        numbers: &RegionNumbers,
     ) -> Self {
         let way = |region: &str, wire: Option<WireEnd>| Way {
             region: region.to_owned(),
@@ -56,7 +57,7 @@ impl Mail {
             ..Way::default()
         };
         let far = far.into_iter();
-        let far = far.map(|(region, wire)| (region_number(&region), way(&region, Some(wire))));
+        let far = far.map(|(region, wire)| (numbers.of(&region), way(&region, Some(wire))));
         Self {
             me,
             signer,
@@ -140,13 +141,6 @@ impl Mail {
                 Some((way.region.clone(), state.is_up(), state.sent()))
             })
             .collect()
-    }
-
-    /// Number of the region whose name comes first.
-    pub(super) fn first_region(&self) -> u8 {
-        let ways = self.far.values().chain([&self.near]);
-        let first = ways.map(|way| way.region.as_str()).min();
-        first.map_or(self.me.region, region_number)
     }
 
     /// Whether the own region is reached.

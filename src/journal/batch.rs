@@ -13,10 +13,16 @@ use super::read::{End, walk};
 use super::segment::Segment;
 use super::{Inner, Journal, hold};
 
+/// A batch is closed when its records are as long as this in the journal: with texts of requests
+/// and answers they are long.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Records of ended requests, in the order in which they were appended.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) records: Vec<SpendRecord>,
+    /// How long they are in the journal.
+    bytes: usize,
     /// The cursor behind them.
     pub(crate) next: Position,
     /// Nothing follows yet.
@@ -41,7 +47,7 @@ impl Journal {
         loop {
             // Asked before reading: what is sealed now has its end where the walk finds it.
             let sealed = segment.is_sealed();
-            let end = inner.collect(&segment, &mut offset, &mut batch.records, records_max)?;
+            let end = inner.collect(&segment, &mut offset, &mut batch, records_max)?;
             batch.next = Position {
                 segment: segment.id,
                 offset,
@@ -80,12 +86,12 @@ impl Inner {
             .map(|(_, segment)| Arc::clone(segment))
     }
 
-    /// Adds a segment's records from `offset` on, until there are `records_max`.
+    /// Adds a segment's records from `offset` on, until there are `records_max` or enough bytes.
     fn collect(
         &self,
         segment: &Segment,
         offset: &mut u64,
-        records: &mut Vec<SpendRecord>,
+        batch: &mut Batch,
         records_max: usize,
     ) -> io::Result<End> {
         walk(&segment.file, offset, |at, item| {
@@ -95,7 +101,8 @@ impl Inner {
                         Ok(mut record) => {
                             // For this node's next recovery, not for the ledger.
                             record.context.periods.clear();
-                            records.push(record);
+                            batch.records.push(record);
+                            batch.bytes += frame.bytes();
                         }
                         Err(error) => {
                             self.damaged_bytes
@@ -117,7 +124,7 @@ impl Inner {
                     );
                 }
             }
-            match records.len() < records_max {
+            match batch.records.len() < records_max && batch.bytes < BATCH_BYTES_MAX {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }

@@ -25,12 +25,13 @@ use meridian_core::journal::{Bound, Open, Progress};
 use meridian_core::meter::Meter;
 use meridian_core::meters::Admission;
 use meridian_core::money::NanoUsd;
-use meridian_core::relay::StreamRelay;
+use meridian_core::relay::{Line, StreamRelay};
 use meridian_core::routes::Match;
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::time::WallMs;
+use meridian_core::transcript::Transcript;
 use meridian_core::wire::edit::UsageChunk;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
@@ -122,6 +123,8 @@ pub(crate) struct Admitted {
     pub cache: Option<CacheUse>,
     /// Where its answer goes beside the client.
     pub keeping: Option<Box<Keeping>>,
+    /// Listens to its answer, where what is asked and answered is kept.
+    pub transcript: Option<Box<Transcript>>,
     /// How it came to where it is.
     pub route: RouteTaken,
     /// The deployment that runs it.
@@ -468,8 +471,9 @@ impl Admitted {
         Meter::for_endpoint(self.arrival.endpoint)
     }
 
-    /// A relay for a stream.
-    pub(crate) fn stream_relay(&self, usage_chunk: UsageChunk) -> StreamRelay {
-        StreamRelay::new(self.arrival.endpoint, self.meter(), usage_chunk)
+    /// A relay for a stream that passes as it is.
+    pub(crate) fn stream_relay(&self, usage_chunk: UsageChunk) -> Line {
+        let endpoint = self.arrival.endpoint;
+        Line::plain(StreamRelay::new(endpoint, self.meter(), usage_chunk))
     }
 }

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod canned;
+mod counted;
 mod course;
 mod failure;
 mod flight;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
+use meridian_core::translate::Loss;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
@@ -44,6 +46,8 @@ pub(crate) struct Answer {
     pub ready_at: Instant,
     /// What was read before the answer was committed.
     pub prelude: Prelude,
+    /// What the provider did not get of the request.
+    pub losses: Vec<Loss>,
     /// Bytes of it that are held in memory.
     pub _lease: ByteLease,
 }

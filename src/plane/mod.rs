@@ -252,7 +252,7 @@ impl Plane {
             false => EndReason::UpstreamFailed,
         };
         let status = if goodbye.is_some() { 200 } else { reply.status };
-        let with_message = admitted.rules.config.general.store_prompts;
+        let with_message = admitted.transcript.is_some();
         let text = failed.error.ledger_text(with_message);
         let outcome = Outcome {
             target: failed.target.as_ref(),
@@ -263,6 +263,7 @@ impl Plane {
         let settled = settle::settle(admitted, outcome);
         headers.extend(reply::failure_details(settled.cost, limit));
         headers.extend(reply::key_spend(settled.key_spend));
+        headers.push(reply::coordination(self.state.link.coordination()));
         delivered(match goodbye {
             Some(goodbye) => reply::send_end(session, goodbye).await,
             None => reply::send_error(session, &reply, dialect, call_id, &headers).await,
@@ -331,6 +332,7 @@ impl Plane {
         }
         let mut headers = admit::limit_headers(key, clock::now());
         headers.extend(reply::limit_details(error));
+        headers.push(reply::coordination(self.state.link.coordination()));
         if error.tells_cost() {
             headers.extend(reply::failure_details(NanoUsd::ZERO, None));
         }

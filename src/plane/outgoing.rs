@@ -1,14 +1,21 @@
 //! The request as one deployment gets it: its path, its credentials, an edited body.
 
+mod door;
+mod proof;
+mod told;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use meridian_core::config::Way;
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
+use meridian_core::translate::{Loss, Memo, Operation, Pair};
 use meridian_core::wire::edit::{BodyEdit, UsageChunk};
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
 
 use super::admit::{Admitted, Content};
+use crate::credentials::Token;
 use crate::rules::{Door, Target};
 use crate::upstream::{RequestHead, is_hop_by_hop};
 
@@ -53,19 +60,119 @@ pub(super) struct Outgoing {
     pub(super) body: Vec<Bytes>,
     /// Who asked for the usage chunk of a stream.
     pub(super) usage_chunk: UsageChunk,
+    /// What has to be done with the answer.
+    pub(super) telling: Telling,
+    /// What the provider does not get of the request.
+    pub(super) losses: Vec<Loss>,
 }
 
-/// Makes the request for one deployment.
+/// What has to be done with an answer before the client gets it.
+#[derive(Debug, Default)]
+pub(crate) enum Telling {
+    /// Nothing: it is in the client's dialect.
+    #[default]
+    AsIs,
+    /// Its stream comes in Bedrock's frames.
+    Frames,
+    /// It is told in the client's dialect.
+    Told {
+        /// From which to which.
+        pair: Pair,
+        /// What the request's translation left for it.
+        memo: Box<Memo>,
+        /// Its stream comes in Bedrock's frames.
+        frames: bool,
+    },
+    /// Bedrock's count of tokens in its own word.
+    BedrockCount,
+}
+
+/// Body, path and headers of one way.
+#[derive(Default)]
+struct Body {
+    parts: Vec<Bytes>,
+    /// `None`: the path of the endpoint.
+    path: Option<String>,
+    usage_chunk: UsageChunk,
+    telling: Telling,
+    losses: Vec<Loss>,
+    /// Headers of the client's that do not go on.
+    removes: &'static [&'static str],
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Body {
+    /// Adds a header; an empty or impossible value adds none.
+    fn header(&mut self, name: &'static str, value: &str) {
+        let value = HeaderValue::try_from(value).ok();
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+    }
+}
+
+/// Makes the request for one deployment; `token` is what its identity gives.
 pub(super) fn build(
     admitted: &Admitted,
     target: &Target,
     door: &Door,
     client: &HeaderMap,
+    token: Option<&Token>,
 ) -> Result<Outgoing, GatewayError> {
     let endpoint = admitted.arrival.endpoint;
+    let way = target.deployment.way(endpoint, &target.model);
+    let made = match way {
+        Some(Way::Door(dialect)) => door::build(admitted, target, door, client, dialect)?,
+        Some(Way::Told(pair)) => told::build(admitted, target, door, client, pair)?,
+        Some(Way::Counted) => door::count(admitted, target, door, client)?,
+        Some(Way::Pass | Way::Estimated) | None => passed(admitted, target, endpoint)?,
+    };
+    let path = match &made.path {
+        None => door.paths.path(endpoint, &admitted.ask.tail, &target.model),
+        Some(path) => fill_project(path, token),
+    };
+    let mut headers = headers(admitted, door, client, &made);
+    if let Some(token) = token {
+        let method = &admitted.ask.method;
+        headers.extend(proof::headers(door, token, method, &path, &made.parts));
+    }
+    let head = RequestHead {
+        method: admitted.ask.method.clone(),
+        path,
+        authority: door.authority.clone(),
+        headers,
+    };
+    Ok(Outgoing {
+        head,
+        body: made.parts,
+        usage_chunk: made.usage_chunk,
+        telling: made.telling,
+        losses: made.losses,
+    })
+}
+
+fn headers(
+    admitted: &Admitted,
+    door: &Door,
+    client: &HeaderMap,
+    made: &Body,
+) -> Vec<(HeaderName, HeaderValue)> {
     let key_header = admitted.rules.config.general.key_header.as_deref();
     let mut headers = forwarded(client, key_header, door);
-    if endpoint.dialect() == Dialect::Anthropic && !client.contains_key("anthropic-version") {
+    let is_own = made.path.is_some() || !made.removes.is_empty();
+    if is_own || !matches!(made.telling, Telling::AsIs) {
+        let json = HeaderValue::from_static("application/json");
+        headers.retain(|(name, _)| {
+            *name != http::header::CONTENT_TYPE
+                && *name != http::header::ACCEPT
+                && !made.removes.contains(&name.as_str())
+        });
+        headers.push((http::header::CONTENT_TYPE, json));
+    }
+    let speaks_messages = admitted.arrival.endpoint.dialect() == Dialect::Anthropic;
+    let names_version =
+        client.contains_key("anthropic-version") || made.removes.contains(&"anthropic-version");
+    if speaks_messages && !names_version {
         let version = HeaderValue::from_static(ANTHROPIC_VERSION);
         headers.push((HeaderName::from_static("anthropic-version"), version));
     }
@@ -74,19 +181,9 @@ pub(super) fn build(
         http::header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     ));
+    headers.extend(made.headers.iter().cloned());
     headers.extend(door.headers.iter().cloned());
-    let head = RequestHead {
-        method: admitted.ask.method.clone(),
-        path: door.paths.path(endpoint, &admitted.ask.tail, &target.model),
-        authority: door.authority.clone(),
-        headers,
-    };
-    let (body, usage_chunk) = body(admitted, target, endpoint)?;
-    Ok(Outgoing {
-        head,
-        body,
-        usage_chunk,
-    })
+    headers
 }
 
 /// The client's headers that reach whichever provider is asked.
@@ -118,6 +215,74 @@ fn forwarded(
     let passed = passed_on(client, key_header).filter(|(name, _)| !replaced(name));
     headers.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
     headers
+}
+
+/// Path of an operation at a cloud's door, below its base. A project that the credentials name is
+/// filled in when they are there.
+fn cloud_path(door: &Door, operation: Operation, model: &str) -> Option<String> {
+    let cloud = door.paths.cloud.as_ref()?;
+    let path = cloud.path(operation, model, learned(door));
+    Some(format!("{}{path}", door.paths.base.path))
+}
+
+/// The same of a count of tokens.
+fn count_path(door: &Door, model: &str) -> Option<String> {
+    let cloud = door.paths.cloud.as_ref()?;
+    let path = cloud.count_path(model, learned(door))?;
+    Some(format!("{}{path}", door.paths.base.path))
+}
+
+/// Stands where the credentials' project will be; no project is called so.
+const LEARNED: &str = "{project}";
+/// The same, percent-encoded as a part of a path.
+const LEARNED_ENCODED: &str = "%7Bproject%7D";
+
+fn learned(door: &Door) -> Option<&'static str> {
+    door.source.as_ref().map(|_| LEARNED)
+}
+
+fn fill_project(path: &str, token: Option<&Token>) -> String {
+    if !path.contains(LEARNED_ENCODED) {
+        return path.to_owned();
+    }
+    let project = token.and_then(|token| token.project.as_deref());
+    if project.is_none() {
+        tracing::error!("the credentials name no project: write `vertex_project`");
+    }
+    path.replace(LEARNED_ENCODED, project.unwrap_or("-"))
+}
+
+fn not_json() -> GatewayError {
+    GatewayError::InvalidJson {
+        detail: "expected a JSON object".to_owned(),
+    }
+}
+
+/// The deployment's own fields under and over the client's.
+fn defaults(edit: &mut BodyEdit<'_>, target: &Target) {
+    defaults_under(edit, target);
+    set_over(edit, target);
+}
+
+fn defaults_under(edit: &mut BodyEdit<'_>, target: &Target) {
+    for (name, value) in &target.deployment.default_params {
+        edit.set_default(name, value.to_string());
+    }
+}
+
+fn set_over(edit: &mut BodyEdit<'_>, target: &Target) {
+    for (name, value) in &target.deployment.extra_body {
+        edit.set(name, value.to_string());
+    }
+}
+
+fn passed(admitted: &Admitted, target: &Target, endpoint: Endpoint) -> Result<Body, GatewayError> {
+    let (parts, usage_chunk) = body(admitted, target, endpoint)?;
+    Ok(Body {
+        parts,
+        usage_chunk,
+        ..Body::default()
+    })
 }
 
 fn body(
@@ -157,13 +322,10 @@ fn json_body(
         edit.set_text("model", &target.model);
     }
     edit.remove_gateway_only();
-    let deployment = &target.deployment;
-    for (name, value) in &deployment.default_params {
-        edit.set_default(name, value.to_string());
+    if let Some(id) = &admitted.ask.previous_response {
+        edit.set_text(Field::PreviousResponseId.name(), id);
     }
-    for (name, value) in &deployment.extra_body {
-        edit.set(name, value.to_string());
-    }
+    defaults(&mut edit, target);
     let streams_chat = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
     let usage_chunk = match admitted.ask.stream && streams_chat {
         true if admitted.rules.config.general.always_include_stream_usage => {

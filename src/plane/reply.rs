@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use meridian_core::endpoint::Dialect;
 use meridian_core::error::{ErrorReply, GatewayError};
+use meridian_core::health::Coordination;
 use meridian_core::ids::CallId;
 use meridian_core::money::NanoUsd;
 use pingora_core::protocols::http::ServerSession;
@@ -131,6 +132,12 @@ pub(crate) fn failure_details(
     ];
     let valid = |(name, value): (_, Option<Result<HeaderValue, _>>)| Some((name, value?.ok()?));
     named.into_iter().filter_map(valid).collect()
+}
+
+/// Whether this node shares limits and times out with others, now.
+pub(crate) fn coordination(now: Coordination) -> (HeaderName, HeaderValue) {
+    let name = HeaderName::from_static("x-meridian-coordination");
+    (name, HeaderValue::from_static(now.label()))
 }
 
 /// Spend of the key with this request.

@@ -15,6 +15,7 @@ use meridian_core::meters::{Crossing, Whose};
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{CacheHit, EndReason, SpendRecord};
 use meridian_core::time::WallMs;
+use meridian_core::transcript::Transcript;
 use meridian_core::usage::Usage;
 use tokio::time::Instant;
 
@@ -97,13 +98,30 @@ pub(crate) struct Settled {
 /// Settles a request: meters, journal, metrics.
 pub(crate) fn settle(mut admitted: Box<Admitted>, outcome: Outcome<'_>) -> Settled {
     let state = Arc::clone(&admitted.state);
-    let (hold, flight) = (admitted.hold.take(), admitted.flight.take());
-    settle_hold(&state, &admitted, (hold, flight), outcome)
+    let held = Held::of(&mut admitted);
+    settle_hold(&state, &admitted, held, outcome)
+}
+
+/// What a request has until it is settled.
+struct Held {
+    hold: Option<Hold>,
+    flight: Option<InFlight>,
+    texts: Option<Box<Transcript>>,
+}
+
+impl Held {
+    fn of(admitted: &mut Admitted) -> Self {
+        Self {
+            hold: admitted.hold.take(),
+            flight: admitted.flight.take(),
+            texts: admitted.transcript.take(),
+        }
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
+        if self.hold.is_some() {
             let state = Arc::clone(&self.state);
             let dispatched = self.dispatched.take();
             let outcome = Outcome {
@@ -111,8 +129,8 @@ impl Drop for Admitted {
                 sent_at: dispatched.as_ref().map(|(_, at)| *at),
                 ..Outcome::without_answer(EndReason::InternalError, 500)
             };
-            let flight = self.flight.take();
-            settle_hold(&state, self, (Some(hold), flight), outcome);
+            let held = Held::of(self);
+            settle_hold(&state, self, held, outcome);
         }
     }
 }
@@ -120,7 +138,11 @@ impl Drop for Admitted {
 fn settle_hold(
     state: &State,
     admitted: &Admitted,
-    (hold, flight): (Option<Hold>, Option<InFlight>),
+    Held {
+        hold,
+        flight,
+        texts,
+    }: Held,
     outcome: Outcome<'_>,
 ) -> Settled {
     let (now, at) = (clock::now(), Instant::now());
@@ -150,6 +172,7 @@ fn settle_hold(
     let answer_cost = bill.cost;
     add_unanswered(&mut bill, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);
+    record.texts = texts.map(|texts| Box::new(texts.finish(admitted.ask.json())));
     state.reservations.fetch_sub(1, Ordering::Relaxed);
     // An answer from the cache has used nothing of what limits are for.
     let tokens = match outcome.cached {
@@ -386,7 +409,11 @@ fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
 
 /// A stored response is found again by its maker, also before the ledger has the record.
 fn remember_owner(state: &State, record: &SpendRecord) {
-    if let (Endpoint::Responses, Some(id)) = (record.endpoint, &record.response_id) {
+    let stores = matches!(
+        record.endpoint,
+        Endpoint::Responses | Endpoint::Files | Endpoint::Batches
+    );
+    if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
         let owner = Owner {
             key: record.payer.key,
             deployment_id: record.deployment_id.clone(),

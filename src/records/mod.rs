@@ -29,7 +29,7 @@ use tokio::sync::{Notify, broadcast};
 
 pub use follow::Follower;
 pub use lookup::{Answer, Lookups, Seeker};
-pub use snapshot::{Keeper, Loaded, SnapshotError, load};
+pub use snapshot::{Keeper, Loaded, Running, SnapshotError, load};
 pub use status::{Status, StoreState};
 
 use crate::clock;
@@ -54,6 +54,10 @@ pub trait Memory: Send + Sync {
     fn raise_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs);
     /// Counts a request of the journal that nothing counted here has seen.
     fn charge(&self, record: &SpendRecord, now: WallMs);
+    /// What the installation's own budget has spent; `None` where there is none.
+    fn installation(&self, now: WallMs) -> Option<Running>;
+    /// What a snapshot says that it had spent.
+    fn saved_installation(&self, running: Running);
 }
 
 /// This node's copy, as the tasks share it that keep it up to date.

@@ -19,6 +19,7 @@ use crate::telemetry::metrics::{Metrics, MetricsOptions};
 struct Notes {
     applied: Mutex<Vec<StoredRecord>>,
     spent: Mutex<HashMap<Scope, NanoUsd>>,
+    installation: Mutex<Option<Running>>,
 }
 
 impl Memory for Notes {
@@ -37,6 +38,14 @@ impl Memory for Notes {
     }
 
     fn charge(&self, _: &SpendRecord, _: WallMs) {}
+
+    fn installation(&self, _: WallMs) -> Option<Running> {
+        *hold(&self.installation)
+    }
+
+    fn saved_installation(&self, running: Running) {
+        *hold(&self.installation) = Some(running);
+    }
 }
 
 impl Notes {
@@ -158,6 +167,23 @@ async fn a_snapshot_brings_back_records_spend_and_cursor() {
     assert_eq!(records.take(vec![team("a", 4)]), 0);
     // Nothing was taken that is not in it already.
     assert!(hold(&records.unsaved).records.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_installation_spent_is_in_the_snapshot() {
+    let place = Place::new();
+    let (notes, records) = copy();
+    records.take(vec![team("a", 1)]);
+    place.save(&records).await;
+    assert_eq!(*hold(&place.load("salt").0.installation), None);
+    let running = Running {
+        spend: NanoUsd(77),
+        ends: Some(WallMs(5)),
+    };
+    notes.saved_installation(running);
+    records.take(vec![team("b", 1)]);
+    place.save(&records).await;
+    assert_eq!(*hold(&place.load("salt").0.installation), Some(running));
 }
 
 #[tokio::test]

@@ -232,6 +232,15 @@ impl Keys {
             .collect()
     }
 
+    /// Keys whose budget period is that of the budget that they refer to.
+    pub(super) fn borrowers(&self) -> Vec<(KeyHash, Box<str>)> {
+        let linked = self.linked.iter();
+        let borrowers = linked.filter(|linked| linked.bounds.budget_duration.is_none());
+        borrowers
+            .map(|linked| (linked.token, linked.budget_id.clone()))
+            .collect()
+    }
+
     /// Counters of the key that this one replaces.
     fn inherited(&self, token: &KeyHash) -> Option<Arc<Meters>> {
         let (_, old) = self.heirs.remove(token)?;

@@ -6,6 +6,7 @@
 //! neither undo a block nor bring back what was deleted.
 
 mod apply;
+mod borrowed;
 mod keys;
 mod parties;
 mod resolve;

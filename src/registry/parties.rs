@@ -191,6 +191,19 @@ impl Parties {
             .collect()
     }
 
+    /// Scopes that are limited, with the budget that `of` names for them. `of` may read scopes of
+    /// another kind.
+    pub(super) fn with_borrowed(
+        &self,
+        of: impl Fn(&Entry) -> Option<Box<str>>,
+    ) -> Vec<(Scope, Box<str>)> {
+        let entries = self.kinds.iter().flat_map(|kind| kind.entries.iter());
+        let limited = entries.filter(|entry| entry.meters.is_some());
+        limited
+            .filter_map(|entry| Some((entry.party.scope().clone(), of(entry.value())?)))
+            .collect()
+    }
+
     /// Every scope of a kind has spent nothing from now on.
     pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) -> Vec<Arc<Meters>> {
         let entries = self.of(kind).entries.iter();

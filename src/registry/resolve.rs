@@ -39,7 +39,7 @@ impl Registry {
     }
 
     /// What holds for members of a team who have nothing of their own.
-    fn default_charter(&self, scope: &Scope) -> Option<Charter> {
+    pub(super) fn default_charter(&self, scope: &Scope) -> Option<Charter> {
         let (team, _) = scope
             .member()
             .filter(|_| scope.kind == ScopeKind::TeamMember)?;

@@ -11,12 +11,14 @@ use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
 use meridian_core::auth::KeyView;
 use meridian_core::config::{Config, Deployment};
-use meridian_core::endpoint::Dialect;
+use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
 use meridian_core::price::{AdjustmentRules, PriceBook};
 
 pub use target::{Door, HeaderValues, Target};
 
+use crate::credentials::Credentials;
+pub use crate::credentials::SourceReport;
 use crate::routing::Routing;
 
 /// Names resolved through wildcards that are kept; further ones are resolved for each request.
@@ -35,6 +37,7 @@ pub struct Rules {
     wildcard_groups: DashMap<String, Arc<Group>>,
     adjustments: AdjustmentRules,
     routing: Arc<Routing>,
+    credentials: Arc<Credentials>,
 }
 
 /// The deployments that can serve one model name.
@@ -54,7 +57,7 @@ impl Rules {
     pub fn build(
         config: Arc<Config>,
         prices: Arc<PriceBook>,
-        routing: Arc<Routing>,
+        (routing, credentials): (Arc<Routing>, Arc<Credentials>),
         epoch: u64,
     ) -> Self {
         let adjustments = AdjustmentRules::default();
@@ -66,6 +69,7 @@ impl Rules {
             wildcard_groups: DashMap::new(),
             adjustments,
             routing,
+            credentials,
             config,
         };
         let mut groups: HashMap<String, Vec<Arc<Target>>> = HashMap::new();
@@ -98,7 +102,8 @@ impl Rules {
 
     /// The rules that follow these; what is known of deployments is kept.
     pub fn next(&self, config: Arc<Config>, prices: Arc<PriceBook>) -> Self {
-        Self::build(config, prices, Arc::clone(&self.routing), self.epoch + 1)
+        let kept = (Arc::clone(&self.routing), Arc::clone(&self.credentials));
+        Self::build(config, prices, kept, self.epoch + 1)
     }
 
     /// The deployments of a model name, aliases already applied.
@@ -161,6 +166,11 @@ impl Rules {
             .map_or(name, |alias| &alias.model)
     }
 
+    /// Where credentials come from that end.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
     /// Every concrete deployment, for passive health and metrics.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
         self.groups.values().flat_map(|group| group.targets.iter())
@@ -218,7 +228,7 @@ impl Rules {
             name,
             &self.prices,
             &self.adjustments,
-            &self.routing,
+            (&self.routing, &self.credentials),
         ))
     }
 }
@@ -275,11 +285,9 @@ impl Group {
         }
     }
 
-    /// The part of the group that speaks a dialect.
-    pub fn serves(&self, dialect: Dialect) -> bool {
-        self.targets
-            .iter()
-            .any(|target| target.deployment.serves(dialect))
+    /// Whether a deployment of the group can answer this endpoint, as it is or translated.
+    pub fn serves(&self, endpoint: Endpoint) -> bool {
+        self.targets.iter().any(|target| target.serves(endpoint))
     }
 
     /// Every deployment of the group.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use meridian_core::config::{AuthStyle, Deployment, Target as UpstreamTarget};
+use meridian_core::endpoint::Endpoint;
 use meridian_core::journal::Rates;
 use meridian_core::money::NanoUsd;
 use meridian_core::price::{AdjustmentRules, BillingPlace, Ceiling, ModelPrice, PriceBook};
@@ -11,7 +12,9 @@ use meridian_core::routing::failure::Origin;
 use meridian_core::routing::health::Health;
 use meridian_core::routing::plan::Facts;
 use meridian_core::spend::SpendRecord;
+use meridian_core::translate::Capabilities;
 
+use crate::credentials::{Credentials, Source};
 use crate::routing::{self, Routing};
 use crate::telemetry::metrics::{DeploymentLabels, OTHER};
 use crate::upstream::Origin as Address;
@@ -35,6 +38,8 @@ pub struct Target {
     pub door: Option<Door>,
     /// Values of response headers.
     pub header_values: HeaderValues,
+    /// What its model can do, by the price map and `model_info`.
+    pub capabilities: Capabilities,
     /// Base URL without credentials, for the ledger.
     pub api_base: String,
     /// What the configuration says about it, as routing needs it.
@@ -51,6 +56,8 @@ pub struct Door {
     pub authority: String,
     /// Credentials and fixed headers; the values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where credentials come from that end; they are in no header above.
+    pub source: Option<Arc<Source>>,
     /// Builds paths.
     pub paths: UpstreamTarget,
 }
@@ -72,7 +79,7 @@ impl Target {
         name: &str,
         prices: &PriceBook,
         adjustments: &AdjustmentRules,
-        routing: &Routing,
+        (routing, credentials): (&Routing, &Credentials),
     ) -> Self {
         let model = deployment.upstream_model(name);
         let label = deployment.provider.label();
@@ -80,19 +87,25 @@ impl Target {
             .target
             .as_ref()
             .map_or("", |target| target.base.host.as_str());
-        let mut place = BillingPlace::of(label, host, None);
+        let cloud = deployment
+            .target
+            .as_ref()
+            .and_then(|one| one.cloud.as_ref());
+        let location = cloud.and_then(|cloud| cloud.location());
+        let mut place = BillingPlace::of(label, host, location);
         place.adjustment = adjustments.resolve(label, &model);
         let price = price_of(deployment, &model, prices);
         let door = deployment
             .target
             .as_ref()
-            .map(|target| Door::build(deployment, target));
+            .map(|target| Door::build(deployment, target, credentials));
         let api_base = door.as_ref().map(Door::base).unwrap_or_default();
         let rates = rates_of(price.as_deref(), &place);
         Self {
             facts: facts(deployment, price.as_deref(), rates),
             health: routing.health(deployment),
             rates,
+            capabilities: capabilities(deployment, price.as_deref()),
             header_values: HeaderValues {
                 model_id: value(&deployment.id),
                 api_base: value(&api_base),
@@ -105,6 +118,11 @@ impl Target {
             door,
             api_base,
         }
+    }
+
+    /// Whether it can answer this endpoint, as it is or translated.
+    pub fn serves(&self, endpoint: Endpoint) -> bool {
+        self.deployment.way(endpoint, &self.model).is_some()
     }
 
     /// Labels of metrics; a wildcard's model is the client's choice and not shown.
@@ -157,7 +175,13 @@ impl Target {
     /// Whether both use the same account of the same provider.
     pub fn same_account(&self, other: &Self) -> bool {
         let same = |(ours, theirs): (&Door, &Door)| {
-            ours.origin == theirs.origin && ours.headers == theirs.headers
+            let sources = (ours.source.as_ref(), theirs.source.as_ref());
+            let same_source = match sources {
+                (None, None) => true,
+                (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+                _ => false,
+            };
+            same_source && ours.origin == theirs.origin && ours.headers == theirs.headers
         };
         self.door
             .as_ref()
@@ -167,7 +191,7 @@ impl Target {
 }
 
 impl Door {
-    fn build(deployment: &Deployment, target: &UpstreamTarget) -> Self {
+    fn build(deployment: &Deployment, target: &UpstreamTarget, credentials: &Credentials) -> Self {
         let base = &target.base;
         let standard_port = if base.tls { 443 } else { 80 };
         let host = match base.host.contains(':') {
@@ -187,6 +211,10 @@ impl Door {
             origin,
             authority,
             headers: fixed_headers(deployment, target),
+            source: target
+                .identity
+                .as_ref()
+                .map(|identity| credentials.source(identity)),
             paths: target.clone(),
         }
     }
@@ -221,7 +249,8 @@ fn fixed_headers(
                 add("x-api-key", key, true);
                 add("api-key", key, true);
             }
-            AuthStyle::None => {}
+            AuthStyle::XGoogApiKey => add("x-goog-api-key", key, true),
+            AuthStyle::Signature | AuthStyle::Token | AuthStyle::None => {}
         }
     }
     if let Some(organization) = &deployment.organization {
@@ -250,6 +279,12 @@ fn price_of(deployment: &Deployment, model: &str, prices: &PriceBook) -> Option<
             listed
         }
     }
+}
+
+fn capabilities(deployment: &Deployment, price: Option<&ModelPrice>) -> Capabilities {
+    let mut fields = price.map(ModelPrice::info).unwrap_or_default();
+    fields.extend(deployment.model_info.clone());
+    Capabilities::of(&fields)
 }
 
 fn rates_of(price: Option<&ModelPrice>, place: &BillingPlace) -> Rates {

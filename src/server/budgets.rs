@@ -1,19 +1,21 @@
 //! Budgets at start: what was spent before this process lived counts on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use meridian_core::budget::Terms;
 use meridian_core::config::Config;
 use meridian_core::meters::{Due, Meters, Whose};
-use meridian_core::money::NanoUsd;
 use meridian_core::period::{BudgetDuration, period_from, period_of};
 use meridian_core::record::RecordKind;
+use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 
+use super::memory::Installation;
 use crate::clock;
 use crate::registry::{Counted, Registry};
-use crate::store::{Store, StoreError, TimeRange};
+use crate::store::{BorrowedPeriod, ScopeSpend, Store, StoreError, TimeRange};
 
 /// The zone that calendar budgets are aligned to.
 pub(super) fn zone(config: &Config) -> TimeZone {
@@ -60,14 +62,19 @@ async fn load_kind(
     }
 }
 
-/// The installation's own budget (`litellm_settings.max_budget`), with what the ledger says was
-/// spent in its running period.
+/// What is shared by many: periods of budgets that others refer to are loaded; returned is the
+/// installation's own budget (`litellm_settings.max_budget`), with what the ledger says was spent
+/// in its running period, or what was `saved` where the store does not answer.
 pub(super) async fn shared(
     store: &Store,
     config: &Config,
-    zone: &TimeZone,
-    up: bool,
+    registry: &Registry,
+    (up, saved): (bool, Installation),
 ) -> Result<Vec<Due>, StoreError> {
+    if up {
+        load_borrowed(store, registry, !config.general.disable_spend_logs).await;
+    }
+    let zone = registry.zone();
     let Some(budget) = &config.settings.budget else {
         return Ok(Vec::new());
     };
@@ -77,8 +84,14 @@ pub(super) async fn shared(
     let range = from.map(|from| TimeRange { from, to: now });
     // A shared store that does not answer now is asked by nobody who serves requests.
     let spent = match up {
-        true => store.global_spend(range).await?,
-        false => NanoUsd::ZERO,
+        true => match store.global_spend(range).await {
+            Err(error) if store.is_shared() => {
+                tracing::warn!(%error, "what the installation spent is what this node remembers");
+                saved.spent(now)
+            }
+            spent => spent?,
+        },
+        false => saved.spent(now),
     };
     let terms = Terms {
         limit: Some(budget.max),
@@ -87,6 +100,67 @@ pub(super) async fn shared(
     };
     let meters = Meters::budget_of(Whose::Installation, terms, spent, zone, now);
     Ok(vec![Due::of(Arc::new(meters))])
+}
+
+/// Scopes that one statement changes.
+const PERIODS_AT_ONCE: usize = 500;
+
+/// Tells the store the periods of scopes that take their budget from another record. What it knows
+/// is in `known`, with the length of the period, and is not told again. Returns those that it did
+/// not know.
+pub(super) async fn tell_borrowed(
+    store: &Store,
+    registry: &Registry,
+    known: &mut HashMap<Scope, String>,
+    listed: bool,
+) -> Result<Vec<ScopeSpend>, StoreError> {
+    let mut borrowed = registry.borrowed_periods(clock::now());
+    let is_new = |one: &BorrowedPeriod| known.get(&one.scope) != Some(&one.period.duration);
+    borrowed.retain(is_new);
+    borrowed.sort_by(|one, two| one.scope.cmp(&two.scope));
+    let mut begun = Vec::new();
+    for some in borrowed.chunks(PERIODS_AT_ONCE) {
+        begun.extend(store.begin_borrowed_periods(some.to_vec(), listed).await?);
+        let told = some.iter();
+        known.extend(told.map(|one| (one.scope.clone(), one.period.duration.clone())));
+    }
+    Ok(begun)
+}
+
+/// The same at start, before anything is spent: memory begins with what the store says then, also
+/// of scopes that have no record themselves.
+async fn load_borrowed(store: &Store, registry: &Registry, listed: bool) {
+    let told = tell_borrowed(store, registry, &mut HashMap::new(), listed).await;
+    let loaded = match told {
+        Ok(begun) => read_borrowed(store, registry, &begun).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = loaded {
+        // What is known counts: too early a refusal, never one too late.
+        tracing::warn!(%error, "periods of budgets that are shared are not known from the store");
+    }
+}
+
+async fn read_borrowed(
+    store: &Store,
+    registry: &Registry,
+    begun: &[ScopeSpend],
+) -> Result<(), StoreError> {
+    let now = clock::now();
+    for says in begun {
+        // What earlier periods cost was loaded with it.
+        registry.set_spent(&says.scope, says.spend, now);
+    }
+    let scopes = registry.borrowed_periods(now).into_iter();
+    let scopes: Vec<Scope> = scopes.map(|one| one.scope).collect();
+    for some in scopes.chunks(PERIODS_AT_ONCE) {
+        for says in store.scope_spends(some.to_vec()).await? {
+            if says.period_end.is_none_or(|end| end > now) {
+                registry.raise_spent(&says.scope, says.spend, now);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// When the period of a duration ends that `at` lies in.

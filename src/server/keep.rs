@@ -1,10 +1,12 @@
 //! Housekeeping beside the traffic: budget periods, retention, prices.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use meridian_core::config::{Config, Schedule};
+use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 use tokio::sync::watch;
 
@@ -24,6 +26,8 @@ pub(super) struct Keeper {
     pub(super) store: Store,
     pub(super) prices: Arc<PriceSource>,
     pub(super) drain: Arc<Drain>,
+    /// Scopes of which the store knows the period that they take from another record.
+    pub(super) borrowed: HashMap<Scope, String>,
 }
 
 /// Tells the drain what a configuration says about it.
@@ -35,10 +39,11 @@ pub(super) fn tell(drain: &Drain, config: &Config) {
 
 impl Keeper {
     /// Runs until `stop` turns true.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut past = Past::at(clock::now());
         while !*stop.borrow() {
             tell(&self.drain, &self.state.rules.load().config);
+            self.tell_borrowed().await;
             self.roll_periods().await;
             self.prepare().await;
             self.drop_old_logs(&mut past).await;
@@ -57,6 +62,15 @@ impl Keeper {
             Arc::new(move |duration, at| budgets::next_reset(duration, &zone, at));
         if let Err(error) = self.store.roll_budget_periods(now, next).await {
             tracing::warn!(%error, "budget periods are not rolled in the store");
+        }
+    }
+
+    async fn tell_borrowed(&mut self) {
+        let listed = !self.state.rules.load().config.general.disable_spend_logs;
+        let (store, registry) = (&self.store, &self.state.registry);
+        let told = budgets::tell_borrowed(store, registry, &mut self.borrowed, listed).await;
+        if let Err(error) = told {
+            tracing::warn!(%error, "periods of budgets that are shared are not in the store");
         }
     }
 

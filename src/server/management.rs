@@ -39,6 +39,9 @@ const STORE_LAG_MAX_MS: u64 = 10_000;
 /// Longest wait of a report for the newest records.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Between two looks at the health of deployments.
+const HEALTH_LOOK: Duration = Duration::from_secs(2);
+
 /// The management API and what it needs.
 pub(super) struct Management {
     pub(super) state: Arc<State>,
@@ -94,7 +97,9 @@ impl Management {
         stop: watch::Receiver<bool>,
     ) -> Result<Option<Shade>, StartError> {
         let replaced = self.state.replaced.subscribe();
-        let router = admin::router(self.admin_state()?);
+        let state = self.admin_state()?;
+        tokio::spawn(look_at_health(state.clone(), stop.clone()));
+        let router = admin::router(state);
         let stopped = stopped(stop, replaced);
         match args.role {
             Role::Admin => {
@@ -249,6 +254,17 @@ async fn reload_prices(state: &State, prices: &PriceSource) -> Result<usize, Str
     let models = book.len();
     state.update_rules(|old| old.with_prices(book));
     Ok(models)
+}
+
+/// Looks at deployments until `stop` turns true: what changes in between is told by no request.
+async fn look_at_health(state: AdminState, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        state.look_at_health();
+        let waited = tokio::time::timeout(HEALTH_LOOK, stop.changed()).await;
+        if matches!(waited, Ok(Err(_))) {
+            return;
+        }
+    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>, mut replaced: watch::Receiver<bool>) {

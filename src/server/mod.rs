@@ -49,6 +49,7 @@ use supervisor::Supervisor;
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
+use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
@@ -235,8 +236,7 @@ async fn open(
     let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
-    let zone = budgets::zone(&config);
-    let registry = Arc::new(Registry::new(zone.clone()));
+    let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
     let mut copies = Copies::open(copies::Parts {
         config: &config,
@@ -258,15 +258,17 @@ async fn open(
         None => heir.load(&drain, predecessor, (&registry, &merged)).await?,
     }
     let config = merged.config().unwrap_or(config);
-    let shared_budgets = budgets::shared(&store, &config, &zone, up).await?;
+    let spent = (up, in_force.saved());
+    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
+    let known = (Arc::clone(&routing), Credentials::new());
     let cache = config.cache.as_ref().map(Cache::new);
     let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
-        rules: Rules::build(Arc::new(config), prices.book(), Arc::clone(&routing), 1),
+        rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
         link: Arc::new(Link::new(shares)),
         registry,
@@ -345,9 +347,11 @@ impl Opened {
             state: Arc::clone(&state),
             store: store.clone(),
             prices: Arc::clone(&prices),
+            borrowed: HashMap::new(),
             drain: Arc::clone(&drain),
         };
         control.spawn(keeper.run(stopped.clone()));
+        control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reloader(&state, (&prices, &merged), args, env, loaded);
         control.spawn(reloader.run(stopped.clone()));
         if args.role != Role::Admin {

@@ -1,5 +1,6 @@
 //! Values as columns hold them, in every store alike.
 
+use meridian_core::transcript::Texts;
 use meridian_core::usage::Usage;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +35,17 @@ pub(super) fn extra_usage(usage: &Usage) -> Result<Option<String>, StoreError> {
         true => Ok(None),
         false => Ok(Some(serde_json::to_string(usage)?)),
     }
+}
+
+/// What was asked and answered, from its columns.
+pub(super) fn texts_of(
+    request: Option<&str>,
+    response: Option<&str>,
+) -> Result<Option<Box<Texts>>, StoreError> {
+    let read = |text: Option<&str>| text.map(serde_json::from_str).transpose();
+    let (request, response) = (read(request)?, read(response)?);
+    let any = request.is_some() || response.is_some();
+    Ok(any.then(|| Box::new(Texts { request, response })))
 }
 
 /// Name of a unit variant, as its JSON shows it.

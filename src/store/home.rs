@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use meridian_core::record::home::{self, Plan, Standing};
 use meridian_core::record::{Record, RecordKind, Restriction};
+use meridian_core::scope::Scope;
 
-use super::{Actor, RecordWrite, Store, StoreError, StoredRecord};
+use super::{Actor, RecordWrite, ScopeChange, Store, StoreError, StoredRecord};
 use crate::clock;
 
 /// Most restrictions of one record that are read: one of each kind and region, and some amounts.
@@ -30,8 +31,21 @@ impl Store {
         writes: Vec<RecordWrite>,
         actor: Option<Actor>,
     ) -> Result<Vec<Record>, StoreError> {
+        self.write_records_with(writes, Vec::new(), actor).await
+    }
+
+    /// As [`Self::write_records`], with changes to what is counted: all of it or nothing.
+    ///
+    /// # Errors
+    /// As [`Self::write_records`].
+    pub async fn write_records_with(
+        &self,
+        writes: Vec<RecordWrite>,
+        changes: Vec<(Scope, ScopeChange)>,
+        actor: Option<Actor>,
+    ) -> Result<Vec<Record>, StoreError> {
         if self.region().is_empty() {
-            return self.write_as_is(writes, actor).await;
+            return self.write_as_is(writes, changes, actor).await;
         }
         let mut planned = Planned::default();
         for write in writes {
@@ -40,9 +54,9 @@ impl Store {
         let Planned { shown, own, more } = planned;
         let count = own.len();
         let writes: Vec<RecordWrite> = own.into_iter().chain(more).collect();
-        let mut stored = match writes.is_empty() {
+        let mut stored = match writes.is_empty() && changes.is_empty() {
             true => Vec::new(),
-            false => self.write_as_is(writes, actor).await?,
+            false => self.write_as_is(writes, changes, actor).await?,
         };
         let more = stored.split_off(count.min(stored.len()));
         let mut stored = stored.into_iter();
@@ -123,7 +137,7 @@ impl Store {
             changed_by: format!("region {}", origins(&standing)),
             key: None,
         };
-        self.write_as_is(vec![write], Some(actor)).await
+        self.write_as_is(vec![write], Vec::new(), Some(actor)).await
     }
 }
 

@@ -17,6 +17,7 @@ mod types;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meridian_core::config::Database;
 use meridian_core::journal::Position;
@@ -222,15 +223,16 @@ impl Store {
         }
     }
 
-    /// Stores them, whose home they may be.
+    /// Stores them, whose home they may be, and changes what is counted, all or nothing.
     async fn write_as_is(
         &self,
         writes: Vec<RecordWrite>,
+        changes: Vec<(Scope, ScopeChange)>,
         actor: Option<Actor>,
     ) -> Result<Vec<Record>, StoreError> {
         match self {
-            Self::Embedded(store) => store.write_records(writes, actor).await,
-            Self::Postgres(store) => store.write_records(writes, actor).await,
+            Self::Embedded(store) => store.write_records(writes, changes, actor).await,
+            Self::Postgres(store) => store.write_records(writes, changes, actor).await,
         }
     }
 
@@ -303,6 +305,20 @@ impl Store {
         }
     }
 
+    /// Gives scopes that take their budget from another record the period that runs, where they
+    /// have none or one of another length. They have spent then what the log says about it; where
+    /// requests are not `listed`, what they had spent. Returns those that were changed.
+    pub async fn begin_borrowed_periods(
+        &self,
+        periods: Vec<BorrowedPeriod>,
+        listed: bool,
+    ) -> Result<Vec<ScopeSpend>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.begin_borrowed_periods(periods, listed).await,
+            Self::Postgres(store) => store.begin_borrowed_periods(periods, listed).await,
+        }
+    }
+
     /// Begins the next period of every scope whose period has ended. The spend of the new period
     /// is what the log says about requests that started in it, so that neither a late job nor late
     /// records shift money between periods.
@@ -370,6 +386,15 @@ impl Store {
         match self {
             Self::Embedded(store) => store.drop_logs_before(before).await,
             Self::Postgres(store) => store.drop_logs_before(before).await,
+        }
+    }
+
+    /// How far a replica that reports are read from was behind a moment ago; `None` where they are
+    /// read from what is written.
+    pub fn report_behind(&self) -> Option<Duration> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Postgres(store) => store.report_behind(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which budget period runs.
 
-use meridian_core::record::Record;
+use meridian_core::record::{Facet, Record};
 use meridian_core::time::WallMs;
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ pub(super) fn period_at(
 pub(super) fn period_of(record: &Record) -> Option<Option<ScopePeriod>> {
     let field = |name: &str| record.body.get(name);
     let duration = field("budget_duration").and_then(Value::as_str);
-    if duration.is_none() && record.body.contains_key("budget_id") {
+    if duration.is_none() && record.facet(Facet::BudgetId).is_some() {
         return None;
     }
     let ends = field("budget_reset_at").and_then(Value::as_i64);

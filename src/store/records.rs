@@ -208,6 +208,31 @@ pub struct ScopePeriod {
     pub ends: Option<WallMs>,
 }
 
+/// A change to what is counted for a scope, made with records in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopeChange {
+    /// Its record takes its budget from another one: the period that runs.
+    Period(Option<ScopePeriod>),
+    /// It has spent this much; requests that started before do not count any more.
+    Spent {
+        /// So much.
+        spend: NanoUsd,
+        /// Since when.
+        since: WallMs,
+    },
+}
+
+/// The period of a scope that takes its budget from another record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BorrowedPeriod {
+    /// The scope.
+    pub scope: Scope,
+    /// Its period.
+    pub period: ScopePeriod,
+    /// When that began.
+    pub start: WallMs,
+}
+
 /// A line of the audit log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEntry {

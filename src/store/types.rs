@@ -8,8 +8,12 @@ use meridian_core::time::WallMs;
 
 /// Most rows of one page of keys or logs.
 pub const PAGE_SIZE_MAX: u32 = 1_000;
+/// Most rows of a page of logs with what was asked and answered.
+pub const TEXT_ROWS_MAX: u32 = 100;
 /// Most rows of a report.
 pub const REPORT_ROWS_MAX: u32 = 50_000;
+/// Rows of a page of logs when the caller does not say.
+const LOG_ROWS: u32 = 50;
 /// Rows that a numbered page may skip, and where counting stops: go on with a cursor from there.
 pub const SKIP_ROWS_MAX: u64 = 100_000;
 
@@ -120,6 +124,8 @@ pub struct SpendQuery {
     pub spend_max: Option<NanoUsd>,
     /// Requests that started in here.
     pub range: Option<TimeRange>,
+    /// Reads what was asked and answered too; such pages have `TEXT_ROWS_MAX` rows at most.
+    pub with_texts: bool,
     /// Order.
     pub sort_by: SpendSort,
     /// Oldest or smallest first; the default is latest first.
@@ -128,6 +134,20 @@ pub struct SpendQuery {
     pub size: u32,
     /// Which page.
     pub page: SpendPageAt,
+}
+
+impl SpendQuery {
+    /// Rows of a page.
+    pub(super) fn rows_max(&self) -> u32 {
+        let most = match self.with_texts {
+            true => TEXT_ROWS_MAX,
+            false => PAGE_SIZE_MAX,
+        };
+        match self.size {
+            0 => LOG_ROWS.min(most),
+            size => size.min(most),
+        }
+    }
 }
 
 /// Order of spend log rows. Only the order by start is backed by an index.

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cache;
+mod clouds;
 mod crash;
 mod dice;
 mod endings;
@@ -11,6 +12,7 @@ mod fuzz;
 mod keys;
 mod ledger;
 mod probes;
+mod prompts;
 mod region;
 mod reload;
 mod routing;

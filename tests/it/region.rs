@@ -31,6 +31,10 @@ async fn is(gateway: &Gateway, state: &str) {
     let page = gateway.admin("GET", "/metrics/", &Value::Null).await.text();
     let line = format!("meridian_coordination_mode{{mode=\"redis\",state=\"{state}\"}} 1");
     assert!(page.contains(&line), "{line} is not in {page}");
+    let nobody = Request::post(Api::Chat.path(), &Value::Null).bearer("sk-nobody");
+    let refused = gateway.send(&nobody).await;
+    let said = refused.header("x-meridian-coordination");
+    assert_eq!(said, Some(format!("redis-{state}").as_str()));
 }
 
 /// A request is served as fast as ever.
@@ -40,6 +44,9 @@ async fn serves(gateway: &Gateway) {
     let started = now();
     let answer = gateway.send(&request).await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
+    // As it is now, also while Redis comes or goes; errors say it too.
+    let said = answer.header("x-meridian-coordination").unwrap().to_owned();
+    assert!(["none", "redis-up", "redis-down"].contains(&said.as_str()));
     println!("served in {:?}", started.elapsed());
     assert!(gateway.is_ready().await);
 }
@@ -171,5 +178,7 @@ async fn without_redis_a_gateway_is_alone_and_says_so() {
     let gateway = Setup::new(binary(), &scripted(&provider)).start().await;
     let said = coordination(&gateway).await;
     assert_eq!(said, serde_json::json!({"mode": "none", "state": "off"}));
+    let answer = gateway.send(&Api::Chat.ask("", "alone", false)).await;
+    assert_eq!(answer.header("x-meridian-coordination"), Some("none"));
     serves(&gateway).await;
 }

@@ -3,14 +3,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use meridian::store::{RecordWrite, Store};
-use meridian_core::ids::KeyHash;
+use meridian::store::{RecordWrite, SpendBatch, Store};
+use meridian_core::ids::{CallId, KeyHash};
+use meridian_core::journal::Position;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{
     Body, Bounds, Budget, Customer, Organization, Record, Tag, Team, TeamMember, User,
 };
 use meridian_core::scope::Scope;
+use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 use meridian_testkit::deadline::{SOON, now};
 use meridian_testkit::gateway::Gateway;
@@ -208,6 +210,85 @@ async fn the_budget_of_each_scope_refuses_its_second_request_and_names_it() {
     write(&mut gateway, Vec::new()).await;
     for key in [&second, &personal, &member, &inside] {
         assert_eq!(status(&gateway, key).await, 429);
+    }
+}
+
+/// A request that cost a dollar, `days` ago, of a key that may belong to a member of a team.
+fn spent(number: u128, key: &str, member: Option<(&str, &str)>, days: i64) -> SpendRecord {
+    let at = meridian::clock::now().plus_ms(-days * 86_400_000);
+    let (team, user) = member.unzip();
+    let id = (u128::from(at.0.unsigned_abs()) << 80) | number;
+    let record = json!({
+        "call_id": CallId::from_bytes(id.to_be_bytes()), "endpoint": "chat_completions",
+        "model_group": "fake-x", "started": at, "ended": at, "usage": {}, "cost": 1_000_000_000,
+        "end_reason": "complete", "status": 200,
+        "payer": {"key": KeyHash::of_secret(key), "team_id": team, "user_id": user},
+    });
+    serde_json::from_value(record).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_key_or_a_member_spent_under_another_records_budget_ends_with_its_period() {
+    let World {
+        provider: _provider,
+        mut gateway,
+    } = World::new("").await;
+    let monthly = Budget {
+        bounds: Bounds {
+            budget_duration: Some("30d".to_owned()),
+            ..dollars(0.5)
+        },
+        ..Budget::default()
+    };
+    let team = Team {
+        team_member_budget_id: Some("b".to_owned()),
+        ..Team::default()
+    };
+    write(
+        &mut gateway,
+        vec![record("b", &monthly), record("t", &team)],
+    )
+    .await;
+    let linked = json!({"extra": {"budget_id": "b"}});
+    let member = |user: &str| json!({"team_id": "t", "user_id": user});
+    let (old_link, new_link) = (
+        old_key(&mut gateway, &linked).await,
+        old_key(&mut gateway, &linked).await,
+    );
+    let (old_member, new_member) = (
+        old_key(&mut gateway, &member("past")).await,
+        old_key(&mut gateway, &member("now")).await,
+    );
+    gateway.stop(SOON).await;
+    let store = Store::open_embedded(&gateway.data_dir()).await.unwrap();
+    let records = vec![
+        spent(1, &old_link, None, 70),
+        spent(2, &new_link, None, 0),
+        spent(3, &old_member, Some(("t", "past")), 70),
+        spent(4, &new_member, Some(("t", "now")), 0),
+    ];
+    let batch = SpendBatch {
+        writer: "test".to_owned(),
+        from: Position::default(),
+        next: Position {
+            offset: 1,
+            ..Position::default()
+        },
+        records,
+        keeps_logs: true,
+    };
+    assert_eq!(store.apply_spend(batch).await.unwrap(), 4);
+    drop(store);
+    // A second start finds what the first one wrote.
+    for _ in 0..2 {
+        gateway.start().await;
+        for key in [&old_link, &old_member] {
+            assert_eq!(status(&gateway, key).await, 200, "of an earlier period");
+        }
+        for key in [&new_link, &new_member] {
+            assert_eq!(status(&gateway, key).await, 429, "of this period");
+        }
+        gateway.stop(SOON).await;
     }
 }
 

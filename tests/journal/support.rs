@@ -68,6 +68,7 @@ pub(crate) fn record(call_id: CallId) -> SpendRecord {
         attempts: 1,
         context: RequestContext::default(),
         error: None,
+        texts: None,
     }
 }
 

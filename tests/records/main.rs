@@ -7,5 +7,6 @@ mod changes;
 mod outages;
 mod regions;
 mod relay;
+mod replica;
 mod starts;
 mod world;

@@ -18,7 +18,7 @@ use crate::relay::{Relay, Wire};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
 /// Name of the database.
-const NAME: &str = "app";
+pub(crate) const NAME: &str = "app";
 /// One that no store has.
 pub(crate) const NOBODYS_KEY: &str = "sk-nobody-has-this-one-0000";
 
@@ -65,6 +65,15 @@ impl Region {
 
     /// A node with further top-level lines in its configuration.
     pub(crate) async fn node_with(&self, lines: &str) -> Node {
+        self.node_of(lines, &[]).await
+    }
+
+    /// A node with further variables.
+    pub(crate) async fn node_with_env(&self, variables: &[(&str, &str)]) -> Node {
+        self.node_of("", variables).await
+    }
+
+    async fn node_of(&self, lines: &str, variables: &[(&str, &str)]) -> Node {
         let to_postgres = Relay::to(self.postgres.addr()).await;
         let to_redis = Relay::to(self.redis.addr()).await;
         let url = self.postgres.url(NAME);
@@ -76,6 +85,9 @@ impl Region {
             .litellm(&format!("cache_params: {{type: redis, url: '{redis}'}}"))
             .raw(lines);
         let mut setup = Setup::new(BINARY, &config).env("DATABASE_URL", &url);
+        for (name, value) in variables {
+            setup = setup.env(name, value);
+        }
         if let Some(name) = self.name {
             setup = setup.arg("--region").arg(name);
         }

@@ -1,6 +1,6 @@
-//! Budgets of $1 under ten times the demand, through every fault: what the provider billed is within
-//! the budget and the bound that the gateways compute, ledgers say what the provider says, and money
-//! that is left is found.
+//! Budgets of $1 under ten times the demand, through every fault: what the provider billed is
+//! within the budget and the bound that the gateways compute, ledgers say what the provider says,
+//! and money that is left is found.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use meridian_testkit::scale::scaled;
 use serde_json::json;
 
 use crate::bound::bound;
-use crate::faults::{ABSENT_AT_BOOT, ALL, Scenario};
+use crate::faults::{ALL, Scenario, boot_without_redis};
 use crate::world::{SETTLED_WITHIN, World};
 
 /// Every key's budget, in nano-dollars.
@@ -69,6 +69,9 @@ async fn demands(regions: &Regions, scenario: &Scenario) -> Vec<Demand> {
 /// Uses the keys while everything happens, and looks at the bounds meanwhile.
 async fn run(regions: &mut Regions, scenario: &Scenario) -> Run {
     let demands = demands(regions, scenario).await;
+    if scenario.boots_without_redis {
+        boot_without_redis(regions, &demands).await;
+    }
     let (length, began) = (length(), now());
     let load = Load::begin(regions.addresses(), demands.clone(), length);
     let mut bounds = vec![None; demands.len()];
@@ -225,14 +228,5 @@ async fn budgets_hold_through_every_fault() {
         let run = run(&mut world.regions, &scenario).await;
         complaints.extend(check(&world.regions, &scenario, &run).await);
     }
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn budgets_hold_when_redis_comes_after_the_gateways() {
-    let mut world = World::start(|plan| plan.redis_at_boot = false).await;
-    header();
-    let run = run(&mut world.regions, &ABSENT_AT_BOOT).await;
-    let complaints = check(&world.regions, &ABSENT_AT_BOOT, &run).await;
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }

@@ -49,6 +49,8 @@ pub(crate) struct Scenario {
     pub(crate) wrong_percent: Option<f64>,
     /// Whether it is part of `make test`.
     pub(crate) short: bool,
+    /// Whether the gateways are started again, without a Redis, before anything is asked.
+    pub(crate) boots_without_redis: bool,
 }
 
 const fn scenario(
@@ -62,6 +64,7 @@ const fn scenario(
         allowed_milli: 1_000,
         wrong_percent,
         short: false,
+        boots_without_redis: false,
     }
 }
 
@@ -86,7 +89,7 @@ const CUT: Option<f64> = Some(5.0);
 
 /// With ten times the demand half of a budget is used at 0.05: what breaks then breaks before it is
 /// used up, and lasts until 0.85.
-pub(crate) const ALL: [Scenario; 14] = [
+pub(crate) const ALL: [Scenario; 15] = [
     scenario("calm", &[], CALM).short(),
     scenario(
         "partition",
@@ -157,12 +160,12 @@ pub(crate) const ALL: [Scenario; 14] = [
     )
     .allowing(500)
     .short(),
+    Scenario {
+        boots_without_redis: true,
+        ..scenario("redis absent at boot", &[(0.5, Act::StartRedis)], CUT).short()
+    },
     scenario("everything at once", EVERYTHING, None).short(),
 ];
-
-/// Redis that is not there when the gateways start: they run for a while, then it comes.
-pub(crate) const ABSENT_AT_BOOT: Scenario =
-    scenario("redis absent at boot", &[(0.5, Act::StartRedis)], CUT);
 
 const EVERYTHING: &[(f64, Act)] = &[
     (0.02, Act::ShiftClocks(5_000)),
@@ -217,6 +220,20 @@ impl Act {
             Self::Raise => change(regions, 0, first, 1.5).await,
             Self::Lower => change(regions, 1, first, 0.5).await,
         }
+    }
+}
+
+/// Ends all Redis and starts every gateway again, with what its store and snapshot have.
+pub(crate) async fn boot_without_redis(regions: &mut Regions, demands: &[Demand]) {
+    regions.regions.iter_mut().for_each(|one| one.redis.kill());
+    for region in &mut regions.regions {
+        for node in &mut region.nodes {
+            node.gateway.kill().await;
+            node.gateway.start().await;
+        }
+    }
+    for demand in demands {
+        regions.known(&demand.key).await;
     }
 }
 

@@ -11,4 +11,8 @@ mod ledger;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod texts;

@@ -147,6 +147,7 @@ pub(crate) fn record(number: u64, name: &str, started: WallMs, cost: i64) -> Spe
             ..RequestContext::default()
         },
         error: None,
+        texts: None,
     }
 }
 

@@ -141,6 +141,12 @@ impl KeyView {
             .chain(of_team)
     }
 
+    /// Whether it or a scope of it wants no texts to be kept.
+    pub fn redacts(&self) -> bool {
+        let of_party = |party: &Party| party.view().is_some_and(|view| view.rights.redacts);
+        self.policy.redacts || self.parties().any(of_party)
+    }
+
     /// Tags that its requests carry besides their own and the key's: the team's.
     pub fn tags_of_scopes(&self) -> Vec<Box<str>> {
         let mut tags = Vec::new();

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::environ;
+use super::identity::{Reading, chain_of_environment};
 use super::problem::{Position, Problems};
 use super::section::Area;
+use crate::identity::Identity;
 use crate::ids::Secret;
-use crate::sigv4::AwsCredentials;
 
 /// Port of a server.
 const PORT: u16 = 5_432;
@@ -43,8 +44,8 @@ pub struct Database {
 /// Who signs database tokens: RDS and Aurora take them for fifteen minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Iam {
-    /// Who logs in.
-    pub credentials: AwsCredentials,
+    /// Who logs in: what AWS's own tools would use.
+    pub identity: Identity,
     /// AWS's name of the servers' region.
     pub region: String,
 }
@@ -174,15 +175,13 @@ pub(super) fn resolve(
     Some(database)
 }
 
-/// Credentials and region from AWS's own variables; the name of a host says its region too.
+/// Who signs, and the region: the name of a host says it, else AWS's variables.
 fn iam(
     server: &DatabaseServer,
     at: &Position,
     env: &HashMap<String, String>,
     problems: &mut Problems,
 ) -> Option<Iam> {
-    let text = |name: &'static str| environ::variable(env, name).map(str::to_owned);
-    let secret = |name| text(name).map(Secret::new);
     let of_host = || {
         let before = server.host.strip_suffix(".rds.amazonaws.com")?;
         before.rsplit('.').next().map(str::to_owned)
@@ -191,24 +190,20 @@ fn iam(
         env,
         &["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"],
     );
-    let region = of_host().or_else(|| named.map(str::to_owned));
-    let keys = text("AWS_ACCESS_KEY_ID").zip(secret("AWS_SECRET_ACCESS_KEY"));
-    let Some(((access_key_id, secret_access_key), region)) = keys.zip(region) else {
-        let message = "database tokens are signed with `AWS_ACCESS_KEY_ID` and \
-            `AWS_SECRET_ACCESS_KEY` for the region of the host or `AWS_REGION`: one of them is \
-            not set";
+    let Some(region) = of_host().or_else(|| named.map(str::to_owned)) else {
+        let message = "database tokens are signed for the region of the host or `AWS_REGION`, \
+            which is not set";
         problems.error(at, IAM_SWITCH, message);
         return None;
     };
-    let credentials = AwsCredentials {
-        access_key_id,
-        secret_access_key,
-        session_token: secret("AWS_SESSION_TOKEN"),
-    };
-    Some(Iam {
-        credentials,
-        region,
-    })
+    let has = |name| environ::variable(env, name).is_some();
+    if has("AWS_ACCESS_KEY_ID") != has("AWS_SECRET_ACCESS_KEY") {
+        let message = "of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` one is not set";
+        problems.error(at, IAM_SWITCH, message);
+        return None;
+    }
+    let identity = chain_of_environment(Reading::new(None, env), &region);
+    Some(Iam { identity, region })
 }
 
 impl Database {

@@ -29,6 +29,8 @@ pub struct Deployment {
     pub model: String,
     /// Where it is; `None` when nothing is sent upstream (mocks, providers not served yet).
     pub target: Option<Target>,
+    /// Its name asks for OpenAI's Responses API, also for chat requests.
+    pub only_responses: bool,
     /// `OpenAI-Organization`.
     pub organization: Option<String>,
     /// Headers added to every upstream request; lower-case names.
@@ -83,10 +85,25 @@ pub struct Deployment {
     pub access_groups: Vec<String>,
     /// `model_info` as written, for `/model/info`.
     pub model_info: Map<String, Json>,
+    /// What a translation may leave out; `drop_params` is LiteLLM's global one where absent.
+    pub losses: Losses,
     /// Read, not enforced in this version.
     pub planned: Planned,
     /// Where the entry begins.
     pub position: Position,
+}
+
+/// What a translation may leave out of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Parameters that the provider does not know are left out, and not refused.
+    pub drop_params: Option<bool>,
+    /// Parameters that are always left out.
+    pub additional_drop_params: Vec<String>,
+    /// Parameters that are sent whatever is known of the model.
+    pub allowed_openai_params: Vec<String>,
+    /// A request that would lose anything is refused.
+    pub strict: Option<bool>,
 }
 
 /// Settings of a deployment that are read and validated, but decide nothing in this version.
@@ -96,10 +113,6 @@ pub struct Planned {
     pub max_budget: Option<f64>,
     /// Period of `max_budget`.
     pub budget_duration: Option<String>,
-    /// Drop parameters that the provider does not know.
-    pub drop_params: bool,
-    /// Parameters to drop always.
-    pub additional_drop_params: Vec<String>,
 }
 
 impl Deployment {
@@ -250,6 +263,7 @@ fn resolve(
         provider,
         model,
         target,
+        only_responses: only_responses(written, provider, facts.text("mode")),
         organization: params.text("organization").map(str::to_owned),
         extra_headers: extra_headers(&params, problems),
         default_params: default_params(&params),
@@ -277,6 +291,7 @@ fn resolve(
         mode: facts.text("mode").map(str::to_owned),
         access_groups: owned(facts.texts("access_groups")),
         model_info: entry.json_map("model_info"),
+        losses: losses(&params),
         planned: planned(&params),
         position: entry.start().clone(),
     })
@@ -358,6 +373,12 @@ fn extra_headers(params: &Area<'_>, problems: &mut Problems) -> Vec<(String, Sec
     list
 }
 
+/// `openai/responses/...` and `mode: responses`.
+fn only_responses(written: &str, provider: Provider, mode: Option<&str>) -> bool {
+    let may = matches!(provider, Provider::OpenAi | Provider::Azure);
+    may && (mode == Some("responses") || written.contains("/responses/"))
+}
+
 /// Everything in `litellm_params` that is not a setting is a request field, as in LiteLLM.
 fn default_params(params: &Area<'_>) -> Map<String, Json> {
     let is_field = |name: &str| {
@@ -410,12 +431,19 @@ fn allowed_regions(
     (!names.is_empty()).then_some(names)
 }
 
+fn losses(params: &Area<'_>) -> Losses {
+    Losses {
+        drop_params: params.bool("drop_params"),
+        additional_drop_params: owned(params.texts("additional_drop_params")),
+        allowed_openai_params: owned(params.texts("allowed_openai_params")),
+        strict: params.bool("strict_translation"),
+    }
+}
+
 fn planned(params: &Area<'_>) -> Planned {
     Planned {
         max_budget: params.number("max_budget"),
         budget_duration: params.text("budget_duration").map(str::to_owned),
-        drop_params: params.bool("drop_params").unwrap_or(false),
-        additional_drop_params: owned(params.texts("additional_drop_params")),
     }
 }
 

@@ -10,6 +10,7 @@ use super::section::Area;
 use crate::cron::Cron;
 use crate::ids::Secret;
 use crate::money::NanoUsd;
+use crate::transcript::{TEXT_CHARS, TEXT_CHARS_MAX};
 
 /// How often a node's records go to a shared store. LiteLLM waits 10 s because its records are in
 /// memory until then; here they are on disk, and reports are fresher.
@@ -47,8 +48,9 @@ pub struct General {
     pub enforce_user_param: bool,
     /// `/robots.txt` forbids everything.
     pub block_robots: bool,
-    /// Texts that may quote a prompt may be kept in the ledger: providers' error messages.
-    pub store_prompts: bool,
+    /// The ledger keeps what was asked and answered, also as providers' error messages quote it;
+    /// of each text so many characters. `None`: it does not.
+    pub prompt_chars: Option<usize>,
     /// Requests are counted, but not listed.
     pub disable_spend_logs: bool,
     /// How long spend logs are kept; `None` keeps them for ever.
@@ -94,6 +96,8 @@ pub struct Settings {
     pub prometheus: bool,
     /// The other callbacks, which are not in this version yet.
     pub callbacks: Vec<String>,
+    /// Translations leave out what a model does not know, where the model does not say it.
+    pub drop_params: bool,
     /// Money for the whole gateway.
     pub budget: Option<GlobalBudget>,
     /// Status for a budget that is used up.
@@ -113,6 +117,7 @@ pub struct GlobalBudget {
 
 pub(super) fn general(
     area: &Area<'_>,
+    litellm: &Area<'_>,
     env: &HashMap<String, String>,
     needed: MasterKey,
     problems: &mut Problems,
@@ -127,7 +132,7 @@ pub(super) fn general(
         user_header: header(area, "user_header_name", problems),
         enforce_user_param: flag("enforce_user_param"),
         block_robots: flag("block_robots"),
-        store_prompts: flag("store_prompts_in_spend_logs"),
+        prompt_chars: prompt_chars(area, litellm, env),
         disable_spend_logs: flag("disable_spend_logs"),
         spend_logs_retention: retention(area, problems),
         batch_write_at: area
@@ -138,6 +143,21 @@ pub(super) fn general(
         public_readiness_details: flag("allow_public_health_readiness_details"),
         always_include_stream_usage: flag("always_include_stream_usage"),
     }
+}
+
+/// `turn_off_message_logging` wins: who wants no texts anywhere gets none in the ledger.
+fn prompt_chars(
+    area: &Area<'_>,
+    litellm: &Area<'_>,
+    env: &HashMap<String, String>,
+) -> Option<usize> {
+    let of_file = area.bool("store_prompts_in_spend_logs").unwrap_or(false);
+    let stored = of_file || environ::switch(env, "STORE_PROMPTS_IN_SPEND_LOGS");
+    let redacted = litellm.bool("turn_off_message_logging").unwrap_or(false);
+    let asked = environ::variable(env, "MAX_STRING_LENGTH_PROMPT_IN_DB");
+    let chars = asked.and_then(|chars| chars.parse().ok());
+    let chars = chars.map_or(TEXT_CHARS, |chars: usize| chars.clamp(1, TEXT_CHARS_MAX));
+    (stored && !redacted).then_some(chars)
 }
 
 /// A cron line wins over an interval, as in LiteLLM.
@@ -218,6 +238,7 @@ pub(super) fn settings(
             .unwrap_or(true),
         prometheus,
         callbacks,
+        drop_params: area.bool("drop_params").unwrap_or(false),
         budget: budget(area, general, problems),
         budget_exceeded_status: area
             .count("budget_exceeded_status_code")

@@ -1,12 +1,10 @@
 //! Ways to other regions: where the mailbox of each of them lies.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::problem::Problems;
 use super::redis::{self, Redis};
 use super::section::Area;
-use crate::escrow::region_number;
 use crate::region;
 
 /// How long a region may be silent before its keys are no longer believed, unless it is set.
@@ -89,26 +87,8 @@ pub(super) fn resolve(regions: &Area<'_>, given: Given<'_>, problems: &mut Probl
         problems.warning(regions.at(KEY), &regions.path_of(KEY), message);
         peers.clear();
     }
-    check_numbers(given.own, &peers, regions, problems);
     Links {
         peers,
         max_stale: Duration::from_secs(max_stale),
-    }
-}
-
-/// Actors of budgets carry the number of their region: two regions must not have the same.
-fn check_numbers(own: Option<&str>, peers: &[Peer], regions: &Area<'_>, problems: &mut Problems) {
-    let names = own
-        .into_iter()
-        .chain(peers.iter().map(|peer| &*peer.region));
-    let mut seen = BTreeMap::new();
-    for name in names {
-        if let Some(other) = seen.insert(region_number(name), name) {
-            let message = format!(
-                "the regions {other} and {name} have the same number in budgets that they share: \
-                 give one of them another name"
-            );
-            problems.error(regions.at("links"), &regions.path_of("links"), message);
-        }
     }
 }

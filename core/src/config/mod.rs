@@ -7,6 +7,7 @@
 
 mod audit;
 mod base_url;
+mod cloud;
 mod compatible;
 mod credentials;
 mod database;
@@ -25,7 +26,9 @@ pub mod overlay;
 mod percent;
 pub mod period;
 mod problem;
+mod proof;
 mod provider;
+mod provider_budgets;
 mod redis;
 mod response_cache;
 mod router;
@@ -34,15 +37,17 @@ mod scalar;
 mod section;
 mod target;
 mod tree;
+mod way;
 pub mod wildcard;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 pub use base_url::{BadUrl, BaseUrl};
+pub use cloud::{BedrockStyle, Cloud, Publisher};
 pub use compatible::Compatible;
 pub use database::{Database, DatabaseServer, Iam, TlsMode};
-pub use deployment::{Deployment, Planned};
+pub use deployment::{Deployment, Losses, Planned};
 pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
 pub use links::{Links, Peer};
 pub use meridian::{
@@ -53,10 +58,16 @@ pub use new_keys::NewKeys;
 pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
+pub use provider_budgets::ProviderBudget;
 pub use redis::{Place, Redis};
 pub use response_cache::{ENTRIES_MIN, ResponseCache};
 pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
+pub use way::Way;
+
+/// Set by `litellm_settings.enable_azure_ad_token_refresh`: the machine's own identity is used
+/// where no other credential of Azure is configured.
+const MANAGED_IDENTITY: &str = "ENABLE_AZURE_AD_TOKEN_REFRESH";
 
 use crate::routing::policy::RoutingPolicy;
 use deployment::Defaults;
@@ -80,6 +91,8 @@ pub struct Config {
     pub settings: Settings,
     /// What keys get by default, and at most.
     pub new_keys: NewKeys,
+    /// `router_settings.provider_budget_config`: shown, not enforced.
+    pub provider_budgets: Vec<ProviderBudget>,
     /// Deadlines of one attempt.
     pub router: Router,
     /// How a deployment is chosen, and what follows when it fails.
@@ -198,7 +211,8 @@ fn resolve(
 ) -> Config {
     // A file that several nodes share does not say where they are.
     let own_region = environ::variable(env, REGION_VARIABLE);
-    let env = &environ::exported(&root, env, problems);
+    let mut exported = environ::exported(&root, env, problems);
+    let env = &exported.clone();
     let digests = digests(&root);
     credentials::fill(&mut root, problems);
     environ::resolve(&mut root, env, &mut String::new(), problems);
@@ -206,6 +220,10 @@ fn resolve(
 
     let top = Area::new(Some(&root), &root.at, "");
     let sections = sections(&top);
+    if sections.litellm.bool("enable_azure_ad_token_refresh") == Some(true) {
+        exported.insert(MANAGED_IDENTITY.to_owned(), "true".to_owned());
+    }
+    let env = &exported;
     let list = listed(&top, problems);
     let defaults = Defaults {
         region: regions::default_region(&sections.meridian, problems),
@@ -237,7 +255,7 @@ fn resolve(
     Config {
         router: router::resolve(router, &settings),
         routing,
-        general: general::general(general, env, needed, problems),
+        general: general::general(general, litellm, env, needed, problems),
         meridian: meridian::resolve(meridian, general, env, problems),
         cache,
         database,
@@ -246,7 +264,8 @@ fn resolve(
         settings,
         models,
         aliases,
-        new_keys: new_keys::resolve(litellm, problems),
+        new_keys: new_keys::resolve(litellm, general, problems),
+        provider_budgets: provider_budgets::resolve(router, problems),
     }
 }
 

@@ -1,5 +1,6 @@
-//! `default_key_generate_params`, `upperbound_key_generate_params` and `key_generation_settings`,
-//! resolved.
+//! What new keys, users and teams get: `default_key_generate_params`,
+//! `upperbound_key_generate_params`, `key_generation_settings`, `default_internal_user_params`,
+//! `default_team_params` and their relatives, resolved.
 
 use serde_json::{Map, Value as Json};
 
@@ -19,7 +20,20 @@ pub struct NewKeys {
     pub required_of_team: Vec<String>,
     /// Fields that any other key must be given.
     pub required_of_person: Vec<String>,
+    /// `default_team_disabled`: every key has a team.
+    pub only_of_teams: bool,
+    /// `disable_key_generate_for_org_admin`.
+    pub none_by_organizations: bool,
+    /// `default_internal_user_params`, as `/user/new` reads it.
+    pub users: Map<String, Json>,
+    /// What users with the role `internal_user` get where neither says it.
+    pub internal_users: Map<String, Json>,
+    /// `default_team_params`, as `/team/new` reads it.
+    pub teams: Map<String, Json>,
 }
+
+/// Roles that a user may be given unasked.
+const DEFAULT_ROLES: [&str; 2] = ["internal_user", "internal_user_viewer"];
 
 const NUMBERS: [&str; 4] = [
     "max_budget",
@@ -29,7 +43,8 @@ const NUMBERS: [&str; 4] = [
 ];
 const DURATIONS: [&str; 2] = ["duration", "budget_duration"];
 
-pub(super) fn resolve(litellm: &Area<'_>, problems: &mut Problems) -> NewKeys {
+pub(super) fn resolve(litellm: &Area<'_>, general: &Area<'_>, problems: &mut Problems) -> NewKeys {
+    let flag = |key| general.bool(key).unwrap_or(false);
     let defaults = litellm.child("default_key_generate_params");
     let bounds = litellm.child("upperbound_key_generate_params");
     for name in NUMBERS {
@@ -53,7 +68,39 @@ pub(super) fn resolve(litellm: &Area<'_>, problems: &mut Problems) -> NewKeys {
         upper_bounds: fields(&bounds),
         required_of_team: required("team_key_generation"),
         required_of_person: required("personal_key_generation"),
+        only_of_teams: flag("default_team_disabled"),
+        none_by_organizations: flag("disable_key_generate_for_org_admin"),
+        users: users(&litellm.child("default_internal_user_params"), problems),
+        internal_users: internal_users(litellm),
+        teams: fields(&litellm.child("default_team_params")),
     }
+}
+
+fn users(defaults: &Area<'_>, problems: &mut Problems) -> Map<String, Json> {
+    let role = defaults.text("user_role");
+    if role.is_some_and(|role| !DEFAULT_ROLES.contains(&role)) {
+        let message = "expected `internal_user` or `internal_user_viewer`";
+        let path = defaults.path_of("user_role");
+        problems.error(defaults.at("user_role"), &path, message);
+    }
+    let mut fields = fields(defaults);
+    if let Some(teams) = defaults.all_json().remove("teams") {
+        fields.insert("teams".to_owned(), teams);
+    }
+    fields
+}
+
+fn internal_users(litellm: &Area<'_>) -> Map<String, Json> {
+    let budget = litellm.number("max_internal_user_budget");
+    let budget = budget.or_else(|| litellm.number("default_max_internal_user_budget"));
+    let duration = litellm.text("internal_user_budget_duration");
+    let named = [
+        ("max_budget", budget.map(Json::from)),
+        ("budget_duration", duration.map(Json::from)),
+    ];
+    let said = named.into_iter();
+    said.filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }
 
 /// With such a pair every `/key/generate` would be refused.
@@ -69,7 +116,7 @@ fn fields(area: &Area<'_>) -> Map<String, Json> {
         let value = match name.as_str() {
             "max_budget" => area.number(&name).map(Json::from),
             _ if NUMBERS.contains(&name.as_str()) => area.count(&name).map(Json::from),
-            "models" => {
+            "models" | "team_member_permissions" => {
                 let models = area.texts(&name).into_iter().map(|(text, _)| text.into());
                 Some(Json::Array(models.collect()))
             }

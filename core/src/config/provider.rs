@@ -22,13 +22,13 @@ pub enum Provider {
     HostedVllm,
     /// A provider or server that speaks OpenAI's dialect.
     OpenAiCompatible(&'static Compatible),
-    /// Cohere. Not served yet.
+    /// Cohere.
     Cohere,
-    /// AWS Bedrock. Not served yet.
+    /// AWS Bedrock.
     Bedrock,
-    /// Google Vertex AI. Not served yet.
+    /// Google Vertex AI.
     VertexAi,
-    /// Google AI Studio. Not served yet.
+    /// Google AI Studio.
     Gemini,
     /// Another provider that LiteLLM knows and this version does not serve, by LiteLLM's name.
     Unserved(&'static str),
@@ -141,10 +141,7 @@ impl Provider {
 
     /// Whether this version sends requests to it at all.
     pub fn is_served(self) -> bool {
-        !matches!(
-            self,
-            Self::Cohere | Self::Bedrock | Self::VertexAi | Self::Gemini | Self::Unserved(_)
-        )
+        !matches!(self, Self::Unserved(_))
     }
 
     /// Where it is when `api_base` is absent. `None`: `api_base` is required, or it has none.
@@ -195,6 +192,7 @@ impl Provider {
     pub(super) fn needs_key(self) -> bool {
         match self {
             Self::OpenAi | Self::Azure | Self::AzureAi | Self::Anthropic => true,
+            Self::Gemini | Self::Cohere => true,
             Self::OpenAiCompatible(compatible) => !compatible.key_variables.is_empty(),
             _ => false,
         }

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use super::base_url::{BadUrl, BaseUrl};
+use super::cloud::{self, Cloud};
 use super::environ;
 use super::problem::Problems;
+use super::proof;
 use super::provider::{Provider, is_claude};
 use super::section::Area;
 use crate::endpoint::Endpoint;
+use crate::identity::Identity;
 use crate::ids::Secret;
 
 /// Version of the dated Azure URLs when nobody names one: LiteLLM's default.
@@ -46,6 +49,12 @@ pub enum AuthStyle {
     XApiKey,
     /// `x-api-key` and `api-key` (Claude in Foundry).
     XApiKeyAndApiKey,
+    /// `x-goog-api-key` (Google).
+    XGoogApiKey,
+    /// A signature of AWS, made for each request with what the identity gives.
+    Signature,
+    /// `Authorization: Bearer` with what the identity gives.
+    Token,
     /// There is no credential.
     None,
 }
@@ -57,10 +66,14 @@ pub struct Target {
     pub base: BaseUrl,
     /// For Azure and for OpenAI's dialect on Foundry.
     pub azure: Option<AzureForm>,
+    /// For AWS, Google and Cohere.
+    pub cloud: Option<Cloud>,
     /// How the credential travels.
     pub auth: AuthStyle,
-    /// The credential.
+    /// The credential, where it is one that does not end.
     pub api_key: Option<Secret>,
+    /// Where credentials come from that do.
+    pub identity: Option<Identity>,
 }
 
 impl Target {
@@ -89,7 +102,7 @@ impl Target {
 
     /// Path and query of the list of models; `None` where there is none (Foundry's `/models`).
     pub fn models_path(&self) -> Option<String> {
-        let lists = !matches!(self.azure, Some(AzureForm::Models { .. }));
+        let lists = !matches!(self.azure, Some(AzureForm::Models { .. })) && self.cloud.is_none();
         // Like files, the list belongs to the account and not to a deployment.
         lists.then(|| self.path(Endpoint::Files, "/models", ""))
     }
@@ -141,7 +154,11 @@ pub(super) fn resolve(
     if !provider.is_served() || provider == Provider::Mock {
         return None;
     }
-    let (text, key) = base_text(params, provider, env, problems)?;
+    let cloud = cloud::resolve(params, provider, model, env, problems);
+    let (text, key) = match &cloud {
+        Some(cloud) => cloud_base(params, provider, (cloud, model), env, problems)?,
+        None => base_text(params, provider, env, problems)?,
+    };
     let (text, version) = split_version(&text);
     let mut base = match BaseUrl::parse(text) {
         Ok(base) => base,
@@ -154,20 +171,32 @@ pub(super) fn resolve(
         .text("api_version")
         .or(version)
         .or_else(|| azure_variable(provider, env));
-    let azure = match provider {
-        Provider::Azure => Some(azure_form(&mut base, api_version, model)),
-        Provider::AzureAi if !is_claude(model) => Some(foundry_form(&mut base, api_version)),
+    let azure = match (provider, &cloud) {
+        (Provider::Azure, _) => Some(azure_form(&mut base, api_version, model)),
+        (Provider::AzureAi, _) if !is_claude(model) => Some(foundry_form(&mut base, api_version)),
+        (_, Some(cloud)) => {
+            cloud::tidy(&mut base, cloud);
+            None
+        }
         _ => {
             tidy(&mut base, provider);
             None
         }
     };
-    let (api_key, auth) = credential(params, provider, azure.is_some(), env);
+    let proof = proof::resolve(
+        params,
+        provider,
+        (azure.is_some(), cloud.as_ref()),
+        env,
+        problems,
+    )?;
     let target = Target {
         base,
         azure,
-        auth,
-        api_key,
+        cloud,
+        auth: proof.auth,
+        api_key: proof.key,
+        identity: proof.identity,
     };
     warn(params, provider, key, &target, problems);
     Some(target)
@@ -206,6 +235,31 @@ fn base_text(
     };
     problems.error(params.at("api_base"), &params.path_of("api_base"), message);
     None
+}
+
+/// The same for a cloud, whose URL follows from its region.
+fn cloud_base(
+    params: &Area<'_>,
+    provider: Provider,
+    (cloud, model): (&Cloud, &str),
+    env: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> Option<(String, &'static str)> {
+    let (keys, variables) = cloud::base_keys(provider);
+    for key in keys.iter().copied() {
+        if let Some(text) = params.text(key) {
+            return Some((text.to_owned(), key));
+        }
+        if params.is_unset(key) {
+            let message = "its variable is not set: requests would go to the provider's default; \
+                set it or remove the line";
+            problems.error(params.at(key), &params.path_of(key), message);
+            return None;
+        }
+    }
+    let found = environ::first(env, variables).map(str::to_owned);
+    let text = found.unwrap_or_else(|| cloud::usual_base(cloud, model));
+    Some((text, "api_base"))
 }
 
 /// Azure's portal shows URLs with their version behind them.
@@ -286,35 +340,6 @@ fn tidy(base: &mut BaseUrl, provider: Provider) {
     }
 }
 
-fn credential(
-    params: &Area<'_>,
-    provider: Provider,
-    is_azure: bool,
-    env: &HashMap<String, String>,
-) -> (Option<Secret>, AuthStyle) {
-    if let Some(token) = params.secret("azure_ad_token").filter(|_| is_azure) {
-        return (Some(token), AuthStyle::Bearer);
-    }
-    let own = params.text("api_key");
-    let inherited = || match params.has("api_key") {
-        true => None,
-        false => environ::first(env, provider.key_variables()),
-    };
-    let Some(key) = own.or_else(inherited) else {
-        return (None, AuthStyle::None);
-    };
-    let from_token = own.is_none() && environ::variable(env, "ANTHROPIC_API_KEY").is_none();
-    let is_oauth = key.starts_with("sk-ant-oat");
-    let style = match provider {
-        Provider::Anthropic if is_oauth || from_token => AuthStyle::Bearer,
-        Provider::Anthropic => AuthStyle::XApiKey,
-        Provider::AzureAi if !is_azure => AuthStyle::XApiKeyAndApiKey,
-        Provider::Azure | Provider::AzureAi => AuthStyle::ApiKey,
-        _ => AuthStyle::Bearer,
-    };
-    (Some(Secret::new(key)), style)
-}
-
 fn warn(
     params: &Area<'_>,
     provider: Provider,
@@ -339,7 +364,7 @@ fn warn(
         problems.warning(params.at(key), &path, message);
     }
     let forgotten = api_key.is_none() && provider.needs_key() && !params.has("api_key");
-    if forgotten && !params.has("azure_ad_token") {
+    if forgotten && target.identity.is_none() && !params.has("azure_ad_token") {
         let variable = provider.key_variables().first().unwrap_or(&"");
         let message = format!("absent, and `{variable}` is not set: the provider will answer 401");
         problems.warning(params.start(), &params.path_of("api_key"), message);

@@ -400,6 +400,11 @@ impl Account {
         }
     }
 
+    /// Somebody has not heard what was published.
+    pub(super) fn publish_again(&mut self) {
+        self.published = None;
+    }
+
     /// Publishes the own row to the region when it or the standing has changed.
     pub(super) fn publish(&mut self, cx: &mut Scene<'_>) {
         self.row.used = self.slot.used();

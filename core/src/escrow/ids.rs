@@ -1,5 +1,6 @@
 //! Who holds rights, and for what: actors, scopes and instances of periods.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,9 +23,39 @@ pub struct Actor {
     pub incarnation: u32,
 }
 
-/// The number of a region: the same everywhere without anybody giving it. Regions whose numbers
-/// are equal cannot be linked.
-pub fn region_number(name: &str) -> u8 {
+/// Numbers of regions: the same wherever the same regions are linked, without anybody giving them.
+#[derive(Clone, Debug, Default)]
+pub struct RegionNumbers(BTreeMap<String, u8>);
+
+impl RegionNumbers {
+    /// Each name has the first byte of its digest or, where another one before it in the alphabet
+    /// has that, the next free number.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let names: BTreeSet<String> = names.into_iter().collect();
+        let mut numbers: BTreeMap<String, u8> = BTreeMap::new();
+        for name in names.into_iter().take(usize::from(u8::MAX)) {
+            let mut number = first_byte(&name);
+            while numbers.values().any(|taken| *taken == number) {
+                number = number.wrapping_add(1);
+            }
+            numbers.insert(name, number);
+        }
+        Self(numbers)
+    }
+
+    /// The number of a region. One that is not linked has none of its own.
+    pub fn of(&self, name: &str) -> u8 {
+        let known = self.0.get(name).copied();
+        known.unwrap_or_else(|| first_byte(name))
+    }
+
+    /// Number of the region whose name comes first.
+    pub fn first(&self) -> Option<u8> {
+        self.0.values().next().copied()
+    }
+}
+
+fn first_byte(name: &str) -> u8 {
     let digest = Sha256::digest(name.as_bytes());
     digest.first().copied().unwrap_or_default()
 }

@@ -32,7 +32,7 @@ pub use book::{Book, BookEntry};
 pub use bound::{Exposure, Running};
 pub use gate::{Gate, Grant};
 pub use holds::{Holds, Refused};
-pub use ids::{Actor, BadActor, Pid, ScopeId, region_number};
+pub use ids::{Actor, BadActor, Pid, RegionNumbers, ScopeId};
 pub use members::Members;
 pub use message::{Effect, Event, Message, Standing, Ticket, Want};
 pub use node::Escrow;

@@ -159,7 +159,7 @@ impl Escrow {
     pub fn step(&mut self, now: MonoUs, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Tick => self.tick(now, out),
-            Event::Members(live) => self.members.set(live),
+            Event::Members(live) => self.meet(now, live),
             Event::Opened(pid) => self.with(now, pid, out, |_, _| {}),
             Event::Claimed {
                 pid,
@@ -204,6 +204,22 @@ impl Escrow {
             Event::Synced(ticket) => self.outbox.synced(ticket, out),
         }
         self.outbox.seal(out);
+    }
+
+    /// Takes who lives. Who is new in the region is told what was published before it came: a vault
+    /// that was restarted does not know who has what.
+    fn meet(&mut self, now: MonoUs, live: Vec<Actor>) {
+        let (region, members) = (self.me.region, &self.members);
+        let is_new = |actor: &Actor| actor.region == region && !members.is_live(*actor);
+        let joined = live.iter().any(is_new);
+        self.members.set(live);
+        if !joined {
+            return;
+        }
+        for (pid, account) in &mut self.accounts {
+            account.publish_again();
+            self.visits.soon(*pid, now);
+        }
     }
 
     /// Runs `act` on an account, which is made if need be, and has it looked at soon.

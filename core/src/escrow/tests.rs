@@ -366,3 +366,16 @@ fn threads_never_hold_more_than_there_is() {
     assert_eq!((slot.avail() + slot.used(), slot.reserved()), (1_000, 0));
     assert!((0..7).contains(&slot.avail()), "{}", slot.avail());
 }
+
+#[test]
+fn regions_have_different_numbers_also_where_their_digests_begin_alike() {
+    let names = |all: &[&str]| RegionNumbers::new(all.iter().map(|name| (*name).to_owned()));
+    let three = names(&["us", "ap", "eu"]);
+    assert_eq!(
+        ["ap", "us", "eu"].map(|name| three.of(name)),
+        [121, 122, 77]
+    );
+    assert_eq!(names(&["eu", "us", "ap"]).of("us"), 122);
+    assert_eq!(names(&["us"]).of("us"), 121);
+    assert_eq!(three.first(), Some(121));
+}

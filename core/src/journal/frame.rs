@@ -17,7 +17,7 @@ pub const HEADER_BYTES: usize = 32;
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest frame.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
-/// A record with a longer payload is written with its texts shortened.
+/// A record with a longer payload, without what was asked and answered, is shortened.
 const PAYLOAD_BYTES_SOFT: usize = 3 * 1024;
 /// Longest text of a record that had to be shortened.
 const TEXT_BYTES_MAX: usize = 256;
@@ -91,7 +91,7 @@ pub enum EncodeError {
 /// Appends an OPEN frame to `out`.
 pub fn encode_open(out: &mut Vec<u8>, open: &Open) -> Result<(), EncodeError> {
     let readable = open.record.context.is_readable();
-    if readable && encode(out, Kind::Open, open.record.call_id, open)? {
+    if readable && encode(out, Kind::Open, open.record.call_id, open, 0)? {
         return Ok(());
     }
     let short = Open {
@@ -113,10 +113,24 @@ pub fn encode_progress(
 /// Appends a CLOSE frame to `out`. An unusually long record is shortened and one that could not be
 /// read back goes without its metadata; none is refused.
 pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), EncodeError> {
-    if record.context.is_readable() && encode(out, Kind::Close, record.call_id, record)? {
+    let texts = record.texts.as_ref().map_or(0, |texts| texts.bytes());
+    let readable = record.context.is_readable();
+    if readable && encode(out, Kind::Close, record.call_id, record, texts)? {
         return Ok(());
     }
-    encode_short(out, Kind::Close, record.call_id, &shortened(record))
+    let short = shortened(record);
+    match encode_short(out, Kind::Close, record.call_id, &short) {
+        Err(EncodeError::TooLong(_)) if short.texts.is_some() => {
+            let texts = None;
+            encode_short(
+                out,
+                Kind::Close,
+                record.call_id,
+                &SpendRecord { texts, ..short },
+            )
+        }
+        done => done,
+    }
 }
 
 /// Appends a TRANSFER frame to `out`.
@@ -124,15 +138,17 @@ pub fn encode_transfer(out: &mut Vec<u8>, transfer: &Transfer) -> Result<(), Enc
     encode_short(out, Kind::Transfer, NOBODY, transfer)
 }
 
-/// Writes a frame; `false` and nothing written when its payload is over the soft limit.
+/// Writes a frame; `false` and nothing written when its payload is over the soft limit and `more`.
 fn encode<T: Serialize>(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
     payload: &T,
+    more: usize,
 ) -> Result<bool, EncodeError> {
     let start = out.len();
-    match encode_within(out, kind, call_id, payload, PAYLOAD_BYTES_SOFT) {
+    let bytes_max = (PAYLOAD_BYTES_SOFT + more).min(PAYLOAD_BYTES_MAX);
+    match encode_within(out, kind, call_id, payload, bytes_max) {
         Ok(()) => Ok(true),
         Err(error) => {
             out.truncate(start);

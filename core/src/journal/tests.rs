@@ -37,6 +37,7 @@ fn record(number: u8) -> SpendRecord {
         attempts: 1,
         context: RequestContext::default(),
         error: None,
+        texts: None,
     }
 }
 

@@ -40,6 +40,9 @@ pub struct KeyOverrides {
     pub content_policy_fallbacks: Option<Fallbacks>,
     /// No other model is tried, whatever asks for it.
     pub disable_fallbacks: bool,
+    /// `metadata.strict_translation`: a request that a translation would change or shorten is
+    /// refused.
+    pub strict_translation: bool,
 }
 
 impl KeyOverrides {
@@ -67,7 +70,6 @@ impl KeyOverrides {
             None => retries(settings, "max_retries")?,
             own => own,
         };
-        let disabled = record.metadata.get("disable_fallbacks");
         Ok(Self {
             timeout: seconds(settings, "timeout")?,
             stream_timeout: seconds(settings, "stream_timeout")?,
@@ -75,14 +77,18 @@ impl KeyOverrides {
             fallbacks: fallbacks(settings, "fallbacks")?,
             context_window_fallbacks: fallbacks(settings, "context_window_fallbacks")?,
             content_policy_fallbacks: fallbacks(settings, "content_policy_fallbacks")?,
-            disable_fallbacks: match disabled {
-                None | Some(Value::Null) => false,
-                Some(Value::Bool(disabled)) => *disabled,
-                Some(_) => {
-                    return Err(bad("metadata.disable_fallbacks", "must be true or false"));
-                }
-            },
+            disable_fallbacks: switch(&record.metadata, "disable_fallbacks")?,
+            strict_translation: switch(&record.metadata, "strict_translation")?,
         })
+    }
+}
+
+/// A member of `metadata` that is true or false.
+fn switch(metadata: &Map<String, Value>, name: &str) -> Result<bool, GatewayError> {
+    match metadata.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(_) => Err(bad(&format!("metadata.{name}"), "must be true or false")),
     }
 }
 

@@ -106,6 +106,7 @@ pub fn log_record(id: &str, fields: Map<String, Value>) -> Result<Log, Refused> 
         attempts: 1 + whole(&metadata, "attempted_retries").map_or(0, low),
         context: context(&mut row, &metadata)?,
         error,
+        texts: None,
     })))
 }
 

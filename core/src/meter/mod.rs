@@ -143,6 +143,13 @@ impl Meter {
         &self.facts
     }
 
+    /// Takes what the translation of an answer knows of it: the provider's own words, of which
+    /// the client's dialect may have no place for some.
+    pub fn adopt(&mut self, facts: &Facts, usage: Option<Usage>) {
+        self.facts.clone_from(facts);
+        self.usage = usage;
+    }
+
     /// Takes the facts out at the end.
     pub fn into_facts(self) -> Facts {
         self.facts

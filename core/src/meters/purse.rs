@@ -1,4 +1,5 @@
-//! The money of one scope or model: a counter, and where nodes share budgets the rights that decide.
+//! The money of one scope or model: a counter, and where nodes share budgets the rights that
+//! decide.
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use crate::record::{
     BadRecord, Bounds, Customer, Organization, OrganizationMember, Record, RecordKind, Tag, Team,
     TeamMember, User,
 };
+use crate::transcript::redacts;
 
 /// What the record of a scope says.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +78,7 @@ impl Charter {
                 models: models(&team.models),
                 aliases: Aliases::of(&team.model_aliases),
                 allowed_regions: region_set(&team.allowed_regions),
+                redacts: redacts(&team.metadata),
                 tags: tags_in(&team.metadata),
                 ..Rights::default()
             },
@@ -107,6 +109,7 @@ impl Charter {
             rights: Rights {
                 standing: blocked(organization.blocked),
                 models: models(&organization.models),
+                redacts: redacts(&organization.metadata),
                 ..Rights::default()
             },
             metadata: limiting(organization.metadata),

@@ -65,6 +65,8 @@ pub struct Rights {
     pub default_model: Option<Box<str>>,
     /// Where deployments must be that serve a customer: `eu` or `us`.
     pub model_region: Option<Box<str>>,
+    /// What its requests ask and are answered is never kept.
+    pub redacts: bool,
     /// Tags of its requests.
     pub tags: Box<[Box<str>]>,
     /// Ids of deployments that carry a tag besides those that are configured to.
@@ -82,6 +84,7 @@ impl Default for Rights {
             role: None,
             default_model: None,
             model_region: None,
+            redacts: false,
             tags: Box::default(),
             deployments: Box::default(),
         }

@@ -5,8 +5,12 @@
 //! can take for a whole answer. `docs/STREAMING.md` has the rules.
 
 mod ending;
+mod invoke;
+mod line;
 
 pub use ending::{abort_reply, keepalive_bytes};
+pub use invoke::InvokeFrames;
+pub use line::{Line, Unreadable};
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -24,7 +28,7 @@ pub const HELD_BYTES_MAX: usize = 16 * 1024;
 /// How an answer is framed, by its `Content-Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// `text/event-stream`.
+    /// `text/event-stream`, and AWS's frames.
     Events,
     /// `application/json` and relatives.
     Json,
@@ -43,7 +47,7 @@ impl Framing {
             let end = start.and_then(|start| media.get(start..));
             end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
         };
-        if is("text/event-stream") {
+        if is("text/event-stream") || is("application/vnd.amazon.eventstream") {
             Self::Events
         } else if is("application/json") || ends("+json") {
             Self::Json

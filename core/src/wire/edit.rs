@@ -26,9 +26,10 @@ pub struct BodyEdit<'a> {
 }
 
 /// Who wants the usage chunk of a chat stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UsageChunk {
     /// The client asked for it: pass it on.
+    #[default]
     Asked,
     /// Only the gateway asked: hide it.
     Injected,

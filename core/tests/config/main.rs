@@ -26,6 +26,8 @@ mod overlay;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod redis;

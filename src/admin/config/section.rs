@@ -129,13 +129,46 @@ impl StoredSection {
 /// Whether a text below a name that sounds secret stands in clear. Settings are not sealed.
 fn holds_secret(value: &Value) -> bool {
     match value {
-        Value::Object(object) => object.iter().any(|(name, value)| match value {
-            Value::String(text) => {
-                mask::sounds_secret(name) && !text.is_empty() && !text.starts_with("os.environ/")
-            }
-            other => holds_secret(other),
+        Value::Object(object) => object.iter().any(|(name, value)| {
+            let texts = match value {
+                Value::Array(items) => items.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            (mask::sounds_secret(name) && texts.iter().any(is_clear)) || holds_secret(value)
         }),
         Value::Array(items) => items.iter().any(holds_secret),
         _ => false,
+    }
+}
+
+/// Whether a value is a text and no reference to a variable.
+fn is_clear(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    !text.is_empty() && !text.starts_with("os.environ/")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_in_clear_are_found_wherever_they_lie() {
+        for hidden in [
+            json!({"password": "clear"}),
+            json!({"a": [{"api_key": "clear"}]}),
+            json!({"api_keys": ["os.environ/A", "clear"]}),
+            json!([{"b": {"slack_webhook": ["clear"]}}]),
+        ] {
+            assert!(holds_secret(&hidden), "{hidden}");
+        }
+        for plain in [
+            json!({"password": "os.environ/A", "api_keys": ["os.environ/A"], "token": ""}),
+            json!({"team_key_generation": {"required_params": ["max_budget"]}}),
+            json!(["password"]),
+        ] {
+            assert!(!holds_secret(&plain), "{plain}");
+        }
     }
 }

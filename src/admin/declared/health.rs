@@ -74,11 +74,19 @@ pub(super) const SERVICES: Operation = Operation::get(
     Answer::Free("always 422"),
 );
 pub(super) const HISTORY: Operation = Operation::get(
-    "Earlier findings about deployments: none are kept",
-    &[whole("limit", "at most"), whole("offset", "rows to skip")],
+    "When deployments began and ceased to get requests, as this node saw it",
+    &[
+        text("model", "name or deployment's id"),
+        text("status_filter", "`healthy` or `unhealthy`"),
+        whole("limit", "at most"),
+        whole("offset", "rows to skip"),
+    ],
     Answer::Object(&[
-        list("health_checks", "none"),
-        whole("total_records", "0"),
+        list(
+            "health_checks",
+            "when a deployment began or ceased to get requests, latest first",
+        ),
+        whole("total_records", "how many there are"),
         whole("limit", "as asked"),
         whole("offset", "as asked"),
         text("message", "where figures over time are"),

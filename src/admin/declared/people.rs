@@ -368,7 +368,14 @@ pub(super) const CUSTOMER_READ: Operation = Operation::get(
     &[text("end_user_id", "the customer").required()],
     ROW,
 );
-pub(super) const CUSTOMER_LIST: Operation = Operation::get("Lists every customer", &[], ROWS);
+pub(super) const CUSTOMER_LIST: Operation = Operation::get(
+    "Lists every customer, or a page of them",
+    &[
+        whole("page", "from 1; all customers where it is not given"),
+        whole("page_size", "customers per page, 1 to 100"),
+    ],
+    ROWS,
+);
 pub(super) const CUSTOMER_PUT: Operation = Operation::written(
     "Makes a customer or replaces it; the same again changes nothing",
     &[],
@@ -405,7 +412,14 @@ pub(super) const KEY_PUT: Operation = Operation::with(
 );
 pub(super) const CONFIG_EXPORT: Operation = Operation::get(
     "Every record as one document, secrets sealed",
-    &[],
+    &[
+        whole(
+            "limit",
+            "records at most; `next` of the document says where to go on",
+        ),
+        text("after_kind", "kind of the record to go on behind"),
+        text("after_id", "its id"),
+    ],
     Answer::Free("the document that `/config/import` takes"),
 );
 pub(super) const CONFIG_IMPORT: Operation = Operation::with(

@@ -395,9 +395,12 @@ pub(super) const REFRESH: Operation = Operation::with(
     ]),
 );
 pub(super) const PROVIDER_BUDGETS: Operation = Operation::get(
-    "Budgets of providers: there are none in this version",
+    "Budgets of providers (`provider_budget_config`) and what their running periods cost",
     &[],
-    Answer::Object(&[object("providers", "none")]),
+    Answer::Object(&[object(
+        "providers",
+        "`budget_limit`, `time_period`, `spend` and `budget_reset_at` by provider",
+    )]),
 );
 /// How a shared budget stands.
 const STANDINGS: Answer = Answer::Object(&[

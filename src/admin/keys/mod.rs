@@ -16,6 +16,8 @@ use meridian_core::auth::Action;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
+use meridian_core::record::Record;
+use meridian_core::scope::{Scope, ScopeKind};
 use serde_json::{Map, Value};
 
 pub(super) use patch::{FOLDED, KeyPatch};
@@ -25,7 +27,9 @@ pub(super) use time::{Moment, budget_reset_at};
 use super::access::Caller;
 use super::reply::AdminError;
 use super::state::AdminState;
-use crate::store::{KeyQuery, PAGE_SIZE_MAX, RecordWrite, StoreError, in_words_of_keys};
+use crate::store::{
+    KeyQuery, PAGE_SIZE_MAX, RecordWrite, ScopeChange, StoreError, in_words_of_keys,
+};
 
 /// Tries of a read-change-write when other writers get in between.
 const WRITE_TRIES_MAX: usize = 5;
@@ -113,7 +117,19 @@ async fn change(
     state: &AdminState,
     hash: KeyHash,
     caller: &Caller,
+    what: (Action, &[String]),
+    edit: impl FnMut(&mut KeyRecord) -> Result<(), AdminError>,
+) -> Result<KeyRecord, AdminError> {
+    change_and_spend(state, hash, caller, what, None, edit).await
+}
+
+/// As [`change`]; also sets what the key has spent, together with it or not at all.
+async fn change_and_spend(
+    state: &AdminState,
+    hash: KeyHash,
+    caller: &Caller,
     (action, names): (Action, &[String]),
+    spend: Option<NanoUsd>,
     mut edit: impl FnMut(&mut KeyRecord) -> Result<(), AdminError>,
 ) -> Result<KeyRecord, AdminError> {
     for _ in 0..WRITE_TRIES_MAX {
@@ -125,7 +141,13 @@ async fn change(
         record.updated_by = caller.user_id();
         let alias = record.key_alias.clone();
         let write = RecordWrite::replace(record.to_record());
-        match write_key(state, caller, hash, vec![write]).await {
+        let counts = spend.map(|spend| {
+            let scope = Scope::new(ScopeKind::Key, record.token.to_string());
+            let since = state.now();
+            (scope, ScopeChange::Spent { spend, since })
+        });
+        let written = state.write_with(vec![write], counts.into_iter().collect(), caller);
+        match written_key(state, written.await, hash).await {
             Ok(stored) => return Ok(stored),
             Err(StoreError::Conflict { field }) if field == "version" => {}
             Err(error) => return Err(store_error(error, alias.as_deref())),
@@ -145,6 +167,14 @@ async fn write_key(
     writes: Vec<RecordWrite>,
 ) -> Result<KeyRecord, StoreError> {
     let written = state.write(writes, caller).await;
+    written_key(state, written, token).await
+}
+
+async fn written_key(
+    state: &AdminState,
+    written: Result<Vec<Record>, StoreError>,
+    token: KeyHash,
+) -> Result<KeyRecord, StoreError> {
     let written = written.map_err(in_words_of_keys)?;
     state.store().written_key(&written, token).await
 }

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use meridian_core::auth::{Action, Power, Rights, Role, exceeds, fill, writable};
+use meridian_core::config::NewKeys;
 use meridian_core::key::KeyRecord;
 use meridian_core::record::{RecordKind, Team, User};
 use meridian_core::routes::RouteSet;
@@ -30,6 +31,7 @@ pub(super) async fn admit_new(
     let site = site_of(state, record).await?;
     let power = may(caller, Action::Create, &site.object())?;
     check_fields(RecordKind::Key, power, names.iter().map(String::as_str))?;
+    check_new(power, record, &state.rules().config.new_keys)?;
     check_member(power, record, &site)?;
     if power == Power::Proxy {
         check_admin_routes(state, caller, record).await?;
@@ -41,6 +43,21 @@ pub(super) async fn admit_new(
         }
     }
     check_allocation(state, record, &site).await
+}
+
+/// What the configuration says about who makes keys, and for whom.
+fn check_new(power: Power, record: &KeyRecord, rules: &NewKeys) -> Result<(), AdminError> {
+    if rules.only_of_teams && record.team_id.is_none() {
+        let text = "Keys without a team are disabled (general_settings.default_team_disabled). \
+            Pass a team_id.";
+        return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
+    }
+    if rules.none_by_organizations && power == Power::Organization {
+        let text = "Organization admins may not make keys \
+            (general_settings.disable_key_generate_for_org_admin).";
+        return Err(AdminError::detail(StatusCode::FORBIDDEN, text));
+    }
+    Ok(())
 }
 
 /// Lets a caller turn one key into another.

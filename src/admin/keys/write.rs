@@ -19,7 +19,7 @@ use super::super::reply::AdminError;
 use super::super::state::AdminState;
 use super::bounds::{bound, bound_change, check_required};
 use super::patch::{KeyPatch, known};
-use super::{change, find, rights, row, shape, store_error, write_key};
+use super::{change, change_and_spend, find, rights, row, shape, store_error, write_key};
 use crate::store::{Store, StoreError};
 
 /// Most keys in one bulk call.
@@ -218,18 +218,15 @@ async fn update_one(
     let at = state.moment();
     let spend = patch.spend.as_value().copied();
     let what = (Action::Change, names);
-    let mut record = change(state, hash, caller, what, |record| {
+    let spend = spend.and_then(NanoUsd::from_dollars);
+    let record = change_and_spend(state, hash, caller, what, spend, |record| {
         let spend_before = record.spend;
         patch.clone().apply(record, &at)?;
-        // Spend has its own writer below: a figure read before would undo what is spent meanwhile.
+        // Spend is set beside the record: a figure read before would undo what is spent meanwhile.
         record.spend = spend_before;
         check_record(record)
     })
     .await?;
-    if let Some(spend) = spend.and_then(NanoUsd::from_dollars) {
-        set_spend(state, hash, spend).await?;
-        record.spend = spend;
-    }
     Ok(row(state, &record))
 }
 

@@ -71,7 +71,7 @@ impl Asked {
             route: question.canonical,
             model: model.clone(),
         })?;
-        if !found.serves(question.endpoint.dialect()) {
+        if !found.serves(question.endpoint) {
             let (route, model) = (question.canonical, model);
             return Err(GatewayError::EndpointNotServed { route, model }.into());
         }
@@ -183,13 +183,13 @@ impl<'a> Explanation<'a> {
 
     fn decide(&self, group: &str, last_resort: bool) -> Decision {
         let (targets, group) = self.group(group);
-        let dialect = self.question.endpoint.dialect();
+        let endpoint = self.question.endpoint;
         let candidates: Vec<Candidate<'_>> = targets
             .iter()
             .map(|target| Candidate {
                 facts: &target.facts,
                 health: &target.health,
-                fits: target.deployment.serves(dialect),
+                fits: target.serves(endpoint),
             })
             .collect();
         let ask = self.request.ask(Turn {

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
+use meridian_core::period::period_of;
 use meridian_core::time::WallMs;
 use serde_json::{Map, Value, json};
 
@@ -227,9 +228,36 @@ pub(in crate::admin) async fn refresh(_: AdminAccess, State(state): State<AdminS
     ))
 }
 
-/// GET /provider/budgets: budgets of providers are not in this version, so there are none.
-pub(in crate::admin) async fn provider_budgets(_: ViewerAccess) -> Json<Value> {
-    Json(json!({"providers": {}}))
+/// GET /provider/budgets: what is configured, and what the days of the running period cost.
+pub(in crate::admin) async fn provider_budgets(
+    _: ViewerAccess,
+    State(state): State<AdminState>,
+) -> Answer {
+    let config = state.rules().config;
+    let at = state.moment();
+    state.flush_spend().await;
+    let mut providers = Map::new();
+    for budget in &config.provider_budgets {
+        let period = period_of(budget.period, &at.zone, at.now);
+        let asked = ReportQuery {
+            range: Some(TimeRange {
+                from: period.start,
+                to: at.now.plus_ms(1),
+            }),
+            ..ReportQuery::default()
+        };
+        let rows = totals(&state, GroupBy::Provider, asked).await?;
+        let spent = rows.iter().find(|row| row.group == budget.provider);
+        let spent = spent.map_or(NanoUsd::ZERO, |row| row.spend);
+        let shown = json!({
+            "budget_limit": budget.limit.dollars(),
+            "time_period": budget.written,
+            "spend": spent.dollars(),
+            "budget_reset_at": period.end.to_iso(),
+        });
+        providers.insert(budget.provider.clone(), shown);
+    }
+    Ok(Json(json!({"providers": providers})))
 }
 
 /// POST /global/spend/end_users

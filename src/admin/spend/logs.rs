@@ -19,7 +19,8 @@ use crate::store::{
 
 type Answer = Result<Json<Value>, AdminError>;
 
-/// GET /spend/logs: rows, latest first and at most 1,000; with two dates and without
+/// GET /spend/logs: rows, latest first and at most 1,000, of one request with what was asked and
+/// answered, if that is kept; with two dates and without
 /// `summarize=false`, sums per day.
 pub(in crate::admin) async fn logs(
     OwnOrViewerAccess(caller): OwnOrViewerAccess,
@@ -44,6 +45,7 @@ pub(in crate::admin) async fn logs(
     let asked = SpendQuery {
         api_key: scope.key,
         user_id: scope.user_id,
+        with_texts: query.text("request_id").is_some(),
         request_id: query.text("request_id"),
         range,
         size: PAGE_SIZE_MAX,
@@ -96,7 +98,7 @@ pub(in crate::admin) async fn logs_v2(
     Ok(Json(paged(&page, number, size)))
 }
 
-/// GET /spend/logs/ui/{id}: one request. Prompts and answers are not stored.
+/// GET /spend/logs/ui/{id}: one request, with what was asked and answered if that is kept.
 pub(in crate::admin) async fn one(
     OwnOrViewerAccess(caller): OwnOrViewerAccess,
     State(state): State<AdminState>,
@@ -108,6 +110,7 @@ pub(in crate::admin) async fn one(
     let asked = SpendQuery {
         api_key: scope.key,
         user_id: scope.user_id,
+        with_texts: true,
         request_id: Some(id.clone()),
         range: range(&query)?,
         size: 1,

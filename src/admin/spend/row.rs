@@ -3,14 +3,17 @@
 use meridian_core::ids::KeyHash;
 use meridian_core::spend::{EndReason, SpendRecord};
 use meridian_core::time::WallMs;
+use meridian_core::transcript::JsonText;
 use meridian_core::usage::Usage;
 use serde_json::{Value, json};
 
 /// What LiteLLM shows in place of the master key's digest.
 pub(super) const MASTER_KEY_ALIAS: &str = "litellm_proxy_master_key";
 
-/// One row. Prompts and answers are never stored, so their columns are empty.
+/// One row. What was asked and answered is empty where it was not kept or not asked for.
 pub(super) fn row(record: &SpendRecord) -> Value {
+    let texts = record.texts.as_deref();
+    let request = document(texts.and_then(|texts| texts.request.as_ref()));
     let payer = &record.payer;
     let context = &record.context;
     json!({
@@ -40,14 +43,27 @@ pub(super) fn row(record: &SpendRecord) -> Value {
         "organization_id": payer.organization_id,
         "end_user": payer.end_user,
         "requester_ip_address": context.client_ip,
-        "messages": {},
-        "response": {},
-        "proxy_server_request": {},
+        "messages": messages(&request),
+        "response": document(texts.and_then(|texts| texts.response.as_ref())),
+        "proxy_server_request": request,
         "session_id": context.session_id,
         "status": status(record),
         "mcp_namespaced_tool_name": null,
         "agent_id": null,
     })
+}
+
+/// `{}` for none.
+fn document(text: Option<&JsonText>) -> Value {
+    let read = text.and_then(|text| serde_json::from_str(text.as_str()).ok());
+    read.unwrap_or_else(|| json!({}))
+}
+
+/// What the model was told.
+fn messages(request: &Value) -> Value {
+    let mut told = ["messages", "input", "prompt"].into_iter();
+    let told = told.find_map(|name| request.get(name).cloned());
+    told.unwrap_or_else(|| json!({}))
 }
 
 /// The provider's id of the answer, or ours where there was none.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use meridian_core::auth::{Action, Power};
+use meridian_core::config::NewKeys;
 use meridian_core::record::{Bounds, Member, RecordKind, Team};
 use serde_json::{Map, Value, json};
 
@@ -62,9 +63,10 @@ pub(in crate::admin) async fn new(
 ) -> Answer {
     let names = fields.names();
     let id = fields.id("team_id").value();
-    let asked = NewTeam::read(&mut fields);
+    let mut asked = NewTeam::read(&mut fields);
     fields.finish()?;
     asked.patch.check()?;
+    fill(&mut asked.patch, &state.rules().config.new_keys)?;
     let id = id.unwrap_or_else(|| crate::clock::new_call_id().to_string());
     let body = asked
         .patch
@@ -100,6 +102,13 @@ pub(in crate::admin) async fn new(
     Ok(Json(Value::Object(
         row_now(&state, RecordKind::Team, &id).await?,
     )))
+}
+
+/// Uses what the configuration says for what was left out.
+fn fill(patch: &mut Patch, rules: &NewKeys) -> Result<(), AdminError> {
+    let mut fields = Fields::of_object(rules.teams.clone());
+    patch.fill(&Patch::read(&mut fields, NEW_FIELDS));
+    fields.finish()
 }
 
 /// Whoever makes a team leads it, as in LiteLLM.

@@ -233,8 +233,14 @@ async fn further_health_calls_say_what_is_true() {
     let history = admin.get("/health/history?limit=5").await.json();
     assert_eq!(
         (&history["total_records"], &history["limit"]),
-        (&json!(0), &json!(5))
+        (&json!(2), &json!(5))
     );
+    let down = admin
+        .get("/health/history?status_filter=unhealthy")
+        .await
+        .json();
+    assert_eq!(down["health_checks"][0]["model_id"], "d2");
+    assert_eq!(down["health_checks"][0]["error_message"], "cooling down");
     assert_eq!(
         admin.get("/health/license").await.json()["has_license"],
         false

@@ -92,3 +92,99 @@ async fn one_fault_keeps_everything_out() {
         401
     );
 }
+
+/// A document with this many keys, in order.
+fn many(count: usize) -> String {
+    let key = |number: usize| {
+        let id = KeyHash::of_secret(&format!("sk-{number}")).to_string();
+        json!({"kind": "key", "id": id, "body": {
+            "key_name": "sk-...xxxx", "key_alias": format!("key {number}"),
+            "metadata": {"number": number}, "created_by": "somebody",
+        }})
+    };
+    let mut keys: Vec<Value> = (0..count).map(key).collect();
+    keys.sort_by_key(|key| key["id"].to_string());
+    json!({"format": "meridian-records", "version": 1, "records": keys}).to_string()
+}
+
+#[tokio::test]
+async fn twenty_thousand_keys_go_in_and_come_out_the_same() {
+    const COUNT: usize = 20_000;
+    let admin = admin().await;
+    let document = many(COUNT);
+    for (written, unchanged) in [(COUNT, 0), (0, COUNT)] {
+        let body = Body::from(document.clone());
+        let told = admin
+            .send("POST", "/config/import", Some(MASTER), body)
+            .await;
+        let wanted = json!({"records": COUNT, "written": written, "unchanged": unchanged});
+        assert_eq!(told.json(), wanted, "{}", told.text);
+    }
+    let out = admin.get("/config/export").await;
+    assert_eq!(
+        out.json(),
+        serde_json::from_str::<Value>(&document).unwrap()
+    );
+    assert_eq!(admin.keys.len(), COUNT);
+    // In pieces it is the same.
+    let (mut pieces, mut place) = (Vec::new(), String::new());
+    loop {
+        let piece = admin
+            .get(&format!("/config/export?limit=7001{place}"))
+            .await
+            .json();
+        pieces.extend(piece["records"].as_array().unwrap().clone());
+        let next = &piece["next"];
+        if next.is_null() {
+            break;
+        }
+        let (kind, id) = (next["kind"].as_str().unwrap(), next["id"].as_str().unwrap());
+        place = format!("&after_kind={kind}&after_id={id}");
+    }
+    assert_eq!(json!(pieces), out.json()["records"]);
+}
+
+#[tokio::test]
+async fn a_document_that_is_no_document_is_refused_and_nothing_of_it_is_taken() {
+    let admin = admin().await;
+    let good = many(3);
+    let mut broken: Vec<String> = [
+        "",
+        "[]",
+        "{}",
+        "null",
+        "{\"records\": 3}",
+        "{\"format\": \"meridian-records\", \"version\": 1}",
+        "{\"format\": \"meridian-records\", \"version\": 2, \"records\": []}",
+        "{\"format\": \"meridian-records\", \"version\": 1, \"records\": [1]}",
+        "{\"format\": \"meridian-records\", \"version\": 1, \"records\": [{}{}]}",
+    ]
+    .map(str::to_owned)
+    .into();
+    broken.extend((1..good.len()).step_by(53).map(|at| good[..at].to_owned()));
+    broken.push(format!("{good}x"));
+    broken.push(good.replace("\"version\":1", "\"version\":7"));
+    for text in broken {
+        let body = Body::from(text.clone());
+        let answer = admin
+            .send("POST", "/config/import", Some(MASTER), body)
+            .await;
+        assert!(
+            matches!(answer.status.as_u16(), 400 | 422),
+            "{text}: {}",
+            answer.text
+        );
+        assert!(admin.keys.is_empty(), "{text}");
+    }
+    // White space, other members and their order do not matter.
+    let spread = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&good).unwrap());
+    let spread = spread
+        .unwrap()
+        .replacen('{', "{ \"note\": \"a ]} \\\" b\",", 1);
+    let told = admin
+        .send("POST", "/config/import", Some(MASTER), Body::from(spread))
+        .await;
+    assert_eq!(told.json()["written"], 3, "{}", told.text);
+    let wrong = admin.get("/config/export?after_kind=dragon").await;
+    assert_eq!(wrong.status, 400);
+}

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use meridian_core::auth::{Action, Object, Power, Rights, exceeds};
+use meridian_core::config::NewKeys;
 use meridian_core::key::KeyRecord;
 use meridian_core::record::{Bounds, Budget, Facet, Organization, RecordKind, User};
 use meridian_core::scope::{Scope, ScopeKind};
@@ -69,6 +70,27 @@ impl NewUser {
         }
     }
 
+    /// Uses what the configuration says for what was left out. Administrators get nothing unasked.
+    /// Returns the teams that the user joins because of it.
+    fn fill(&mut self, rules: &NewKeys) -> Result<Vec<Place>, AdminError> {
+        let is_admin = |role: String| role.starts_with("proxy_admin");
+        if self.patch.text("user_role").is_some_and(is_admin) {
+            return Ok(Vec::new());
+        }
+        let mut fields = Fields::of_object(rules.users.clone());
+        let teams = teams_of(&mut fields);
+        self.patch.fill(&Patch::read(&mut fields, NEW_FIELDS));
+        if self.patch.text("user_role").as_deref() == Some("internal_user") {
+            let mut more = Fields::of_object(rules.internal_users.clone());
+            self.patch.fill(&Patch::read(&mut more, NEW_FIELDS));
+        }
+        fields.finish()?;
+        match self.teams.is_empty() {
+            true => Ok(teams),
+            false => Ok(Vec::new()),
+        }
+    }
+
     /// As what the caller makes the user.
     fn admit(&self, caller: &Caller) -> Result<Power, AdminError> {
         let administrated = |id: &String| {
@@ -101,11 +123,14 @@ pub(in crate::admin) async fn new(
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
-    let asked = NewUser::read(&mut fields);
+    let mut asked = NewUser::read(&mut fields);
     fields.finish()?;
     asked.patch.check()?;
     let power = asked.admit(&caller)?;
-    let wants_key = asked.patch.flag("auto_create_key").unwrap_or(true);
+    let joined = asked.fill(&state.rules().config.new_keys)?;
+    let personal = asked.patch.get("team_id").value().is_none();
+    let may_have = !(personal && state.rules().config.new_keys.only_of_teams);
+    let wants_key = asked.patch.flag("auto_create_key").unwrap_or(may_have);
     let key = match wants_key {
         true => Some(own_key(&state, &caller, &asked).await?),
         false => None,
@@ -114,6 +139,10 @@ pub(in crate::admin) async fn new(
     loop {
         let mut draft = Draft::new(&state, &caller);
         build(&mut draft, &asked, power, &caller).await?;
+        for place in &joined {
+            // The configuration says so, whoever asks.
+            join_team(&mut draft, place, &asked.id, Power::Proxy).await?;
+        }
         if let Some((record, _)) = &key {
             let record = record.to_record();
             draft.write_body(RecordKind::Key, &record.id, record.body);

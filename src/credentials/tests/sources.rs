@@ -28,7 +28,12 @@ fn of(params: &str, env: &[(&str, &str)]) -> Identity {
         .collect();
     let text = format!("model_list: [{{model_name: m, litellm_params: {{{params}}}}}]\n");
     let mut read = |_: &Path| Ok(text.clone());
-    let loaded = config::load(&mut read, Path::new("c.yaml"), &env);
+    let loaded = config::load_with(
+        &mut read,
+        Path::new("c.yaml"),
+        &env,
+        config::MasterKey::Generated,
+    );
     let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
     let config = loaded.config.unwrap_or_else(|| panic!("{problems:?}"));
     let target = config.models[0].target.clone();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meridian_core::escrow::{Actor, Book, ClockHealth, Event, Grant, Pid, ScopeId, region_number};
+use meridian_core::escrow::{Actor, Book, ClockHealth, Event, Grant, Pid, ScopeId};
 use meridian_core::meters::Window;
+use meridian_core::money::NanoUsd;
 use meridian_core::time::WallMs;
 use tokio::sync::oneshot;
 
@@ -130,7 +131,7 @@ impl Desk {
         let of_group = || self.registry.home_of_group(window.scope()?);
         let home = window.home().or_else(of_group);
         let home = match home.filter(|home| !home.is_empty()) {
-            Some(home) => region_number(&home),
+            Some(home) => self.numbers.of(&home),
             None => self.home_of_nobody(window),
         };
         window.gate().set(Some(Arc::clone(&grant)));
@@ -175,7 +176,7 @@ impl Desk {
     fn home_of_nobody(&self, window: &Window) -> u8 {
         let whole = window.name().kind.is_empty();
         match whole {
-            true => self.mail.first_region(),
+            true => self.numbers.first().unwrap_or(self.me.region),
             false => self.me.region,
         }
     }
@@ -294,12 +295,12 @@ impl Desk {
             }
             Ok(books::Settled { book, begun, reset }) => {
                 let pid = book.pid;
-                let gate = opened.window.clone();
                 let news = self.books.get(&scope) != Some(&book);
-                self.learn(book.clone());
+                // First: what follows must not carry it out once more.
                 if let Some(reset) = reset {
-                    gate.gate().end_reset(meridian_core::money::NanoUsd(reset));
+                    opened.window.gate().end_reset(NanoUsd(reset));
                 }
+                self.learn(book.clone());
                 if begun {
                     self.step(Event::Spread(pid));
                 }

@@ -13,7 +13,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use meridian_core::escrow::{
-    Actor, Book, Effect, Escrow, Event, Message, Pid, Row, ScopeId, Settings, Ticket,
+    Actor, Book, Effect, Escrow, Event, Message, Pid, RegionNumbers, Row, ScopeId, Settings, Ticket,
 };
 use meridian_core::journal::Transfer;
 use meridian_core::meters::Due;
@@ -75,6 +75,14 @@ pub struct Parts {
     pub posts: NeighboursEnd,
 }
 
+impl Parts {
+    /// Numbers of all regions.
+    fn numbers(&self) -> RegionNumbers {
+        let far = self.far.iter().map(|(region, _)| region.clone());
+        RegionNumbers::new(far.chain([self.region.clone()]))
+    }
+}
+
 /// The task, not running yet.
 pub struct Node(Parts);
 
@@ -92,6 +100,7 @@ enum Answer {
 struct Desk {
     me: Actor,
     region: String,
+    numbers: RegionNumbers,
     rights: Arc<Rights>,
     store: Store,
     journal: Arc<Journal>,
@@ -138,8 +147,9 @@ impl Node {
     /// Runs until `stop` turns true, and then until its rights are given back or nobody takes them.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut parts = self.0;
+        let (numbers, region) = (parts.numbers(), parts.region.clone());
         let identity = tokio::select! {
-            identity = identify(&mut parts) => identity,
+            identity = identify(&mut parts, numbers.of(&region)) => identity,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let Parts { orders, .. } = &mut parts;
@@ -157,12 +167,12 @@ impl Node {
 }
 
 /// Who this node is; without the store a node that never had a number waits for one.
-async fn identify(parts: &mut Parts) -> Identity {
+async fn identify(parts: &mut Parts, region: u8) -> Identity {
     let mut said = false;
     loop {
-        let known = match Identity::kept(&parts.journal, &parts.region) {
+        let known = match Identity::kept(&parts.journal, region) {
             Ok(Some(identity)) => Ok(identity),
-            Ok(None) => Identity::take(&parts.journal, &parts.store, &parts.region).await,
+            Ok(None) => Identity::take(&parts.journal, &parts.store, region).await,
             Err(error) => Err(error),
         };
         match known {
@@ -189,6 +199,7 @@ async fn identify(parts: &mut Parts) -> Identity {
 
 impl Desk {
     fn new(me: Actor, parts: Parts) -> Self {
+        let numbers = parts.numbers();
         let Parts {
             rights,
             orders: _,
@@ -204,10 +215,11 @@ impl Desk {
             posts,
         } = parts;
         let mut desk = Self {
-            mail: Mail::new(me, signer.clone(), (&region, near), far, posts),
+            mail: Mail::new(me, signer.clone(), (&region, near), far, posts, &numbers),
             members: Members::new(me),
             me,
             region,
+            numbers,
             rights,
             store,
             journal,

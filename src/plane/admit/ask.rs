@@ -12,7 +12,7 @@ use meridian_core::routes::Match;
 use meridian_core::spend::{RequestContext, kept_metadata};
 use meridian_core::usage::ServiceTier;
 use meridian_core::wire::field::Field;
-use meridian_core::wire::json::{Kind, Value};
+use meridian_core::wire::json::{self, Kind, Value};
 use meridian_core::wire::multipart::FormSpans;
 use meridian_core::wire::span::BodySpans;
 use pingora_core::protocols::http::ServerSession;
@@ -51,6 +51,8 @@ pub(crate) struct Ask {
     pub completion_max: Option<u64>,
     /// The request's own deadlines, retries and fallbacks.
     pub overrides: Overrides,
+    /// What it asks and is answered is not to be kept.
+    pub redact: bool,
     /// What it asks of the response cache.
     pub cache: CacheControls,
     /// Facts for reports; its tags also select deployments.
@@ -65,6 +67,8 @@ pub(crate) struct Ask {
     pub tail: String,
     /// `{id}` of the path.
     pub id: Option<String>,
+    /// The provider's own id of the response that is continued, where the caller has LiteLLM's.
+    pub previous_response: Option<String>,
 }
 
 /// How a body can be edited.
@@ -100,6 +104,7 @@ impl Ask {
             wants_usage: false,
             completion_max: None,
             overrides: Overrides::from_headers(headers)?,
+            redact: redact(headers),
             cache: CacheControls::default(),
             context: context_from_headers(headers)?,
             end_user: None,
@@ -107,6 +112,7 @@ impl Ask {
             regions_of_customer: None,
             tail: tail(matched, request.uri.query()),
             id: matched.id.as_deref().map(str::to_owned),
+            previous_response: None,
             body,
             content,
         };
@@ -125,6 +131,22 @@ impl Ask {
     pub(crate) fn field(&self, field: Field) -> Option<Value<'_>> {
         match &self.content {
             Content::Json(spans) => spans.value(&self.body.bytes, field),
+            Content::Form(_) | Content::Bytes => None,
+        }
+    }
+
+    /// The body, if it is JSON.
+    pub(crate) fn json(&self) -> Option<&[u8]> {
+        matches!(self.content, Content::Json(_)).then_some(&self.body.bytes[..])
+    }
+
+    /// A top-level text that no rule but its own reads.
+    pub(crate) fn member(&self, name: &str) -> Option<String> {
+        match &self.content {
+            Content::Json(_) => {
+                let body = json::whole(&self.body.bytes).ok()?;
+                Some(body.field(name.as_bytes())?.text()?.into_owned())
+            }
             Content::Form(_) | Content::Bytes => None,
         }
     }
@@ -268,6 +290,20 @@ impl Ask {
         }
         Ok(customer)
     }
+}
+
+/// Whether the client asks that nothing of it is kept.
+fn redact(headers: &HeaderMap) -> bool {
+    const NAMES: [&str; 2] = [
+        "x-litellm-enable-message-redaction",
+        "litellm-enable-message-redaction",
+    ];
+    let is_on = |name| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    };
+    NAMES.into_iter().any(is_on)
 }
 
 fn content(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
+use meridian_core::litellm::response_id;
 use meridian_core::wire::field::Field;
 
 use super::{Arrival, Ask};
@@ -22,8 +23,16 @@ pub(super) async fn group(
     ask: &mut Ask,
     arrival: &Arrival,
 ) -> Result<Chosen, GatewayError> {
-    if let (Endpoint::ResponsesItem, Some(id)) = (arrival.endpoint, &ask.id) {
-        return Ok(Chosen::pinned(maker_of(state, rules, key, id).await?));
+    if let (Endpoint::ResponsesItem, Some(id)) = (arrival.endpoint, ask.id.clone()) {
+        let (maker, own) = maker_of(state, rules, key, &id).await?;
+        if own != id {
+            ask.tail = ask.tail.replacen(&id, &own, 1);
+            ask.id = Some(own);
+        }
+        return Ok(Chosen::pinned(maker));
+    }
+    if let Some(maker) = keeper_of(state, rules, key, ask, arrival).await? {
+        return Ok(Chosen::pinned(maker));
     }
     if ask.model.is_empty() {
         return Ok(Chosen::pinned(account(rules, key)?));
@@ -31,7 +40,10 @@ pub(super) async fn group(
     let group = by_model(rules, key, ask, arrival)?;
     match previous_response(ask) {
         Some(id) => {
-            let maker = maker_of(state, rules, key, &id).await?;
+            let (maker, own) = maker_of(state, rules, key, &id).await?;
+            if own != id {
+                ask.previous_response = Some(own);
+            }
             Ok(Chosen::pinned(continued(&group, maker)?))
         }
         None => Ok(Chosen {
@@ -106,7 +118,7 @@ fn by_model(
         ask.overrides.inherit(own, &ask.requested_model);
     }
     ask.model = model;
-    if !group.serves(arrival.endpoint.dialect()) {
+    if !group.serves(arrival.endpoint) {
         let (route, model) = (arrival.canonical, ask.requested_model.clone());
         return Err(GatewayError::EndpointNotServed { route, model });
     }
@@ -128,25 +140,74 @@ fn check_fallbacks(rules: &Rules, key: Option<&KeyView>, ask: &Ask) -> Result<()
     Ok(())
 }
 
+/// The deployment that keeps a file or batch which was made through this gateway; for anybody but
+/// its owner the object does not exist. `None`: nobody here made it.
+async fn keeper_of(
+    state: &State,
+    rules: &Rules,
+    key: Option<&KeyView>,
+    ask: &Ask,
+    arrival: &Arrival,
+) -> Result<Option<Arc<Group>>, GatewayError> {
+    let what = match arrival.endpoint {
+        Endpoint::Files => "File",
+        Endpoint::Batches => "Batch",
+        _ => return Ok(None),
+    };
+    // A new batch belongs where its input is.
+    let input = ask.member("input_file_id");
+    let Some(id) = ask.id.clone().or(input) else {
+        return Ok(None);
+    };
+    let Some(owner) = state.owners.find(&id).await else {
+        return Ok(None);
+    };
+    let is_own = key.is_none_or(|key| owner.key == Some(key.policy.token));
+    let target = rules
+        .deployment(&owner.deployment_id, &owner.model_group)
+        .filter(|_| is_own);
+    let target = target.ok_or(GatewayError::ObjectNotFound { what, id })?;
+    Ok(Some(Arc::new(Group::of(NO_MODEL.to_owned(), vec![target]))))
+}
+
 /// A stored response goes back to the deployment that made it; for anybody else it does not exist.
+/// With it comes the provider's own id: LiteLLM wrapped those that it gave out.
 async fn maker_of(
     state: &State,
     rules: &Rules,
     key: Option<&KeyView>,
     id: &str,
-) -> Result<Arc<Group>, GatewayError> {
+) -> Result<(Arc<Group>, String), GatewayError> {
     let missing = || GatewayError::ObjectNotFound {
         what: "Response",
         id: id.to_owned(),
     };
-    let owner = state.owners.find(id).await.ok_or_else(missing)?;
+    let wrapped = response_id::read(id);
+    let own = wrapped
+        .as_ref()
+        .map_or(id, |wrapped| wrapped.response_id.as_str());
+    let owner = match (state.owners.find(own).await, &wrapped) {
+        (Some(owner), _) => owner,
+        (None, None) => return Err(missing()),
+        // Made by LiteLLM: whoever may use the model and knows the id.
+        (None, Some(wrapped)) => {
+            let target = rules.deployment(&wrapped.deployment_id, "");
+            let target = target.ok_or_else(missing)?;
+            let name = target.deployment.model_name.clone();
+            let group = Group::of(name, vec![target]);
+            if key.is_some_and(|key| key.check_model(&group.name, group.facts()).is_err()) {
+                return Err(missing());
+            }
+            return Ok((Arc::new(group), own.to_owned()));
+        }
+    };
     let is_own = key.is_none_or(|key| owner.key == Some(key.policy.token));
     let target = rules
         .deployment(&owner.deployment_id, &owner.model_group)
         .filter(|_| is_own);
     let target = target.ok_or_else(missing)?;
     let name = target.deployment.model_name.clone();
-    Ok(Arc::new(Group::of(name, vec![target])))
+    Ok((Arc::new(Group::of(name, vec![target])), own.to_owned()))
 }
 
 /// Files and batches name no model: they go to the one account there is, of those whose models

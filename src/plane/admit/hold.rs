@@ -13,6 +13,7 @@ use meridian_core::money::NanoUsd;
 use meridian_core::price::Ceiling;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::time::WallMs;
+use meridian_core::transcript::Transcript;
 use meridian_core::usage::{Units, Usage, estimate_tokens};
 
 use super::choose::Chosen;
@@ -73,6 +74,7 @@ pub(super) async fn hold(
         }
     };
     state.reservations.fetch_add(1, Ordering::Relaxed);
+    let transcript = transcript(&rules, &arrival, &ask, key.as_deref());
     let hold = Hold {
         record: open.record,
         admission,
@@ -91,6 +93,7 @@ pub(super) async fn hold(
         pinned,
         cache: None,
         keeping: None,
+        transcript,
         route: RouteTaken::default(),
         flight: None,
         attempts: 0,
@@ -98,6 +101,18 @@ pub(super) async fn hold(
         unanswered: Vec::new(),
         hold: Some(hold),
     }))
+}
+
+/// What listens to the answer, where texts are kept and nobody concerned objects.
+fn transcript(
+    rules: &Rules,
+    arrival: &Arrival,
+    ask: &Ask,
+    key: Option<&KeyView>,
+) -> Option<Box<Transcript>> {
+    let chars = rules.config.general.prompt_chars?;
+    let redacted = ask.redact || key.is_some_and(KeyView::redacts);
+    (!redacted).then(|| Box::new(Transcript::new(arrival.endpoint, chars)))
 }
 
 /// Takes what a request needs. Where nodes share budgets, one that would be refused for want of
@@ -316,6 +331,7 @@ fn record(arrival: &Arrival, ask: &Ask, key: Option<&KeyView>, group: &Group) ->
         attempts: 0,
         context: ask.context.clone(),
         error: None,
+        texts: None,
     };
     if let Some(target) = group.targets().first() {
         target.name_in(&mut record);

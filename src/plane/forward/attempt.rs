@@ -12,9 +12,10 @@ use meridian_core::routing::failure::{self, Silence};
 use meridian_core::wire::upstream_error::ErrorAnswer;
 use tokio::time::Instant;
 
-use super::{Answer, Failure, canned};
+use super::{Answer, Failure, canned, counted};
 use crate::byte_budget::ByteLease;
 use crate::clock;
+use crate::credentials::Token;
 use crate::plane::admit::Admitted;
 use crate::plane::outgoing::{self, Outgoing};
 use crate::plane::relay::prelude::Reader;
@@ -79,9 +80,10 @@ impl<'a> Attempt<'a> {
         let Some(door) = &self.target.door else {
             return canned::answer(self.admitted, &self.target, self.sent_at);
         };
-        let outgoing = outgoing::build(self.admitted, &self.target, door, client);
-        let outgoing = outgoing.map_err(Failure::terminal)?;
-        let answered = self.answer(door, &outgoing);
+        if counted::is_estimated(self.admitted, &self.target) {
+            return Ok(counted::estimate(self.admitted, &self.target, self.sent_at).await);
+        }
+        let answered = self.prepared(door, client);
         match tokio::time::timeout_at(self.sent_at + self.limit, answered).await {
             Ok(answered) => answered,
             Err(_) => {
@@ -96,16 +98,48 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn answer(&self, door: &Door, outgoing: &Outgoing) -> Result<Box<Answer>, Failure> {
-        let (mut exchange, head) = self.exchange(door, outgoing).await?;
+    /// Builds the request, with credentials that are held or, where none is, on their way.
+    async fn prepared(&self, door: &Door, client: &HeaderMap) -> Result<Box<Answer>, Failure> {
+        let token = match &door.source {
+            None => None,
+            Some(source) => Some(source.token().await.map_err(|missing| {
+                let deployment = &self.target.deployment.id;
+                tracing::warn!(deployment, error = %missing, "no credentials");
+                Failure::without_credentials(&self.target, missing.retry_after)
+            })?),
+        };
+        let (admitted, target) = (self.admitted, &self.target);
+        let outgoing = outgoing::build(admitted, target, door, client, token.as_deref());
+        let outgoing = outgoing.map_err(Failure::terminal)?;
+        self.answer(door, outgoing, token.as_deref()).await
+    }
+
+    async fn answer(
+        &self,
+        door: &Door,
+        outgoing: Outgoing,
+        token: Option<&Token>,
+    ) -> Result<Box<Answer>, Failure> {
+        let (mut exchange, head) = self.exchange(door, &outgoing).await?;
         if !head.status.is_success() {
+            let refused = matches!(head.status.as_u16(), 401 | 403);
+            if let Some((source, token)) = door.source.as_ref().zip(token).filter(|_| refused) {
+                source.distrust(token);
+            }
             return Err(self.refusal(exchange, &head).await);
+        }
+        for loss in &outgoing.losses {
+            let (field, reason) = (loss.field.as_ref(), loss.reason);
+            let call_id = &self.admitted.arrival.call_id;
+            tracing::info!(%call_id, field, change = ?loss.change, reason, "translation");
+            self.state.metrics.translation_lost(loss);
         }
         let mut lease = ByteLease::new(&self.state.bytes);
         let reader = Reader {
             exchange: &mut exchange,
             target: &self.target,
             usage_chunk: outgoing.usage_chunk,
+            telling: outgoing.telling,
         };
         let prelude = reader.read(&head, self.admitted, &mut lease).await?;
         Ok(Box::new(Answer {
@@ -115,6 +149,7 @@ impl<'a> Attempt<'a> {
             sent_at: self.sent_at,
             ready_at: Instant::now(),
             prelude,
+            losses: outgoing.losses,
             _lease: lease,
         }))
     }

@@ -74,6 +74,7 @@ pub(super) fn answer(
         sent_at,
         ready_at: sent_at,
         prelude,
+        losses: Vec::new(),
         _lease: ByteLease::new(&admitted.state.bytes),
     }))
 }

@@ -159,7 +159,7 @@ impl Course {
 
     fn decide(&self, admitted: &Admitted, now: MonoUs) -> Plan {
         let (group, rules) = (&admitted.group, &admitted.rules);
-        let dialect = admitted.arrival.endpoint.dialect();
+        let endpoint = admitted.arrival.endpoint;
         let tagged = tagged(admitted);
         let candidates: Vec<Candidate<'_>> = group
             .targets()
@@ -168,7 +168,7 @@ impl Course {
             .map(|(index, target)| Candidate {
                 facts: tagged.get(index).unwrap_or(&target.facts),
                 health: &target.health,
-                fits: target.deployment.serves(dialect),
+                fits: target.serves(endpoint),
             })
             .collect();
         let residency = admitted.residency();

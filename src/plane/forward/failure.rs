@@ -51,6 +51,14 @@ impl Failure {
         )
     }
 
+    /// Nothing proves to the provider who asks: nothing was sent, another deployment may answer.
+    pub(crate) fn without_credentials(target: &Target, retry_after: Duration) -> Self {
+        Self {
+            wait: Some(retry_after),
+            ..Self::silent(target, Silence::Unreachable)
+        }
+    }
+
     /// An idle connection was closed by its server as the request was sent: nobody's failure, but a
     /// send that may have been seen.
     pub(crate) fn stale(target: &Target) -> Self {

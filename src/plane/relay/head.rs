@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use meridian_core::cache::{Entry, Shape};
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
+use meridian_core::translate::header_value;
 
 use crate::clock;
 use crate::plane::admit::Admitted;
@@ -33,7 +34,7 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Names that one thread keeps with that prefix.
 const PREFIXED_NAMES_MAX: usize = 512;
 /// Headers that the gateway adds to an answer of usual keys.
-const OWN_HEADERS_MAX: usize = 22;
+const OWN_HEADERS_MAX: usize = 23;
 /// Most upstream headers passed on.
 const UPSTREAM_HEADERS_MAX: usize = 64;
 
@@ -43,6 +44,12 @@ pub(super) fn of_answer(admitted: &Admitted, answer: &Answer) -> ResponseHead {
     let mut head = ResponseHead::with_room(answer.head.status, 2 * upstream + OWN_HEADERS_MAX);
     copy_upstream(&mut head, &answer.head.headers);
     add_identity(&mut head, admitted, &answer.target);
+    if !answer.losses.is_empty() {
+        head.set(
+            name("x-meridian-dropped"),
+            text(header_value(&answer.losses)),
+        );
+    }
     head
 }
 
@@ -195,6 +202,8 @@ fn add_own(head: &mut ResponseHead, admitted: &Admitted) {
         http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
+    let (header, mode) = reply::coordination(admitted.state.link.coordination());
+    head.set(header, mode);
     if let Some(cache) = &admitted.cache {
         head.set(name("x-litellm-cache-key"), text(cache.key));
         let said = HeaderValue::from_static(cache.lookup.label());

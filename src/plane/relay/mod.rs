@@ -6,6 +6,7 @@ pub(crate) mod prelude;
 mod progress;
 mod replay;
 mod stream;
+mod telling;
 mod whole;
 
 use bytes::Bytes;

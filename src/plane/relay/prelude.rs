@@ -4,16 +4,18 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use meridian_core::meter::{Answer, Meter};
-use meridian_core::relay::{Framing, StreamRelay};
+use meridian_core::relay::{Framing, Line};
 use meridian_core::restream;
 use meridian_core::routing::failure::{Silence, of_complaint};
 use meridian_core::wire::edit::UsageChunk;
 use tokio::time::Instant;
 
 use super::join;
+use super::telling::Unreadable;
 use crate::byte_budget::ByteLease;
 use crate::plane::admit::Admitted;
 use crate::plane::forward::Failure;
+use crate::plane::outgoing::Telling;
 use crate::rules::Target;
 use crate::upstream::{Exchange, ResponseHead};
 
@@ -36,7 +38,7 @@ pub(crate) enum Prelude {
 /// The beginning of a stream.
 pub(crate) struct StreamStart {
     /// Reads usage, boundaries and endings.
-    pub relay: StreamRelay,
+    pub relay: Line,
     /// Bytes for the client so far.
     pub held: Vec<Bytes>,
     /// When the first content delta arrived, if one did.
@@ -53,6 +55,8 @@ pub(crate) struct Reader<'a> {
     pub target: &'a Target,
     /// Who asked for the usage chunk of a stream.
     pub usage_chunk: UsageChunk,
+    /// What has to be done with it.
+    pub telling: Telling,
 }
 
 impl Reader<'_> {
@@ -67,6 +71,7 @@ impl Reader<'_> {
         match Framing::of(content_type.and_then(|value| value.to_str().ok())) {
             Framing::Events => self.stream(admitted).await,
             Framing::Json => self.whole(admitted, lease).await,
+            Framing::Other if !self.telling.passes() => self.whole(admitted, lease).await,
             Framing::Other => Ok(Prelude::Opaque(Vec::new())),
         }
     }
@@ -83,12 +88,22 @@ impl Reader<'_> {
             length += held;
             parts.push(part);
             if length > WHOLE_BYTES_MAX || !lease.grow(held as u64) {
-                return Ok(Prelude::Opaque(parts));
+                return match self.telling.passes() {
+                    true => Ok(Prelude::Opaque(parts)),
+                    false => Err(self.silent(Silence::Malformed)),
+                };
             }
         }
         let body = join(&mut parts);
         let mut meter = admitted.meter();
-        match meter.body(&body) {
+        let (body, read) = match self.telling.whole(admitted, &body, &mut meter) {
+            Some(told) => told.map_err(|Unreadable| self.silent(Silence::Malformed))?,
+            None => {
+                let read = meter.body(&body);
+                (body, read)
+            }
+        };
+        match read {
             Answer::Error => Err(self.reported(&meter)),
             Answer::Empty => Err(self.silent(Silence::Empty)),
             Answer::Broken => Err(self.silent(Silence::Malformed)),
@@ -116,8 +131,10 @@ impl Reader<'_> {
     }
 
     async fn stream(&mut self, admitted: &Admitted) -> Result<Prelude, Failure> {
+        let relay = admitted.stream_relay(self.usage_chunk);
+        let relay = self.telling.stream(admitted, relay);
         let mut start = StreamStart {
-            relay: admitted.stream_relay(self.usage_chunk),
+            relay: relay.ok_or_else(|| self.silent(Silence::Malformed))?,
             held: Vec::new(),
             first_content: None,
             at_end: false,

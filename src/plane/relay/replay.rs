@@ -18,13 +18,19 @@ use crate::state::State;
 pub(crate) async fn replay(
     state: &State,
     session: &mut ServerSession,
-    admitted: Box<Admitted>,
+    mut admitted: Box<Admitted>,
     entry: Arc<Entry>,
 ) -> Delivered {
     let targets = admitted.group.targets().iter();
     let mut targets = targets.filter(|one| one.deployment.id == entry.answer.deployment_id);
     let target = targets.next().cloned();
     let mut head = head::of_cached(&admitted, &entry, target.as_deref());
+    if let Some(transcript) = &mut admitted.transcript {
+        match entry.answer.shape {
+            Shape::Whole => transcript.whole(&entry.body),
+            Shape::Stream => transcript.stream(&entry.body),
+        }
+    }
     if let Some(cache) = &state.cache {
         cache.counts().saved(&entry.answer);
     }

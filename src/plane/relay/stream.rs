@@ -117,6 +117,7 @@ impl Stream<'_> {
             if !self.is_covered(admitted) {
                 return EndReason::BudgetCut;
             }
+            self.listen(admitted);
             if self.write_held(admitted).await.is_err() {
                 return EndReason::ClientGoneMidStream;
             }
@@ -208,6 +209,15 @@ impl Stream<'_> {
         }
     }
 
+    /// Hands what is about to leave to the transcript, if there is one.
+    fn listen(&self, admitted: &mut Admitted) {
+        if let Some(transcript) = &mut admitted.transcript {
+            for bytes in &self.start.held {
+                transcript.stream(bytes);
+            }
+        }
+    }
+
     async fn write_held(&mut self, admitted: &mut Admitted) -> Result<(), Gone> {
         if self.start.held.is_empty() {
             return Ok(());
@@ -238,7 +248,8 @@ impl Stream<'_> {
     }
 
     /// Settles, then sends what is left and says goodbye honestly.
-    async fn finish(mut self, admitted: Box<Admitted>, reason: EndReason) -> Delivered {
+    async fn finish(mut self, mut admitted: Box<Admitted>, reason: EndReason) -> Delivered {
+        self.listen(&mut admitted);
         let client_left = matches!(
             reason,
             EndReason::ClientGoneBeforeFirstByte | EndReason::ClientGoneMidStream

@@ -37,6 +37,9 @@ pub(super) async fn relay(
         error: None,
         cached: None,
     };
+    if let Some(transcript) = &mut admitted.transcript {
+        transcript.whole(&body);
+    }
     let keeping = admitted.keeping.take();
     let keeping = lookup::kept(keeping, &admitted, outcome.reason, outcome.status);
     let settled = settle::settle(admitted, outcome);

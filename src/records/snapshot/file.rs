@@ -69,8 +69,21 @@ pub(super) struct Head {
     pub(super) written: WallMs,
     /// All that the store had at some time is in it.
     pub(super) complete: bool,
+    /// What the installation's own budget (`litellm_settings.max_budget`) had spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) installation: Option<Running>,
     /// Up to when other regions had told everything.
     pub(super) watermarks: BTreeMap<String, WallMs>,
+}
+
+/// What was spent in a period that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// So much.
+    pub spend: NanoUsd,
+    /// When it ends; `None` is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<WallMs>,
 }
 
 /// A record's line.

@@ -12,8 +12,8 @@ use meridian_core::scope::Scope;
 use meridian_core::signature::Signer;
 use tokio::sync::watch;
 
-pub use file::SnapshotError;
 use file::{Head, Line};
+pub use file::{Running, SnapshotError};
 
 use super::{Records, Unsaved, hold};
 use crate::clock;
@@ -99,6 +99,9 @@ fn load_trusted(
     }
     count += step.len() as u64;
     records.take_saved(&step);
+    if let Some(running) = head.installation {
+        records.memory.saved_installation(running);
+    }
     if head.complete {
         records.status().set_complete();
     }
@@ -207,6 +210,7 @@ impl Keeper {
             journal,
             written: now,
             complete: self.records.status().is_complete(),
+            installation: self.records.memory.installation(now),
             watermarks: self.records.status().watermarks(),
         };
         let memory = Arc::clone(&self.records.memory);

@@ -126,6 +126,7 @@ pub(super) fn record(target: &Target) -> SpendRecord {
             ..RequestContext::default()
         },
         error: None,
+        texts: None,
     };
     target.name_in(&mut record);
     record

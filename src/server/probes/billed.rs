@@ -23,7 +23,7 @@ use meridian_core::usage::{Usage, estimate_tokens};
 use serde_json::{Map, Value, json};
 
 use super::bill::{record, settle};
-use super::call::{Answer, NoAnswer, call, headers};
+use super::call::{Answer, NoAnswer, call, can_prove, headers};
 use super::{Ended, Probe, lock};
 use crate::clock;
 use crate::journal::OpenTicket;
@@ -68,6 +68,11 @@ impl Drop for Running {
 pub(super) fn cost(probe: &Probe) -> Option<NanoUsd> {
     let target = &probe.target;
     let price = target.price.as_ref()?;
+    // Doors of clouds want bodies and signatures of their own.
+    let door = target.door.as_ref()?;
+    if door.paths.cloud.is_some() || !can_prove(door) {
+        return None;
+    }
     let mode = target.deployment.mode.as_deref().unwrap_or(price.mode());
     let is_chat = mode.is_empty() || mode == MODE;
     if !is_chat || target.model.contains('*') {

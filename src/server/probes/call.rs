@@ -8,6 +8,7 @@ use meridian_core::endpoint::Dialect;
 use meridian_core::routing::failure::Silence;
 use meridian_core::wire::upstream_error::{ERROR_BODY_BYTES_MAX, ErrorAnswer};
 
+use crate::credentials::Credential;
 use crate::rules::{Door, Target};
 use crate::state::State;
 use crate::upstream::{Exchange, RequestHead, ResponseHead, SendError};
@@ -46,6 +47,7 @@ impl Answer {
 /// Headers of a probe: the deployment's own and its dialect's.
 pub(super) fn headers(target: &Target, door: &Door) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = door.headers.clone();
+    headers.extend(bearer(door));
     let mut add = |name: HeaderName, value: &'static str| {
         if !headers.iter().any(|(own, _)| *own == name) {
             headers.push((name, HeaderValue::from_static(value)));
@@ -57,6 +59,23 @@ pub(super) fn headers(target: &Target, door: &Door) -> Vec<(HeaderName, HeaderVa
         add(name, ANTHROPIC_VERSION);
     }
     headers
+}
+
+/// The token that the deployment's identity has now.
+fn bearer(door: &Door) -> Option<(HeaderName, HeaderValue)> {
+    let token = door.source.as_ref()?.held()?;
+    let Credential::Bearer(bearer) = &token.credential else {
+        return None;
+    };
+    let mut value = HeaderValue::try_from(format!("Bearer {}", bearer.reveal())).ok()?;
+    value.set_sensitive(true);
+    Some((http::header::AUTHORIZATION, value))
+}
+
+/// Whether a probe can prove who asks: without a token its answer would say nothing.
+pub(super) fn can_prove(door: &Door) -> bool {
+    let source = door.source.as_ref();
+    source.is_none_or(|source| source.held().is_some())
 }
 
 /// Sends a request and reads its answer. Nothing is sent twice.

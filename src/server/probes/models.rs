@@ -9,7 +9,7 @@ use meridian_core::routing::failure::{Silence, Verdict, of_answer};
 use meridian_core::routing::health::Failed;
 use meridian_core::routing::probe::{Last, Listing, judge_list};
 
-use super::call::{Answer, NoAnswer, call, headers};
+use super::call::{Answer, NoAnswer, call, can_prove, headers};
 use super::{Ended, Probe};
 use crate::clock;
 use crate::upstream::RequestHead;
@@ -53,6 +53,9 @@ pub(super) async fn try_out(probe: &Probe) -> Result<(), String> {
 /// `None`: there is nothing to ask.
 async fn ask(probe: &Probe) -> Option<Result<Answer, Silence>> {
     let door = probe.target.door.as_ref()?;
+    if !can_prove(door) {
+        return None;
+    }
     let head = RequestHead {
         method: Method::GET,
         path: door.paths.models_path()?,

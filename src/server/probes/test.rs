@@ -27,7 +27,8 @@ pub(in crate::server) async fn test(
     id: String,
 ) -> Result<Tested, String> {
     let prices = Arc::clone(&state.rules.load().prices);
-    let rules = Rules::build(Arc::new(config), prices, Routing::new(), 0);
+    let known = (Routing::new(), Arc::clone(state.rules.load().credentials()));
+    let rules = Rules::build(Arc::new(config), prices, known, 0);
     let targets = rules.every_target();
     let target = targets.into_iter().find(|one| one.deployment.id == id);
     let target = target.ok_or("the model is not part of the configuration")?;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use meridian_core::journal::Position;
 use meridian_core::spend::SpendRecord;
+use meridian_core::transcript::{JsonText, Texts};
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
 use super::{Embedded, column, rollups, set_durable};
@@ -93,18 +94,22 @@ pub(super) fn insert_log(
         true => None,
         false => Some(serde_json::to_string(&record.context)?),
     };
+    let text = |of: fn(&Texts) -> Option<&JsonText>| {
+        let texts = record.texts.as_deref();
+        texts.and_then(of).map(JsonText::as_str)
+    };
     let inserted = work
         .prepare_cached(
             "INSERT INTO spend_log (call_id, response_id, started, ended, first_byte, endpoint,
                  stream, api_key, key_alias, user_id, team_id, organization_id, end_user,
                  model_group, deployment_id, model, provider, api_base, prompt, completion,
                  cache_read, cache_write, usage, cost, price_unknown, estimated, end_reason,
-                 status, failed, attempts, session_id, context, error)
+                 status, failed, attempts, session_id, context, error, request, response)
              VALUES (:call_id, :response_id, :started, :ended, :first_byte, :endpoint,
                  :stream, :api_key, :key_alias, :user_id, :team_id, :organization_id, :end_user,
                  :model_group, :deployment_id, :model, :provider, :api_base, :prompt, :completion,
                  :cache_read, :cache_write, :usage, :cost, :price_unknown, :estimated, :end_reason,
-                 :status, :failed, :attempts, :session_id, :context, :error)
+                 :status, :failed, :attempts, :session_id, :context, :error, :request, :response)
              ON CONFLICT (call_id) DO NOTHING",
         )?
         .execute(named_params! {
@@ -141,6 +146,8 @@ pub(super) fn insert_log(
             ":session_id": record.context.session_id,
             ":context": context,
             ":error": record.error,
+            ":request": text(|texts| texts.request.as_ref()),
+            ":response": text(|texts| texts.response.as_ref()),
         })?;
     Ok(inserted == 1)
 }

@@ -9,14 +9,12 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Embedded, count, hash_of};
-use crate::store::columns::of_text;
+use crate::store::columns::{of_text, texts_of};
 use crate::store::{
-    PAGE_SIZE_MAX, ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery,
-    SpendSort, StoreError,
+    ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery, SpendSort,
+    StoreError,
 };
 
-/// Rows per page when the caller does not say.
-const PAGE_SIZE: u32 = 50;
 /// Rows deleted in one transaction.
 const DROP_BATCH: usize = 5_000;
 /// Pages given back to the file system after each of them.
@@ -112,6 +110,7 @@ impl Filter {
             spend_min,
             spend_max,
             range,
+            with_texts: _,
             sort_by: _,
             ascending: _,
             size: _,
@@ -148,12 +147,7 @@ impl Filter {
 
 fn select_page(db: &Connection, query: &SpendQuery) -> Result<SpendPage, StoreError> {
     let mut filter = Filter::of_query(query);
-    let size = if query.size == 0 {
-        PAGE_SIZE
-    } else {
-        query.size
-    }
-    .min(PAGE_SIZE_MAX);
+    let size = query.rows_max();
     let (direction, behind) = match query.ascending {
         true => ("ASC", ">"),
         false => ("DESC", "<"),
@@ -187,14 +181,20 @@ fn select_page(db: &Connection, query: &SpendQuery) -> Result<SpendPage, StoreEr
         SpendSort::TotalTokens => "prompt + completion",
     };
     let mut select = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM spend_log WHERE {} ORDER BY {order} {direction}, id {direction}
+        "SELECT {COLUMNS}{} FROM spend_log WHERE {} ORDER BY {order} {direction}, id {direction}
          LIMIT {size} OFFSET {skip}",
+        if query.with_texts { TEXTS } else { "" },
         filter.clause
     ))?;
     let mut found = select.query(rusqlite::params_from_iter(&filter.values))?;
     let (mut rows, mut last) = (Vec::new(), None);
     while let Some(row) = found.next()? {
-        let record = record_of(row)?;
+        let mut record = record_of(row)?;
+        if query.with_texts {
+            let text = |name| row.get::<_, Option<String>>(name);
+            let (request, response) = (text("request")?, text("response")?);
+            record.texts = texts_of(request.as_deref(), response.as_deref())?;
+        }
         last = Some(SpendCursor {
             started: record.started,
             id: row.get::<_, i64>("id")?.unsigned_abs().into(),
@@ -205,6 +205,9 @@ fn select_page(db: &Connection, query: &SpendQuery) -> Result<SpendPage, StoreEr
     let next = last.filter(|_| more);
     Ok(SpendPage { rows, next, total })
 }
+
+/// What was asked and answered.
+const TEXTS: &str = ", request, response";
 
 /// Columns that `record_of` reads by name.
 const COLUMNS: &str = "id, call_id, response_id, started, ended, first_byte, endpoint, stream, \
@@ -247,6 +250,7 @@ fn record_of(row: &Row<'_>) -> Result<SpendRecord, StoreError> {
         attempts: row.get("attempts")?,
         context: context.transpose()?.unwrap_or_default(),
         error: row.get("error")?,
+        texts: None,
     })
 }
 

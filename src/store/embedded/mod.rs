@@ -57,6 +57,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V5__early_spend",
         include_str!("../../../migrations/embedded/V5__early_spend.sql"),
     ),
+    (
+        "V6__texts",
+        include_str!("../../../migrations/embedded/V6__texts.sql"),
+    ),
 ];
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -3,17 +3,18 @@
 use meridian_core::hlc;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{Facet, Record, RecordKind};
+use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, params_from_iter};
 
-use super::scopes::{change_spend, set_period};
+use super::scopes::{change_scope, change_spend, set_period};
 use super::{Embedded, audit, count};
 use crate::clock;
 use crate::store::columns::page_bounds;
 use crate::store::{
     Actor, Changes, FeedCursor, RecordPage, RecordPlace, RecordQuery, RecordSort, RecordWrite,
-    StoreError, StoredRecord,
+    ScopeChange, StoreError, StoredRecord,
 };
 
 /// Most records of one step of a walk.
@@ -61,6 +62,7 @@ impl Embedded {
     pub(crate) async fn write_records(
         &self,
         writes: Vec<RecordWrite>,
+        changes: Vec<(Scope, ScopeChange)>,
         actor: Option<Actor>,
     ) -> Result<Vec<Record>, StoreError> {
         self.write(move |db| {
@@ -69,6 +71,9 @@ impl Embedded {
             let mut stored = Vec::with_capacity(writes.len());
             for write in writes {
                 stored.push(write_one(&work, write, actor.as_ref(), now)?);
+            }
+            for (scope, change) in &changes {
+                change_scope(&work, scope, change)?;
             }
             work.commit()?;
             Ok(stored)

@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use super::Embedded;
 use crate::clock;
 use crate::store::periods::{period_at, period_of};
-use crate::store::{NextReset, ScopePeriod, ScopeSpend, SpendChange, StoreError};
+use crate::store::{
+    BorrowedPeriod, NextReset, ScopeChange, ScopePeriod, ScopeSpend, SpendChange, StoreError,
+};
 
 /// Scopes whose period is rolled in one transaction.
 const ROLL_BATCH: usize = 500;
@@ -42,22 +44,26 @@ impl Embedded {
     ) -> Result<NanoUsd, StoreError> {
         self.write(move |db| {
             let work = db.transaction()?;
-            let place = [scope.kind.label(), &scope.id];
-            let before = work
-                .query_row(
-                    "SELECT spend FROM scope_spend WHERE kind = ?1 AND id = ?2",
-                    place,
-                    |row| row.get(0),
-                )
-                .optional()?;
-            work.execute("DELETE FROM scope_early WHERE kind = ?1 AND id = ?2", place)?;
-            work.execute(
-                "INSERT INTO scope_spend (kind, id, spend, period_start) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (kind, id) DO UPDATE SET spend = ?3, period_start = ?4",
-                params![scope.kind.label(), scope.id, spend.0, now.0],
-            )?;
+            let before = set_spend(&work, &scope, spend, now)?;
             work.commit()?;
-            Ok(NanoUsd(before.unwrap_or(0)))
+            Ok(before)
+        })
+        .await
+    }
+
+    pub(crate) async fn begin_borrowed_periods(
+        &self,
+        periods: Vec<BorrowedPeriod>,
+        listed: bool,
+    ) -> Result<Vec<ScopeSpend>, StoreError> {
+        self.write(move |db| {
+            let work = db.transaction()?;
+            let mut changed = Vec::new();
+            for borrowed in &periods {
+                changed.extend(begin_borrowed(&work, borrowed, listed)?);
+            }
+            work.commit()?;
+            Ok(changed)
         })
         .await
     }
@@ -107,6 +113,94 @@ impl Embedded {
             }
         }
     }
+}
+
+/// Does to a scope what comes with records.
+pub(super) fn change_scope(
+    work: &Transaction<'_>,
+    scope: &Scope,
+    change: &ScopeChange,
+) -> Result<(), StoreError> {
+    match change {
+        ScopeChange::Period(period) => write_period(work, scope, period.as_ref()),
+        ScopeChange::Spent { spend, since } => set_spend(work, scope, *spend, *since).map(drop),
+    }
+}
+
+fn set_spend(
+    work: &Transaction<'_>,
+    scope: &Scope,
+    spend: NanoUsd,
+    since: WallMs,
+) -> Result<NanoUsd, StoreError> {
+    let place = [scope.kind.label(), &scope.id];
+    let before = work
+        .query_row(
+            "SELECT spend FROM scope_spend WHERE kind = ?1 AND id = ?2",
+            place,
+            |row| row.get(0),
+        )
+        .optional()?;
+    work.execute("DELETE FROM scope_early WHERE kind = ?1 AND id = ?2", place)?;
+    work.execute(
+        "INSERT INTO scope_spend (kind, id, spend, period_start) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (kind, id) DO UPDATE SET spend = ?3, period_start = ?4",
+        params![scope.kind.label(), scope.id, spend.0, since.0],
+    )?;
+    Ok(NanoUsd(before.unwrap_or(0)))
+}
+
+fn begin_borrowed(
+    work: &Transaction<'_>,
+    borrowed: &BorrowedPeriod,
+    listed: bool,
+) -> Result<Option<ScopeSpend>, StoreError> {
+    let BorrowedPeriod {
+        scope,
+        period,
+        start,
+    } = borrowed;
+    let known = work
+        .prepare_cached(
+            "SELECT spend, period_start, duration FROM scope_spend WHERE kind = ?1 AND id = ?2",
+        )?
+        .query_row([scope.kind.label(), &scope.id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+        })
+        .optional()?;
+    let (spend, since, duration): (i64, i64, _) = known.unwrap_or((0, start.0, None));
+    if duration.as_ref() == Some(&period.duration) {
+        return Ok(None);
+    }
+    let spend = match listed && since < start.0 {
+        true => logged_since(work, scope, *start)?,
+        false => spend,
+    };
+    let since = since.max(start.0);
+    work.execute(
+        "DELETE FROM scope_early WHERE kind = ?1 AND id = ?2",
+        [scope.kind.label(), &scope.id],
+    )?;
+    work.prepare_cached(
+        "INSERT OR REPLACE INTO scope_spend
+             (kind, id, spend, period_start, period_end, duration, set_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        scope.kind.label(),
+        scope.id,
+        spend,
+        since,
+        period.ends.map(|ends| ends.0),
+        period.duration,
+        clock::now().0
+    ])?;
+    Ok(Some(ScopeSpend {
+        scope: scope.clone(),
+        spend: NanoUsd(spend),
+        period_start: WallMs(since),
+        period_end: period.ends,
+    }))
 }
 
 fn spend_of(row: &Row<'_>) -> rusqlite::Result<ScopeSpend> {

@@ -166,7 +166,7 @@ async fn write_steps(
             stored_by.push(index);
         }
     }
-    let stored = write_all(work, writes, Some(actor)).await?;
+    let stored = write_all(work, writes, Vec::new(), Some(actor)).await?;
     for (index, record) in stored_by.into_iter().zip(stored) {
         if let Some(step) = steps.get_mut(index) {
             step.mark.version = record.version;

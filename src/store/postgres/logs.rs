@@ -14,14 +14,12 @@ use tokio_postgres::types::Type;
 use super::Postgres;
 use super::params::{Values, clean, digest, digest_of, moment, wall};
 use super::work::{Access, Work};
-use crate::store::columns::{count, of_text};
+use crate::store::columns::{count, of_text, texts_of};
 use crate::store::{
-    PAGE_SIZE_MAX, ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery,
-    SpendSort, StoreError,
+    ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery, SpendSort,
+    StoreError,
 };
 
-/// Rows per page when the caller does not say.
-const PAGE_SIZE: u32 = 50;
 /// A call id is made within this time of the start of its request, in milliseconds.
 const ID_SKEW_MS: i64 = 60_000;
 
@@ -146,10 +144,7 @@ async fn select_filtered(
     query: &SpendQuery,
     mut filter: Filter,
 ) -> Result<SpendPage, StoreError> {
-    let size = match query.size {
-        0 => PAGE_SIZE,
-        size => size.min(PAGE_SIZE_MAX),
-    };
+    let size = query.rows_max();
     let (direction, behind) = match query.ascending {
         true => ("ASC", ">"),
         false => ("DESC", "<"),
@@ -186,12 +181,18 @@ async fn select_filtered(
         SpendSort::TotalTokens => "prompt + completion",
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM meridian.spend_log WHERE {} ORDER BY {order} {direction}, \
+        "SELECT {COLUMNS}{} FROM meridian.spend_log WHERE {} ORDER BY {order} {direction}, \
          call_id {direction} LIMIT {size} OFFSET {skip}",
+        if query.with_texts { TEXTS } else { "" },
         filter.clause
     );
     let found = work.rows(&sql, &filter.values.params()).await?;
-    let rows: Vec<SpendRecord> = found.iter().map(record_of).collect::<Result<_, _>>()?;
+    let mut rows: Vec<SpendRecord> = found.iter().map(record_of).collect::<Result<_, _>>()?;
+    if query.with_texts {
+        for (record, row) in rows.iter_mut().zip(&found) {
+            record.texts = texts_of(row.get("request"), row.get("response"))?;
+        }
+    }
     let more = query.sort_by == SpendSort::Started && rows.len() == size as usize;
     let next = rows.last().filter(|_| more).map(|last| SpendCursor {
         started: last.started,
@@ -199,6 +200,9 @@ async fn select_filtered(
     });
     Ok(SpendPage { rows, next, total })
 }
+
+/// What was asked and answered.
+const TEXTS: &str = ", request::text AS request, response::text AS response";
 
 /// Columns that `record_of` reads by name.
 const COLUMNS: &str = "started, ended, first_byte, prompt, completion, cache_read, cache_write, \
@@ -243,6 +247,7 @@ fn record_of(row: &Row) -> Result<SpendRecord, StoreError> {
         attempts: u32::try_from(row.get::<_, i32>("attempts")).unwrap_or(0),
         context: context.transpose()?.unwrap_or_default(),
         error: row.get("error"),
+        texts: None,
     })
 }
 

@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     step!("V2__records"),
     step!("V3__imports"),
     step!("V4__rights"),
+    step!("V5__texts"),
 ];
 
 /// Connections of a migration.

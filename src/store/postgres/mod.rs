@@ -4,6 +4,7 @@
 
 mod apply;
 mod audit;
+mod behind;
 mod days;
 mod error;
 mod feed;
@@ -29,12 +30,16 @@ mod work;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use meridian_core::config::Database;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Connection;
 
 use super::StoreError;
+use behind::Behind;
+use crate::credentials::Credentials;
 use password::Passwords;
 use pool::Pool;
 use work::{Access, Work};
@@ -63,6 +68,8 @@ pub struct Postgres {
 struct Inner {
     primary: Pool,
     replica: Option<Pool>,
+    /// How far it is behind.
+    behind: Behind,
     /// The schema was found good.
     checked: AtomicBool,
     /// Days that have a partition, counted from 1970.
@@ -79,6 +86,7 @@ impl Postgres {
         let inner = Inner {
             primary: pool(&database.primary)?,
             replica: database.replica.as_ref().map(pool).transpose()?,
+            behind: Behind::default(),
             checked: AtomicBool::new(false),
             days: Mutex::default(),
         };
@@ -86,6 +94,11 @@ impl Postgres {
             inner: Arc::new(inner),
             region: Arc::from(""),
         })
+    }
+
+    /// How far the replica that reports are read from was behind a moment ago.
+    pub(crate) fn report_behind(&self) -> Option<Duration> {
+        self.inner.behind.known()
     }
 
     /// Whether this version can work with the schema as it is; `StoreError::Schema` says what to
@@ -112,13 +125,20 @@ impl Postgres {
     async fn report(&self) -> Result<Work, StoreError> {
         self.check_schema().await?;
         if let Some(replica) = &self.inner.replica {
+            self.inner.behind.ask(replica).await;
             match Work::begin(replica, Access::Report).await {
                 Ok(work) => return Ok(work),
                 Err(error) => tracing::debug!(%error, "reports are read from the primary"),
             }
+            self.inner.behind.forget();
         }
         Work::begin(&self.inner.primary, Access::Report).await
     }
+}
+
+/// Replaces credentials before they end, until the sender of `stopped` is dropped.
+fn refresh(credentials: Arc<Credentials>, stopped: watch::Receiver<bool>) {
+    tokio::spawn(credentials.run(stopped));
 }
 
 /// Runs a connection until its client is dropped, or the returned handle is aborted.

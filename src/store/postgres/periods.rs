@@ -12,7 +12,7 @@ use super::params::{digest, moment, wall};
 use super::scopes::{columns, lock_periods, scope_of};
 use super::work::{Access, Param, Work};
 use crate::store::periods::period_at;
-use crate::store::{NextReset, ScopeSpend, StoreError};
+use crate::store::{BorrowedPeriod, NextReset, ScopeSpend, StoreError};
 
 /// Scopes whose period is rolled in one transaction.
 const ROLL_BATCH: usize = 500;
@@ -39,6 +39,16 @@ impl Postgres {
         }
     }
 
+    pub(crate) async fn begin_borrowed_periods(
+        &self,
+        periods: Vec<BorrowedPeriod>,
+        listed: bool,
+    ) -> Result<Vec<ScopeSpend>, StoreError> {
+        let work = self.work(Access::Write).await?;
+        let begun = begin_borrowed(&work, &periods, listed).await;
+        work.finish(begun).await
+    }
+
     /// Asked without the lock that keeps drains waiting.
     async fn is_due(&self, now: WallMs) -> Result<bool, StoreError> {
         let work = self.work(Access::Read).await?;
@@ -46,6 +56,56 @@ impl Postgres {
         let due = work.row(sql, &[(&moment(now), Type::TIMESTAMPTZ)]).await;
         let due = work.finish(due).await?;
         Ok(due.is_some_and(|row| row.get(0)))
+    }
+}
+
+/// Scopes without a period of this length get it, and have spent what the log says about it.
+async fn begin_borrowed(
+    work: &Work,
+    periods: &[BorrowedPeriod],
+    listed: bool,
+) -> Result<Vec<ScopeSpend>, StoreError> {
+    lock_periods(work).await?;
+    let (kinds, ids) = columns(periods.iter().map(|one| &one.scope));
+    let sql = "SELECT p.duration, p.period_start \
+        FROM unnest($1, $2) WITH ORDINALITY AS s (kind, id, place) \
+        LEFT JOIN meridian.scope_period p ON p.kind = s.kind AND p.id = s.id ORDER BY s.place";
+    let known = work
+        .rows(sql, &[(&kinds, Type::TEXT_ARRAY), (&ids, Type::TEXT_ARRAY)])
+        .await?;
+    let mut begun = Vec::new();
+    for (borrowed, row) in periods.iter().zip(&known) {
+        let duration: Option<&str> = row.get(0);
+        if duration == Some(borrowed.period.duration.as_str()) {
+            continue;
+        }
+        let since = row.get::<_, Option<SystemTime>>(1).map_or(WallMs(0), wall);
+        let (scope, start) = (&borrowed.scope, borrowed.start);
+        if listed && since < start {
+            let spend = logged_since(work, scope, start).await?;
+            super::scopes::start(work, scope, spend).await?;
+        }
+        super::scopes::write_period(work, scope, Some(&borrowed.period)).await?;
+        let start = since.max(start);
+        let sql = "UPDATE meridian.scope_period SET period_start = $3, set_at = now() \
+            WHERE kind = $1 AND id = $2";
+        let (kind, start_at) = (scope.kind.label(), moment(start));
+        let params: [Param<'_>; 3] = [
+            (&kind, Type::TEXT),
+            (&scope.id, Type::TEXT),
+            (&start_at, Type::TIMESTAMPTZ),
+        ];
+        work.change(sql, &params).await?;
+        begun.push(Begun {
+            scope: scope.clone(),
+            start,
+            end: borrowed.period.ends,
+            from_log: false,
+        });
+    }
+    match begun.is_empty() {
+        true => Ok(Vec::new()),
+        false => spends(work, &begun).await,
     }
 }
 

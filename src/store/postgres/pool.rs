@@ -194,7 +194,7 @@ impl Inner {
 
     async fn open(&self) -> Result<Connection, String> {
         let mut config = self.config.clone();
-        if let Some(password) = self.passwords.current(&self.server) {
+        if let Some(password) = self.passwords.current(&self.server).await? {
             config.password(password.reveal());
         }
         let (client, driver) = match &self.tls {

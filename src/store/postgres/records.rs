@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use meridian_core::hlc;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{Facet, Record, RecordKind};
+use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -16,7 +17,9 @@ use super::{Postgres, audit, scopes};
 use crate::clock;
 use crate::store::columns::count;
 use crate::store::periods::period_of;
-use crate::store::{Actor, RecordPlace, RecordWrite, SpendChange, StoreError, StoredRecord};
+use crate::store::{
+    Actor, RecordPlace, RecordWrite, ScopeChange, SpendChange, StoreError, StoredRecord,
+};
 
 /// Most records of one step of a walk.
 const WALK_RECORDS_MAX: u32 = 10_000;
@@ -75,10 +78,11 @@ impl Postgres {
     pub(crate) async fn write_records(
         &self,
         writes: Vec<RecordWrite>,
+        changes: Vec<(Scope, ScopeChange)>,
         actor: Option<Actor>,
     ) -> Result<Vec<Record>, StoreError> {
         let work = self.work(Access::Write).await?;
-        let written = write_all(&work, writes, actor.as_ref()).await;
+        let written = write_all(&work, writes, changes, actor.as_ref()).await;
         work.finish(written).await
     }
 
@@ -146,13 +150,12 @@ fn place_of(record: &Record) -> RecordPlace {
 pub(super) async fn write_all(
     work: &Work,
     writes: Vec<RecordWrite>,
+    mut changes: Vec<(Scope, ScopeChange)>,
     actor: Option<&Actor>,
 ) -> Result<Vec<Record>, StoreError> {
     let now = clock::now();
-    if writes
-        .iter()
-        .any(|write| matches!(write.spend, SpendChange::Move(_)))
-    {
+    let moves = |write: &RecordWrite| matches!(write.spend, SpendChange::Move(_));
+    if !changes.is_empty() || writes.iter().any(moves) {
         // Before any row: who takes this lock waits for those who have rows.
         scopes::lock_periods(work).await?;
     }
@@ -169,6 +172,10 @@ pub(super) async fn write_all(
         written.push((record, write.spend));
     }
     change_scopes(work, &written).await?;
+    changes.sort_by(|(one, _), (two, _)| one.cmp(two));
+    for (scope, change) in &changes {
+        scopes::change(work, scope, change).await?;
+    }
     Ok(written.into_iter().map(|(record, _)| record).collect())
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use meridian_core::spend::SpendRecord;
+use meridian_core::transcript::{self as kept, JsonText};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::params::{clean, clean_json, digest, moment};
@@ -23,7 +24,7 @@ pub(super) struct LogRows<'a> {
     numbers: [Vec<i32>; 2],
     flags: [Vec<bool>; 4],
     api_keys: Vec<Option<Vec<u8>>>,
-    texts: [Texts<'a>; 18],
+    texts: [Texts<'a>; 20],
 }
 
 /// Adds rows whose call id is not there yet and names these. All values come as arrays: nothing
@@ -33,18 +34,19 @@ INSERT INTO meridian.spend_log (started, ended, first_byte, prompt, completion, 
 cache_write, cost, call_id, status, attempts, stream, price_unknown, estimated, failed, api_key, \
 response_id, endpoint, end_reason, key_alias, user_id, team_id, organization_id, end_user, \
 model_group, deployment_id, model, provider, api_base, region, session_id, usage, context, error, \
-writer) \
+request, response, writer) \
 SELECT started, ended, first_byte, prompt, completion, cache_read, cache_write, cost, \
 call_id::uuid, status, attempts, stream, price_unknown, estimated, failed, api_key, response_id, \
 endpoint, end_reason, key_alias, user_id, team_id, organization_id, end_user, model_group, \
 deployment_id, model, provider, api_base, region, session_id, usage::jsonb, context::jsonb, \
-error, $35 \
+error, request::json, response::json, $37 \
 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-$19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34) AS batch (\
+$19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, \
+$36) AS batch (\
 started, ended, first_byte, prompt, completion, cache_read, cache_write, cost, call_id, status, \
 attempts, stream, price_unknown, estimated, failed, api_key, response_id, endpoint, end_reason, \
 key_alias, user_id, team_id, organization_id, end_user, model_group, deployment_id, model, \
-provider, api_base, region, session_id, usage, context, error) \
+provider, api_base, region, session_id, usage, context, error, request, response) \
 ON CONFLICT DO NOTHING RETURNING uuid_send(call_id)";
 
 impl<'a> LogRows<'a> {
@@ -95,7 +97,7 @@ impl<'a> LogRows<'a> {
 
     /// The values of `INSERT`.
     pub(super) fn params(&self) -> Vec<Param<'_>> {
-        let mut params: Vec<Param<'_>> = Vec::with_capacity(35);
+        let mut params: Vec<Param<'_>> = Vec::with_capacity(37);
         fn push<'a>(params: &mut Vec<Param<'a>>, value: &'a (dyn ToSql + Sync), kind: Type) {
             params.push((value, kind));
         }
@@ -121,7 +123,7 @@ impl<'a> LogRows<'a> {
     }
 }
 
-fn texts_of(records: &[SpendRecord]) -> Result<[Texts<'_>; 18], StoreError> {
+fn texts_of(records: &[SpendRecord]) -> Result<[Texts<'_>; 20], StoreError> {
     let all = |of: fn(&SpendRecord) -> Option<&str>| {
         let texts = records.iter().map(|one| of(one).map(clean));
         texts.collect::<Texts<'_>>()
@@ -129,6 +131,12 @@ fn texts_of(records: &[SpendRecord]) -> Result<[Texts<'_>; 18], StoreError> {
     let made = |of: fn(&SpendRecord) -> Result<Option<String>, StoreError>| {
         let texts = records.iter().map(|one| Ok(of(one)?.map(Cow::Owned)));
         texts.collect::<Result<Texts<'_>, StoreError>>()
+    };
+    // Made so that Postgres takes them as they are.
+    let kept = |of: fn(&kept::Texts) -> Option<&JsonText>| {
+        let texts = records.iter().map(|one| of(one.texts.as_deref()?));
+        let texts = texts.map(|text| text.map(|text| Cow::Borrowed(text.as_str())));
+        texts.collect::<Texts<'_>>()
     };
     Ok([
         all(|one| one.response_id.as_deref()),
@@ -152,5 +160,7 @@ fn texts_of(records: &[SpendRecord]) -> Result<[Texts<'_>; 18], StoreError> {
             false => clean_json(&one.context).map(Some),
         })?,
         all(|one| one.error.as_deref()),
+        kept(|texts| texts.request.as_ref()),
+        kept(|texts| texts.response.as_ref()),
     ])
 }

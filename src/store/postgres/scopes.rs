@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 use super::params::{clean, moment, wall};
 use super::work::{Access, Work};
 use super::{LOCK_PERIODS, LOCK_SPACE, Postgres};
-use crate::store::{ScopePeriod, ScopeSpend, StoreError};
+use crate::store::{ScopeChange, ScopePeriod, ScopeSpend, StoreError};
 
 /// Writer of amounts that were set by hand.
 pub(super) const BY_HAND: i32 = 0;
@@ -37,7 +37,11 @@ impl Postgres {
         now: WallMs,
     ) -> Result<NanoUsd, StoreError> {
         let work = self.work(Access::Write).await?;
-        let before = set_spend(&work, &scope, spend, now).await;
+        let before = async {
+            lock_periods(&work).await?;
+            set_spend(&work, &scope, spend, now).await
+        };
+        let before = before.await;
         work.finish(before).await
     }
 
@@ -111,13 +115,27 @@ pub(super) fn scope_of(row: &Row) -> Option<Scope> {
     Some(Scope::new(kind, row.get::<_, String>(1)))
 }
 
+/// Does to a scope what comes with records. The caller is alone with the periods.
+pub(super) async fn change(
+    work: &Work,
+    scope: &Scope,
+    change: &ScopeChange,
+) -> Result<(), StoreError> {
+    match change {
+        ScopeChange::Period(period) => write_period(work, scope, period.as_ref()).await,
+        ScopeChange::Spent { spend, since } => {
+            set_spend(work, scope, *spend, *since).await.map(drop)
+        }
+    }
+}
+
+/// The caller is alone with the periods.
 async fn set_spend(
     work: &Work,
     scope: &Scope,
     spend: NanoUsd,
     now: WallMs,
 ) -> Result<NanoUsd, StoreError> {
-    lock_periods(work).await?;
     let before = select_spends(work, std::slice::from_ref(scope)).await?;
     start(work, scope, spend).await?;
     let (kind, now) = (scope.kind.label(), moment(now));

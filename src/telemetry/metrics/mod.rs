@@ -3,11 +3,13 @@
 //! One call per request, `Metrics::observe`, when it is settled. Label values come only from
 //! configured objects: what a client chose freely must arrive here as `OTHER`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
+use meridian_core::translate::{Change, Loss};
 
 mod catalogue;
 mod copies;
@@ -246,6 +248,20 @@ impl Metrics {
         let mut stripe = self.table.stripe();
         let at = self.table.find(&mut stripe, &probe);
         stripe.series[at].add_attempt(attempt.outcome);
+    }
+
+    /// Counts a field of a request that its provider did not get as it was. Only names of the
+    /// gateway's own are labels.
+    pub fn translation_lost(&self, loss: &Loss) {
+        let field = match &loss.field {
+            Cow::Borrowed(field) => *field,
+            Cow::Owned(_) => OTHER,
+        };
+        let change = match loss.change {
+            Change::Dropped => "dropped",
+            Change::Changed => "changed",
+        };
+        self.events.translation_lost(field, change);
     }
 
     /// Counts a request that was refused before it was admitted and so has no ledger record.

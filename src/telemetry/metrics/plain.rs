@@ -161,6 +161,11 @@ const REJECTED: PlainFamily = counter(
     &["reason"],
     "Requests refused before they reached a provider",
 );
+const TRANSLATION_LOSSES: PlainFamily = counter(
+    "meridian_translation_losses_total",
+    &["field", "change"],
+    "Fields of requests that a provider's dialect has no place for",
+);
 const SOFT_BUDGETS: PlainFamily = counter(
     "meridian_soft_budget_crossed_total",
     &["scope"],
@@ -284,6 +289,7 @@ pub(super) const PLAIN: [&PlainFamily; 46] = [
     &ATTEMPTS,
     &SERIES_DROPPED,
     &REJECTED,
+    &TRANSLATION_LOSSES,
     &SOFT_BUDGETS,
     &RELOADS,
     &LAST_RELOAD,
@@ -348,6 +354,7 @@ pub(super) struct Events {
     registry: Registry,
     cooled_down: IntCounterVec,
     rejected: IntCounterVec,
+    losses: IntCounterVec,
     soft_budgets: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
@@ -362,6 +369,7 @@ impl Events {
         let events = Self {
             cooled_down: counters(&registry, &DEPLOYMENT_COOLED_DOWN)?,
             rejected: counters(&registry, &REJECTED)?,
+            losses: counters(&registry, &TRANSLATION_LOSSES)?,
             soft_budgets: counters(&registry, &SOFT_BUDGETS)?,
             reloads: counters(&registry, &RELOADS)?,
             last_reload: register(&registry, IntGauge::with_opts(opts(&LAST_RELOAD))?)?,
@@ -392,6 +400,10 @@ impl Events {
             &status,
         ];
         self.cooled_down.with_label_values(&labels).inc();
+    }
+
+    pub(super) fn translation_lost(&self, field: &'static str, change: &'static str) {
+        self.losses.with_label_values(&[field, change]).inc();
     }
 
     pub(super) fn soft_budget_crossed(&self, scope: &'static str) {

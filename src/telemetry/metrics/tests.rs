@@ -56,6 +56,7 @@ fn record(key: u32) -> SpendRecord {
         attempts: 1,
         context: RequestContext::default(),
         error: None,
+        texts: None,
     }
 }
 

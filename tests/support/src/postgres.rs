@@ -129,6 +129,30 @@ impl Postgres {
         }
     }
 
+    /// A streaming replica of this server, on a port of its own. It follows while both run.
+    pub fn standby(&self) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory").keep();
+        own(&dir);
+        let copied = as_system_user(&program("pg_basebackup"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", ADMIN])
+            .args(["-c", "fast", "-X", "stream", "-R", "-D"])
+            .arg(dir.join("cluster"))
+            .status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "the server is not copied"
+        );
+        let mut standby = Self {
+            port: free_port(),
+            dir,
+            arguments: self.arguments.clone(),
+            child: None,
+            shared: false,
+        };
+        standby.run();
+        standby
+    }
+
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))

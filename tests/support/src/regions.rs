@@ -1,5 +1,5 @@
-//! Regions on one machine: each with its own Redis, Postgres and gateways, joined by links that take
-//! time and can be cut, in front of one fake provider that knows what was billed.
+//! Regions on one machine: each with its own Redis, Postgres and gateways, joined by links that
+//! take time and can be cut, in front of one fake provider that knows what was billed.
 
 pub mod ledger;
 pub mod load;
@@ -45,8 +45,6 @@ pub struct Plan {
     pub nodes: usize,
     /// Round trips between two regions by their numbers, the smaller one first.
     pub round_trips: BTreeMap<(usize, usize), Duration>,
-    /// Whether each region's Redis runs when its gateways start.
-    pub redis_at_boot: bool,
     /// Whether wall clocks can be shifted.
     pub clocks: bool,
     /// Further lines of `general_settings`.
@@ -64,7 +62,6 @@ impl Plan {
             names: ["eu", "us", "ap"].map(str::to_owned).to_vec(),
             nodes: 2,
             round_trips: [((0, 1), ms(80)), ((1, 2), ms(160)), ((0, 2), ms(230))].into(),
-            redis_at_boot: true,
             clocks: false,
             general: String::new(),
             meridian: String::new(),
@@ -119,10 +116,7 @@ impl Regions {
             regions.push(Region {
                 name: name.clone(),
                 postgres: migrated(&plan.binary).await,
-                redis: match plan.redis_at_boot {
-                    true => Redis::start(),
-                    false => Redis::stopped(),
-                },
+                redis: Redis::start(),
                 nodes: Vec::new(),
             });
         }
@@ -235,14 +229,31 @@ impl Regions {
         self.regions.iter().map(of).collect()
     }
 
-    /// Makes a key in a region, which is its home, and waits until every gateway knows it.
+    /// Makes a key in a region, which is its home, and waits until every gateway knows it and
+    /// every region has stored it.
     pub async fn key(&self, region: usize, fields: &Value) -> String {
         let key = self.gateway(region, 0).key(fields).await;
+        self.known(&key).await;
+        // Memory has it before the store.
+        for region in 0..self.regions.len() {
+            let info = format!("/key/info?key={key}");
+            let gateway = self.gateway(region, 0);
+            let began = std::time::Instant::now();
+            while gateway.admin("GET", &info, &Value::Null).await.status() != 200 {
+                assert!(began.elapsed() < KNOWN_WITHIN, "a new key is not stored");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        key
+    }
+
+    /// Waits until every gateway knows a key.
+    pub async fn known(&self, key: &str) {
         for gateway in self.gateways() {
             let began = std::time::Instant::now();
             loop {
                 // Asks nothing of a model: it is there, or it is not yet.
-                let list = Request::get("/v1/models").bearer(&key);
+                let list = Request::get("/v1/models").bearer(key);
                 let status = gateway.send(&list).await.status();
                 if status == 200 {
                     break;
@@ -252,7 +263,6 @@ impl Regions {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        key
     }
 
     /// A management call that must succeed.

@@ -1,5 +1,6 @@
 //! A TCP relay between a client and a server: it takes time, stalls, swallows or is cut, and counts
-//! what passes. What a link between two regions does, and what a wire inside one does when it breaks.
+//! what passes. What a link between two regions does, and what a wire inside one does when it
+//! breaks.
 
 mod commands;
 
@@ -31,7 +32,8 @@ pub enum Wire {
     Whole,
     /// Is cut: connections are reset, new ones too.
     Cut,
-    /// Keeps everything back until it is whole again, as TCP does when packets are lost for a while.
+    /// Keeps everything back until it is whole again, as TCP does when packets are lost for a
+    /// while.
     Stalled,
     /// Swallows everything and tells nobody. A connection that lost something is reset when the
     /// wire is whole again, because its peers could not go on.

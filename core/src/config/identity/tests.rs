@@ -12,7 +12,12 @@ fn load(params: &str, env: &[(&str, &str)]) -> Loaded {
         .collect();
     let text = format!("model_list: [{{model_name: m, litellm_params: {{{params}}}}}]\n");
     let mut read = |_: &std::path::Path| Ok(text.clone());
-    config::load(&mut read, std::path::Path::new("c.yaml"), &env)
+    config::load_with(
+        &mut read,
+        std::path::Path::new("c.yaml"),
+        &env,
+        config::MasterKey::Generated,
+    )
 }
 
 fn identity(params: &str, env: &[(&str, &str)]) -> Option<Identity> {

@@ -1,7 +1,7 @@
 //! Keys of `general_settings`.
 
 use super::Kind::{Any, Bool, Duration, List, Map, Number, Seconds, Secret, Text, Texts, Whole};
-use super::settings::{ADMISSION, NO_MCP, NO_USERS, REDIS_CARRIES};
+use super::settings::{ADMISSION, NO_MCP, REDIS_CARRIES};
 use super::{COUNT, Key, later, off, on};
 
 const NO_DB_JOBS: &str = "the embedded store and its journal have no such job";
@@ -110,10 +110,10 @@ pub(super) const GENERAL: &[Key] = &[
         Texts,
         "models, credentials and settings are all taken",
     ),
-    later(
+    on(
         "store_prompts_in_spend_logs",
         Bool,
-        "providers' error texts, which may quote a prompt, are kept; prompts and answers never are",
+        "texts are kept, shortened; default: env `STORE_PROMPTS_IN_SPEND_LOGS` or false",
     ),
     later("use_redis_transaction_buffer", Bool, REDIS_CARRIES),
     later("coordination_redis", Any, REDIS_CARRIES),
@@ -258,9 +258,21 @@ pub(super) const GENERAL: &[Key] = &[
     later("custom_key_generate", Text, "Python hooks do not run here"),
     later("key_management_*", Any, "secrets come from the environment"),
     later("service_account_settings", Map, NO_HOOKS),
-    later("default_team_disabled", Bool, NO_USERS),
-    later("disable_key_generate_for_org_admin", Bool, NO_USERS),
-    later("apply_user_budget_to_team_keys", Bool, NO_USERS),
+    on(
+        "default_team_disabled",
+        Bool,
+        "`/key/generate` needs a `team_id`, `/user/new` makes no key; default false",
+    ),
+    on(
+        "disable_key_generate_for_org_admin",
+        Bool,
+        "administrators of organizations make no keys; default false",
+    ),
+    later(
+        "apply_user_budget_to_team_keys",
+        Bool,
+        "a team's key counts for its user and its user's budget does not refuse it; limit members",
+    ),
     off(
         "encryption_algorithm",
         Text,

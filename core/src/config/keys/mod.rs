@@ -6,6 +6,7 @@
 mod general;
 mod meridian;
 mod mistaken;
+mod model_info;
 mod models;
 mod router;
 mod settings;
@@ -43,6 +44,10 @@ pub enum Section {
     AllowedFails,
     /// `litellm_settings.default_key_generate_params`.
     KeyDefaults,
+    /// `litellm_settings.default_internal_user_params`.
+    UserDefaults,
+    /// `litellm_settings.default_team_params`.
+    TeamDefaults,
     /// `litellm_settings.upperbound_key_generate_params`.
     KeyBounds,
     /// `litellm_settings.key_generation_settings`.
@@ -73,7 +78,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Top,
         Self::Model,
         Self::Params,
@@ -87,6 +92,8 @@ impl Section {
         Self::RetryPolicy,
         Self::AllowedFails,
         Self::KeyDefaults,
+        Self::UserDefaults,
+        Self::TeamDefaults,
         Self::KeyBounds,
         Self::KeyGeneration,
         Self::KeyKind,
@@ -118,6 +125,8 @@ impl Section {
             Self::RetryPolicy => "router_settings.retry_policy",
             Self::AllowedFails => "router_settings.allowed_fails_policy",
             Self::KeyDefaults => "litellm_settings.default_key_generate_params",
+            Self::UserDefaults => "litellm_settings.default_internal_user_params",
+            Self::TeamDefaults => "litellm_settings.default_team_params",
             Self::KeyBounds => "litellm_settings.upperbound_key_generate_params",
             Self::KeyGeneration => "litellm_settings.key_generation_settings",
             Self::KeyKind => "litellm_settings.key_generation_settings.*",
@@ -140,7 +149,7 @@ impl Section {
             Self::Top => settings::TOP,
             Self::Model => models::MODEL,
             Self::Params => models::PARAMS,
-            Self::ModelInfo => models::MODEL_INFO,
+            Self::ModelInfo => model_info::MODEL_INFO,
             Self::Credential => settings::CREDENTIAL,
             Self::Settings => settings::SETTINGS,
             Self::General => general::GENERAL,
@@ -150,6 +159,8 @@ impl Section {
             Self::RetryPolicy => router::RETRY_POLICY,
             Self::AllowedFails => router::ALLOWED_FAILS,
             Self::KeyDefaults => settings::KEY_DEFAULTS,
+            Self::UserDefaults => settings::USER_DEFAULTS,
+            Self::TeamDefaults => settings::TEAM_DEFAULTS,
             Self::KeyBounds => settings::KEY_BOUNDS,
             Self::KeyGeneration => settings::KEY_GENERATION,
             Self::KeyKind => settings::KEY_KIND,

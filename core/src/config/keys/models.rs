@@ -1,16 +1,16 @@
 //! Keys of `model_list`.
 
 use super::Kind::{Any, Bool, Duration, List, Map, Number, Price, Seconds, Secret, Text, Texts};
-use super::general::NO_HEALTH;
 use super::{COUNT, Key, Kind, Section, later, off, on};
 
 const LIMITS: &str = "`rpm` and `tpm` are the limits of a deployment";
-const REGIONS: &str = "regions that may serve the model, a hard limit; default: all";
+pub(super) const REGIONS: &str = "regions that may serve the model, a hard limit; default: all";
+const UNREAD: &str = "nothing reads this key";
 const UNSERVED: &str = "belongs to a provider that this version does not serve";
 const PROMPT_ROUTERS: &str = "there are no prompt-based routers";
 const NO_FORWARDING: &str = "clients cannot choose credentials or targets";
-const PRICE: &str = "price of this deployment instead of the price map's";
-const RETURNED: &str = "returned as it is by `/model/info`";
+pub(super) const PRICE: &str = "price of this deployment instead of the price map's";
+pub(super) const RETURNED: &str = "returned as it is by `/model/info`";
 const LITELLM_OWN: &str = "a switch inside LiteLLM; requests pass unchanged here";
 
 pub(super) const MODEL: &[Key] = &[
@@ -60,8 +60,57 @@ pub(super) const PARAMS: &[Key] = &[
     on(
         "azure_ad_token",
         Secret,
-        "Azure: bearer token instead of `api_key`; not refreshed",
+        "Azure: bearer token, not refreshed; `oidc/file/PATH`: exchanged for tokens that are",
     ),
+    on("aws_access_key_id", Secret, "Bedrock: key"),
+    on("aws_secret_access_key", Secret, "Bedrock: its secret"),
+    on("aws_session_token", Secret, "Bedrock: its session"),
+    on(
+        "aws_region_name",
+        Text,
+        "Bedrock: region; default: the model's ARN, `AWS_REGION`, `us-west-2`",
+    ),
+    on("aws_profile_name", Text, "Bedrock: profile of AWS's files"),
+    on("aws_role_name", Text, "Bedrock: role that is taken"),
+    on("aws_session_name", Text, "Bedrock: name of its sessions"),
+    on(
+        "aws_external_id",
+        Secret,
+        "Bedrock: what its owner asks for",
+    ),
+    on(
+        "aws_web_identity_token",
+        Secret,
+        "Bedrock: token for the role: `oidc/file/PATH`, `oidc/env/NAME`, a path, or itself",
+    ),
+    on(
+        "aws_sts_endpoint",
+        Text,
+        "Bedrock: URL of the token service",
+    ),
+    on(
+        "aws_bedrock_runtime_endpoint",
+        Text,
+        "Bedrock: URL of the runtime instead of the region's",
+    ),
+    on(
+        "vertex_credentials",
+        Any,
+        "Vertex: credentials document or its path; default `GOOGLE_APPLICATION_CREDENTIALS`",
+    ),
+    on("vertex_ai_credentials", Any, "the same"),
+    on(
+        "vertex_project",
+        Text,
+        "Vertex: project; default `VERTEXAI_PROJECT`, then that of the credentials",
+    ),
+    on("vertex_ai_project", Text, "the same"),
+    on(
+        "vertex_location",
+        Text,
+        "Vertex: region, `us`, `eu` or `global`; default `VERTEXAI_LOCATION`, `us-central1`",
+    ),
+    on("vertex_ai_location", Text, "the same"),
     on(
         "weight",
         Number,
@@ -172,16 +221,25 @@ pub(super) const PARAMS: &[Key] = &[
         Map,
         "`stream_timeout` holds for every tier",
     ),
-    later(
+    on(
         "drop_params",
         Bool,
-        "requests pass unchanged; the provider answers 400",
+        "translations leave out parameters that the model does not know; default: refuse",
     ),
-    later("additional_drop_params", Texts, "requests pass unchanged"),
-    later(
+    on(
+        "additional_drop_params",
+        Texts,
+        "parameters that translations always leave out; `tools[*].strict` reaches inside",
+    ),
+    on(
         "allowed_openai_params",
         Texts,
-        "requests pass unchanged; nothing is refused",
+        "parameters that translations send whatever is known of the model",
+    ),
+    on(
+        "strict_translation",
+        Bool,
+        "a request that a translation would change or shorten gets 400; default false",
     ),
     later("modify_params", Bool, "requests pass unchanged"),
     later("metadata", Map, "not merged into the request's metadata"),
@@ -192,26 +250,32 @@ pub(super) const PARAMS: &[Key] = &[
         "credential whose values count where none are written here",
     ),
     later("configurable_clientside_auth_params", List, NO_FORWARDING),
-    later(
+    on(
         "tenant_id",
         Text,
-        "Entra tokens are not fetched; use `api_key` or `azure_ad_token`",
+        "Azure: directory of the Entra client; default `AZURE_TENANT_ID`",
     ),
-    later(
+    on(
         "client_id",
         Text,
-        "Entra tokens are not fetched; use `api_key` or `azure_ad_token`",
+        "Azure: the Entra client; default `AZURE_CLIENT_ID`",
     ),
-    later(
+    on(
         "client_secret",
         Secret,
-        "Entra tokens are not fetched; use `api_key`",
+        "Azure: its secret; default `AZURE_CLIENT_SECRET`",
     ),
-    later(
-        "azure_*",
-        Any,
-        "Entra tokens are not fetched; use `api_key` or `azure_ad_token`",
+    on(
+        "azure_scope",
+        Text,
+        "Azure: scope of its tokens; default that of Cognitive Services",
     ),
+    on(
+        "azure_client_certificate_path",
+        Text,
+        "Azure: PEM file with its certificate and key instead of a secret",
+    ),
+    later("azure_*", Any, "users do not log in here; use a client"),
     later("openai_*", Any, "no workload identity; use `api_key`"),
     later("anthropic_*", Any, "no workload identity; use `api_key`"),
     later(
@@ -243,8 +307,8 @@ pub(super) const PARAMS: &[Key] = &[
         Number,
         "`meridian.body_bytes_max` holds for every upload",
     ),
-    off("aws_*", Any, UNSERVED),
-    off("vertex_*", Any, UNSERVED),
+    off("aws_*", Any, UNREAD),
+    off("vertex_*", Any, UNREAD),
     off("watsonx_*", Any, UNSERVED),
     off("s3_*", Any, UNSERVED),
     off("gcs_*", Any, UNSERVED),
@@ -261,94 +325,6 @@ pub(super) const PARAMS: &[Key] = &[
     off("client_ttl", COUNT, LITELLM_OWN),
     off("supports_system_message", Bool, LITELLM_OWN),
     off("output_vector_size", COUNT, LITELLM_OWN),
-];
-
-pub(super) const MODEL_INFO: &[Key] = &[
-    on(
-        "id",
-        Text,
-        "identity of the deployment; default: a digest of the entry, before variables",
-    ),
-    on("mode", Kind::Word(MODES), "what the model is for"),
-    on(
-        "base_model",
-        Text,
-        "name to look the price up by, for Azure deployment names",
-    ),
-    on(
-        "access_groups",
-        Texts,
-        "names that keys may list instead of the model",
-    ),
-    on("*cost_per_*", Price, PRICE),
-    on("*token_cost*", Price, PRICE),
-    on("tiered_pricing", Price, PRICE),
-    on("regional_*", Price, "price uplift of regional processing"),
-    on("max_tokens", Any, "returned by `/model/info`"),
-    on(
-        "max_input_tokens",
-        COUNT,
-        "longest prompt of `enable_pre_call_checks`; default: the price map's",
-    ),
-    on("max_output_tokens", Any, "returned by `/model/info`"),
-    on("litellm_provider", Text, RETURNED),
-    on("supports_*", Any, RETURNED),
-    on("order", COUNT, "as in `litellm_params`, which wins"),
-    on("allowed_regions", Texts, REGIONS),
-    on("blocked", Bool, "it gets no request; default false"),
-    on(
-        "disable_background_health_check",
-        Bool,
-        "it is not probed; default false",
-    ),
-    later(
-        "team_id",
-        Text,
-        "the model is not reserved for the team; list models on keys",
-    ),
-    later(
-        "team_public_model_name",
-        Text,
-        "the model is not reserved for the team",
-    ),
-    later(
-        "supported_environments",
-        Texts,
-        "the deployment is used in every environment",
-    ),
-    later("health_check_*", Any, NO_HEALTH),
-    later(
-        "enforce_supported_endpoints",
-        Bool,
-        "endpoints are not restricted by it",
-    ),
-    later("access_windows", List, "the deployment is used at any time"),
-    later(
-        "ptu_count",
-        COUNT,
-        "provisioned throughput is not accounted",
-    ),
-    off("tier", Text, RETURNED),
-    off("db_model", Bool, "the list in the file is the only one"),
-];
-
-/// LiteLLM's values of `model_info.mode`.
-const MODES: &[&str] = &[
-    "chat",
-    "completion",
-    "embedding",
-    "image_generation",
-    "image_edit",
-    "audio_transcription",
-    "audio_speech",
-    "moderation",
-    "rerank",
-    "responses",
-    "realtime",
-    "batch",
-    "search",
-    "ocr",
-    "video_generation",
 ];
 
 /// Request fields of the providers' APIs: known defaults that are merged under a client's body.

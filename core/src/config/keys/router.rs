@@ -169,7 +169,7 @@ pub(super) const ROUTER: &[Key] = &[
     later(
         "provider_budget_config",
         Map,
-        "not enforced; set budgets on keys",
+        "shown with what is spent by `/provider/budgets`, not enforced; set budgets on keys",
     ),
     later("enable_health_check_routing", Bool, NO_HEALTH),
     later("health_check_staleness_threshold", Seconds, NO_HEALTH),

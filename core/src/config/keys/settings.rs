@@ -8,7 +8,7 @@ pub(super) const REDIS_CARRIES: &str =
     "Redis carries cooldowns between the nodes of a region and cached answers, nothing else";
 const NO_STORE: &str = "answers are kept in memory or in Redis";
 const ROUTERS: &str = "as in `router_settings`, which wins";
-pub(super) const NO_USERS: &str = "there are no users and teams; set it on keys";
+const NO_DEFAULT_CUSTOMER: &str = "give customers a budget with `/customer/new`";
 const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
 pub(super) const NO_MCP: &str = "such routes answer 404";
 pub(super) const ADMISSION: &str = "admission is bounded by `meridian.buffered_bytes_max`";
@@ -155,13 +155,22 @@ pub(super) const SETTINGS: &[Key] = &[
         "where and how long; where Redis is also for cooldowns that the nodes of a region share",
     ),
     later("enable_redis_auth_cache", Bool, REDIS_CARRIES),
-    later(
+    on(
         "drop_params",
         Bool,
-        "requests pass unchanged; the provider answers 400",
+        "`drop_params` of models that do not say it; default false",
+    ),
+    on(
+        "enable_azure_ad_token_refresh",
+        Bool,
+        "Azure models without a credential use the machine's identity; default false",
     ),
     later("modify_params", Bool, "requests pass unchanged"),
-    later("turn_off_message_logging", Bool, NO_CALLBACK),
+    on(
+        "turn_off_message_logging",
+        Bool,
+        "wins over `store_prompts_in_spend_logs`: no text is kept; default false",
+    ),
     later("redact_user_api_key_info", Bool, NO_CALLBACK),
     later("log_raw_request_response", Bool, "prompts are never logged"),
     later(
@@ -172,16 +181,44 @@ pub(super) const SETTINGS: &[Key] = &[
     later("langfuse_default_tags", Texts, NO_CALLBACK),
     later("s3_callback_params", Map, NO_CALLBACK),
     later("datadog_params", Map, NO_CALLBACK),
-    later("max_user_budget", Number, NO_USERS),
-    later("max_internal_user_budget", Number, NO_USERS),
-    later("internal_user_budget_duration", Duration, NO_USERS),
-    later("default_internal_user_params", Map, NO_USERS),
-    later("default_max_internal_user_budget", Number, NO_USERS),
-    later("default_team_params", Map, NO_USERS),
-    later("default_team_settings", List, NO_USERS),
-    later("default_soft_budget", Number, NO_USERS),
-    later("max_end_user_budget", Number, NO_USERS),
-    later("max_end_user_budget_id", Text, NO_USERS),
+    off(
+        "max_user_budget",
+        Number,
+        "LiteLLM does not read it either; see `max_internal_user_budget`",
+    ),
+    on(
+        "max_internal_user_budget",
+        Number,
+        "dollars of users that `/user/new` makes as `internal_user` without a budget",
+    ),
+    on(
+        "internal_user_budget_duration",
+        Duration,
+        "the same for the period of their budget",
+    ),
+    on(
+        "default_internal_user_params",
+        Kind::Section(Section::UserDefaults),
+        "what `/user/new` uses for fields that are left out, administrators excepted",
+    ),
+    on(
+        "default_max_internal_user_budget",
+        Number,
+        "used where `max_internal_user_budget` is not written",
+    ),
+    on(
+        "default_team_params",
+        Kind::Section(Section::TeamDefaults),
+        "what `/team/new` uses for fields that are left out",
+    ),
+    later("default_team_settings", List, NO_CALLBACK),
+    off(
+        "default_soft_budget",
+        Number,
+        "a soft budget is what a key, a user or a team says",
+    ),
+    later("max_end_user_budget", Number, NO_DEFAULT_CUSTOMER),
+    later("max_end_user_budget_id", Text, NO_DEFAULT_CUSTOMER),
     later(
         "max_ui_session_budget",
         Number,
@@ -301,6 +338,44 @@ pub(super) const KEY_DEFAULTS: &[Key] = &[
     on("user_id", Text, "whose key it is"),
     on("team_id", Text, "whose key it is"),
     on("metadata", Map, "stored with the key"),
+];
+
+pub(super) const USER_DEFAULTS: &[Key] = &[
+    on(
+        "user_role",
+        Text,
+        "`internal_user` or `internal_user_viewer`",
+    ),
+    on("max_budget", Number, "dollars"),
+    on("budget_duration", Duration, "period of `max_budget`"),
+    on("models", Texts, "what the user's own keys may use"),
+    on("tpm_limit", COUNT, "tokens per minute"),
+    on("rpm_limit", COUNT, "requests per minute"),
+    on("max_parallel_requests", COUNT, "requests at a time"),
+    on(
+        "teams",
+        Any,
+        "teams that the user joins: ids, or mappings of `team_id` and `user_role`",
+    ),
+    later(
+        "available_teams",
+        Texts,
+        "users are added to teams by who leads them",
+    ),
+];
+
+pub(super) const TEAM_DEFAULTS: &[Key] = &[
+    on("max_budget", Number, "dollars"),
+    on("budget_duration", Duration, "period of `max_budget`"),
+    on("models", Texts, "what the team may use"),
+    on("tpm_limit", COUNT, "tokens per minute"),
+    on("rpm_limit", COUNT, "requests per minute"),
+    on("max_parallel_requests", COUNT, "requests at a time"),
+    on(
+        "team_member_permissions",
+        Texts,
+        "what members may do with the team's keys",
+    ),
 ];
 
 pub(super) const KEY_BOUNDS: &[Key] = &[

@@ -145,7 +145,7 @@ fn what_will_not_work_is_said() {
     assert_eq!(local, "");
     let bare = said("model: openai/x, api_key: k, api_base: 'https://vllm.example'");
     assert!(bare.contains("most servers want https://vllm.example/v1"));
-    assert!(said("model: bedrock/x").contains("not served by this version; requests get 400"));
+    assert!(said("model: replicate/x").contains("not served by this version; requests get 400"));
 }
 
 #[test]

@@ -1,0 +1,225 @@
+//! What one request holds of one scope: its money and its rates, and those of its model.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Meters;
+use super::admission::{Crossing, Denied, Due, Lacking, Need};
+use super::purse::{Decides, NoMoney, Purse, PurseHold};
+use crate::error::GatewayError;
+use crate::escrow::Pid;
+use crate::limit::{RateHold, RateSlot};
+use crate::money::NanoUsd;
+use crate::time::WallMs;
+
+/// What is held of one scope; every hold is `Some` until it is given back.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) meters: Arc<Meters>,
+    counts_only: bool,
+    rate: Option<RateHold>,
+    budget: Option<PurseHold>,
+    pub(super) model: ModelHeld,
+}
+
+/// The same of one of its models.
+#[derive(Debug, Default)]
+pub(super) struct ModelHeld {
+    pub(super) at: Option<usize>,
+    rate: Option<RateHold>,
+    budget: Option<PurseHold>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Settled { cost: NanoUsd, tokens: u64 },
+    Released,
+}
+
+impl Held {
+    pub(super) fn of(due: Due) -> Self {
+        Self {
+            meters: due.meters,
+            counts_only: due.counts_only,
+            rate: None,
+            budget: None,
+            model: ModelHeld::default(),
+        }
+    }
+
+    pub(super) fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), Denied> {
+        let meters = &self.meters;
+        let counts_only = need.free || self.counts_only;
+        let hold = |purse: &Purse| match counts_only {
+            true => Ok(purse.count(need.decides, now)),
+            false => purse.reserve(need.cost, need.decides, now),
+        };
+        let lacking = |no: &NoMoney, model| {
+            let meters = Arc::clone(meters);
+            no.lacks.map(|need| Lacking {
+                meters,
+                model,
+                need,
+            })
+        };
+        let reserved = hold(&meters.budget);
+        self.budget = Some(reserved.map_err(|no| Denied {
+            lacking: lacking(&no, None),
+            error: Box::new(no.refusal.error(meters.budget_scope())),
+        })?);
+        if let Some((at, model)) = meters.models.find(need.model) {
+            let reserved = hold(&model.budget).map_err(|no| {
+                let scope = meters.model_budget_scope(need.key_alias, model.name());
+                Denied {
+                    lacking: lacking(&no, Some(at)),
+                    error: Box::new(no.refusal.error(scope)),
+                }
+            });
+            self.model.budget = Some(reserved?);
+            self.model.at = Some(at);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
+        let taken = self.meters.rates.take(tokens, now).map_err(|full| {
+            let (scope, id) = self.meters.rate_scope();
+            full.error(scope, id)
+        });
+        self.rate = Some(taken?);
+        Ok(())
+    }
+
+    pub(super) fn take_model_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
+        let Some(model) = self.model.at.and_then(|at| self.meters.models.at(at)) else {
+            return Ok(());
+        };
+        let taken = model.rates.take(tokens, now).map_err(|full| {
+            let (scope, id) = self.meters.model_rate_scope(model.name());
+            full.error(scope, id)
+        });
+        self.model.rate = Some(taken?);
+        Ok(())
+    }
+
+    /// Holds of another model, in place of nothing yet; `None` when it has no room.
+    pub(super) fn take_model(
+        &self,
+        model: &str,
+        (cost, tokens): (NanoUsd, u64),
+        decides: Decides,
+        now: WallMs,
+    ) -> Option<ModelHeld> {
+        let Some((at, model)) = self.meters.models.find(model) else {
+            return Some(ModelHeld::default());
+        };
+        let reserved = match self.counts_only {
+            true => model.budget.count(decides, now),
+            false => model.budget.reserve(cost, decides, now).ok()?,
+        };
+        match model.rates.take(tokens, now) {
+            Ok(rate) => Some(ModelHeld {
+                at: Some(at),
+                rate: Some(rate),
+                budget: Some(reserved),
+            }),
+            Err(_) => {
+                model.budget.release(reserved);
+                None
+            }
+        }
+    }
+
+    /// Gives back what is held of a model.
+    pub(super) fn end_model(&self, held: ModelHeld, end: End) {
+        if let Some(model) = held.at.and_then(|at| self.meters.models.at(at)) {
+            end.rate(&model.rates, held.rate);
+            end.budget(&model.budget, held.budget);
+        }
+    }
+
+    /// Periods whose rights it holds.
+    pub(super) fn pids(&self) -> impl Iterator<Item = Pid> {
+        let holds = [&self.budget, &self.model.budget].into_iter().flatten();
+        holds.filter_map(PurseHold::pid)
+    }
+
+    /// Holds `more` money here and for the model, or nothing.
+    pub(super) fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
+        if self.counts_only {
+            return Ok(());
+        }
+        let meters = &self.meters;
+        let lacking = |model| Lacking {
+            meters: Arc::clone(meters),
+            model,
+            need: more,
+        };
+        let Some(reserved) = &mut self.budget else {
+            return Ok(());
+        };
+        let extended = meters.budget.extend(reserved, more, now);
+        extended.map_err(|_| lacking(None))?;
+        let model = self.model.at.and_then(|at| meters.models.at(at));
+        if let Some((model, held)) = model.zip(self.model.budget.as_mut())
+            && model.budget.extend(held, more, now).is_err()
+        {
+            meters.budget.shrink(reserved, more);
+            return Err(lacking(self.model.at));
+        }
+        Ok(())
+    }
+
+    pub(super) fn shrink(&mut self, less: NanoUsd) {
+        if self.counts_only {
+            return;
+        }
+        let meters = &self.meters;
+        if let Some(reserved) = &mut self.budget {
+            meters.budget.shrink(reserved, less);
+        }
+        let model = self.model.at.and_then(|at| meters.models.at(at));
+        if let Some((model, held)) = model.zip(self.model.budget.as_mut()) {
+            model.budget.shrink(held, less);
+        }
+    }
+
+    pub(super) fn finish(&mut self, end: End) -> Option<Crossing> {
+        let model = std::mem::take(&mut self.model);
+        self.end_model(model, end);
+        end.rate(&self.meters.rates, self.rate.take());
+        let spent = end.budget(&self.meters.budget, self.budget.take())?;
+        let End::Settled { cost, .. } = end else {
+            return None;
+        };
+        let soft = NanoUsd(self.meters.soft.load(Relaxed));
+        let crossed = spent >= soft && spent.saturating_sub(cost) < soft;
+        crossed.then(|| Crossing {
+            whose: self.meters.whose.clone(),
+            soft,
+            spent,
+        })
+    }
+}
+
+impl End {
+    fn rate(self, slot: &RateSlot, hold: Option<RateHold>) {
+        match (self, hold) {
+            (_, None) => {}
+            (Self::Settled { tokens, .. }, Some(hold)) => slot.settle(hold, tokens),
+            (Self::Released, Some(hold)) => slot.release(hold),
+        }
+    }
+
+    /// Returns what is spent with it, if it was held.
+    fn budget(self, slot: &Purse, held: Option<PurseHold>) -> Option<NanoUsd> {
+        match (self, held?) {
+            (Self::Settled { cost, .. }, held) => Some(slot.settle(held, cost)),
+            (Self::Released, held) => {
+                slot.release(held);
+                None
+            }
+        }
+    }
+}

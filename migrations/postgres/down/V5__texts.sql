@@ -1,0 +1,1 @@
+ALTER TABLE meridian.spend_log DROP COLUMN request, DROP COLUMN response;

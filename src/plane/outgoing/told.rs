@@ -1,0 +1,115 @@
+//! A request told in its provider's dialect. Each attempt tells the caller's own words anew, so
+//! that a fallback never sees what another provider's dialect made of them.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use meridian_core::endpoint::Endpoint;
+use meridian_core::error::GatewayError;
+use meridian_core::translate::{self, Context, Operation, Pair, Platform, Policy, Request};
+use meridian_core::wire::edit::BodyEdit;
+use meridian_core::wire::span::BodySpans;
+
+use super::{Body, Telling, defaults_under, not_json, set_over};
+use crate::plane::admit::{Admitted, Content};
+use crate::rules::{Door, Target};
+
+/// A request in the provider's dialect.
+pub(super) fn build(
+    admitted: &Admitted,
+    target: &Target,
+    door: &Door,
+    client: &HeaderMap,
+    pair: Pair,
+) -> Result<Body, GatewayError> {
+    let Content::Json(spans) = &admitted.ask.content else {
+        return Err(not_json());
+    };
+    let mut edit = BodyEdit::new(&admitted.ask.body.bytes, spans);
+    edit.remove_gateway_only();
+    defaults_under(&mut edit, target);
+    let asked = edit.finish().into_bytes();
+    let header = |name: &str| client.get(name).and_then(|value| value.to_str().ok());
+    let platform = target.deployment.platform(pair.provider);
+    let policy = policy(admitted, target);
+    let context = Context {
+        model: &target.model,
+        provider: target.deployment.provider.label(),
+        platform,
+        capabilities: &target.capabilities,
+        policy: &policy,
+        betas: header("anthropic-beta"),
+        anthropic_version: header("anthropic-version"),
+    };
+    let request = translate::request(pair, &asked, &context)?;
+    finish(target, door, pair, platform, request)
+}
+
+fn finish(
+    target: &Target,
+    door: &Door,
+    pair: Pair,
+    platform: Platform,
+    request: Request,
+) -> Result<Body, GatewayError> {
+    if !request.more.is_empty() {
+        return Err(GatewayError::BadField {
+            field: "input".to_owned(),
+            message: "'input' may hold one text only: the model embeds one at a time".to_owned(),
+        });
+    }
+    let mut bytes = Bytes::from(request.body);
+    if !target.deployment.extra_body.is_empty() {
+        let spans = BodySpans::scan(&bytes)?;
+        let mut edit = BodyEdit::new(&bytes, &spans);
+        set_over(&mut edit, target);
+        bytes = edit.finish().into_bytes();
+    }
+    let path = match door.paths.cloud {
+        Some(_) => super::cloud_path(door, request.operation, &target.model),
+        None => {
+            let (endpoint, tail) = plain(request.operation);
+            Some(door.paths.path(endpoint, tail, &target.model))
+        }
+    };
+    let frames = platform == Platform::BedrockInvoke && request.stream;
+    let mut body = Body {
+        parts: vec![bytes],
+        path,
+        losses: request.losses,
+        telling: Telling::Told {
+            pair,
+            memo: Box::new(request.memo),
+            frames,
+        },
+        removes: &["anthropic-beta", "anthropic-version"],
+        ..Body::default()
+    };
+    for (name, value) in &request.headers {
+        body.header(*name, value);
+    }
+    Ok(body)
+}
+
+/// Where an operation is on a provider without doors of its own.
+fn plain(operation: Operation) -> (Endpoint, &'static str) {
+    match operation {
+        Operation::Responses => (Endpoint::Responses, "/responses"),
+        Operation::Messages | Operation::MessagesStream => (Endpoint::Messages, "/messages"),
+        Operation::VllmRerank | Operation::CohereRerank => (Endpoint::Rerank, "/rerank"),
+        _ => (Endpoint::ChatCompletions, "/chat/completions"),
+    }
+}
+
+/// When a loss refuses the request: the deployment's word, the key's, the installation's.
+fn policy(admitted: &Admitted, target: &Target) -> Policy {
+    let own = &target.deployment.losses;
+    let of_key = admitted.key.as_ref();
+    let of_key = of_key.and_then(|key| key.policy.overrides.as_deref());
+    let global = admitted.rules.config.settings.drop_params;
+    Policy {
+        strict: own.strict.unwrap_or(false) || of_key.is_some_and(|key| key.strict_translation),
+        drop_params: own.drop_params.unwrap_or(global),
+        additional_drop_params: own.additional_drop_params.clone(),
+        allowed_openai_params: own.allowed_openai_params.clone(),
+    }
+}
