@@ -80,9 +80,9 @@ impl Heir {
     pub(super) async fn look(
         &mut self,
         copies: &mut Copies,
-        (journal, drain): (&Journal, &Drain),
-        predecessor: Option<&Predecessor>,
-        up: bool,
+        journal: &Journal,
+        drain: &Drain,
+        (predecessor, up): (Option<&Predecessor>, bool),
     ) -> Result<(), StartError> {
         if !up && predecessor.is_some() {
             let message = "Postgres does not answer, and the process that serves has its keys";

@@ -250,11 +250,9 @@ async fn open(
     let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
     keep::tell(&drain, &config);
     let mut heir = Heir::new(data_dir, &config, &store, journal.life());
+    let before = (predecessor, up);
     match &mut copies {
-        Some(copies) => {
-            heir.look(copies, (&journal, &drain), predecessor, up)
-                .await?
-        }
+        Some(copies) => heir.look(copies, &journal, &drain, before).await?,
         None => heir.load(&drain, predecessor, (&registry, &merged)).await?,
     }
     let config = merged.config().unwrap_or(config);
@@ -332,12 +330,9 @@ impl Opened {
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
         let config = Arc::clone(&state.rules.load().config);
         let address = door::address(args, &config);
-        let sharing = sharing.map(|it| {
-            let at = sharing::address(&config, &address);
-            it.start(control, &state, &store, (env, at), &stopped)
-        });
-        let draining = Arc::clone(&drain);
-        let stop_drain = stopped.clone();
+        let at = (env, sharing::address(&config, &address));
+        let sharing = sharing.map(|it| it.start(control, &state, &store, at, &stopped));
+        let (draining, stop_drain) = (Arc::clone(&drain), stopped.clone());
         if let Some(others) = others::Others::new(&state, &store, &drain) {
             control.spawn(others.run(stopped.clone()));
         }
