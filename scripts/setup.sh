@@ -17,6 +17,9 @@ if [ "${1:-build}" = test ]; then
   command -v redis-server >/dev/null || packages+=(redis-server)
   command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ||
     packages+=(postgresql)
+  command -v systemd-analyze >/dev/null || packages+=(systemd)
+  command -v promtool >/dev/null || packages+=(prometheus)
+  command -v faketime >/dev/null || packages+=(faketime)
   command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0

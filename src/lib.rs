@@ -28,6 +28,7 @@ pub mod shared;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod turnstile;
 pub mod upstream;
 
 /// The allocator: less CPU per request than the system's (decision 8).

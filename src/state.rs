@@ -23,6 +23,7 @@ use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
 use crate::telemetry::metrics::Metrics;
+use crate::turnstile::Turnstile;
 use crate::upstream::{Origin, Upstreams};
 
 /// Bytes of management requests held at the same time.
@@ -74,6 +75,14 @@ pub struct State {
     pub rights: Option<Arc<Rights>>,
     /// Requests being served.
     pub in_flight: AtomicU64,
+    /// Connections of clients.
+    pub connections: AtomicU64,
+    /// True once connections are told not to stay.
+    pub leaving: watch::Sender<bool>,
+    /// True once another process serves in this one's place.
+    pub replaced: watch::Sender<bool>,
+    /// Management calls wait while a new process reads what they would change.
+    pub turnstile: Turnstile,
     /// Admitted requests that are not settled.
     pub reservations: AtomicU64,
     draining: AtomicBool,
@@ -169,6 +178,10 @@ impl State {
             records,
             rights,
             in_flight: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            leaving: watch::Sender::new(false),
+            replaced: watch::Sender::new(false),
+            turnstile: Turnstile::default(),
             reservations: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -191,6 +204,7 @@ impl State {
     /// From now on connections are closed after their request and readiness says no.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
+        self.leaving.send_replace(true);
     }
 
     /// From now on new requests are turned away.

@@ -100,7 +100,7 @@ impl Drain {
     /// A drain under a consumer name of its own. Segments are kept for it from now on.
     pub fn new(journal: Arc<Journal>, store: Store, consumer: &'static str) -> Self {
         journal.consumed(consumer, Position::default());
-        let writer = store.writer_name(journal.id(), consumer);
+        let writer = store.writer_name(journal.id(), journal.life().number() == 0, consumer);
         Self {
             journal,
             store,

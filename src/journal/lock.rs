@@ -1,18 +1,21 @@
-//! One process per data directory.
+//! One process per place of a data directory.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::JournalError;
 
-/// Name of the lock file in the data directory.
+/// Name of the lock file.
 const LOCK_FILE: &str = "lock";
+/// What a process that finishes what runs, and takes nothing new, adds to its number.
+const LEAVES: &str = " leaves";
 
-/// Holds the data directory until it is dropped or the process ends, however it ends.
+/// Holds a directory until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -28,18 +31,31 @@ impl DirLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _unreadable = file.read_to_string(&mut pid);
+                let mut text = String::new();
+                let _unreadable = file.read_to_string(&mut text);
+                let text = text.trim_end();
+                let pid = text.strip_suffix(LEAVES);
                 return Err(JournalError::Locked {
                     dir: dir.to_owned(),
-                    pid: pid.trim().to_owned(),
+                    leaves: pid.is_some(),
+                    pid: pid.unwrap_or(text).to_owned(),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(Self { _file: file })
+        let lock = Self { file };
+        lock.write("")?;
+        Ok(lock)
+    }
+
+    /// Lets another process serve from here, while this one finishes what runs.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        self.write(LEAVES)
+    }
+
+    fn write(&self, state: &str) -> io::Result<()> {
+        let text = format!("{}{state}\n", std::process::id());
+        self.file.write_all_at(text.as_bytes(), 0)?;
+        self.file.set_len(text.len() as u64)
     }
 }

@@ -9,6 +9,7 @@ mod batch;
 mod drain;
 mod identity;
 mod inspect;
+mod life;
 mod lock;
 mod read;
 mod recovery;
@@ -29,6 +30,7 @@ use meridian_core::journal::frame::EncodeError;
 
 pub use drain::{Drain, DrainError};
 pub use inspect::{InspectOptions, Verified, inspect, verify};
+pub use life::Life;
 pub use lock::DirLock;
 pub use recovery::{Damage, Recovery};
 pub use segment::OpenTicket;
@@ -113,8 +115,10 @@ pub enum JournalError {
     /// Another process holds the data directory.
     #[error("another meridian process (pid {pid}) uses this directory: {}", dir.display())]
     Locked {
-        /// The data directory.
+        /// The data directory, or the folder of a later life in it.
         dir: PathBuf,
+        /// It takes nothing new and will end by itself.
+        leaves: bool,
         /// What the other process wrote into the lock file.
         pid: String,
     },
@@ -155,7 +159,7 @@ struct Inner {
     commit: sync::GroupCommit,
     /// Cursors of everybody who reads the journal: below the lowest of them it is trimmed.
     consumers: Mutex<BTreeMap<&'static str, Position>>,
-    _lock: DirLock,
+    life: Life,
 }
 
 /// Locks a mutex whose content stays sound when a thread dies with it.
@@ -170,9 +174,13 @@ impl Journal {
         data_dir: &Path,
         options: JournalOptions,
     ) -> Result<(Self, Recovery), JournalError> {
+        Self::of_life(Life::take(data_dir, false)?, options)
+    }
+
+    /// The same in a place that was taken before.
+    pub fn of_life(life: Life, options: JournalOptions) -> Result<(Self, Recovery), JournalError> {
         let options = options.with_segments();
-        let lock = DirLock::take(data_dir)?;
-        let dir = data_dir.join(JOURNAL_DIR);
+        let dir = life.home().join(JOURNAL_DIR);
         std::fs::create_dir_all(&dir)?;
         let id = identity::of_dir(&dir)?;
         let mut segments = BTreeMap::new();
@@ -200,7 +208,7 @@ impl Journal {
             parked: Mutex::default(),
             commit: sync::GroupCommit::default(),
             consumers: Mutex::default(),
-            _lock: lock,
+            life,
         });
         let background = std::thread::Builder::new().name("journal".into()).spawn({
             let inner = Arc::clone(&inner);
@@ -232,6 +240,19 @@ impl Journal {
     /// Blocks.
     pub fn sync(&self) -> bool {
         self.inner.sync_all()
+    }
+
+    /// The place in the data directory that this journal is in.
+    pub fn life(&self) -> &Life {
+        &self.inner.life
+    }
+
+    /// Lets another process serve from the data directory: this one takes nothing new.
+    ///
+    /// # Errors
+    /// When the lock file cannot be written; the journal goes on.
+    pub fn leave(&self) -> io::Result<()> {
+        self.inner.life.lock.leave()
     }
 
     /// Whether the last write and the last fdatasync worked. Recovers by itself.

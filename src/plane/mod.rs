@@ -4,6 +4,7 @@ mod admit;
 mod body;
 mod early;
 mod forward;
+mod front;
 mod lookup;
 mod management;
 mod outgoing;
@@ -30,12 +31,13 @@ use meridian_core::spend::EndReason;
 use meridian_core::wire::edit::UsageChunk;
 use pingora_core::ErrorType;
 use pingora_core::apps::{
-    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp,
+    HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream,
 };
-use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use tokio::time::Instant;
+
+pub use self::front::Front;
 
 use self::admit::{Admitted, Arrival};
 use self::forward::{Failed, NoAnswer};
@@ -52,9 +54,8 @@ use crate::telemetry::metrics::RequestLabels;
 /// Seconds after which another process should listen here.
 const CLOSED_RETRY_S: u64 = 1;
 
-/// Beginning of the preface by which HTTP/2 is known. Shorter than any request, so that nobody
-/// is waited for who has already said everything (a probe may be 18 bytes long).
-const H2_PREFACE: [u8; 3] = *b"PRI";
+/// Longest wait of a management call for a new process to take this one's place.
+const MANAGEMENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The data plane: one call per request.
 pub struct Plane {
@@ -67,7 +68,7 @@ impl HttpServerApp for Plane {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
+        _leaving: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         self.prepare(&mut session);
         let read = tokio::time::timeout(self.head_timeout(), session.read_request());
@@ -79,7 +80,7 @@ impl HttpServerApp for Plane {
             }
             Ok(_) | Err(_) => return None,
         }
-        if *shutdown.borrow() || self.state.is_draining() {
+        if self.state.is_draining() {
             session.set_keepalive(None);
         }
         if self.state.is_closed() {
@@ -102,44 +103,6 @@ impl HttpServerApp for Plane {
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
-    }
-}
-
-/// The data plane behind a limit on the time until a connection says anything: Pingora waits for
-/// ever for the bytes that tell HTTP/2 from HTTP/1.
-pub struct Front {
-    http1: Arc<Plane>,
-    http2: Arc<Plane>,
-}
-
-impl Front {
-    /// The data plane as a listener's application.
-    pub fn new(state: Arc<State>) -> Self {
-        let http1 = Arc::new(Plane::new(Arc::clone(&state), false));
-        let http2 = Arc::new(Plane::new(state, true));
-        Self { http1, http2 }
-    }
-}
-
-#[async_trait]
-impl ServerApp for Front {
-    async fn process_new(
-        self: &Arc<Self>,
-        mut stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        if stream.get_ssl_digest().is_some() {
-            return self.http1.process_new(stream, shutdown).await;
-        }
-        let mut preface = [0; H2_PREFACE.len()];
-        let first_bytes = stream.try_peek(&mut preface);
-        let peeked = tokio::time::timeout(self.http1.head_timeout(), first_bytes).await;
-        peeked.ok()?.ok()?;
-        let plane = match preface == H2_PREFACE {
-            true => &self.http2,
-            false => &self.http1,
-        };
-        plane.process_new(stream, shutdown).await
     }
 }
 
@@ -315,11 +278,15 @@ impl Plane {
         call_id: CallId,
     ) -> Delivered {
         let state = &self.state;
-        if is_management(matched.access) && !state.serves_management {
-            let refusal = Refusal::of(&GatewayError::RouteNotFound);
-            return self
-                .refuse(session, refusal, Dialect::OpenAi, call_id)
-                .await;
+        let mut _pass = None;
+        if is_management(matched.access) {
+            if !state.serves_management {
+                let refusal = Refusal::of(&GatewayError::RouteNotFound);
+                return self
+                    .refuse(session, refusal, Dialect::OpenAi, call_id)
+                    .await;
+            }
+            _pass = Some(state.turnstile.enter(MANAGEMENT_WAIT_MAX).await);
         }
         let passed =
             management::pass(session, &state.admin, &state.upstreams, &state.admin_bytes).await;

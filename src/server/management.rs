@@ -10,6 +10,7 @@ use std::time::Duration;
 use meridian_core::auth::KeyView;
 use meridian_core::error::GatewayError;
 use meridian_core::health::{Propagation, Readiness};
+use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -64,22 +65,42 @@ fn socket_path(data_dir: &Path) -> PathBuf {
     let path = absolute.join("admin.sock");
     match path.as_os_str().len() <= SOCKET_PATH_MAX {
         true => path,
-        false => std::env::temp_dir().join(format!("meridian-{}.sock", std::process::id())),
+        false => {
+            // The same for the process that takes this one's place.
+            let digest = KeyHash::of_secret(&absolute.to_string_lossy()).to_string();
+            std::env::temp_dir().join(format!("meridian-{}.sock", digest.get(..16).unwrap_or("")))
+        }
+    }
+}
+
+/// The management API's socket under the name that only its maker knows, until it is to be asked.
+#[derive(Debug)]
+pub(super) struct Shade {
+    path: PathBuf,
+    made: PathBuf,
+}
+
+impl Shade {
+    /// From now on this process is asked, and no other one that was before.
+    pub(super) fn lift(&self) -> std::io::Result<()> {
+        std::fs::rename(&self.made, &self.path)
     }
 }
 
 impl Management {
-    /// Starts listening; serving goes on in the background until `stop` turns true.
+    /// Starts listening; serving goes on in the background until `stop` turns true or another
+    /// process serves in this one's place. Its socket is not asked until the shade is lifted.
     pub(super) async fn start(
         self,
         args: &ServeArgs,
         address: &str,
         stop: watch::Receiver<bool>,
-    ) -> Result<(), StartError> {
+    ) -> Result<Option<Shade>, StartError> {
+        let replaced = self.state.replaced.subscribe();
         let state = self.admin_state()?;
         tokio::spawn(look_at_health(state.clone(), stop.clone()));
         let router = admin::router(state);
-        let stopped = stopped(stop);
+        let stopped = stopped(stop, replaced);
         match args.role {
             Role::Admin => {
                 let listener = TcpListener::bind(address).await?;
@@ -90,17 +111,19 @@ impl Management {
             }
             Role::All | Role::Gateway => {
                 let path = socket_path(&args.data_dir);
+                let made = path.with_extension("new");
                 // Left behind by a process that was killed; the directory is locked by this one.
-                let _ = std::fs::remove_file(&path);
-                let listener = UnixListener::bind(&path)?;
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+                let _ = std::fs::remove_file(&made);
+                let listener = UnixListener::bind(&made)?;
+                std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
                 tokio::spawn(async move {
                     let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
                     report(served.await);
                 });
+                return Ok(Some(Shade { path, made }));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn admin_state(self) -> Result<AdminState, StartError> {
@@ -244,9 +267,12 @@ async fn look_at_health(state: AdminState, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn stopped(mut stop: watch::Receiver<bool>) {
+async fn stopped(mut stop: watch::Receiver<bool>, mut replaced: watch::Receiver<bool>) {
     // An error means that the sender is gone: the process ends.
-    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        _ = replaced.wait_for(|replaced| *replaced) => {}
+    }
 }
 
 /// A shared store is asked every second or two; the embedded one is down when records wait for it.

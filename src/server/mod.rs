@@ -6,9 +6,13 @@
 mod answers;
 mod budgets;
 mod copies;
+mod deployments;
+mod door;
 mod first_steps;
 mod force;
+mod handover;
 mod keep;
+mod lives;
 mod management;
 mod memory;
 mod open_store;
@@ -19,6 +23,7 @@ mod probes;
 mod reload;
 mod sharing;
 mod shutdown;
+mod supervisor;
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -27,19 +32,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config, Loaded};
-use meridian_core::health::Coordination;
-use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{RunArgs, Server};
-use pingora_core::services::listening::Service;
+use pingora_core::server::RunArgs;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use copies::Copies;
+use door::Door;
+use handover::Predecessor;
+use lives::Heir;
+use management::Shade;
 use memory::InForce;
 use sharing::Sharing;
+use supervisor::Supervisor;
 
 use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
@@ -48,14 +53,12 @@ use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::ResponseOwners;
-use crate::plane::Front;
 use crate::price_source::PriceSource;
 use crate::priority;
 use crate::records::Memory;
 use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
-use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
@@ -69,8 +72,6 @@ const CONTROL_THREADS: usize = 2;
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an earlier process's records to reach the store.
 const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// Name of the consumer that fills the store.
-const STORE_CONSUMER: &str = "store";
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,9 @@ pub enum StartError {
     /// Prices cannot be read.
     #[error("prices: {0}")]
     Prices(#[from] crate::price_source::PriceSourceError),
+    /// This process was started to take another one's place and cannot.
+    #[error("cannot take over: {0}")]
+    TakeOver(std::io::Error),
     /// The log cannot be set up.
     #[error("log: {0}")]
     Log(String),
@@ -143,22 +147,19 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     // Held to the end: dropping it writes the last lines.
     let _logs = logs.map_err(|error| StartError::Log(error.to_string()))?;
     report_warnings(&loaded);
-    let address = address(args, &config);
-    check_address(&address)?;
+    let address = door::address(args, &config);
+    let predecessor = Predecessor::of(env).map_err(StartError::TakeOver)?;
+    if predecessor.is_none() {
+        door::check_address(&address)?;
+    }
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
     let source = loaded.source.clone().ok_or(StartError::Config)?;
-    let merged = Merged::new(source, config.general.master_key.clone());
-    let opened = control.block_on(open(args, env, (config, merged)))?;
+    let merged = Arc::new(Merged::new(source, config.general.master_key.clone()));
+    let opened = control.block_on(open(args, env, (config, merged), predecessor.as_ref()))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
-    let server = listener(&gateway.state, &address, args)?;
     first_steps::print(args, &gateway.state, &address, first_start.as_deref());
-    let signal = shutdown::Signal::new(Arc::clone(&gateway.state));
-    server.run(RunArgs {
-        shutdown_signal: Box::new(signal),
-    });
-    gateway.stop(&control);
-    Ok(())
+    gateway.serve(&control, args, &address, (predecessor, Supervisor::of(env)))
 }
 
 /// The configuration, unless it has errors: then they are printed.
@@ -182,35 +183,6 @@ fn report_warnings(loaded: &Loaded) {
     }
 }
 
-fn address(args: &ServeArgs, config: &Config) -> String {
-    if args.role == Role::Admin {
-        let bind = config.meridian.admin_bind;
-        let host = if args.host == "0.0.0.0" {
-            bind.ip().to_string()
-        } else {
-            args.host.clone()
-        };
-        return join_address(&host, args.port.unwrap_or(bind.port()));
-    }
-    join_address(&args.host, args.port.unwrap_or(4000))
-}
-
-fn join_address(host: &str, port: u16) -> String {
-    match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    }
-}
-
-/// Pingora panics on an address it cannot bind; a person gets a sentence instead.
-fn check_address(address: &str) -> Result<(), StartError> {
-    let bound = std::net::TcpListener::bind(address);
-    bound.map(drop).map_err(|error| StartError::Listen {
-        address: address.to_owned(),
-        error,
-    })
-}
-
 fn control_runtime() -> Result<Runtime, StartError> {
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -220,14 +192,6 @@ fn control_runtime() -> Result<Runtime, StartError> {
         .build();
     Ok(built?)
 }
-
-/// Buffers of a client's connection. Reads go straight to the session's own buffer: Pingora's
-/// default of another 64 KiB would be most of what an idle stream costs. Head and body of a usual
-/// answer leave in one write.
-const LISTENER_BUFFERS: L4BufferSettings = L4BufferSettings {
-    read: Some(0),
-    write: Some(4 * 1024),
-};
 
 /// Everything that is open before a request is served.
 struct Opened {
@@ -239,6 +203,7 @@ struct Opened {
     in_force: Arc<InForce>,
     copies: Option<Copies>,
     sharing: Option<Sharing>,
+    heir: Heir,
 }
 
 /// A running gateway.
@@ -246,6 +211,8 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
+    /// Lifted when requests are let in; `None` with `--role admin`.
+    shade: Option<Shade>,
     /// Dropped without waiting: what it does is nobody's answer.
     _cached: Option<answers::Thread>,
     /// Ends when the last snapshot is written.
@@ -257,59 +224,56 @@ struct Gateway {
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    (config, merged): (Config, Merged),
+    (config, merged): (Config, Arc<Merged>),
+    predecessor: Option<&Predecessor>,
 ) -> Result<Opened, StartError> {
-    let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
-    let (journal, rows) = open_store::journal(&config, data_dir)?;
+    let (journal, rows) = open_store::journal(&config, data_dir, predecessor.is_some())?;
     let sharing = Sharing::new(&config, &journal, rows);
     let (store, up) = open_store::open(&config, data_dir).await?;
     let metrics = metrics(&config)?;
     let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
-    let mut copies = match config.database.is_some() {
-        true => Some(Copies::open(copies::Parts {
-            config: &config,
-            env,
-            data_dir,
-            journal: &journal,
-            store: &store,
-            metrics: &metrics,
-            memory: Arc::clone(&in_force) as Arc<dyn Memory>,
-        })?),
-        false => None,
-    };
+    let mut copies = copies_of(copies::Parts {
+        config: &config,
+        env,
+        data_dir: journal.life().home(),
+        journal: &journal,
+        store: &store,
+        metrics: &metrics,
+        memory: Arc::clone(&in_force) as Arc<dyn Memory>,
+    })?;
     registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
-    let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
-    keep::tell(&drain, &config);
+    let drain = keep::drain(&journal, &store, &config);
+    let mut heir = Heir::new(data_dir, &config, &store, journal.life());
     match &mut copies {
-        Some(copies) => copies.catch_up(&journal, &drain, up).await,
-        None if drain.flush(FIRST_DRAIN_TIMEOUT).await => {
+        Some(copies) => {
+            heir.first_look(predecessor, up).await?;
+            copies.catch_up(&journal, &drain, up).await;
+        }
+        None => {
+            heir.settle_first(predecessor, &drain).await?;
             budgets::load(&store, &registry).await?;
             merged.load(&store).await?;
         }
-        None => return Err(StartError::Ledger),
     }
     let config = merged.config().unwrap_or(config);
-    let spent = (up, in_force.saved());
-    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
+    let shared_budgets = budgets::shared(&store, &config, &in_force, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let known = (Arc::clone(&routing), Credentials::new());
-    let cache = config.cache.as_ref().map(Cache::new);
-    let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
+        link: deployments::link(&config, args.role),
+        cache: config.cache.as_ref().map(Cache::new).map(Arc::new),
         rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
-        link: Arc::new(Link::new(shares)),
         registry,
         shared_budgets,
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
-        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
@@ -326,7 +290,16 @@ async fn open(
         in_force,
         copies,
         sharing,
+        heir,
     })
+}
+
+/// This node's copy of what nodes share; `None` where nothing is shared.
+fn copies_of(parts: copies::Parts<'_>) -> Result<Option<Copies>, StartError> {
+    match parts.config.database.is_some() {
+        true => Copies::open(parts).map(Some),
+        false => Ok(None),
+    }
 }
 
 fn metrics(config: &Config) -> Result<Arc<Metrics>, StartError> {
@@ -358,28 +331,19 @@ impl Opened {
             in_force,
             copies,
             sharing,
+            heir,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
-        let sharing = sharing.map(|it| {
-            let config = &state.rules.load().config;
-            let at = sharing::address(config, &address(args, config));
-            it.start(control, &state, &store, (env, at), &stopped)
-        });
+        let listens = door::address(args, &state.rules.load().config);
+        let sharing =
+            sharing.map(|it| it.start(control, &state, &store, (env, &listens), &stopped));
         let draining = Arc::clone(&drain);
         let stop_drain = stopped.clone();
-        let registry = Arc::clone(&state.registry);
-        if let Some(others) = others::Others::new(registry, store.clone(), Arc::clone(&drain)) {
-            control.spawn(others.run(stopped.clone()));
-        }
+        others::start(control, &state, (&store, &drain), &stopped);
+        control.spawn(heir.run(stopped.clone(), state.replaced.subscribe()));
         control.spawn(async move { draining.run(stop_drain).await });
-        let keeper = keep::Keeper {
-            state: Arc::clone(&state),
-            store: store.clone(),
-            prices: Arc::clone(&prices),
-            borrowed: HashMap::new(),
-            drain: Arc::clone(&drain),
-        };
+        let keeper = keep::Keeper::new(&state, &store, &prices, &drain);
         control.spawn(keeper.run(stopped.clone()));
         control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reload::Reloader {
@@ -391,17 +355,11 @@ impl Opened {
             env: env.clone(),
         };
         control.spawn(reloader.run(stopped.clone()));
-        if args.role != Role::Admin {
-            let prober = probes::Prober::new(Arc::clone(&state), store.clone());
-            control.spawn(prober.run(stopped.clone()));
-        }
+        deployments::look(control, &state, (&store, args.role), &stopped);
         let cached = state
             .cache
             .clone()
             .map(|cache| answers::start(cache, &stopped));
-        if let Some(sharer) = sharer(&state) {
-            control.spawn(sharer.run(stopped.clone()));
-        }
         let admin = management::Management {
             state: Arc::clone(&state),
             store,
@@ -410,11 +368,12 @@ impl Opened {
             merged,
             in_force,
         };
-        control.block_on(admin.start(args, &address(args, &state.rules.load().config), stopped))?;
+        let shade = control.block_on(admin.start(args, &listens, stopped))?;
         Ok(Gateway {
             state,
             drain,
             stop,
+            shade,
             _cached: cached.transpose()?,
             snapshot,
             sharing,
@@ -422,18 +381,42 @@ impl Opened {
     }
 }
 
-/// Who shares cooldowns with the region; `None` without Redis, and where nothing is routed.
-fn sharer(state: &Arc<State>) -> Option<Sharer> {
-    let redis = state.rules.load().config.redis.clone()?;
-    let shares = state.link.coordination() != Coordination::Alone;
-    shares.then(|| {
-        let (routing, metrics) = (Arc::clone(&state.routing), Arc::clone(&state.metrics));
-        let link = Arc::clone(&state.link);
-        Sharer::new(redis, state.region.as_deref(), routing, link, metrics)
-    })
-}
-
 impl Gateway {
+    /// Serves until a signal or another process ends it.
+    fn serve(
+        mut self,
+        control: &Runtime,
+        args: &ServeArgs,
+        address: &str,
+        (predecessor, supervisor): (Option<Predecessor>, Option<Arc<Supervisor>>),
+    ) -> Result<(), StartError> {
+        let taken_over = predecessor.as_ref().map(Predecessor::socket).transpose();
+        let taken_over = taken_over.map_err(StartError::TakeOver)?;
+        let door = match args.role {
+            Role::Admin => None,
+            Role::All | Role::Gateway => Some(Door::open(address, taken_over)?),
+        };
+        let pulse = door.as_deref().map(Door::pulse).unwrap_or_default();
+        if let Some(supervisor) = supervisor.clone() {
+            let (stop, replaced) = (self.stop.subscribe(), self.state.replaced.subscribe());
+            control.spawn(supervisor.watch(pulse, stop, replaced));
+        }
+        let (shade, told) = (self.shade.take(), supervisor.clone());
+        let opened = Box::new(move || open_up(shade, predecessor, told.as_deref()));
+        let server = door::server(&self.state, door.as_ref(), args, opened)?;
+        let signal = shutdown::Signal {
+            state: Arc::clone(&self.state),
+            drain: Arc::clone(&self.drain),
+            door,
+            supervisor,
+        };
+        server.run(RunArgs {
+            shutdown_signal: Box::new(signal),
+        });
+        self.stop(control);
+        Ok(())
+    }
+
     /// After the last request: its record goes into the store.
     fn stop(self, control: &Runtime) {
         if !control.block_on(self.drain.flush(LAST_DRAIN_TIMEOUT)) {
@@ -451,36 +434,22 @@ impl Gateway {
     }
 }
 
-/// Pingora's server with the data plane on its listener.
-fn listener(state: &Arc<State>, address: &str, args: &ServeArgs) -> Result<Server, StartError> {
-    let threads = args
-        .threads
-        .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    let conf = ServerConf {
-        threads: threads.unwrap_or(1),
-        ..ServerConf::default()
-    };
-    let mut server = Server::new_with_opt_and_conf(None, conf);
-    server.bootstrap();
-    if args.role == Role::Admin {
-        return Ok(server);
+/// Requests are let in: management is asked here, the process before lets nobody in any more.
+fn open_up(
+    shade: Option<Shade>,
+    predecessor: Option<Predecessor>,
+    supervisor: Option<&Supervisor>,
+) {
+    if let Some(Err(error)) = shade.map(|shade| shade.lift()) {
+        tracing::error!(%error, "management cannot be reached");
     }
-    let plane = Front::new(Arc::clone(state));
-    let mut service = Service::new("data plane".to_owned(), plane);
-    let mut endpoint = ListenerConfig::tcp(address).l4_buffer(LISTENER_BUFFERS);
-    match &state.rules.load().config.meridian.tls {
-        None => {}
-        Some(tls) => {
-            let (cert, key) = (&tls.cert, &tls.key);
-            let failed = |error| StartError::Tls(format!("{cert}, {key}: {error}"));
-            let mut settings = TlsSettings::intermediate(cert, key).map_err(failed)?;
-            settings.enable_h2();
-            endpoint = endpoint.tls(settings);
-        }
+    if let Some(Err(error)) = predecessor.map(|predecessor| predecessor.serving()) {
+        // It is gone; its socket is here.
+        tracing::warn!(%error, "the process before did not wait");
     }
-    service.add_listener(endpoint);
-    server.add_service(service);
-    Ok(server)
+    if let Some(supervisor) = supervisor {
+        supervisor.ready();
+    }
 }
 
 fn log_options(config: &Config, env: &HashMap<String, String>) -> telemetry::logs::LogOptions {

@@ -10,24 +10,31 @@ use meridian_core::escrow::{Pid, Row};
 
 use super::StartError;
 use crate::clock;
-use crate::journal::{Fsync, Journal, JournalOptions};
+use crate::journal::{Fsync, Journal, JournalOptions, Life, Recovery};
 use crate::store::{Store, StoreError};
 
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Opens the journal and settles what a dead process left open in it; gives this node's rows in
-/// shared budgets.
+/// shared budgets. `takes_over`: the process that serves from the directory has started this one.
 pub(super) fn journal(
     config: &Config,
     data_dir: &Path,
+    takes_over: bool,
 ) -> Result<(Arc<Journal>, BTreeMap<Pid, Row>), StartError> {
-    let (journal, recovery) = Journal::open(data_dir, journal_options(config))?;
+    let life = Life::take(data_dir, takes_over)?;
+    let (journal, recovery) = Journal::of_life(life, journal_options(config))?;
+    report(&recovery);
+    Ok((Arc::new(journal), recovery.rows))
+}
+
+/// Says in the log what a process left that did not stop in order.
+pub(super) fn report(recovery: &Recovery) {
     if !recovery.settled.is_empty() || recovery.damaged_bytes() > 0 {
         let (settled, damaged) = (recovery.settled.len(), recovery.damaged_bytes());
         tracing::warn!(settled, damaged, "the last process did not stop in order");
     }
-    Ok((Arc::new(journal), recovery.rows))
 }
 
 /// Opens the store of a configuration, and says whether it answers. A Postgres that does not
@@ -56,7 +63,7 @@ pub(super) async fn open(config: &Config, data_dir: &Path) -> Result<(Store, boo
     }
 }
 
-fn journal_options(config: &Config) -> JournalOptions {
+pub(super) fn journal_options(config: &Config) -> JournalOptions {
     JournalOptions {
         bytes_max: config.meridian.journal_bytes_max,
         fsync: match config.meridian.fsync {

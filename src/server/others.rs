@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::scope::Scope;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::clock;
 use crate::journal::Drain;
 use crate::registry::Registry;
+use crate::state::State;
 use crate::store::{Store, StoreError};
 
 /// Between two looks.
@@ -19,18 +21,32 @@ const SCOPES_ASKED: usize = 500;
 const TRIES: usize = 3;
 
 /// Reads the spend of scopes that were used here lately, again and again.
-pub(super) struct Others {
+struct Others {
     registry: Arc<Registry>,
     store: Store,
     drain: Arc<Drain>,
 }
 
+/// Starts reading where others use the same store.
+pub(super) fn start(
+    control: &Runtime,
+    state: &State,
+    (store, drain): (&Store, &Arc<Drain>),
+    stop: &watch::Receiver<bool>,
+) {
+    if let Some(others) = Others::new(state, store.clone(), Arc::clone(drain)) {
+        control.spawn(others.run(stop.clone()));
+    }
+}
+
 impl Others {
-    /// Starts counting what this node stores; `None` where nobody else uses the store.
-    pub(super) fn new(registry: Arc<Registry>, store: Store, drain: Arc<Drain>) -> Option<Self> {
-        if !store.is_shared() {
+    /// Starts counting what this process stores; `None` where nobody else uses the store. During an
+    /// upgrade somebody does: the process of this node that leaves.
+    fn new(state: &State, store: Store, drain: Arc<Drain>) -> Option<Self> {
+        if !store.is_shared() && !state.journal.life().is_along() {
             return None;
         }
+        let registry = Arc::clone(&state.registry);
         registry.watch();
         let told = Arc::clone(&registry);
         drain.tell(move |records| told.mark_stored(records, clock::now()));
@@ -42,7 +58,7 @@ impl Others {
     }
 
     /// Runs until `stop` turns true.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let scopes = self.registry.active_scopes();
             for some in scopes.chunks(SCOPES_ASKED) {

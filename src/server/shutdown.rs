@@ -1,14 +1,19 @@
 //! Leaving: requests that run are let run, new connections are told not to stay.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::time::Instant;
 
+use super::door::Door;
+use super::handover;
+use super::supervisor::Supervisor;
+use crate::journal::Drain;
 use crate::state::State;
 
 /// How often running requests are counted while draining.
@@ -21,42 +26,85 @@ const CUT_TIME_MAX: Duration = Duration::from_secs(2);
 /// After the last request was served, time for its bytes to leave.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Tells pingora when to stop: at once on SIGINT, after the last request on SIGTERM and SIGQUIT.
+/// How long a process that was replaced waits for connections that are not used: their next
+/// request is answered, and closes them. Longer than most clients keep them.
+const IDLE_MAX: Duration = Duration::from_secs(90);
+
+/// Tells pingora when to stop: at once on SIGINT, after the last request on SIGTERM and SIGQUIT,
+/// after the last connection when a process that SIGUSR2 asked for serves instead.
 ///
 /// Pingora's own graceful period is a fixed sleep; an idle gateway would wait it out for nothing.
 pub(super) struct Signal {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
+    pub(super) drain: Arc<Drain>,
+    /// `None` with `--role admin`, which is not replaced.
+    pub(super) door: Option<Arc<Door>>,
+    pub(super) supervisor: Option<Arc<Supervisor>>,
 }
 
-impl Signal {
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state }
+/// The signals that are waited for.
+struct Signals {
+    terminate: unix::Signal,
+    quit: unix::Signal,
+    interrupt: unix::Signal,
+    replace: unix::Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Drain,
+    Cut,
+    Replace,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            quit: unix::signal(SignalKind::quit())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            replace: unix::signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Drain,
+            _ = self.quit.recv() => Wish::Drain,
+            _ = self.interrupt.recv() => Wish::Cut,
+            _ = self.replace.recv() => Wish::Replace,
+        }
+    }
+
+    /// The next one that ends the process sooner than it is ending.
+    async fn end(&mut self, than: Wish) -> Wish {
+        loop {
+            match (self.next().await, than) {
+                (Wish::Cut, _) => return Wish::Cut,
+                (Wish::Drain, Wish::Replace) => return Wish::Drain,
+                _ => {}
+            }
+        }
     }
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Signal {
     async fn recv(&self) -> ShutdownSignal {
-        let signals = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::quit()),
-            signal(SignalKind::interrupt()),
-        );
-        let (Ok(mut terminate), Ok(mut quit), Ok(mut interrupt)) = signals else {
-            tracing::error!("signals cannot be received; the process stops only by SIGKILL");
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = quit.recv() => {}
-            _ = interrupt.recv() => {
-                self.cut().await;
-                return ShutdownSignal::FastShutdown;
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be received; only SIGKILL stops this");
+                return std::future::pending().await;
             }
-        }
-        tokio::select! {
-            () = self.drain() => {}
-            _ = interrupt.recv() => {}
+        };
+        let wish = self.serve(&mut signals).await;
+        if wish == Wish::Drain {
+            tokio::select! {
+                () = self.drain() => {}
+                _ = signals.end(Wish::Drain) => {}
+            }
         }
         self.cut().await;
         ShutdownSignal::FastShutdown
@@ -64,6 +112,68 @@ impl ShutdownSignalWatch for Signal {
 }
 
 impl Signal {
+    /// Until this process is to end, and how.
+    async fn serve(&self, signals: &mut Signals) -> Wish {
+        loop {
+            let wish = signals.next().await;
+            let Some(door) = self.door.as_deref().filter(|_| wish == Wish::Replace) else {
+                if wish == Wish::Replace {
+                    tracing::error!("management alone is not replaced while it runs; restart it");
+                    continue;
+                }
+                if let Some(supervisor) = &self.supervisor {
+                    supervisor.stopping();
+                }
+                return wish;
+            };
+            let replaced = tokio::select! {
+                replaced = handover::replace(&self.state, &self.drain, door) => replaced,
+                wish = signals.end(Wish::Replace) => {
+                    self.state.turnstile.release();
+                    return wish;
+                }
+            };
+            if let Ok(by) = replaced {
+                self.leave(door, by);
+                return tokio::select! {
+                    () = self.let_go() => Wish::Cut,
+                    wish = signals.end(Wish::Replace) => wish,
+                };
+            }
+        }
+    }
+
+    /// Another process serves: nobody comes in here any more, and who is here is served.
+    fn leave(&self, door: &Door, by: u32) {
+        if let Err(error) = self.state.journal.leave() {
+            tracing::warn!(%error, "no other process can start until this one has ended");
+        }
+        door.close();
+        self.state.replaced.send_replace(true);
+        self.state.start_draining();
+        tracing::info!(by, "replaced; what runs is finished");
+    }
+
+    /// Waits for the last connection. A client that keeps one open without using it is not waited
+    /// for as long as a stream.
+    async fn let_go(&self) {
+        let state = &self.state;
+        let started = Instant::now();
+        let deadline = started + state.rules.load().config.meridian.drain_timeout;
+        loop {
+            let now = Instant::now();
+            let running = state.in_flight.load(Ordering::Relaxed) > 0;
+            let open = state.connections.load(Ordering::Relaxed) > 0;
+            let idle_too_long = now >= started + IDLE_MAX && !running;
+            if !open || idle_too_long || now >= deadline {
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        let left = state.in_flight.load(Ordering::Relaxed);
+        tracing::info!(left, "what ran is finished");
+    }
+
     /// Ends what still runs: each stream gets its error event, and is settled with what it used.
     async fn cut(&self) {
         self.state.start_draining();

@@ -155,12 +155,13 @@ impl Store {
         }
     }
 
-    /// Under which name a journal's cursor is kept.
-    pub fn writer_name(&self, journal: &str, consumer: &str) -> String {
+    /// Under which name a journal's cursor is kept. `first`: it is that of the directory's first
+    /// life.
+    pub fn writer_name(&self, journal: &str, first: bool, consumer: &str) -> String {
         match self {
-            // The file belongs to one journal.
-            Self::Embedded(_) => consumer.to_owned(),
-            Self::Postgres(_) => format!("{journal}/{consumer}"),
+            // The file belongs to one journal, but for the time of an upgrade.
+            Self::Embedded(_) if first => consumer.to_owned(),
+            Self::Embedded(_) | Self::Postgres(_) => format!("{journal}/{consumer}"),
         }
     }
 

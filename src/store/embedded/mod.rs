@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use refinery::{Migration, Runner};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -33,7 +33,7 @@ const READERS: usize = 4;
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A report or a page of logs that takes longer is broken off.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long SQLite itself waits for a lock; only another program can hold one.
+/// How long SQLite itself waits for a lock; only another process can hold one.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -202,6 +202,9 @@ impl Readers {
 fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(LOCK_WAIT_MAX)?;
+    // During an upgrade two processes write: each waits for its turn before it reads what it
+    // changes.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

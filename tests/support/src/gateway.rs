@@ -13,7 +13,9 @@ use crate::deadline::{SOON, eventually};
 use crate::raw::{Conn, Request, Response, free_port};
 
 /// How long a gateway may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long a management call may take: it waits for the store, on a machine that may be busy.
+const MANAGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a gateway is started. Built with [`Setup::new`] and the binary's path, which only an
 /// integration test of the root package knows: `env!("CARGO_BIN_EXE_meridian")`.
@@ -84,6 +86,8 @@ impl Setup {
             setup: self,
             dir,
             child: None,
+            heir: None,
+            replaced: Vec::new(),
         };
         gateway.write_config(&gateway.setup.yaml);
         gateway
@@ -97,6 +101,10 @@ pub struct Gateway {
     port: u16,
     dir: tempfile::TempDir,
     child: Option<Child>,
+    /// The process that took over, which is no child of ours.
+    heir: Option<u32>,
+    /// Processes that were replaced, and may still finish what runs.
+    replaced: Vec<u32>,
 }
 
 impl Gateway {
@@ -112,7 +120,34 @@ impl Gateway {
 
     /// Process id. Stops if it is not running.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the gateway runs").id()
+        let child = self.child.as_ref().map(Child::id);
+        self.heir.or(child).expect("the gateway runs")
+    }
+
+    /// Replaces its program while it runs (SIGUSR2) and waits until the new process serves.
+    pub async fn upgrade(&mut self, within: Duration) {
+        let old = self.pid();
+        self.signal("USR2");
+        let data_dir = self.data_dir();
+        let serves = || serving(&data_dir).filter(|pid| *pid != old);
+        let new = eventually(within, "a process that takes over", serves).await;
+        self.replaced.push(old);
+        self.heir = Some(new);
+    }
+
+    /// Waits until every process that was replaced has ended.
+    pub async fn replaced_gone(&mut self, within: Duration) {
+        for pid in std::mem::take(&mut self.replaced) {
+            let child = self.child.take_if(|child| child.id() == pid);
+            match child {
+                Some(mut child) => {
+                    let waited = || child.try_wait().expect("a child can be waited for");
+                    let status = eventually(within, "a replaced child's exit", waited).await;
+                    assert!(status.success(), "{status:?}");
+                }
+                None => eventually(within, "a replaced process's exit", || gone(pid)).await,
+            }
+        }
     }
 
     /// The directory given as `--data-dir`.
@@ -170,7 +205,8 @@ impl Gateway {
 
     /// Starts it (again) on the same directory and port, and waits until it is ready.
     pub async fn start(&mut self) {
-        assert!(self.child.is_none(), "the gateway runs already");
+        let runs = self.child.is_some() || self.heir.is_some();
+        assert!(!runs, "the gateway runs already");
         self.spawn();
         let started = Instant::now();
         while !self.is_ready().await {
@@ -210,6 +246,10 @@ impl Gateway {
 
     /// Kills it at once (SIGKILL) and waits until it is gone.
     pub async fn kill(&mut self) -> ExitStatus {
+        if self.heir.is_some() {
+            self.signal("KILL");
+            return self.exited(SOON).await;
+        }
         self.child
             .as_mut()
             .expect("the gateway runs")
@@ -234,6 +274,11 @@ impl Gateway {
 
     /// Waits until the process is gone.
     pub async fn exited(&mut self, within: Duration) -> ExitStatus {
+        if let Some(heir) = self.heir.take() {
+            // Nobody tells us how it ended: it is no child of ours.
+            eventually(within, "the gateway's exit", || gone(heir)).await;
+            return ExitStatus::default();
+        }
         let mut child = self.child.take().expect("the gateway runs");
         let status = eventually(within, "the gateway's exit", || {
             child.try_wait().expect("a child can be waited for")
@@ -264,7 +309,9 @@ impl Gateway {
             request = request.field("content-type", "application/json");
             request.body = body.to_string().into_bytes();
         }
-        self.send(&request).await
+        let mut conn = Conn::open(self.addr()).await;
+        conn.patience = MANAGED_WITHIN;
+        conn.exchange(&request).await
     }
 
     /// Makes a team of which nothing but its id is known.
@@ -283,8 +330,38 @@ impl Gateway {
     }
 }
 
+/// The process that serves from a data directory: it holds a lock and does not leave.
+fn serving(data_dir: &Path) -> Option<u32> {
+    let later = std::fs::read_dir(data_dir).ok()?.flatten();
+    let later = later.filter(|entry| entry.file_name().to_string_lossy().starts_with("life-"));
+    let homes = later.map(|entry| entry.path()).chain([data_dir.to_owned()]);
+    let pid = |home: PathBuf| -> Option<u32> {
+        let text = std::fs::read_to_string(home.join("lock")).ok()?;
+        text.trim().parse().ok()
+    };
+    let mut alive = homes.filter_map(pid).filter(|pid| gone(*pid).is_none());
+    let first = alive.next();
+    // While both hold a lock and the old one has not said that it leaves, nobody has taken over.
+    first.filter(|_| alive.next().is_none())
+}
+
+/// `Some` when a process has ended, whether or not somebody waited for it.
+fn gone(pid: u32) -> Option<()> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default();
+    (state.is_empty() || state.trim_start().starts_with('Z')).then_some(())
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
+        for pid in self.replaced.drain(..).chain(self.heir.take()) {
+            let kill = format!("kill -s KILL {pid}");
+            // It may be gone already.
+            let _ = Command::new("sh")
+                .args(["-c", &kill])
+                .stderr(Stdio::null())
+                .status();
+        }
         if let Some(child) = &mut self.child {
             // It may be gone already.
             let _ = child.kill();

@@ -1,0 +1,29 @@
+// Half an hour of everything: 5 % of clients leave in the middle, 2 % of answers are a provider's
+// errors, keys come and go. The runner reloads the configuration every minute and watches memory.
+import http from 'k6/http';
+import { BASE, admin, body, chat, headers, makeKey, seconds, stream, summed, trend } from './lib.js';
+
+const rate = Number(__ENV.RATE || 200);
+const open = (exec, share) => ({ executor: 'constant-arrival-rate', exec, rate: Math.max(1, Math.round(rate * share)), timeUnit: '1s', duration: seconds(1800), preAllocatedVUs: 50, maxVUs: 2000 });
+export const options = {
+  scenarios: { asks: open('asks', 0.63), streams: open('streams', 0.3), leaves: open('leaves', 0.05), fails: open('fails', 0.02),
+    keys: { executor: 'constant-arrival-rate', exec: 'keys', rate: 1, timeUnit: '1s', duration: seconds(1800), preAllocatedVUs: 2, maxVUs: 20 } },
+  summaryTrendStats: trend, tags: { test: 'soak' },
+  thresholds: { 'http_req_failed{kind:chat}': ['rate<0.0001'], 'http_req_failed{kind:stream}': ['rate<0.0001'], checks: ['rate>0.9999'] },
+};
+export const setup = () => ({ key: makeKey({ max_budget: 1000000 }) });
+export const asks = ({ key }) => { chat(key, 'fast'); };
+export const streams = ({ key }) => { stream(key, 'fast'); };
+// k6 closes the connection when its patience ends: the gateway sees a client that left.
+export const leaves = ({ key }) => {
+  http.post(`${BASE}/v1/chat/completions`, body('slow-stream', { stream: true }), { headers: headers(key), timeout: '300ms', tags: { kind: 'leaves', name: 'leaves' } });
+};
+export const fails = ({ key }) => {
+  http.post(`${BASE}/v1/chat/completions`, body('broken'), { headers: headers(key), tags: { kind: 'fails', name: 'fails' }, responseCallback: http.expectedStatuses({ min: 500, max: 599 }, 429) });
+};
+export const keys = () => {
+  const key = makeKey({ max_budget: 1, duration: '1h' });
+  chat(key, 'fast', { kind: 'churn' });
+  admin('POST', '/key/delete', { keys: [key] });
+};
+export const handleSummary = summed;

@@ -1,0 +1,22 @@
+// Many streams at once, a chunk every 100 ms: none stalls, none breaks. STREAMS at the same time.
+import { Trend } from 'k6/metrics';
+import { makeKey, seconds, stream, summed, trend } from './lib.js';
+
+const late = new Trend('stream_late_ms', true);
+const expected = Number(__ENV.STREAM_MS || 5000);
+export const options = {
+  scenarios: { streams: { executor: 'constant-vus', vus: Number(__ENV.STREAMS || 500), duration: seconds(60), gracefulStop: '60s' } },
+  summaryTrendStats: trend, tags: { test: 'stream' },
+  thresholds: {
+    'http_req_failed{kind:stream}': ['rate==0'], checks: ['rate==1'],
+    'http_req_waiting{kind:stream}': [`p(99)<${__ENV.TTFT_MS || 500}`],
+    // Longer than the provider's own pace by this much, over the whole stream.
+    stream_late_ms: [`p(99)<${__ENV.LATE_MS || 2000}`],
+  },
+};
+export const setup = () => ({ key: makeKey({ max_budget: 1000000 }) });
+export default ({ key }) => {
+  const answer = stream(key, 'slow-stream');
+  if (answer.status === 200) late.add(answer.timings.duration - expected);
+};
+export const handleSummary = summed;

@@ -1,0 +1,178 @@
+//! Lives: one process serves from a data directory, and while a new one takes its place two use
+//! it, each with a journal and a snapshot of its own.
+
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{DirLock, JournalError};
+
+/// Beginning of the folders of later lives; the first one's home is the data directory itself.
+const LATER: &str = "life-";
+/// What a life leaves behind for the next start without a store; the newest one is gone on with.
+const SNAPSHOT: &str = "records.snapshot";
+
+/// The place of one process in a data directory, held until it is dropped.
+#[derive(Debug)]
+pub struct Life {
+    number: u32,
+    home: PathBuf,
+    along: bool,
+    pub(super) lock: DirLock,
+}
+
+impl Life {
+    /// Takes a place: the first one, unless a process that leaves is still in it or a later one
+    /// has the newer snapshot. `takes_over` is for a process that was started by the one that
+    /// serves here.
+    ///
+    /// # Errors
+    /// `JournalError::Locked` where another process serves and does not leave.
+    pub fn take(data_dir: &Path, takes_over: bool) -> Result<Self, JournalError> {
+        std::fs::create_dir_all(data_dir)?;
+        let (mut free, mut held) = (Vec::new(), 0);
+        for number in numbers(data_dir)? {
+            let home = home(data_dir, number);
+            match DirLock::take(&home) {
+                Ok(lock) => free.push((number, home, lock)),
+                Err(JournalError::Locked { leaves, .. }) if leaves || takes_over => held += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        let newest = |home: &Path| {
+            let written = std::fs::metadata(home.join(SNAPSHOT)).and_then(|file| file.modified());
+            Reverse(written.unwrap_or(SystemTime::UNIX_EPOCH))
+        };
+        free.sort_by_key(|(number, home, _)| (newest(home), *number));
+        let along = held > 0;
+        if let Some((number, home, lock)) = free.into_iter().next() {
+            return Ok(Self {
+                number,
+                home,
+                along,
+                lock,
+            });
+        }
+        let number = numbers(data_dir)?.last().map_or(0, |last| last + 1);
+        let home = home(data_dir, number);
+        let lock = DirLock::take(&home)?;
+        Ok(Self {
+            number,
+            home,
+            along,
+            lock,
+        })
+    }
+
+    /// Takes the places that nobody is in, except for one and those that `skipped` names.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn abandoned(
+        data_dir: &Path,
+        skipped: impl Fn(u32) -> bool,
+    ) -> Result<Vec<Self>, JournalError> {
+        let mut found = Vec::new();
+        for number in numbers(data_dir)? {
+            let home = home(data_dir, number);
+            if skipped(number) {
+                continue;
+            }
+            match DirLock::take(&home) {
+                Ok(lock) => found.push(Self {
+                    number,
+                    home,
+                    along: true,
+                    lock,
+                }),
+                Err(JournalError::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// 0 for the first one.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Folder of the journal and the snapshot.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Whether another process used the directory when this one was taken.
+    pub fn is_along(&self) -> bool {
+        self.along
+    }
+}
+
+fn home(data_dir: &Path, number: u32) -> PathBuf {
+    match number {
+        0 => data_dir.to_owned(),
+        _ => data_dir.join(format!("{LATER}{number}")),
+    }
+}
+
+/// Every place that was ever taken, in order; the first one always.
+fn numbers(data_dir: &Path) -> std::io::Result<Vec<u32>> {
+    let mut found = vec![0];
+    for entry in std::fs::read_dir(data_dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(LATER));
+        found.extend(number.and_then(|number| number.parse::<u32>().ok()));
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_gets_a_place_only_beside_one_that_leaves_or_calls_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Life::take(dir.path(), false).unwrap();
+        assert_eq!((first.number(), first.is_along()), (0, false));
+        let refused = Life::take(dir.path(), false).unwrap_err().to_string();
+        assert!(
+            refused.contains(&std::process::id().to_string()),
+            "{refused}"
+        );
+        let called = Life::take(dir.path(), true).unwrap();
+        assert_eq!((called.number(), called.is_along()), (1, true));
+        first.lock.leave().unwrap();
+        // The second one serves now: nobody else may.
+        assert!(Life::take(dir.path(), false).is_err());
+        drop(first);
+        assert!(Life::take(dir.path(), false).is_err());
+        called.lock.leave().unwrap();
+        let third = Life::take(dir.path(), false).unwrap();
+        assert_eq!((third.number(), third.is_along()), (0, true));
+    }
+
+    #[test]
+    fn a_start_goes_on_where_the_newest_snapshot_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Life::take(dir.path(), false).unwrap();
+        let second = Life::take(dir.path(), true).unwrap();
+        std::fs::write(second.home().join(SNAPSHOT), "x").unwrap();
+        drop((first, second));
+        assert_eq!(Life::take(dir.path(), false).unwrap().number(), 1);
+    }
+
+    #[test]
+    fn places_of_dead_processes_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Life::take(dir.path(), false).unwrap();
+        let second = Life::take(dir.path(), true).unwrap();
+        assert!(Life::abandoned(dir.path(), |_| false).unwrap().is_empty());
+        drop(first);
+        let found = Life::abandoned(dir.path(), |number| number == 1).unwrap();
+        assert_eq!(found.iter().map(Life::number).collect::<Vec<_>>(), [0]);
+        drop(second);
+    }
+}

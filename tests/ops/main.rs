@@ -1,0 +1,10 @@
+//! What an operator does and is paged for: units, upgrades, alerts, dashboards, failing machines.
+#![cfg(test)]
+
+mod failures;
+#[path = "../it/ledger.rs"]
+mod ledger;
+mod loadtest;
+mod monitoring;
+mod units;
+mod upgrade;
