@@ -9,7 +9,7 @@ use meridian_core::config::Config;
 use tokio::sync::watch;
 
 use super::handover::Predecessor;
-use super::{FIRST_DRAIN_TIMEOUT, STORE_CONSUMER, StartError, keep, open_store};
+use super::{FIRST_DRAIN_TIMEOUT, StartError, keep, open_store};
 use crate::journal::{Drain, Journal, Life};
 use crate::store::Store;
 
@@ -50,8 +50,7 @@ impl Heir {
             let options = open_store::journal_options(&self.config);
             let (journal, recovery) = Journal::of_life(life, options)?;
             open_store::report(&recovery);
-            let drain = Drain::new(Arc::new(journal), self.store.clone(), STORE_CONSUMER);
-            keep::tell(&drain, &self.config);
+            let drain = keep::drain(&Arc::new(journal), &self.store, &self.config);
             self.waiting.push((number, drain));
         }
         let mut left = Vec::new();
