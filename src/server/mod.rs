@@ -234,10 +234,9 @@ async fn open(
     let metrics = metrics(&config)?;
     let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));
-    let mut copies = copies_of(copies::Parts {
+    let mut copies = Copies::open(copies::Parts {
         config: &config,
         env,
-        data_dir: journal.life().home(),
         journal: &journal,
         store: &store,
         metrics: &metrics,
@@ -246,16 +245,10 @@ async fn open(
     registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
     let drain = keep::drain(&journal, &store, &config);
     let mut heir = Heir::new(data_dir, &config, &store, journal.life());
+    let before = (predecessor, up);
     match &mut copies {
-        Some(copies) => {
-            heir.first_look(predecessor, up).await?;
-            copies.catch_up(&journal, &drain, up).await;
-        }
-        None => {
-            heir.settle_first(predecessor, &drain).await?;
-            budgets::load(&store, &registry).await?;
-            merged.load(&store).await?;
-        }
+        Some(copies) => heir.look(copies, &journal, &drain, before).await?,
+        None => heir.load(&drain, predecessor, (&registry, &merged)).await?,
     }
     let config = merged.config().unwrap_or(config);
     let shared_budgets = budgets::shared(&store, &config, &in_force, up).await?;
@@ -294,14 +287,6 @@ async fn open(
     })
 }
 
-/// This node's copy of what nodes share; `None` where nothing is shared.
-fn copies_of(parts: copies::Parts<'_>) -> Result<Option<Copies>, StartError> {
-    match parts.config.database.is_some() {
-        true => Copies::open(parts).map(Some),
-        false => Ok(None),
-    }
-}
-
 fn metrics(config: &Config) -> Result<Arc<Metrics>, StartError> {
     let options = MetricsOptions {
         series_max: config.meridian.metrics_series_max,
@@ -338,22 +323,14 @@ impl Opened {
         let listens = door::address(args, &state.rules.load().config);
         let sharing =
             sharing.map(|it| it.start(control, &state, &store, (env, &listens), &stopped));
-        let draining = Arc::clone(&drain);
-        let stop_drain = stopped.clone();
+        let (draining, stop_drain) = (Arc::clone(&drain), stopped.clone());
         others::start(control, &state, (&store, &drain), &stopped);
         control.spawn(heir.run(stopped.clone(), state.replaced.subscribe()));
         control.spawn(async move { draining.run(stop_drain).await });
         let keeper = keep::Keeper::new(&state, &store, &prices, &drain);
         control.spawn(keeper.run(stopped.clone()));
         control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
-        let reloader = reload::Reloader {
-            state: Arc::clone(&state),
-            prices: Arc::clone(&prices),
-            merged: Arc::clone(&merged),
-            config: args.config.clone(),
-            files: loaded.files.clone(),
-            env: env.clone(),
-        };
+        let reloader = reloader(&state, (&prices, &merged), args, env, loaded);
         control.spawn(reloader.run(stopped.clone()));
         deployments::look(control, &state, (&store, args.role), &stopped);
         let cached = state
@@ -378,6 +355,24 @@ impl Opened {
             snapshot,
             sharing,
         })
+    }
+}
+
+/// Who reads the files of this process anew when they change.
+fn reloader(
+    state: &Arc<State>,
+    (prices, merged): (&Arc<PriceSource>, &Arc<Merged>),
+    args: &ServeArgs,
+    env: &HashMap<String, String>,
+    loaded: &Loaded,
+) -> reload::Reloader {
+    reload::Reloader {
+        state: Arc::clone(state),
+        prices: Arc::clone(prices),
+        merged: Arc::clone(merged),
+        config: args.config.clone(),
+        files: loaded.files.clone(),
+        env: env.clone(),
     }
 }
 
