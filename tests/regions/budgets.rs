@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use meridian_testkit::config::Prices;
 use meridian_testkit::deadline::now;
 use meridian_testkit::regions::ledger::{Sum, base, billed};
 use meridian_testkit::regions::load::{Demand, Load, Outcome};
