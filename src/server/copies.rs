@@ -3,7 +3,6 @@
 //! traffic.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,6 @@ const SALT_KEY: &str = "LITELLM_SALT_KEY";
 pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
     pub(super) env: &'a HashMap<String, String>,
-    pub(super) data_dir: &'a Path,
     pub(super) journal: &'a Arc<Journal>,
     pub(super) store: &'a Store,
     pub(super) metrics: &'a Arc<Metrics>,
@@ -56,17 +54,20 @@ pub(super) struct Copies {
 
 impl Copies {
     /// Takes what the snapshot has. Nothing may be drained before: the snapshot counts from where
-    /// the journal stood.
-    pub(super) fn open(parts: Parts<'_>) -> Result<Self, StartError> {
+    /// the journal stood. `None` with the embedded store, which is not shared.
+    pub(super) fn open(parts: Parts<'_>) -> Result<Option<Self>, StartError> {
         let Parts {
             config,
             env,
-            data_dir,
             journal,
             store,
             metrics,
             memory,
         } = parts;
+        if config.database.is_none() {
+            return Ok(None);
+        }
+        let data_dir = journal.life().home();
         let secret = secret(config, env);
         let signer = |purpose| Signer::new(&secret, purpose);
         let mut records = Records::new(memory, store.region());
@@ -105,7 +106,7 @@ impl Copies {
             let (records, metrics) = (Arc::clone(&records), Arc::clone(metrics));
             Doorbell::new(redis, records, signer(Purpose::Region), metrics)
         });
-        Ok(Self {
+        Ok(Some(Self {
             records,
             lookups,
             follower,
@@ -115,7 +116,7 @@ impl Copies {
             mailbox,
             couriers,
             replay: loaded,
-        })
+        }))
     }
 
     /// Whether the snapshot was of all that the store had.

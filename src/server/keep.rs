@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{budgets, prices};
 use crate::clock;
-use crate::journal::Drain;
+use crate::journal::{Drain, Journal};
 use crate::price_source::{PriceSource, Refreshed};
 use crate::state::State;
 use crate::store::{NextReset, Store};
@@ -28,6 +28,16 @@ pub(super) struct Keeper {
     drain: Arc<Drain>,
     /// Scopes of which the store knows the period that they take from another record.
     borrowed: HashMap<Scope, String>,
+}
+
+/// Name of the consumer that fills the store.
+const STORE_CONSUMER: &str = "store";
+
+/// The way of records into the store, as a configuration says. Nothing is drained yet.
+pub(super) fn drain(journal: &Arc<Journal>, store: &Store, config: &Config) -> Drain {
+    let drain = Drain::new(Arc::clone(journal), store.clone(), STORE_CONSUMER);
+    tell(&drain, config);
+    drain
 }
 
 /// Tells the drain what a configuration says about it.

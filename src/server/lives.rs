@@ -8,9 +8,13 @@ use std::time::Duration;
 use meridian_core::config::Config;
 use tokio::sync::watch;
 
+use super::copies::Copies;
 use super::handover::Predecessor;
-use super::{FIRST_DRAIN_TIMEOUT, STORE_CONSUMER, StartError, keep, open_store};
+use super::{FIRST_DRAIN_TIMEOUT, StartError, budgets, keep, open_store};
+use crate::escrow::keep_rows;
 use crate::journal::{Drain, Journal, Life};
+use crate::merged::Merged;
+use crate::registry::Registry;
 use crate::store::Store;
 
 /// Between two looks.
@@ -50,8 +54,11 @@ impl Heir {
             let options = open_store::journal_options(&self.config);
             let (journal, recovery) = Journal::of_life(life, options)?;
             open_store::report(&recovery);
-            let drain = Drain::new(Arc::new(journal), self.store.clone(), STORE_CONSUMER);
-            keep::tell(&drain, &self.config);
+            if self.config.database.is_some() {
+                // Its rights stay its own, until a process is in its place again.
+                keep_rows(&journal);
+            }
+            let drain = keep::drain(&Arc::new(journal), &self.store, &self.config);
             self.waiting.push((number, drain));
         }
         let mut left = Vec::new();
@@ -65,14 +72,16 @@ impl Heir {
         Ok(self.waiting.is_empty())
     }
 
-    /// Takes what it can before a shared store is read.
+    /// Takes what it can before the copy of a shared store is brought up to date.
     ///
     /// # Errors
     /// When this process would know less than the one that serves.
-    pub(super) async fn first_look(
+    pub(super) async fn look(
         &mut self,
-        predecessor: Option<&Predecessor>,
-        up: bool,
+        copies: &mut Copies,
+        journal: &Journal,
+        drain: &Drain,
+        (predecessor, up): (Option<&Predecessor>, bool),
     ) -> Result<(), StartError> {
         if !up && predecessor.is_some() {
             let message = "Postgres does not answer, and the process that serves has its keys";
@@ -81,26 +90,30 @@ impl Heir {
         if up && !self.adopt(TURN).await? {
             tracing::warn!("what dead processes left is stored later");
         }
+        copies.catch_up(journal, drain, up).await;
         Ok(())
     }
 
-    /// The same for the embedded store, which then has all that was ever spent.
+    /// Loads all that the embedded store has, once it has all that was ever spent.
     ///
     /// # Errors
     /// When it does not take it, or the process that serves does not hold still.
-    pub(super) async fn settle_first(
+    pub(super) async fn load(
         &mut self,
-        predecessor: Option<&Predecessor>,
         drain: &Drain,
+        predecessor: Option<&Predecessor>,
+        (registry, merged): (&Registry, &Merged),
     ) -> Result<(), StartError> {
         if let Some(predecessor) = predecessor {
             predecessor.hold().map_err(StartError::TakeOver)?;
         }
         let adopted = self.adopt(FIRST_DRAIN_TIMEOUT).await?;
-        match adopted && drain.flush(FIRST_DRAIN_TIMEOUT).await {
-            true => Ok(()),
-            false => Err(StartError::Ledger),
+        if !adopted || !drain.flush(FIRST_DRAIN_TIMEOUT).await {
+            return Err(StartError::Ledger);
         }
+        budgets::load(&self.store, registry).await?;
+        merged.load(&self.store).await?;
+        Ok(())
     }
 
     /// Looks again and again, until another process serves in this one's place or `stop` turns

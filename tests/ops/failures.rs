@@ -10,6 +10,7 @@ use meridian_testkit::deadline::{eventually, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
+use meridian_testkit::scale::scaled;
 use serde_json::{Value, json};
 
 use crate::ledger;
@@ -17,8 +18,8 @@ use crate::ledger;
 const BINARY: &str = env!("CARGO_BIN_EXE_meridian");
 /// A busy machine takes its time.
 const WITHIN: Duration = Duration::from_secs(60);
-/// Seconds that a process is frozen, unless `MERIDIAN_FROZEN_S` says it.
-const FROZEN_S: u64 = 3;
+/// Seconds that a process is frozen; and with `MERIDIAN_LONG` set.
+const FROZEN_S: (u64, u64) = (3, 30);
 
 fn config(provider: &Provider) -> Config {
     let base = format!("{}/v1", provider.url());
@@ -304,8 +305,7 @@ async fn a_process_that_was_frozen_goes_on_where_it_was() {
         let slow = request("+tokens=40+chunk_ms=50", &marker, true, &key);
         running.push(stream(&gateway, &slow).await);
     }
-    let frozen = std::env::var("MERIDIAN_FROZEN_S").ok();
-    let frozen = frozen.map_or(FROZEN_S, |text| text.parse().expect("MERIDIAN_FROZEN_S"));
+    let frozen = scaled(FROZEN_S.0, FROZEN_S.1);
     gateway.signal("STOP");
     // Time itself is what is tested here.
     tokio::time::sleep(Duration::from_secs(frozen)).await;

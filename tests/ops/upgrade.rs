@@ -10,26 +10,25 @@ use std::time::Duration;
 use meridian_testkit::config::Config;
 use meridian_testkit::deadline::{eventually, within};
 use meridian_testkit::gateway::{Gateway, Setup};
+use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::{Provider, Row};
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
+use meridian_testkit::redis::Redis;
+use meridian_testkit::run::Run;
+use meridian_testkit::scale::scaled;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::ledger;
 
-/// How often the program is changed, unless `MERIDIAN_UPGRADES` says it.
-const UPGRADES: usize = 2;
-/// Streams that run across every change, unless `MERIDIAN_UPGRADE_STREAMS` says it.
-const STREAMS: usize = 20;
+/// How often the program is changed; and with `MERIDIAN_LONG` set.
+const UPGRADES: (usize, usize) = (2, 10);
+/// Streams that run across every change.
+const STREAMS: (usize, usize) = (20, 100);
 /// Clients that ask one thing after another on connections that they keep.
 const CLIENTS: usize = 6;
 /// A busy machine takes its time.
 const WITHIN: Duration = Duration::from_secs(120);
-
-fn from_env(name: &str, otherwise: usize) -> usize {
-    let set = std::env::var(name).ok();
-    set.map_or(otherwise, |text| text.parse().expect(name))
-}
 
 fn config(provider: &Provider) -> Config {
     let base = format!("{}/v1", provider.url());
@@ -141,6 +140,20 @@ fn compare(served: &[Row], rows: &[Value]) {
     }
 }
 
+/// The ledger, once it has so many rows.
+async fn stored(gateway: &Gateway, count: usize) -> Vec<Value> {
+    let reached = async {
+        loop {
+            let rows = ledger::rows(gateway).await;
+            if rows.len() >= count {
+                return rows;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(WITHIN, "every row", reached).await
+}
+
 async fn spend_is_right(gateway: &Gateway, key: &str, rows: &[Value]) {
     let costs = rows
         .iter()
@@ -154,13 +167,32 @@ async fn spend_is_right(gateway: &Gateway, key: &str, rows: &[Value]) {
 async fn the_program_is_changed_under_load_and_nobody_notices() {
     let provider = Provider::start();
     let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config(&provider));
-    let mut gateway = setup.start().await;
-    let key = gateway.key(&json!({"key_alias": "upgraded"})).await;
+    let gateway = setup.start().await;
+    changed_under_load(&provider, gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_anybody_where_nodes_share_a_postgres_and_rights_to_budgets() {
+    let provider = Provider::start();
+    let (postgres, redis) = (Postgres::start(), Redis::start());
+    let url = postgres.database("upgraded");
+    let migrate = Run::new(env!("CARGO_BIN_EXE_meridian")).arg("migrate");
+    migrate.env("DATABASE_URL", &url).succeed().await;
+    let place = format!("cache_params: {{type: redis, url: '{}'}}", redis.url());
+    let config = config(&provider).litellm(&place);
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config).env("DATABASE_URL", &url);
+    let gateway = setup.start().await;
+    changed_under_load(&provider, gateway).await;
+}
+
+async fn changed_under_load(provider: &Provider, mut gateway: Gateway) {
+    let fields = json!({"key_alias": "upgraded", "max_budget": 5, "budget_duration": "30d"});
+    let key = gateway.key(&fields).await;
     let load = Steady::start(gateway.addr(), &key);
     load.answered(50).await;
     let mut running = Vec::new();
-    let count = from_env("MERIDIAN_UPGRADE_STREAMS", STREAMS);
-    for turn in 0..from_env("MERIDIAN_UPGRADES", UPGRADES) {
+    let count = scaled(STREAMS.0, STREAMS.1);
+    for turn in 0..scaled(UPGRADES.0, UPGRADES.1) {
         running.extend(streams(gateway.addr(), &key, turn, count).await);
         gateway.upgrade(WITHIN).await;
         // A key of the old process is known, one of the new one is, and both are counted.
@@ -181,7 +213,7 @@ async fn the_program_is_changed_under_load_and_nobody_notices() {
     let asked = within(WITHIN, "the load", load.finish()).await;
     gateway.replaced_gone(WITHIN).await;
     let served = provider.settled().await;
-    let rows = ledger::rows(&gateway).await;
+    let rows = stored(&gateway, served.len()).await;
     compare(&served, &rows);
     eprintln!(
         "{asked} requests and {streams} streams: none failed, none cut, {} rows",
@@ -196,7 +228,7 @@ async fn the_program_is_changed_under_load_and_nobody_notices() {
     // After an orderly end and a plain start the same is there, once.
     gateway.stop(WITHIN).await;
     gateway.start().await;
-    assert_eq!(ledger::rows(&gateway).await.len(), rows.len());
+    assert_eq!(stored(&gateway, rows.len()).await.len(), rows.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
