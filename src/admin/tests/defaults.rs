@@ -77,7 +77,10 @@ async fn defaults_give_an_administrator_of_an_organization_no_more_rights() {
         admin.done("/team/new", json!({"team_id": team})).await;
     }
     admin
-        .done("/organization/new", json!({"organization_id": "o"}))
+        .done(
+            "/organization/new",
+            json!({"organization_id": "o", "organization_alias": "o"}),
+        )
         .await;
     let key = admin.user(json!({"user_id": "boss"})).await;
     let member =
@@ -132,7 +135,10 @@ async fn keys_without_a_team_and_keys_by_organizations_can_be_forbidden() {
     let made = admin.done("/user/new", json!({"user_id": "u"})).await;
     assert_eq!(made["key"], Value::Null, "a user gets no personal key");
     admin
-        .done("/organization/new", json!({"organization_id": "o"}))
+        .done(
+            "/organization/new",
+            json!({"organization_id": "o", "organization_alias": "o"}),
+        )
         .await;
     let team = json!({"team_id": "t", "organization_id": "o",
         "members_with_roles": [{"role": "user", "user_id": "boss"}]});

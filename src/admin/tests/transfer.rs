@@ -99,7 +99,7 @@ fn many(count: usize) -> String {
         let id = KeyHash::of_secret(&format!("sk-{number}")).to_string();
         json!({"kind": "key", "id": id, "body": {
             "key_name": "sk-...xxxx", "key_alias": format!("key {number}"),
-            "metadata": {"number": number}, "created_by": "somebody",
+            "metadata": {"number": number}, "created_by": "somebody", "blocked": false,
         }})
     };
     let mut keys: Vec<Value> = (0..count).map(key).collect();
