@@ -231,6 +231,17 @@ impl Journal {
         &self.inner.id
     }
 
+    /// Directory of the segments; other files of a node's identity lie there too.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Puts everything that was appended so far on disk, whatever the policy; says whether it is.
+    /// Blocks.
+    pub fn sync(&self) -> bool {
+        self.inner.sync_all()
+    }
+
     /// The place in the data directory that this journal is in.
     pub fn life(&self) -> &Life {
         &self.inner.life
@@ -242,17 +253,6 @@ impl Journal {
     /// When the lock file cannot be written; the journal goes on.
     pub fn leave(&self) -> io::Result<()> {
         self.inner.life.lock.leave()
-    }
-
-    /// Directory of the segments; other files of a node's identity lie there too.
-    pub fn dir(&self) -> &Path {
-        &self.inner.dir
-    }
-
-    /// Puts everything that was appended so far on disk, whatever the policy; says whether it is.
-    /// Blocks.
-    pub fn sync(&self) -> bool {
-        self.inner.sync_all()
     }
 
     /// Whether the last write and the last fdatasync worked. Recovers by itself.

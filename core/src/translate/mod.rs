@@ -11,6 +11,7 @@ pub mod prompt;
 
 mod client;
 mod context;
+mod count;
 mod dialect;
 mod embeddings;
 mod emit;
@@ -28,6 +29,7 @@ mod usage_out;
 
 pub use capability::{Capabilities, Flag};
 pub use context::{Context, Memo, Operation, Reply, Request};
+pub use count::estimate_input;
 pub use dialect::{ClientDialect, Pair, Platform, ProviderDialect};
 pub use emit::{Emit, escape};
 pub use event::{Finish, Piece, Sink};
@@ -115,7 +117,8 @@ pub fn response(pair: Pair, body: &[u8], reply: Reply) -> Result<Answer, JsonErr
     };
     let mut metered = Metered::new(Restore::new(&memo, writer));
     reader.body(body, &mut metered)?;
-    let (facts, usage) = (metered.facts, metered.usage);
+    let usage = metered.usage();
+    let facts = metered.facts;
     let body = metered.writer.inner.finish();
     Ok(Answer { body, usage, facts })
 }

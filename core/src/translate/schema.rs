@@ -112,12 +112,17 @@ mod tests {
 
     #[test]
     fn constraints_go_and_objects_are_closed() {
-        let (out, lost) = cut(
-            r#"{"$schema":"x","type":"object","properties":{"minimum":{"type":"integer","minimum":1},
-            "b":{"type":"array","minItems":1,"items":{"type":"object","properties":{}}}}}"#,
-        );
+        let (out, lost) = cut(concat!(
+            r#"{"$schema":"x","type":"object","properties":{"#,
+            r#""minimum":{"type":"integer","minimum":1},"#,
+            r#""b":{"type":"array","minItems":1,"items":{"type":"object","properties":{}}}}}"#,
+        ));
         assert!(lost);
-        let expected = r#"{"type":"object","properties":{"minimum":{"type":"integer"},"b":{"type":"array","minItems":1,"items":{"type":"object","properties":{},"additionalProperties":false}}},"additionalProperties":false}"#;
+        let expected = concat!(
+            r#"{"type":"object","properties":{"minimum":{"type":"integer"},"#,
+            r#""b":{"type":"array","minItems":1,"items":{"type":"object","properties":{},"#,
+            r#""additionalProperties":false}}},"additionalProperties":false}"#,
+        );
         assert_eq!(out, expected);
         let (out, lost) = cut(r#"{"type":"string","enum":["a"]}"#);
         assert_eq!(

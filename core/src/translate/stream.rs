@@ -10,7 +10,7 @@ use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::provider::Reader;
 use crate::translate::restore::Restore;
 use crate::translate::text::Text;
-use crate::usage::{ServiceTier, Usage};
+use crate::usage::{ServiceTier, Units, Usage};
 use crate::wire::event_stream::{Content, FRAME_BYTES_MAX, FrameError, FrameReader};
 use crate::wire::json::{self, JsonError};
 use crate::wire::sse::{EVENT_BYTES_MAX, Event, EventScanner, SseError};
@@ -187,7 +187,7 @@ impl Stream {
 
     /// Consumption as far as the provider reported it. `None`: estimate from the facts.
     pub fn usage(&self) -> Option<Usage> {
-        self.metered.usage.clone()
+        self.metered.usage()
     }
 
     /// Bytes of a begun event in memory.
@@ -239,7 +239,9 @@ fn tell(
 #[derive(Debug)]
 pub(super) struct Metered<W> {
     pub(super) facts: Facts,
-    pub(super) usage: Option<Usage>,
+    usage: Option<Usage>,
+    /// The tier that the answer names outside of its usage.
+    tier: ServiceTier,
     pub(super) writer: W,
 }
 
@@ -248,8 +250,18 @@ impl<W> Metered<W> {
         Self {
             facts: Facts::default(),
             usage: None,
+            tier: ServiceTier::Standard,
             writer,
         }
+    }
+
+    /// Consumption as far as the provider reported it.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let mut usage = self.usage.clone()?;
+        if usage.tier == ServiceTier::Standard {
+            usage.tier = self.tier;
+        }
+        Some(usage)
     }
 
     fn count(&mut self, piece: &Piece<'_>) {
@@ -266,7 +278,15 @@ impl<W> Metered<W> {
                 add(&mut content.tools, json);
                 true
             }
-            Piece::Block(_) | Piece::Image { .. } => true,
+            Piece::Block(block) => {
+                // A compaction is written by the model; what its tools found is not.
+                let written = block.field(b"content").and_then(Text::of);
+                written.iter().for_each(|text| {
+                    add(&mut content.text, text);
+                });
+                true
+            }
+            Piece::Image { .. } => true,
             _ => false,
         };
         facts.content_seen |= seen;
@@ -281,20 +301,15 @@ impl<W> Metered<W> {
                     false => native.clear(),
                 };
                 facts.finish_reason = Some(word.into_owned());
+                facts.usage_final = self.usage.is_some();
             }
-            Piece::Usage(usage) => {
-                let tier = self.usage.as_ref().map(|known| known.tier);
-                let mut usage = (*usage).clone();
-                if usage.tier == ServiceTier::Standard {
-                    usage.tier = tier.unwrap_or_default();
-                }
+            // Zeros are what servers send that did not count.
+            Piece::Usage(usage) if usage.total() > 0 || usage.units != Units::default() => {
+                let usage = (*usage).clone();
                 self.usage = Some(usage);
+                facts.usage_final |= facts.finish_reason.is_some();
             }
-            Piece::Tier(label) => {
-                if let Some(usage) = &mut self.usage {
-                    usage.tier = ServiceTier::from_label(&label.clear());
-                }
-            }
+            Piece::Tier(label) => self.tier = ServiceTier::from_label(&label.clear()),
             Piece::End => {
                 facts.terminal = true;
                 facts.usage_final = self.usage.is_some();

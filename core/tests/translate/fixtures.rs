@@ -10,14 +10,14 @@ use meridian_core::translate::{
 use serde_json::Value;
 
 /// A recorded file.
-pub fn recorded(name: &str) -> Vec<u8> {
+pub(crate) fn recorded(name: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let path = root.join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Recorded streams of a provider dialect, in its own framing.
-pub fn streams(provider: ProviderDialect) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn streams(provider: ProviderDialect) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for folder in ["openai", "azure", "anthropic"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -50,7 +50,7 @@ fn dialect(folder: &str, file: &str) -> ProviderDialect {
 }
 
 /// One JSON value per line as the stream that it was.
-pub fn framed(lines: &[u8], provider: ProviderDialect) -> Vec<u8> {
+pub(crate) fn framed(lines: &[u8], provider: ProviderDialect) -> Vec<u8> {
     let mut stream = String::new();
     for line in String::from_utf8_lossy(lines).lines() {
         let value: Value = serde_json::from_str(line).unwrap();
@@ -66,12 +66,12 @@ pub fn framed(lines: &[u8], provider: ProviderDialect) -> Vec<u8> {
 }
 
 /// A pair that exists.
-pub fn pair(client: ClientDialect, provider: ProviderDialect) -> Pair {
+pub(crate) fn pair(client: ClientDialect, provider: ProviderDialect) -> Pair {
     Pair::new(client, provider).unwrap()
 }
 
 /// The pairs whose translation is tested here.
-pub fn pairs() -> Vec<Pair> {
+pub(crate) fn pairs() -> Vec<Pair> {
     use ClientDialect as C;
     use ProviderDialect as P;
     vec![
@@ -85,7 +85,7 @@ pub fn pairs() -> Vec<Pair> {
 }
 
 /// What an answer is told with.
-pub fn reply(memo: Memo) -> Reply {
+pub(crate) fn reply(memo: Memo) -> Reply {
     Reply {
         model: "public-name".to_owned(),
         seed: 0x0123_4567_89AB_CDEF_0123_4567_89AB_CDEF,
@@ -96,17 +96,20 @@ pub fn reply(memo: Memo) -> Reply {
 }
 
 /// What a request is told with.
-pub struct World {
-    pub capabilities: Capabilities,
-    pub policy: Policy,
-    pub platform: Platform,
+pub(crate) struct World {
+    pub(crate) capabilities: Capabilities,
+    pub(crate) policy: Policy,
+    pub(crate) platform: Platform,
 }
 
 impl World {
     /// A model of which nothing is known, at the dialect's own provider.
-    pub fn of(provider: ProviderDialect) -> Self {
+    pub(crate) fn of(provider: ProviderDialect) -> Self {
         let platform = match provider {
             ProviderDialect::Messages => Platform::Anthropic,
+            ProviderDialect::Converse => Platform::BedrockConverse,
+            ProviderDialect::Gemini => Platform::AiStudio,
+            ProviderDialect::Cohere => Platform::Cohere,
             _ => Platform::OpenAi,
         };
         Self {
@@ -116,31 +119,31 @@ impl World {
         }
     }
 
-    pub fn with(mut self, flag: Flag, set: bool) -> Self {
+    pub(crate) fn with(mut self, flag: Flag, set: bool) -> Self {
         self.capabilities = self.capabilities.with(flag, set);
         self
     }
 
-    pub fn drops(mut self) -> Self {
+    pub(crate) fn drops(mut self) -> Self {
         self.policy.drop_params = true;
         self
     }
 
-    pub fn strict(mut self) -> Self {
+    pub(crate) fn strict(mut self) -> Self {
         self.policy.strict = true;
         self
     }
 
-    pub fn on(mut self, platform: Platform) -> Self {
+    pub(crate) fn on(mut self, platform: Platform) -> Self {
         self.platform = platform;
         self
     }
 
-    pub fn tell(&self, pair: Pair, body: &Value) -> Result<Request, Refusal> {
+    pub(crate) fn tell(&self, pair: Pair, body: &Value) -> Result<Request, Refusal> {
         self.tell_bytes(pair, body.to_string().as_bytes())
     }
 
-    pub fn tell_bytes(&self, pair: Pair, body: &[u8]) -> Result<Request, Refusal> {
+    pub(crate) fn tell_bytes(&self, pair: Pair, body: &[u8]) -> Result<Request, Refusal> {
         let context = Context {
             model: "upstream-model",
             provider: "provider",
@@ -154,7 +157,7 @@ impl World {
     }
 
     /// The request's body as JSON.
-    pub fn body(&self, pair: Pair, body: &Value) -> Value {
+    pub(crate) fn body(&self, pair: Pair, body: &Value) -> Value {
         let request = self
             .tell(pair, body)
             .unwrap_or_else(|error| panic!("{error}: {body}"));
@@ -163,19 +166,19 @@ impl World {
 }
 
 /// A body as JSON.
-pub fn json_of(body: &[u8]) -> Value {
+pub(crate) fn json_of(body: &[u8]) -> Value {
     let text = String::from_utf8_lossy(body);
     serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Names of lost fields; changed ones with a `~`.
-pub fn lost(request: &Request) -> Vec<String> {
+pub(crate) fn lost(request: &Request) -> Vec<String> {
     let header = meridian_core::translate::header_value(&request.losses);
     header.split(',').map(str::to_owned).collect()
 }
 
 /// A stream told whole.
-pub fn told(pair: Pair, bytes: &[u8], memo: Memo) -> (Vec<u8>, Ending, Stream) {
+pub(crate) fn told(pair: Pair, bytes: &[u8], memo: Memo) -> (Vec<u8>, Ending, Stream) {
     let mut stream = Stream::new(pair, reply(memo)).unwrap();
     let mut out = Vec::new();
     stream.feed(bytes, &mut out).unwrap();

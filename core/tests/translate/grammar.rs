@@ -4,13 +4,13 @@ use meridian_core::translate::ClientDialect;
 use serde_json::Value;
 
 /// One event: its name and its data.
-pub struct Event {
-    pub name: Option<String>,
-    pub data: Value,
+pub(crate) struct Event {
+    pub(crate) name: Option<String>,
+    pub(crate) data: Value,
 }
 
 /// Events of a stream; `[DONE]` is a string.
-pub fn events(stream: &[u8]) -> Vec<Event> {
+pub(crate) fn events(stream: &[u8]) -> Vec<Event> {
     let text = std::str::from_utf8(stream).unwrap();
     assert!(
         text.is_empty() || text.ends_with("\n\n"),
@@ -42,7 +42,7 @@ pub fn events(stream: &[u8]) -> Vec<Event> {
 }
 
 /// Fails unless the stream is one that the client's SDK takes. `whole`: it came to its end.
-pub fn check(client: ClientDialect, stream: &[u8], whole: bool) {
+pub(crate) fn check(client: ClientDialect, stream: &[u8], whole: bool) {
     let events = events(stream);
     match client {
         ClientDialect::Chat => chat(&events, whole),

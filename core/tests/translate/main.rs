@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod agents;
 mod answers;
 mod coverage;
 mod errors;
 mod fixtures;
+mod golden;
 mod grammar;
+mod probes;
 mod requests;
 mod signatures;
 mod streams;

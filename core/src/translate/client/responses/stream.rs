@@ -3,8 +3,9 @@
 use crate::error::ErrorReply;
 use crate::translate::client::chat::stream::call_id;
 use crate::translate::client::error_reply;
-use crate::translate::client::responses::output::{Events, Item, ItemKind};
+use crate::translate::client::responses::output::{Events, Item, ItemKind, code_of, is_call};
 use crate::translate::client::responses::output::{annotation, call_member, part_names};
+use crate::translate::client::responses::output::{is_custom, refuses};
 use crate::translate::client::responses::tools::namespaced;
 use crate::translate::context::Reply;
 use crate::translate::emit::Emit;
@@ -90,7 +91,15 @@ impl Writer {
             Piece::Annotation(value) => self.note(value, false),
             Piece::Usage(usage) => self.usage = Some(usage.clone()),
             Piece::Tier(tier) => self.tier = Some(tier.clear().into_owned()),
-            Piece::Finish { reason, .. } => self.finish = Some(reason),
+            Piece::Finish {
+                reason, details, ..
+            } => {
+                let why = details.and_then(|details| details.field(b"explanation"));
+                if let (Finish::Filter, Some(text)) = (reason, why.and_then(Text::of)) {
+                    self.text(&text, true);
+                }
+                self.finish = Some(reason);
+            }
             Piece::End => self.end(),
             Piece::Error(complaint) => self.abort(&error_reply(complaint)),
             Piece::Image { media, data } => self.image(&media, &data),
@@ -150,11 +159,12 @@ impl Writer {
             emit.raw(self.reply.memo.echo.as_bytes());
         }
         emit.name("usage");
-        match self.usage.as_ref().filter(|_| status != "in_progress") {
-            Some(usage) => usage_out::responses(&mut emit, usage),
-            None => {
+        match status {
+            "in_progress" | "failed" => {
                 emit.null();
             }
+            // Codex takes a response without usage for a broken one.
+            _ => usage_out::responses(&mut emit, &self.usage.clone().unwrap_or_default()),
         }
         emit.close();
         out
@@ -473,23 +483,4 @@ impl Writer {
             emit.name("response").raw(&response);
         });
     }
-}
-
-fn code_of(error: &ErrorReply) -> &str {
-    match error.kind.is_empty() {
-        true => "server_error",
-        false => &error.kind,
-    }
-}
-
-fn is_call(item: &Item, number: u32) -> bool {
-    matches!(item.kind, ItemKind::Call { call, .. } if call == number)
-}
-
-fn is_custom(item: &Item) -> bool {
-    matches!(item.kind, ItemKind::Call { custom: true, .. })
-}
-
-fn refuses(kind: &ItemKind) -> bool {
-    matches!(kind, ItemKind::Message { refusal: true })
 }

@@ -37,6 +37,17 @@ struct Choice<'d> {
     logprobs: Option<Value<'d>>,
 }
 
+/// Members of a delta or message that matter.
+#[derive(Default)]
+struct Delta<'d> {
+    thinking: Option<Text<'d>>,
+    content: Option<Value<'d>>,
+    refusal: Option<Text<'d>>,
+    annotations: Option<Value<'d>>,
+    calls: Option<Value<'d>>,
+    function: Option<Value<'d>>,
+}
+
 impl Reader {
     pub(crate) fn event(&mut self, data: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
         if data.trim_ascii() == b"[DONE]" {
@@ -143,40 +154,41 @@ impl Reader {
     }
 
     fn delta(&mut self, choice: u32, delta: Value<'_>, sink: &mut dyn Sink) {
-        let mut reasoned = false;
-        // Thoughts come before the text that they led to, wherever their member stands.
-        for (name, value) in delta.fields() {
-            if matches!(name, b"reasoning_content" | b"reasoning") && !reasoned {
-                let text = Text::of(value).filter(|text| !text.is_empty());
-                reasoned = text.is_some();
-                if let Some(text) = text {
-                    sink.take(choice, Piece::Thinking(text));
-                }
-            }
-        }
+        let mut found = Delta::default();
         for (name, value) in delta.fields() {
             match name {
-                b"content" => self.content(choice, value, sink),
-                b"refusal" => {
-                    if let Some(text) = Text::of(value).filter(|text| !text.is_empty()) {
-                        sink.take(choice, Piece::Refusal(text));
-                    }
+                b"content" => found.content = Some(value),
+                b"reasoning_content" | b"reasoning" => {
+                    // Some servers send one text under both names.
+                    let text = Text::of(value).filter(|text| !text.is_empty());
+                    found.thinking = found.thinking.or(text);
                 }
-                b"tool_calls" => {
-                    for (at, call) in value.items().enumerate() {
-                        self.call(choice, at as u64, call, sink);
-                    }
-                }
-                b"function_call" if value.kind == Kind::Object => {
-                    self.function(choice, 0, None, value, "arguments", sink);
-                }
-                b"annotations" => {
-                    for annotation in value.items() {
-                        sink.take(choice, Piece::Annotation(annotation));
-                    }
-                }
+                b"refusal" => found.refusal = Text::of(value).filter(|text| !text.is_empty()),
+                b"tool_calls" => found.calls = Some(value),
+                b"function_call" if value.kind == Kind::Object => found.function = Some(value),
+                b"annotations" => found.annotations = Some(value),
                 _ => {}
             }
+        }
+        // Thoughts come before the text that they led to, wherever their member stands.
+        if let Some(text) = found.thinking {
+            sink.take(choice, Piece::Thinking(text));
+        }
+        if let Some(content) = found.content {
+            self.content(choice, content, sink);
+        }
+        if let Some(text) = found.refusal {
+            sink.take(choice, Piece::Refusal(text));
+        }
+        for annotation in found.annotations.into_iter().flat_map(Value::items) {
+            sink.take(choice, Piece::Annotation(annotation));
+        }
+        let calls = found.calls.into_iter().flat_map(Value::items);
+        for (at, call) in calls.enumerate() {
+            self.call(choice, at as u64, call, sink);
+        }
+        if let Some(function) = found.function {
+            self.function(choice, 0, None, function, "arguments", sink);
         }
     }
 

@@ -7,12 +7,12 @@ use crate::translate::loss::{Losses, Refusal, Weight};
 use crate::translate::prompt::{
     Format, Given, Param, Prompt, Reasoning, Thinking, Tool, ToolChoice, ToolKind,
 };
-use crate::translate::provider::converse::thinking::budget_of;
 use crate::translate::provider::converse::tools::name_of;
+use crate::translate::provider::messages::budget_of;
 use crate::translate::provider::names::ToolNames;
 use crate::translate::provider::schema;
 use crate::translate::provider::turns::{Talk, no_betas, rest_weight};
-use crate::translate::provider::{Written, written};
+use crate::translate::provider::{Written, weight_of_param, written};
 use crate::wire::json::Value;
 
 /// Members of Cohere that a caller may give under their own names.
@@ -297,39 +297,9 @@ fn write_param(
         Param::PresencePenalty => "presence_penalty",
         Param::FrequencyPenalty => "frequency_penalty",
         Param::Logprobs => "logprobs",
-        Param::N if given.value.count() == Some(1) => return,
-        Param::User
-        | Param::Metadata
-        | Param::Store
-        | Param::PromptCacheKey
-        | Param::PromptCacheRetention
-        | Param::SafetyIdentifier
-        | Param::CacheControl
-        | Param::Truncation => {
+        other => {
             let why = "Cohere has no such parameter";
-            losses.drop(Weight::Hint, given.name(), why);
-            return;
-        }
-        Param::ServiceTier => {
-            let usual = [b"\"auto\"".as_slice(), b"\"default\""].contains(&given.value.raw);
-            if !usual {
-                let why = "Cohere has one tier";
-                losses.drop(Weight::Parameter, given.name(), why);
-            }
-            return;
-        }
-        Param::MinP
-        | Param::N
-        | Param::LogitBias
-        | Param::TopLogprobs
-        | Param::Modalities
-        | Param::Audio
-        | Param::Prediction
-        | Param::Verbosity
-        | Param::WebSearchOptions
-        | Param::MaxToolCalls => {
-            let why = "Cohere has no such parameter";
-            losses.drop(Weight::Parameter, given.name(), why);
+            losses.drop(weight_of_param(other, given.value), given.name(), why);
             return;
         }
     };

@@ -5,7 +5,7 @@ mod citation;
 mod content;
 mod family;
 pub(crate) mod request;
-pub(in crate::translate::provider) mod thinking;
+mod thinking;
 pub(in crate::translate::provider) mod tools;
 
 pub(crate) use answer::Reader;

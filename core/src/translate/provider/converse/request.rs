@@ -13,7 +13,7 @@ use crate::translate::loss::{Losses, Refusal, Weight};
 use crate::translate::prompt::{Format, Given, Param, Part, PartKind, Prompt};
 use crate::translate::provider::names::ToolNames;
 use crate::translate::provider::turns::{Talk, note, rest_weight};
-use crate::translate::provider::{Written, written};
+use crate::translate::provider::{Written, weight_of_param, written};
 use crate::translate::text::Text;
 use crate::wire::json::{Kind, Value};
 
@@ -412,29 +412,7 @@ impl<'a> Fields<'_, 'a, '_> {
                     }
                     continue;
                 }
-                Param::N if given.value.count() == Some(1) => continue,
-                Param::Logprobs if given.value.raw == b"false" => continue,
-                Param::User
-                | Param::Metadata
-                | Param::Store
-                | Param::PromptCacheKey
-                | Param::PromptCacheRetention
-                | Param::SafetyIdentifier
-                | Param::Truncation => Weight::Hint,
-                Param::MinP
-                | Param::N
-                | Param::Seed
-                | Param::PresencePenalty
-                | Param::FrequencyPenalty
-                | Param::LogitBias
-                | Param::Logprobs
-                | Param::TopLogprobs
-                | Param::Modalities
-                | Param::Audio
-                | Param::Prediction
-                | Param::Verbosity
-                | Param::WebSearchOptions
-                | Param::MaxToolCalls => Weight::Parameter,
+                _ => weight_of_param(*param, given.value),
             };
             losses.drop(weight, given.name(), "Converse has no such parameter");
         }

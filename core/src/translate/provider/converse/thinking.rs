@@ -4,6 +4,7 @@ use super::family::Family;
 use crate::translate::capability::{Capabilities, Flag};
 use crate::translate::loss::{Losses, Refusal, Weight};
 use crate::translate::prompt::{Given, Reasoning, Thinking};
+use crate::translate::provider::messages::{budget_of, effort_of};
 
 /// Smallest budget that Claude takes, in tokens.
 const BUDGET_MIN: u64 = 1024;
@@ -202,25 +203,4 @@ fn unmapped(given: &Given<'_, Reasoning<'_>>, word: &str) -> Refusal {
          medium, high, xhigh and max"
     );
     Refusal { field, message }
-}
-
-/// LiteLLM's budgets, in tokens.
-pub(in crate::translate::provider) fn budget_of(word: &str) -> Option<u64> {
-    let tokens = match word {
-        "minimal" | "low" => 1024,
-        "medium" => 2048,
-        "high" => 4096,
-        "xhigh" => 8192,
-        "max" => 16384,
-        _ => return None,
-    };
-    Some(tokens)
-}
-
-fn effort_of(tokens: u64) -> &'static str {
-    match tokens {
-        0..=1024 => "low",
-        1025..=2048 => "medium",
-        _ => "high",
-    }
 }

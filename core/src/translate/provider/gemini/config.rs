@@ -7,8 +7,8 @@ use crate::translate::context::Context;
 use crate::translate::dialect::Platform;
 use crate::translate::loss::{Losses, Refusal, Weight};
 use crate::translate::prompt::{Format, Given, Param, Reasoning, Thinking};
-use crate::translate::provider::converse::thinking::budget_of;
-use crate::translate::provider::schema;
+use crate::translate::provider::messages::budget_of;
+use crate::translate::provider::{schema, weight_of_param};
 use crate::translate::text::Text;
 use crate::wire::json::{Kind, Value};
 
@@ -39,7 +39,13 @@ impl Config<'_, '_, '_> {
         emit.name("generationConfig").open();
         for (param, given) in self.params {
             match param {
-                Param::ServiceTier => tier = Text::of(given.value),
+                Param::ServiceTier => {
+                    tier = Text::of(given.value);
+                    if weight_of_param(*param, given.value) == Weight::Hint {
+                        let why = "the usual tier needs no word";
+                        losses.drop(Weight::Hint, given.name(), why);
+                    }
+                }
                 _ => self.param(*param, given, losses, emit),
             }
         }
@@ -93,25 +99,9 @@ impl Config<'_, '_, '_> {
             Param::Modalities => return modalities(given.value, emit),
             Param::Audio => return voice(given.value, emit),
             Param::WebSearchOptions | Param::ServiceTier => return,
-            Param::User
-            | Param::Metadata
-            | Param::Store
-            | Param::PromptCacheKey
-            | Param::PromptCacheRetention
-            | Param::SafetyIdentifier
-            | Param::CacheControl
-            | Param::Truncation => {
+            other => {
                 let why = "Gemini has no such parameter";
-                losses.drop(Weight::Hint, given.name(), why);
-                return;
-            }
-            Param::MinP
-            | Param::LogitBias
-            | Param::Prediction
-            | Param::Verbosity
-            | Param::MaxToolCalls => {
-                let why = "Gemini has no such parameter";
-                losses.drop(Weight::Parameter, given.name(), why);
+                losses.drop(weight_of_param(other, given.value), given.name(), why);
                 return;
             }
         };

@@ -1,6 +1,7 @@
 //! Anthropic's answers and streams read as pieces.
 
 use crate::meter::usage::AnthropicUsage;
+use crate::translate::client::chat::body::append;
 use crate::translate::emit::Emit;
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::prompt::Proof;
@@ -25,10 +26,12 @@ enum Open {
     Text,
     Thinking,
     Call(u32),
-    /// A block that only this dialect knows: its start, and the JSON of its `input` so far.
+    /// A block that only this dialect knows: its start, the JSON of its `input` and the text of
+    /// its `content` so far, the text as between quotes.
     Other {
         block: Vec<u8>,
         input: String,
+        content: Vec<u8>,
     },
 }
 
@@ -138,8 +141,11 @@ impl Reader {
                 }
             }
             _ => {
-                let (block, input) = (block.raw.to_vec(), String::new());
-                self.open = Open::Other { block, input };
+                self.open = Open::Other {
+                    block: block.raw.to_vec(),
+                    input: String::new(),
+                    content: Vec::new(),
+                };
             }
         }
     }
@@ -149,9 +155,8 @@ impl Reader {
         for (name, member) in delta.fields() {
             match name {
                 b"type" => kind = member.inner().unwrap_or_default(),
-                b"text" | b"thinking" | b"partial_json" | b"signature" | b"citation" => {
-                    value = Some(member);
-                }
+                b"text" | b"thinking" | b"partial_json" => value = Some(member),
+                b"signature" | b"citation" | b"content" => value = Some(member),
                 _ => {}
             }
         }
@@ -177,6 +182,7 @@ impl Reader {
                 sink.take(0, Piece::CallArguments { call, json });
             }
             (b"input_json_delta", Open::Other { input, .. }) => input.push_str(&text.clear()),
+            (b"compaction_delta", Open::Other { content, .. }) => append(content, &text),
             _ => {}
         }
     }
@@ -186,8 +192,12 @@ impl Reader {
             Open::Nothing => {}
             Open::Text | Open::Thinking => sink.take(0, Piece::BlockEnd),
             Open::Call(call) => sink.take(0, Piece::CallEnd { call }),
-            Open::Other { block, input } => {
-                let block = with_input(&block, &input);
+            Open::Other {
+                block,
+                input,
+                content,
+            } => {
+                let block = with_pieces(&block, &input, &content);
                 if let Ok(block) = whole(&block) {
                     sink.take(0, Piece::Block(block));
                 }
@@ -222,22 +232,23 @@ impl Reader {
     }
 }
 
-/// A block with the `input` that came in pieces.
-fn with_input(block: &[u8], input: &str) -> Vec<u8> {
+/// A block with the `input` and the `content` that came in pieces.
+fn with_pieces(block: &[u8], input: &str, content: &[u8]) -> Vec<u8> {
     let value = whole(block).ok();
-    let Some(value) = value.filter(|_| !input.is_empty()) else {
+    let came = !input.is_empty() || !content.is_empty();
+    let Some(value) = value.filter(|_| came) else {
         return block.to_vec();
     };
-    let mut out = Vec::with_capacity(block.len() + input.len());
+    let mut out = Vec::with_capacity(block.len() + input.len() + content.len());
     let mut emit = Emit::new(&mut out);
     emit.open();
     for (name, value) in value.fields() {
         emit.name(&String::from_utf8_lossy(name));
-        emit.raw(if name == b"input" {
-            input.as_bytes()
-        } else {
-            value.raw
-        });
+        match name {
+            b"input" if !input.is_empty() => emit.raw(input.as_bytes()),
+            b"content" if !content.is_empty() => emit.text(&Text::Escaped(content.into())),
+            _ => emit.raw(value.raw),
+        };
     }
     emit.close();
     out

@@ -9,5 +9,5 @@ mod thinking;
 mod tools;
 
 pub(crate) use answer::Reader;
-pub(crate) use request::{object_of, weight_of_param};
+pub(crate) use request::weight_of_param;
 pub(crate) use thinking::{budget_of, effort_of};

@@ -16,20 +16,12 @@ pub(super) fn write(
     part: &Part<'_>,
     draft: &mut Draft<'_, '_, '_>,
 ) -> Result<(), Refusal> {
-    match &part.kind {
-        PartKind::Thinking { text, proof } => {
-            thought(emit, text, proof);
-            return Ok(());
-        }
-        PartKind::Audio { .. } => {
-            let why = "no place for sound";
-            draft.losses.drop(Weight::Meaning, part.field, why);
-            return Ok(());
-        }
-        PartKind::Foreign { kind, raw } => {
-            return foreign(emit, part, kind, raw.raw, draft);
-        }
-        _ => {}
+    if let PartKind::Thinking { text, proof } = &part.kind {
+        thought(emit, text, proof);
+        return Ok(());
+    }
+    if let PartKind::Foreign { kind, raw } = &part.kind {
+        return foreign(emit, part, kind, raw.raw, draft);
     }
     emit.open();
     match &part.kind {
@@ -38,10 +30,7 @@ pub(super) fn write(
         }
         PartKind::Image { source, detail } => {
             emit.name("type").string("image");
-            if detail.as_ref().is_some_and(|detail| !detail.is("auto")) {
-                let why = "no choice of an image's resolution";
-                draft.losses.drop(Weight::Hint, part.field, why);
-            }
+            resolution(detail.as_ref(), part.field, draft);
             self::source(emit, source, part.field, draft)?;
         }
         PartKind::Document {
@@ -52,12 +41,7 @@ pub(super) fn write(
         } => {
             emit.name("type").string("document");
             self::source(emit, source, part.field, draft)?;
-            if let Some(title) = title.as_ref().filter(|title| !title.is_empty()) {
-                emit.name("title").text(title);
-            }
-            if let Some(context) = context {
-                emit.name("context").text(context);
-            }
+            labels(emit, title.as_ref(), context.as_ref());
             if let Some(citations) = citations {
                 emit.name("citations").raw(citations.raw);
             }
@@ -71,8 +55,7 @@ pub(super) fn write(
             let object = object_of(arguments, "messages[].tool_calls[].function.arguments")?;
             emit.name("type").string("tool_use");
             emit.name("id").text(&fitting_id(id));
-            let name = draft.tool_name(name);
-            emit.name("name").text(&name);
+            emit.name("name").text(&draft.tool_name(name));
             emit.name("input").raw(&object);
         }
         PartKind::Result {
@@ -82,18 +65,35 @@ pub(super) fn write(
         } => {
             emit.name("type").string("tool_result");
             emit.name("tool_use_id").text(&fitting_id(id));
-            result(emit, parts, draft)?;
-            if *is_error {
-                emit.name("is_error").flag(true);
-            }
+            result(emit, parts, *is_error, draft)?;
         }
-        PartKind::Thinking { .. } | PartKind::Audio { .. } | PartKind::Foreign { .. } => {}
+        PartKind::Audio { .. } => {
+            let why = "no place for sound";
+            draft.losses.drop(Weight::Meaning, part.field, why);
+        }
+        PartKind::Thinking { .. } | PartKind::Foreign { .. } => {}
     }
     if let Some(cache) = part.cache {
         emit.name("cache_control").raw(cache.raw);
     }
     emit.close();
     Ok(())
+}
+
+fn resolution(detail: Option<&Text<'_>>, field: &'static str, draft: &mut Draft<'_, '_, '_>) {
+    if detail.is_some_and(|detail| !detail.is("auto")) {
+        let why = "no choice of an image's resolution";
+        draft.losses.drop(Weight::Hint, field, why);
+    }
+}
+
+fn labels(emit: &mut Emit<'_>, title: Option<&Text<'_>>, context: Option<&Text<'_>>) {
+    if let Some(title) = title.filter(|title| !title.is_empty()) {
+        emit.name("title").text(title);
+    }
+    if let Some(context) = context {
+        emit.name("context").text(context);
+    }
 }
 
 fn thought(emit: &mut Emit<'_>, text: &Text<'_>, proof: &Proof<'_>) {
@@ -140,8 +140,12 @@ fn foreign(
 fn result(
     emit: &mut Emit<'_>,
     parts: &[Part<'_>],
+    is_error: bool,
     draft: &mut Draft<'_, '_, '_>,
 ) -> Result<(), Refusal> {
+    if is_error {
+        emit.name("is_error").flag(true);
+    }
     if let [part] = parts {
         if let (PartKind::Text { text, .. }, None) = (&part.kind, part.cache) {
             emit.name("content").text(text);

@@ -262,17 +262,7 @@ fn tool(emit: &mut Emit<'_>, tool: &Tool<'_>, draft: &mut Draft<'_, '_, '_>) {
                     emit.raw(NO_ARGUMENTS);
                 }
             }
-            if *strict == Some(true) {
-                let why = "arguments are not held to the schema";
-                draft
-                    .losses
-                    .drop(Weight::Hint, format!("{}.strict", tool.field), why);
-            }
-            for given in rest {
-                draft
-                    .losses
-                    .drop(Weight::Hint, given.name(), "no such member of a tool");
-            }
+            function_losses(tool.field, *strict, rest, draft);
         }
         ToolKind::Custom {
             name,
@@ -314,6 +304,24 @@ fn tool(emit: &mut Emit<'_>, tool: &Tool<'_>, draft: &mut Draft<'_, '_, '_>) {
         emit.name("cache_control").raw(cache.raw);
     }
     emit.close();
+}
+
+/// What of a function has no place here.
+fn function_losses(
+    field: &str,
+    strict: Option<bool>,
+    rest: &[Given<'_, Value<'_>>],
+    draft: &mut Draft<'_, '_, '_>,
+) {
+    if strict == Some(true) {
+        let why = "arguments are not held to the schema";
+        let field = format!("{field}.strict");
+        draft.losses.drop(Weight::Hint, field, why);
+    }
+    for given in rest {
+        let why = "no such member of a tool";
+        draft.losses.drop(Weight::Hint, given.name(), why);
+    }
 }
 
 /// Anthropic's own tools carry the date of their version: `computer_20250124`.
