@@ -12,7 +12,7 @@ use meridian_testkit::provider::{Options, Provider};
 use meridian_testkit::raw::Request;
 use serde_json::{Value, json};
 
-use super::{DAY_MS, FIRST};
+use super::{DAY_MS, FIRST, drop_before};
 
 /// Requests a second, all the time.
 const PER_S: u64 = 500;
@@ -136,7 +136,7 @@ async fn retention(store: &Store, day: &mut i64, days: i64, until: Instant) -> S
             *day += 1;
             let began = Instant::now();
             let before = FIRST.plus_ms(*day * DAY_MS);
-            store.drop_logs_before(before).await.unwrap();
+            drop_before(store, before).await.unwrap();
             dropped += 1;
             slowest = slowest.max(began.elapsed());
         }

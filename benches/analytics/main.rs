@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench analytics [-- ROWS [DAYS]]` fills a Postgres of its own (10,000,000 rows in
 //! 30 days unless told otherwise; some 8 GB) and prints a line for each call, then what requests
-//! cost a gateway while reports and retention run.
+//! cost a gateway while reports and retention run. `FILLED=URL` measures a database that was filled
+//! in the same way and starts nothing.
 
 #![expect(
     clippy::unwrap_used,
@@ -68,6 +69,14 @@ const ROLL_UP: &str = "INSERT INTO meridian.daily_spend SELECT day, \
         WHERE started >= to_timestamp(START / 1000.0)) AS rows \
     GROUP BY day, end_user, api_key, model_group, model, provider, endpoint, region";
 
+/// A server that fills fast.
+const SETTINGS: [&str; 4] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "max_wal_size=8GB",
+    "shared_buffers=512MB",
+];
+
 #[tokio::main]
 async fn main() {
     let arguments: Vec<i64> = std::env::args()
@@ -75,16 +84,29 @@ async fn main() {
         .collect();
     let rows = arguments.first().copied().unwrap_or(10_000_000);
     let days = arguments.get(1).copied().unwrap_or(30);
-    let server = Postgres::start_with(&[
-        "fsync=off",
-        "full_page_writes=off",
-        "max_wal_size=8GB",
-        "shared_buffers=512MB",
-    ]);
-    let url = server.database("bench");
+    let filled = std::env::var("FILLED").ok();
+    let server = match &filled {
+        Some(_) => None,
+        None => Some(Postgres::start_with(&SETTINGS)),
+    };
+    let url = match &server {
+        Some(server) => server.database("bench"),
+        None => filled.unwrap_or_default(),
+    };
     let database = database(&url);
     migrate(&database, Direction::Up).await.unwrap();
     let store = Store::postgres(&database).unwrap();
+    if let Some(server) = &server {
+        fill(server, &store, rows, days).await;
+    }
+    reports(&store, days).await;
+    pages(&store, days).await;
+    let before = FIRST.plus_ms(DAY_MS);
+    timed("drop a day", drop_before(&store, before)).await;
+    beside::measure(&url, &store, days).await;
+}
+
+async fn fill(server: &Postgres, store: &Store, rows: i64, days: i64) {
     let began = Instant::now();
     for day in 0..days {
         let start = FIRST.plus_ms(day * DAY_MS);
@@ -106,11 +128,6 @@ async fn main() {
         "cells|cells of entities|size: {}",
         server.ask("bench", cells)
     );
-    reports(&store, days).await;
-    pages(&store, days).await;
-    let before = FIRST.plus_ms(DAY_MS);
-    timed("drop a day", store.drop_logs_before(before)).await;
-    beside::measure(&url, &store, days).await;
 }
 
 async fn reports(store: &Store, days: i64) {
@@ -189,6 +206,16 @@ async fn pages(store: &Store, days: i64) {
     timed("most expensive of all", store.spend_logs(costly)).await;
     let response = format!("chatcmpl-{}", "0".repeat(32));
     timed("response id", store.find_response(response)).await;
+}
+
+/// Drops days as a gateway does: what somebody else is at now is dropped a moment later.
+pub(crate) async fn drop_before(store: &Store, before: WallMs) -> Result<u64, StoreError> {
+    loop {
+        match store.drop_logs_before(before).await {
+            Err(StoreError::Busy) => println!("    a day is busy"),
+            other => return other,
+        }
+    }
 }
 
 /// Prints how long a call took.

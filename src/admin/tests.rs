@@ -123,6 +123,17 @@ fn rules_of(text: &str) -> Rules {
     }
 }
 
+fn routes_of(merged: &Merged, prices: &Arc<PriceBook>) -> Routes {
+    let known = crate::routing::Routing::new();
+    let config = Arc::new(merged.config().unwrap());
+    let shared = (Arc::clone(&known), crate::credentials::Credentials::new());
+    let built = crate::rules::Rules::build(config, Arc::clone(prices), shared, 1);
+    Routes {
+        rules: Arc::new(built),
+        known,
+    }
+}
+
 async fn admin() -> Admin {
     admin_with(CONFIG).await
 }
@@ -135,18 +146,8 @@ async fn admin_with(text: &str) -> Admin {
     let merged = Arc::new(Merged::new(source_of(text), None));
     merged.load(&store).await.unwrap();
     let rules = rules_of(text);
-    let known = crate::routing::Routing::new();
-    let (config, prices) = (merged.config().unwrap(), Arc::clone(&rules.prices));
-    let built = crate::rules::Rules::build(
-        Arc::new(config),
-        prices,
-        (Arc::clone(&known), crate::credentials::Credentials::new()),
-        1,
-    );
-    let routes = Routes {
-        rules: Arc::new(built),
-        known: Arc::clone(&known),
-    };
+    let routes = routes_of(&merged, &rules.prices);
+    let known = Arc::clone(&routes.known);
     let now = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&routes.rules)));
     let (for_rules, for_changes) = (Arc::clone(&now), Arc::clone(&now));
     let changing = Arc::clone(&merged);

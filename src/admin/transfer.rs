@@ -68,6 +68,7 @@ pub(super) async fn export(
         after,
         left: query.whole("limit", 1, u64::MAX)?,
         begun: false,
+        any: false,
         done: false,
     };
     // A store that does not answer is told with a status; later, only by breaking off.
@@ -89,7 +90,10 @@ struct Walk {
     after: Option<RecordPlace>,
     /// Records that may still be shown; `None` is all.
     left: Option<u64>,
+    /// The document was begun.
     begun: bool,
+    /// A record was shown.
+    any: bool,
     done: bool,
 }
 
@@ -97,11 +101,10 @@ impl Walk {
     /// The next part of the document.
     async fn step(&mut self) -> Result<Bytes, StoreError> {
         let step = self.store.records_after(self.after.clone(), STEP).await?;
-        let mut part = match self.begun {
+        let mut part = match std::mem::replace(&mut self.begun, true) {
             true => String::new(),
             false => format!("{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"records\":["),
         };
-        let mut first = !self.begun;
         let mut cut = false;
         let live = |stored: &&StoredRecord| !stored.record.deleted;
         for stored in step.iter().filter(live) {
@@ -111,12 +114,11 @@ impl Walk {
             }
             self.left = self.left.map(|left| left - 1);
             self.after = Some((stored.record.kind, stored.record.id.clone()));
-            if !std::mem::take(&mut first) {
+            if std::mem::replace(&mut self.any, true) {
                 part.push(',');
             }
             part.push_str(&shown(&stored.record).to_string());
         }
-        self.begun |= !first;
         let last = step.last().filter(|_| !cut);
         if let Some(last) = last {
             self.after = Some((last.record.kind, last.record.id.clone()));

@@ -43,6 +43,13 @@ pub fn keep_rows(journal: &Journal) {
     journal.consumed(node::CONSUMER, Position::default());
 }
 
+/// Whether a budget has a place for rights on this node, and is not about to begin anew.
+fn is_in_use(lacking: &Lacking) -> bool {
+    let window = Window::from(lacking);
+    let gate = window.gate();
+    gate.grant(clock::now()).is_some() && gate.reset().is_none()
+}
+
 /// What became of a request for rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -129,7 +136,11 @@ impl Rights {
         let late = until + Duration::from_millis(50);
         match tokio::time::timeout_at(late.into(), answer).await {
             Ok(Ok(found)) => found,
-            Ok(Err(_)) | Err(_) => Found::Unknown,
+            // Late: what is here is used up, unless nothing was ever looked for.
+            Ok(Err(_)) | Err(_) => match is_in_use(lacking) {
+                true => Found::Nothing,
+                false => Found::Unknown,
+            },
         }
     }
 

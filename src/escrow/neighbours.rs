@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::journal::Journal;
@@ -68,15 +68,8 @@ impl Neighbours {
         (NeighboursEnd(sender), neighbours)
     }
 
-    /// Runs until `stop` turns true or nobody sends any more.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.work() => {}
-            _ = stop.wait_for(|stop| *stop) => {}
-        }
-    }
-
-    async fn work(&mut self) {
+    /// Runs until nobody sends any more: the last words are sent after everything else.
+    pub async fn run(mut self) {
         let mut number = None;
         let mut turns = interval(GREET);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 
 use super::Found;
 
+/// A budget that nobody uses here for this long is not looked after; the next request opens it.
+const IDLE: Duration = Duration::from_secs(600);
 /// A budget that is this young may still hear of rights, whatever is known of it.
 pub(super) const YOUNG: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,11 @@ pub(super) struct Opened {
     pub(super) agreed: Option<i64>,
     /// Since when rights are not what the limit says, although that has not changed here.
     pub(super) differs: Option<Instant>,
+    /// The store is not asked again before.
+    pub(super) retry: Option<Instant>,
+    /// Settled here at the last look, and when that was something new.
+    pub(super) used: i64,
+    pub(super) active: Instant,
     /// Last moment that home was told that it is in use.
     pub(super) announced: Option<Instant>,
     pub(super) waiters: Vec<Waiter>,
@@ -52,6 +59,17 @@ impl Opened {
     pub(super) fn has(&self, need: i64) -> bool {
         let slot = self.grant.slot();
         !slot.is_frozen() && slot.avail() >= need && self.window.gate().reset().is_none()
+    }
+
+    /// Whether nobody has used it here for a while.
+    pub(super) fn is_idle(&mut self, now: Instant) -> bool {
+        let slot = self.grant.slot();
+        let busy = slot.reserved() > 0 || !self.waiters.is_empty() || self.asking;
+        if busy || slot.used() != self.used {
+            self.used = slot.used();
+            self.active = now;
+        }
+        now.saturating_duration_since(self.active) >= IDLE
     }
 
     /// Tells those who can go on, or cannot wait longer.

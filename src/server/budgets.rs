@@ -12,7 +12,7 @@ use meridian_core::record::RecordKind;
 use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 
-use super::memory::Installation;
+use super::memory::InForce;
 use crate::clock;
 use crate::registry::{Counted, Registry};
 use crate::store::{BorrowedPeriod, ScopeSpend, Store, StoreError, TimeRange};
@@ -68,9 +68,10 @@ async fn load_kind(
 pub(super) async fn shared(
     store: &Store,
     config: &Config,
-    registry: &Registry,
-    (up, saved): (bool, Installation),
+    in_force: &InForce,
+    up: bool,
 ) -> Result<Vec<Due>, StoreError> {
+    let (registry, saved) = (in_force.registry(), in_force.saved());
     if up {
         load_borrowed(store, registry, !config.general.disable_spend_logs).await;
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{budgets, prices};
 use crate::clock;
-use crate::journal::Drain;
+use crate::journal::{Drain, Journal};
 use crate::price_source::{PriceSource, Refreshed};
 use crate::state::State;
 use crate::store::{NextReset, Store};
@@ -22,12 +22,22 @@ const TURN: Duration = Duration::from_secs(10);
 
 /// Does what is due, again and again.
 pub(super) struct Keeper {
-    pub(super) state: Arc<State>,
-    pub(super) store: Store,
-    pub(super) prices: Arc<PriceSource>,
-    pub(super) drain: Arc<Drain>,
+    state: Arc<State>,
+    store: Store,
+    prices: Arc<PriceSource>,
+    drain: Arc<Drain>,
     /// Scopes of which the store knows the period that they take from another record.
-    pub(super) borrowed: HashMap<Scope, String>,
+    borrowed: HashMap<Scope, String>,
+}
+
+/// Name of the consumer that fills the store.
+const STORE_CONSUMER: &str = "store";
+
+/// The way of records into the store, as a configuration says. Nothing is drained yet.
+pub(super) fn drain(journal: &Arc<Journal>, store: &Store, config: &Config) -> Drain {
+    let drain = Drain::new(Arc::clone(journal), store.clone(), STORE_CONSUMER);
+    tell(&drain, config);
+    drain
 }
 
 /// Tells the drain what a configuration says about it.
@@ -38,6 +48,21 @@ pub(super) fn tell(drain: &Drain, config: &Config) {
 }
 
 impl Keeper {
+    pub(super) fn new(
+        state: &Arc<State>,
+        store: &Store,
+        prices: &Arc<PriceSource>,
+        drain: &Arc<Drain>,
+    ) -> Self {
+        Self {
+            state: Arc::clone(state),
+            store: store.clone(),
+            prices: Arc::clone(prices),
+            drain: Arc::clone(drain),
+            borrowed: HashMap::new(),
+        }
+    }
+
     /// Runs until `stop` turns true.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut past = Past::at(clock::now());

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::copies::Copies;
 use super::handover::Predecessor;
-use super::{FIRST_DRAIN_TIMEOUT, STORE_CONSUMER, StartError, budgets, keep, open_store};
+use super::{FIRST_DRAIN_TIMEOUT, StartError, budgets, keep, open_store};
 use crate::escrow::keep_rows;
 use crate::journal::{Drain, Journal, Life};
 use crate::merged::Merged;
@@ -58,8 +58,7 @@ impl Heir {
                 // Its rights stay its own, until a process is in its place again.
                 keep_rows(&journal);
             }
-            let drain = Drain::new(Arc::new(journal), self.store.clone(), STORE_CONSUMER);
-            keep::tell(&drain, &self.config);
+            let drain = keep::drain(&Arc::new(journal), &self.store, &self.config);
             self.waiting.push((number, drain));
         }
         let mut left = Vec::new();

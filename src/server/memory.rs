@@ -68,6 +68,11 @@ impl InForce {
         }
     }
 
+    /// Keys and scopes.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// What was saved of the installation's own budget.
     pub(super) fn saved(&self) -> Installation {
         *self.lock()

@@ -6,6 +6,7 @@
 mod answers;
 mod budgets;
 mod copies;
+mod deployments;
 mod door;
 mod first_steps;
 mod force;
@@ -31,7 +32,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config, Loaded};
-use meridian_core::health::Coordination;
 use pingora_core::server::RunArgs;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -59,7 +59,6 @@ use crate::records::Memory;
 use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
-use crate::shared::{Link, Sharer};
 use crate::state::{Parts, State};
 use crate::store::Store;
 use crate::telemetry;
@@ -73,8 +72,6 @@ const CONTROL_THREADS: usize = 2;
 const LAST_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an earlier process's records to reach the store.
 const FIRST_DRAIN_TIMEOUT: Duration = Duration::from_secs(600);
-/// Name of the consumer that fills the store.
-const STORE_CONSUMER: &str = "store";
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +155,7 @@ fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError
     let first_start = first_steps::take_master_key(&mut config, &args.data_dir)?;
     let control = control_runtime()?;
     let source = loaded.source.clone().ok_or(StartError::Config)?;
-    let merged = Merged::new(source, config.general.master_key.clone());
+    let merged = Arc::new(Merged::new(source, config.general.master_key.clone()));
     let opened = control.block_on(open(args, env, (config, merged), predecessor.as_ref()))?;
     let gateway = opened.start(&control, args, env, &loaded)?;
     first_steps::print(args, &gateway.state, &address, first_start.as_deref());
@@ -205,8 +202,8 @@ struct Opened {
     merged: Arc<Merged>,
     in_force: Arc<InForce>,
     copies: Option<Copies>,
-    heir: Heir,
     sharing: Option<Sharing>,
+    heir: Heir,
 }
 
 /// A running gateway.
@@ -227,10 +224,9 @@ struct Gateway {
 async fn open(
     args: &ServeArgs,
     env: &HashMap<String, String>,
-    (config, merged): (Config, Merged),
+    (config, merged): (Config, Arc<Merged>),
     predecessor: Option<&Predecessor>,
 ) -> Result<Opened, StartError> {
-    let merged = Arc::new(merged);
     let data_dir = args.data_dir.as_path();
     let (journal, rows) = open_store::journal(&config, data_dir, predecessor.is_some())?;
     let sharing = Sharing::new(&config, &journal, rows);
@@ -247,8 +243,7 @@ async fn open(
         memory: Arc::clone(&in_force) as Arc<dyn Memory>,
     })?;
     registry.set_complete(copies.as_ref().is_none_or(|copies| copies.is_complete()));
-    let drain = Drain::new(Arc::clone(&journal), store.clone(), STORE_CONSUMER);
-    keep::tell(&drain, &config);
+    let drain = keep::drain(&journal, &store, &config);
     let mut heir = Heir::new(data_dir, &config, &store, journal.life());
     let before = (predecessor, up);
     match &mut copies {
@@ -256,25 +251,22 @@ async fn open(
         None => heir.load(&drain, predecessor, (&registry, &merged)).await?,
     }
     let config = merged.config().unwrap_or(config);
-    let spent = (up, in_force.saved());
-    let shared_budgets = budgets::shared(&store, &config, &registry, spent).await?;
+    let shared_budgets = budgets::shared(&store, &config, &in_force, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let known = (Arc::clone(&routing), Credentials::new());
-    let cache = config.cache.as_ref().map(Cache::new);
-    let shares = config.redis.is_some() && args.role != Role::Admin;
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
+        link: deployments::link(&config, args.role),
+        cache: config.cache.as_ref().map(Cache::new).map(Arc::new),
         rules: Rules::build(Arc::new(config), prices.book(), known, 1),
         routing,
-        link: Arc::new(Link::new(shares)),
         registry,
         shared_budgets,
         journal,
         metrics,
         owners: ResponseOwners::new(store.clone()),
-        cache: cache.map(Arc::new),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
@@ -290,8 +282,8 @@ async fn open(
         merged,
         in_force,
         copies,
-        heir,
         sharing,
+        heir,
     })
 }
 
@@ -323,41 +315,28 @@ impl Opened {
             merged,
             in_force,
             copies,
-            heir,
             sharing,
+            heir,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
-        let config = Arc::clone(&state.rules.load().config);
-        let address = door::address(args, &config);
-        let at = (env, sharing::address(&config, &address));
-        let sharing = sharing.map(|it| it.start(control, &state, &store, at, &stopped));
+        let listens = door::address(args, &state.rules.load().config);
+        let sharing =
+            sharing.map(|it| it.start(control, &state, &store, (env, &listens), &stopped));
         let (draining, stop_drain) = (Arc::clone(&drain), stopped.clone());
-        if let Some(others) = others::Others::new(&state, &store, &drain) {
-            control.spawn(others.run(stopped.clone()));
-        }
+        others::start(control, &state, (&store, &drain), &stopped);
         control.spawn(heir.run(stopped.clone(), state.replaced.subscribe()));
         control.spawn(async move { draining.run(stop_drain).await });
-        let keeper = keep::Keeper {
-            state: Arc::clone(&state),
-            store: store.clone(),
-            prices: Arc::clone(&prices),
-            borrowed: HashMap::new(),
-            drain: Arc::clone(&drain),
-        };
+        let keeper = keep::Keeper::new(&state, &store, &prices, &drain);
         control.spawn(keeper.run(stopped.clone()));
         control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
         let reloader = reloader(&state, (&prices, &merged), args, env, loaded);
         control.spawn(reloader.run(stopped.clone()));
-        if args.role != Role::Admin {
-            let prober = probes::Prober::new(Arc::clone(&state), store.clone());
-            control.spawn(prober.run(stopped.clone()));
-        }
-        let cached = state.cache.clone();
-        let cached = cached.map(|cache| answers::start(cache, &stopped));
-        if let Some(sharer) = sharer(&state) {
-            control.spawn(sharer.run(stopped.clone()));
-        }
+        deployments::look(control, &state, (&store, args.role), &stopped);
+        let cached = state
+            .cache
+            .clone()
+            .map(|cache| answers::start(cache, &stopped));
         let admin = management::Management {
             state: Arc::clone(&state),
             store,
@@ -366,7 +345,7 @@ impl Opened {
             merged,
             in_force,
         };
-        let shade = control.block_on(admin.start(args, &address, stopped))?;
+        let shade = control.block_on(admin.start(args, &listens, stopped))?;
         Ok(Gateway {
             state,
             drain,
@@ -395,17 +374,6 @@ fn reloader(
         files: loaded.files.clone(),
         env: env.clone(),
     }
-}
-
-/// Who shares cooldowns with the region; `None` without Redis, and where nothing is routed.
-fn sharer(state: &Arc<State>) -> Option<Sharer> {
-    let redis = state.rules.load().config.redis.clone()?;
-    let shares = state.link.coordination() != Coordination::Alone;
-    shares.then(|| {
-        let (routing, metrics) = (Arc::clone(&state.routing), Arc::clone(&state.metrics));
-        let link = Arc::clone(&state.link);
-        Sharer::new(redis, state.region.as_deref(), routing, link, metrics)
-    })
 }
 
 impl Gateway {

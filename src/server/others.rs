@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::scope::Scope;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::clock;
@@ -20,16 +21,28 @@ const SCOPES_ASKED: usize = 500;
 const TRIES: usize = 3;
 
 /// Reads the spend of scopes that were used here lately, again and again.
-pub(super) struct Others {
+struct Others {
     registry: Arc<Registry>,
     store: Store,
     drain: Arc<Drain>,
 }
 
+/// Starts reading where others use the same store.
+pub(super) fn start(
+    control: &Runtime,
+    state: &State,
+    (store, drain): (&Store, &Arc<Drain>),
+    stop: &watch::Receiver<bool>,
+) {
+    if let Some(others) = Others::new(state, store.clone(), Arc::clone(drain)) {
+        control.spawn(others.run(stop.clone()));
+    }
+}
+
 impl Others {
     /// Starts counting what this process stores; `None` where nobody else uses the store. During an
     /// upgrade somebody does: the process of this node that leaves.
-    pub(super) fn new(state: &State, store: &Store, drain: &Arc<Drain>) -> Option<Self> {
+    fn new(state: &State, store: Store, drain: Arc<Drain>) -> Option<Self> {
         if !store.is_shared() && !state.journal.life().is_along() {
             return None;
         }
@@ -39,13 +52,13 @@ impl Others {
         drain.tell(move |records| told.mark_stored(records, clock::now()));
         Some(Self {
             registry,
-            store: store.clone(),
-            drain: Arc::clone(drain),
+            store,
+            drain,
         })
     }
 
     /// Runs until `stop` turns true.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let scopes = self.registry.active_scopes();
             for some in scopes.chunks(SCOPES_ASKED) {

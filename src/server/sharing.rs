@@ -49,7 +49,7 @@ impl Sharing {
         control: &Runtime,
         state: &Arc<State>,
         store: &Store,
-        (env, address): (&HashMap<String, String>, Option<String>),
+        (env, listens): (&HashMap<String, String>, &str),
         stop: &watch::Receiver<bool>,
     ) -> JoinHandle<()> {
         let Self {
@@ -70,10 +70,10 @@ impl Sharing {
         let (posts, neighbours) = Neighbours::new(
             store.clone(),
             Arc::clone(&state.journal),
-            address,
+            address(&config, listens),
             near.clone(),
         );
-        control.spawn(neighbours.run(stop.clone()));
+        control.spawn(neighbours.run());
         let node = Node::new(Parts {
             rights,
             orders,
@@ -104,7 +104,7 @@ fn near(config: &Config, region: &str, rights: &Arc<Rights>, control: &Runtime) 
 
 /// Where other nodes of the region reach this one: the address it listens on or, if that is every
 /// address, the one that leads to its Postgres.
-pub(super) fn address(config: &Config, listens: &str) -> Option<String> {
+fn address(config: &Config, listens: &str) -> Option<String> {
     let (host, port) = listens.rsplit_once(':')?;
     if !matches!(host, "0.0.0.0" | "[::]") {
         return Some(listens.to_owned());

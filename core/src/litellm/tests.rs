@@ -336,7 +336,7 @@ fn settings_and_models_are_audited_as_the_configuration_they_amount_to() {
     audit.add(&mapped(Table::Settings, setting).record);
     let row = object(json!({
         "model_id": "m1", "model_name": "claude", "model_info": {"db_model": true},
-        "litellm_params": {"model": salt.seal("bedrock/anthropic.claude", [1; 24])},
+        "litellm_params": {"model": salt.seal("replicate/anthropic.claude", [1; 24])},
     }));
     let Ok(Outcome::Mapped(model)) = map(Table::Models, "m1", row, Some(&salt)) else {
         panic!("refused")

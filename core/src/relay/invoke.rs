@@ -41,13 +41,14 @@ impl InvokeFrames {
                 } => {
                     let kind = anthropic_kind(name);
                     let message = quoted(&complaint.message);
-                    out.extend_from_slice(
-                        b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"",
-                    );
-                    out.extend_from_slice(kind.as_bytes());
-                    out.extend_from_slice(b"\",\"message\":");
-                    out.extend_from_slice(&message);
-                    out.extend_from_slice(b"}}\n\n");
+                    let parts = [
+                        ERROR_HEAD,
+                        kind.as_bytes(),
+                        ERROR_MESSAGE,
+                        &message,
+                        ERROR_TAIL,
+                    ];
+                    parts.iter().for_each(|part| out.extend_from_slice(part));
                 }
             }
         }

@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn a_section_is_read_as_awss_tools_read_it() {
         let text = "[default]\naws_access_key_id = A # mine\ns3 =\n  region = x\n\n\
-            [ profile  dev ]\n; no\nROLE_ARN=arn:1\nsource_profile = default\n[profile \"a b\"]\nx=1";
+            [ profile  dev ]\n; no\nROLE_ARN=arn:1\nsource_profile = default\n\
+            [profile \"a b\"]\nx=1";
         let default = section_of(text, "default").unwrap();
         assert_eq!(default.get("aws_access_key_id").unwrap(), "A");
         assert!(!default.contains_key("region"));

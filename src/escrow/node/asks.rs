@@ -20,6 +20,10 @@ use crate::escrow::windows::{Opened, Waiter, YOUNG};
 const BARREN_MS: i64 = 250;
 /// Between two messages to home that a budget is used here.
 const ANNOUNCE: Duration = Duration::from_secs(1);
+/// Questions to the store at the same time.
+const ASKING_MAX: usize = 64;
+/// After a question that the store did not answer it is asked again after this.
+const STORE_RETRY: Duration = Duration::from_millis(500);
 /// A node that knows another limit than the rest is told the record within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks for the book of a period that only others use.
@@ -147,6 +151,9 @@ impl Desk {
             agreed: None,
             differs: None,
             announced: None,
+            retry: None,
+            used: 0,
+            active: clock::mono(),
             waiters: Vec::new(),
         };
         let before = self.windows.remove(&pid.scope);
@@ -217,7 +224,8 @@ impl Desk {
             self.mail.to_region_of(home, Says::Opened { name, pid });
             return;
         }
-        if opened.asking {
+        let waits = opened.retry.is_some_and(|at| now < at);
+        if opened.asking || waits || self.asking.len() >= ASKING_MAX {
             return;
         }
         opened.asking = true;
@@ -288,6 +296,7 @@ impl Desk {
         let knows = self.escrow.row(opened.pid);
         let knows = knows.is_some_and(|row| !row.is_empty());
         opened.failed = settled.is_err() && !knows;
+        opened.retry = settled.is_err().then(|| clock::mono() + STORE_RETRY);
         match settled {
             Err(error) => {
                 tracing::debug!(%error, %scope, "the book of a budget is not written");

@@ -14,6 +14,8 @@ use crate::escrow::show::Status;
 
 /// Between two looks at budgets in use.
 const SWEEP: Duration = Duration::from_millis(500);
+/// Between two looks whether budgets have other names or durations now.
+const NAMES: Duration = Duration::from_secs(2);
 /// Between two looks for periods that are over.
 const END: Duration = Duration::from_secs(60);
 /// Between two times that all rows are written anew, so that old segments can go.
@@ -44,6 +46,7 @@ pub(super) fn oldest(wall: WallMs) -> WallMs {
 pub(super) struct Rounds {
     ticked: Option<Instant>,
     swept: Option<Instant>,
+    named: Option<Instant>,
     ended: Option<Instant>,
     checkpointed: Option<Instant>,
     own_asked: bool,
@@ -119,14 +122,18 @@ impl Desk {
 
     fn sweep(&mut self, now: Instant) {
         let wall = clock::now();
+        let names = is_due(&mut self.rounds.named, NAMES, now);
         let scopes: Vec<ScopeId> = self.windows.keys().copied().collect();
         for scope in scopes {
-            let Some(opened) = self.windows.get(&scope) else {
+            let Some(opened) = self.windows.get_mut(&scope) else {
                 continue;
             };
+            let idle = opened.is_idle(now);
             let window = &opened.window;
-            let other =
-                window.limit(wall).is_none() || window.has_ended() || window.scope_id() != scope;
+            let other = idle
+                || window.limit(wall).is_none()
+                || window.has_ended()
+                || (names && window.scope_id() != scope);
             if other || opened.grant.is_over(wall) {
                 // Not frozen: a limit that is set again finds the same period.
                 window.gate().set(None);

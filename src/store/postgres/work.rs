@@ -60,8 +60,8 @@ impl Access {
     /// Longest wait for a lock.
     fn lock_max(self) -> Duration {
         match self {
-            // As long as a statement may take: drains of twenty nodes wait for each other in a line,
-            // and who gives up its place does all its work again behind them.
+            // As long as a statement may take: drains of many nodes wait for each other in a
+            // line, and who gives up its place does all its work again behind them.
             Self::Write => self.statement_max(),
             Self::Migrate => Duration::from_secs(60),
             Self::Read | Self::Walk | Self::Report | Self::Maintain => Duration::from_secs(2),

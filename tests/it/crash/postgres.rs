@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_testkit::deadline::{now, within};
+use meridian_testkit::deadline::{eventually, now, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::Provider;
@@ -115,6 +115,10 @@ async fn kills_without_postgres(
     gateway: &mut Gateway,
     dice: &mut Dice,
 ) -> usize {
+    // A life of a moment leaves no snapshot, and without one a start knows no keys.
+    let snapshot = gateway.data_dir().join("records.snapshot");
+    let saved = || snapshot.exists().then_some(());
+    eventually(BACK_WITHIN, "a snapshot", saved).await;
     let (began, mut kills) = (now(), 0);
     server.kill();
     tokio::time::sleep(Duration::from_millis(dice.within(LIFE_MS))).await;

@@ -13,7 +13,9 @@ use crate::deadline::{SOON, eventually};
 use crate::raw::{Conn, Request, Response, free_port};
 
 /// How long a gateway may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long a management call may take: it waits for the store, on a machine that may be busy.
+const MANAGED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a gateway is started. Built with [`Setup::new`] and the binary's path, which only an
 /// integration test of the root package knows: `env!("CARGO_BIN_EXE_meridian")`.
@@ -307,7 +309,9 @@ impl Gateway {
             request = request.field("content-type", "application/json");
             request.body = body.to_string().into_bytes();
         }
-        self.send(&request).await
+        let mut conn = Conn::open(self.addr()).await;
+        conn.patience = MANAGED_WITHIN;
+        conn.exchange(&request).await
     }
 
     /// Makes a team of which nothing but its id is known.

@@ -357,7 +357,8 @@ mod tests {
             find("input_cost_per_token_above_200k_tokens"),
             Some("*cost_per_*")
         );
-        assert_eq!(find("aws_role_name"), Some("aws_*"));
+        assert_eq!(find("aws_other_name"), Some("aws_*"));
+        assert_eq!(find("aws_role_name"), Some("aws_role_name"));
         assert_eq!(find("api_key"), Some("api_key"));
         assert_eq!(find("temperature"), None);
     }
