@@ -90,7 +90,7 @@ pub fn beta(platform: Platform, value: &str) -> Option<&str> {
 }
 
 /// The values of a comma list that a platform takes, each once, and those that it does not.
-pub fn split<'v>(platform: Platform, list: &'v str) -> (Vec<&'v str>, Vec<&'v str>) {
+pub fn split(platform: Platform, list: &str) -> (Vec<&str>, Vec<&str>) {
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     let values = list.split(',').map(str::trim);
     for value in values.filter(|value| !value.is_empty()) {

@@ -42,11 +42,10 @@ pub(crate) fn read<'a>(
     if role == Role::Assistant {
         said(message, &mut parts)?;
     }
-    if let Some(cache) = take::member(message, "cache_control") {
-        if let Some(last) = parts.last_mut() {
+    if let Some(cache) = take::member(message, "cache_control")
+        && let Some(last) = parts.last_mut() {
             last.cache.get_or_insert(cache);
         }
-    }
     if take::member(message, "name").is_some() {
         losses.drop(
             Weight::Hint,

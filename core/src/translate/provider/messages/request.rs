@@ -41,11 +41,10 @@ pub(super) struct Draft<'d, 'c, 'p> {
 impl Draft<'_, '_, '_> {
     /// Asks for a beta, where the platform knows it.
     pub(super) fn beta(&mut self, value: &str) {
-        if let Some(value) = betas::beta(self.context.platform, value) {
-            if !self.betas.iter().any(|known| known == value) {
+        if let Some(value) = betas::beta(self.context.platform, value)
+            && !self.betas.iter().any(|known| known == value) {
                 self.betas.push(value.to_owned());
             }
-        }
     }
 
     /// The name of a tool as it is sent.
