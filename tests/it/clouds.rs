@@ -105,7 +105,7 @@ async fn claude_on_bedrock_is_invoked_with_a_signature_and_streams_as_anthropic_
     );
     assert_eq!(
         stream.header("x-meridian-dropped"),
-        Some("anthropic-beta: prompt-caching-scope-2026-01-05")
+        Some("anthropic-beta:prompt-caching-scope-2026-01-05")
     );
     let asked = clouds.asked();
     let path = "/model/eu.anthropic.claude-x-v1%3A0/invoke";
@@ -187,7 +187,7 @@ async fn claude_on_foundry_is_asked_with_a_token_of_entra() {
         clouds.refused()
     );
     let asked = clouds.asked();
-    assert_eq!(asked[0].path(), "/anthropic/v1/messages");
+    assert_eq!(asked[0].path(), "/anthropic/v1/messages?beta=true");
     assert_eq!(asked[0].json()["model"], "claude-x");
     assert_eq!(
         asked[0].header("authorization"),

@@ -81,7 +81,7 @@ impl Clouds {
     /// Requests that were let in, those for tokens left out.
     pub(super) fn asked(&self) -> Vec<Asked> {
         let asked = self.asked.lock().unwrap();
-        let of_model = |one: &&Asked| !one.path().contains("token");
+        let of_model = |one: &&Asked| !one.path().contains("/token");
         asked.iter().filter(of_model).cloned().collect()
     }
 
