@@ -79,12 +79,12 @@ impl Mail {
     }
 
     /// To all nodes of the own region.
-    pub(super) fn to_region(&mut self, says: Says) {
+    pub(super) fn tell_region(&mut self, says: Says) {
         self.near.push(Item { to: None, says });
     }
 
     /// To all nodes of another region, or of the own one.
-    pub(super) fn to_region_of(&mut self, region: u8, says: Says) {
+    pub(super) fn tell_region_of(&mut self, region: u8, says: Says) {
         let way = match region == self.me.region {
             true => Some(&mut self.near),
             false => self.far.get_mut(&region),
@@ -95,14 +95,14 @@ impl Mail {
     }
 
     /// To everybody.
-    pub(super) fn to_all(&mut self, says: Says) {
+    pub(super) fn tell_all(&mut self, says: Says) {
         for way in self.far.values_mut() {
             way.push(Item {
                 to: None,
                 says: says.clone(),
             });
         }
-        self.to_region(says);
+        self.tell_region(says);
     }
 
     /// Sends what may be sent now; `near` is how many nodes the region has.

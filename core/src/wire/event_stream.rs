@@ -78,6 +78,9 @@ pub struct FrameReader {
     frame_bytes_max: usize,
 }
 
+/// Where headers and payload of a frame lie.
+type Parts = (Range<usize>, Range<usize>);
+
 impl FrameReader {
     /// A reader at the start of a stream.
     pub fn new(frame_bytes_max: usize) -> Self {
@@ -128,7 +131,7 @@ impl FrameReader {
     }
 
     /// Where headers and payload of the next frame lie in the buffer.
-    fn take_frame(&mut self) -> Result<Option<(Range<usize>, Range<usize>)>, FrameError> {
+    fn take_frame(&mut self) -> Result<Option<Parts>, FrameError> {
         let start = self.taken;
         let Some(lengths) = lengths(&self.buffer[start..], self.frame_bytes_max)? else {
             return Ok(None);

@@ -1,7 +1,11 @@
 //! Requests, answers and streams told in other dialects: recorded ones, cut anywhere, and what
 //! clients can rely on.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod agents;
 mod answers;

@@ -221,7 +221,7 @@ impl Desk {
             opened.announced = Some(now);
             let (name, pid) = (opened.name.clone(), opened.pid);
             let home = opened.home;
-            self.mail.to_region_of(home, Says::Opened { name, pid });
+            self.mail.tell_region_of(home, Says::Opened { name, pid });
             return;
         }
         let waits = opened.retry.is_some_and(|at| now < at);
@@ -314,7 +314,7 @@ impl Desk {
                     self.step(Event::Spread(pid));
                 }
                 if news {
-                    self.mail.to_all(Says::Book(book));
+                    self.mail.tell_all(Says::Book(book));
                 }
                 self.wake(scope);
             }

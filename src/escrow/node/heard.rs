@@ -78,8 +78,8 @@ impl Desk {
         self.told.insert(place, now);
         let says = Says::Book(book.clone());
         match afar {
-            true => self.mail.to_region_of(to.region, says),
-            false => self.mail.to_region(says),
+            true => self.mail.tell_region_of(to.region, says),
+            false => self.mail.tell_region(says),
         }
     }
 

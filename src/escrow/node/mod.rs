@@ -334,7 +334,7 @@ impl Desk {
                             standing,
                             answer,
                         };
-                        self.mail.to_region(Says::Message(message));
+                        self.mail.tell_region(Says::Message(message));
                     }
                     Effect::Claim(pid) => self.claim(pid),
                     Effect::Wake(pid) => self.wake(pid.scope),

@@ -85,7 +85,7 @@ fn finish(
         ..Body::default()
     };
     for (name, value) in &request.headers {
-        body.header(*name, value);
+        body.header(name, value);
     }
     Ok(body)
 }

@@ -15,8 +15,11 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// Headers and payload of a frame.
+type Named = (String, Vec<u8>);
+
 /// Every frame as (headers, payload); the error at which reading stopped.
-fn frames(chunks: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, Result<(), FrameError>) {
+fn frames(chunks: &[&[u8]]) -> (Vec<Named>, Result<(), FrameError>) {
     let mut reader = FrameReader::new(FRAME_BYTES_MAX);
     let mut found = Vec::new();
     for chunk in chunks {

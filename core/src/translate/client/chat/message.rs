@@ -43,9 +43,10 @@ pub(crate) fn read<'a>(
         said(message, &mut parts)?;
     }
     if let Some(cache) = take::member(message, "cache_control")
-        && let Some(last) = parts.last_mut() {
-            last.cache.get_or_insert(cache);
-        }
+        && let Some(last) = parts.last_mut()
+    {
+        last.cache.get_or_insert(cache);
+    }
     if take::member(message, "name").is_some() {
         losses.drop(
             Weight::Hint,

@@ -135,13 +135,14 @@ fn user(
     }
     emit.open().name("role").string("user").name("content");
     if let ([part], true) = (rest.as_slice(), media.is_empty())
-        && let PartKind::Text { text, .. } = &part.kind {
-            if part.cache.is_some() {
-                cache_loss(part.field, draft);
-            }
-            emit.text(text).close();
-            return Ok(());
+        && let PartKind::Text { text, .. } = &part.kind
+    {
+        if part.cache.is_some() {
+            cache_loss(part.field, draft);
         }
+        emit.text(text).close();
+        return Ok(());
+    }
     emit.open_list();
     if !media.is_empty() {
         emit.open().name("type").string("text");

@@ -147,10 +147,11 @@ fn result(
         emit.name("is_error").flag(true);
     }
     if let [part] = parts
-        && let (PartKind::Text { text, .. }, None) = (&part.kind, part.cache) {
-            emit.name("content").text(text);
-            return Ok(());
-        }
+        && let (PartKind::Text { text, .. }, None) = (&part.kind, part.cache)
+    {
+        emit.name("content").text(text);
+        return Ok(());
+    }
     let is_empty = |part: &&Part<'_>| match &part.kind {
         PartKind::Text { text, .. } => !text.is_empty(),
         _ => true,

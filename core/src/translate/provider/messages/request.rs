@@ -42,9 +42,10 @@ impl Draft<'_, '_, '_> {
     /// Asks for a beta, where the platform knows it.
     pub(super) fn beta(&mut self, value: &str) {
         if let Some(value) = betas::beta(self.context.platform, value)
-            && !self.betas.iter().any(|known| known == value) {
-                self.betas.push(value.to_owned());
-            }
+            && !self.betas.iter().any(|known| known == value)
+        {
+            self.betas.push(value.to_owned());
+        }
     }
 
     /// The name of a tool as it is sent.
