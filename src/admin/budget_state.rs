@@ -44,7 +44,12 @@ pub(super) async fn one(
 async fn show(state: &AdminState, name: Option<WindowName>) -> Answer {
     let Some(rights) = state.rights() else {
         return Ok(Json(json!({
+            "actor": null,
+            "region": null,
             "coordination": "alone",
+            "nodes": [],
+            "links": [],
+            "bound": null,
             "budgets": [],
             "why": "this node has a store of its own: its counters have all rights",
         })));

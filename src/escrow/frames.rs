@@ -20,6 +20,9 @@ pub(super) struct Frame {
     /// It will say nothing more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) leaves: bool,
+    /// It does not hear the region's Redis and wants to be told node to node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) deaf: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) items: Vec<Item>,
 }
@@ -56,6 +59,7 @@ impl Frame {
             from,
             at,
             leaves: false,
+            deaf: false,
             items,
         }
     }

@@ -7,6 +7,7 @@ use meridian_core::escrow::{Actor, RegionNumbers};
 use meridian_core::signature::Signer;
 
 use super::frames::{Frame, Item, Says};
+use super::members::Members;
 use super::neighbours::NeighboursEnd;
 use crate::clock;
 use crate::shared::WireEnd;
@@ -105,14 +106,19 @@ impl Mail {
         self.tell_region(says);
     }
 
-    /// Sends what may be sent now; `near` is how many nodes the region has.
-    pub(super) fn send(&mut self, now: Instant, near: usize) {
+    /// Sends what may be sent now: in the region through Redis, or node to node as well while one
+    /// does not hear it.
+    pub(super) fn send(&mut self, now: Instant, members: &Members) {
         let (me, signer) = (self.me, &self.signer);
-        match self.near.wire.as_ref().filter(|wire| wire.state().is_up()) {
-            Some(_) => self.near.send(me, signer, now, (Duration::ZERO, BEAT_NEAR)),
-            None => self.near.post(me, signer, now, &self.posts),
+        let others = self.posts.count();
+        if others + 1 < members.near() {
+            self.posts.ask();
         }
-        let near = u32::try_from(near).unwrap_or(u32::MAX);
+        match self.is_near_up() && members.all_listen(others) {
+            true => self.near.send(me, signer, now, (Duration::ZERO, BEAT_NEAR)),
+            false => self.near.post(me, signer, now, &self.posts),
+        }
+        let near = u32::try_from(members.near()).unwrap_or(u32::MAX);
         let pace = PACE_FAR.saturating_mul(near);
         for way in self.far.values_mut() {
             way.send(me, signer, now, (pace, BEAT_FAR));
@@ -158,7 +164,7 @@ impl Way {
         self.items.push(item);
     }
 
-    /// Node to node: all that waits, a little slower.
+    /// Node to node, and through Redis where it answers: all that waits, a little slower.
     fn post(&mut self, me: Actor, signer: &Signer, now: Instant, posts: &NeighboursEnd) {
         let since = self.sent.map(|sent| now.saturating_duration_since(sent));
         let pace = if self.items.is_empty() {
@@ -170,10 +176,18 @@ impl Way {
             return;
         }
         self.sent = Some(now);
+        let up = self.wire.as_ref().filter(|wire| wire.state().is_up());
         loop {
             let count = self.items.len().min(ITEMS_MAX);
             let items = self.items.drain(..count).collect();
-            posts.send(&Frame::new(me, clock::now(), items).write(signer));
+            let mut frame = Frame::new(me, clock::now(), items);
+            frame.deaf = up.is_none();
+            let text = frame.write(signer);
+            posts.send(&text);
+            if let Some(wire) = up {
+                // What does not fit was posted.
+                let _ = wire.send(text);
+            }
             if self.items.is_empty() {
                 return;
             }

@@ -20,11 +20,14 @@ pub(super) struct Members {
     told: Vec<Actor>,
 }
 
+/// When and how a node was heard last.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
-    at: Instant,
+pub(super) struct Heard {
+    pub(super) at: Instant,
     /// Its clock less this node's, in milliseconds, the way included.
-    offset_ms: i64,
+    pub(super) offset_ms: i64,
+    /// It does not hear the region's Redis.
+    pub(super) deaf: bool,
 }
 
 impl Members {
@@ -37,7 +40,7 @@ impl Members {
     }
 
     /// A node said something.
-    pub(super) fn hear(&mut self, from: Actor, offset_ms: i64, at: Instant) {
+    pub(super) fn hear(&mut self, from: Actor, heard: Heard) {
         // A life before this one says nothing more.
         let later = |known: &Actor| known.incarnation > from.incarnation;
         let same = |known: &Actor| (known.region, known.node) == (from.region, from.node);
@@ -45,7 +48,7 @@ impl Members {
             return;
         }
         self.heard.retain(|known, _| !same(known) || *known == from);
-        self.heard.insert(from, Heard { at, offset_ms });
+        self.heard.insert(from, heard);
     }
 
     /// A node said that it leaves.
@@ -84,6 +87,13 @@ impl Members {
         self.told.iter().filter(near).count().max(1)
     }
 
+    /// Whether Redis reaches all nodes of the region, of which Postgres knows so many others.
+    pub(super) fn all_listen(&self, others: usize) -> bool {
+        let me = self.me.region;
+        let deaf = |(actor, heard): (&Actor, &Heard)| actor.region == me && heard.deaf;
+        others < self.near() && !self.heard.iter().any(deaf)
+    }
+
     /// Whether this node's clock agrees with those of the others in the region.
     pub(super) fn clock(&self, now: Instant) -> ClockHealth {
         let recent = |heard: &Heard| now.saturating_duration_since(heard.at) < OFFSET_TIME;
@@ -101,6 +111,15 @@ mod tests {
     use super::*;
     use crate::clock;
 
+    fn heard(at: Instant, offset_ms: i64) -> Heard {
+        let deaf = false;
+        Heard {
+            at,
+            offset_ms,
+            deaf,
+        }
+    }
+
     fn actor(region: u8, node: u16, incarnation: u32) -> Actor {
         Actor {
             region,
@@ -114,9 +133,9 @@ mod tests {
         let (me, start) = (actor(1, 1, 0), clock::mono());
         let mut members = Members::new(me);
         let at = |seconds| start + Duration::from_secs(seconds);
-        members.hear(actor(1, 2, 1), 0, at(0));
-        members.hear(actor(1, 2, 0), 0, at(0));
-        members.hear(actor(2, 7, 0), 0, at(0));
+        members.hear(actor(1, 2, 1), heard(at(0), 0));
+        members.hear(actor(1, 2, 0), heard(at(0), 0));
+        members.hear(actor(2, 7, 0), heard(at(0), 0));
         let live = members.changed(at(1));
         assert_eq!(live, Some(vec![me, actor(1, 2, 1), actor(2, 7, 0)]));
         assert_eq!(members.changed(at(2)), None);
@@ -126,12 +145,37 @@ mod tests {
     }
 
     #[test]
+    fn redis_is_not_enough_while_one_of_the_region_is_silent_or_deaf() {
+        let (me, now) = (actor(1, 1, 0), clock::mono());
+        let mut members = Members::new(me);
+        assert!(members.all_listen(0) && !members.all_listen(1));
+        members.hear(actor(1, 2, 0), heard(now, 0));
+        members.hear(
+            actor(2, 3, 0),
+            Heard {
+                deaf: true,
+                ..heard(now, 0)
+            },
+        );
+        members.changed(now);
+        assert!(members.all_listen(1) && !members.all_listen(2));
+        members.hear(
+            actor(1, 2, 0),
+            Heard {
+                deaf: true,
+                ..heard(now, 0)
+            },
+        );
+        assert!(!members.all_listen(1));
+    }
+
+    #[test]
     fn a_clock_is_off_when_most_others_say_so() {
         let (me, now) = (actor(1, 1, 0), clock::mono());
         let mut members = Members::new(me);
         assert_eq!(members.clock(now), ClockHealth::Healthy);
         for node in 2..5 {
-            members.hear(actor(1, node, 0), 5_000, now);
+            members.hear(actor(1, node, 0), heard(now, 5_000));
         }
         assert_eq!(members.clock(now), ClockHealth::Off(5_000));
     }

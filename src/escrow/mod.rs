@@ -35,7 +35,7 @@ use crate::journal::Journal;
 /// Orders that wait for the task. More are answered as if there were nothing to find.
 const ORDERS_MAX: usize = 65_536;
 /// Longest wait of a request for rights from elsewhere.
-pub const WAIT_MAX: Duration = Duration::from_millis(450);
+pub const WAIT_MAX: Duration = Duration::from_millis(1_500);
 
 /// Keeps what the journal has of rights, until a node says what it needs of it. To be called
 /// before anything is drained.

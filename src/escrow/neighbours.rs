@@ -1,23 +1,27 @@
-//! Node to node, when the region's Redis is gone or there is none: frames as HTTP requests to the
-//! addresses that nodes leave in the region's Postgres, which is asked for them beside the traffic.
+//! Node to node, when the region's Redis is gone, there is none, or some are not heard through it:
+//! frames as HTTP requests to the addresses that nodes leave in the region's Postgres, which is
+//! asked for them beside the traffic.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock;
 use crate::journal::Journal;
-use crate::shared::WireEnd;
 use crate::store::{Neighbour, Store};
 
 /// Path that frames are posted to.
 const PATH: &str = "/meridian/rights";
 /// Between two greetings.
 const GREET: Duration = Duration::from_secs(3);
+/// The same when a node is heard that is not known yet.
+const GREET_ANEW: Duration = Duration::from_millis(200);
 /// Longest wait for the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest exchange with one node.
@@ -31,20 +35,34 @@ pub struct Neighbours {
     journal: Arc<Journal>,
     /// Where others reach this node.
     address: Option<String>,
-    /// The usual way; while it is up nothing is posted.
-    near: Option<WireEnd>,
     frames: mpsc::Receiver<Arc<str>>,
     addresses: BTreeSet<String>,
+    count: Arc<AtomicUsize>,
+    stranger: Arc<Notify>,
 }
 
 /// The sender's end.
 #[derive(Clone, Debug)]
-pub struct NeighboursEnd(mpsc::Sender<Arc<str>>);
+pub struct NeighboursEnd {
+    frames: mpsc::Sender<Arc<str>>,
+    count: Arc<AtomicUsize>,
+    stranger: Arc<Notify>,
+}
 
 impl NeighboursEnd {
     /// Posts a frame to every node of the region; too many at once are lost.
     pub fn send(&self, frame: &str) {
-        let _ = self.0.try_send(Arc::from(frame));
+        let _ = self.frames.try_send(Arc::from(frame));
+    }
+
+    /// How many other nodes of the region there are, as far as Postgres said lately.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Somebody was heard who is not among them: the store is to be asked again.
+    pub fn ask(&self) {
+        self.stranger.notify_one();
     }
 }
 
@@ -54,23 +72,31 @@ impl Neighbours {
         store: Store,
         journal: Arc<Journal>,
         address: Option<String>,
-        near: Option<WireEnd>,
     ) -> (NeighboursEnd, Self) {
-        let (sender, frames) = mpsc::channel(UNSENT_MAX);
+        let (sender, received) = mpsc::channel(UNSENT_MAX);
+        let count = Arc::new(AtomicUsize::new(0));
+        let stranger = Arc::new(Notify::new());
         let neighbours = Self {
             store,
             journal,
             address,
-            near,
-            frames,
+            frames: received,
             addresses: BTreeSet::new(),
+            count: Arc::clone(&count),
+            stranger: Arc::clone(&stranger),
         };
-        (NeighboursEnd(sender), neighbours)
+        let end = NeighboursEnd {
+            frames: sender,
+            count,
+            stranger,
+        };
+        (end, neighbours)
     }
 
     /// Runs until nobody sends any more: the last words are sent after everything else.
     pub async fn run(mut self) {
         let mut number = None;
+        let mut greeted = clock::mono();
         let mut turns = interval(GREET);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -79,7 +105,16 @@ impl Neighbours {
                     Some(frame) => self.post(frame).await,
                     None => return,
                 },
-                _ = turns.tick() => self.greet(&mut number).await,
+                _ = turns.tick() => {
+                    self.greet(&mut number).await;
+                    greeted = clock::mono();
+                }
+                () = self.stranger.notified() => {
+                    let since = clock::mono().saturating_duration_since(greeted);
+                    if since >= GREET_ANEW {
+                        turns.reset_immediately();
+                    }
+                }
             }
         }
     }
@@ -104,13 +139,11 @@ impl Neighbours {
 
     fn know(&mut self, others: Vec<Neighbour>) {
         self.addresses = others.into_iter().map(|other| other.address).collect();
+        self.count.store(self.addresses.len(), Ordering::Relaxed);
     }
 
     /// To all nodes at once; one that does not answer keeps nobody waiting for long.
     async fn post(&mut self, frame: Arc<str>) {
-        if self.near.as_ref().is_some_and(|near| near.state().is_up()) {
-            return;
-        }
         let posts = self.addresses.iter().map(|address| {
             let frame = Arc::clone(&frame);
             async move {

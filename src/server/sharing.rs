@@ -71,7 +71,6 @@ impl Sharing {
             store.clone(),
             Arc::clone(&state.journal),
             address(&config, listens),
-            near.clone(),
         );
         control.spawn(neighbours.run());
         let node = Node::new(Parts {

@@ -405,6 +405,7 @@ pub(super) const PROVIDER_BUDGETS: Operation = Operation::get(
 /// How a shared budget stands.
 const STANDINGS: Answer = Answer::Object(&[
     text("actor", "this node: region, node, life of its journal"),
+    text("region", "the region of this node"),
     text("coordination", "`redis`, `nodes` or `alone`"),
     list("nodes", "live nodes of all regions"),
     list("links", "ways to regions"),
@@ -413,6 +414,7 @@ const STANDINGS: Answer = Answer::Object(&[
         "budgets",
         "each with limit, used, rights here, by node and by region, and its bound",
     ),
+    text("why", "why there are none"),
 ]);
 pub(super) const BUDGET_STATES: Operation =
     Operation::get("Shared budgets that this node uses", &[], STANDINGS);

@@ -9,6 +9,7 @@ use meridian_core::scope::{Scope, ScopeKind};
 use super::{Desk, rounds};
 use crate::clock;
 use crate::escrow::frames::{Frame, Says};
+use crate::escrow::members::Heard;
 
 /// A region is told a book again after this, if it shows that it uses the budget.
 const TELL: Duration = Duration::from_secs(30);
@@ -32,7 +33,12 @@ impl Desk {
         }
         let now = clock::mono();
         let offset_ms = frame.at.0 - clock::now().0;
-        self.members.hear(from, offset_ms, now);
+        let heard = Heard {
+            at: now,
+            offset_ms,
+            deaf: frame.deaf,
+        };
+        self.members.hear(from, heard);
         self.tell_members();
         for item in frame.items {
             if item.to.is_some_and(|to| to != self.me) {

@@ -297,7 +297,7 @@ impl Desk {
             self.take(order);
         }
         self.carry_out();
-        self.mail.send(clock::mono(), self.members.near());
+        self.mail.send(clock::mono(), &self.members);
     }
 
     fn take(&mut self, order: Order) {

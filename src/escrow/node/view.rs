@@ -51,6 +51,7 @@ impl Desk {
             "links": links.collect::<Vec<_>>(),
             "bound": bound_of(bound),
             "budgets": budgets,
+            "why": null,
         })
     }
 
