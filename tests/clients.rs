@@ -20,6 +20,8 @@ struct Target {
     url: String,
     key: String,
     poor_key: String,
+    /// Embeds where the conversation's own model does not.
+    embedding_model: Option<&'static str>,
     provider: Provider,
     _gateway: Option<Gateway>,
 }
@@ -30,6 +32,7 @@ fn direct() -> Target {
         url: provider.url(),
         key: UPSTREAM_KEY.to_owned(),
         poor_key: POOR_KEY.to_owned(),
+        embedding_model: None,
         provider,
         _gateway: None,
     }
@@ -48,6 +51,7 @@ async fn gateway() -> Target {
         url: gateway.url(),
         key,
         poor_key,
+        embedding_model: None,
         provider,
         _gateway: Some(gateway),
     }
@@ -65,6 +69,7 @@ async fn crossed(claude_is: &str) -> Target {
     let config = Config::new()
         .model("fake-ok", "anthropic/claude-fake", &url, "")
         .model("claude-*", claude_is, &base, more)
+        .model("embeds", "openai/fake-ok", &format!("{url}/v1"), "")
         .litellm("drop_params: true");
     let gateway = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config)
         .start()
@@ -75,6 +80,7 @@ async fn crossed(claude_is: &str) -> Target {
         url: gateway.url(),
         key,
         poor_key,
+        embedding_model: Some("embeds"),
         provider,
         _gateway: Some(gateway),
     }
@@ -104,6 +110,7 @@ impl Target {
             ("--bad-key", BAD_KEY),
             ("--poor-key", &self.poor_key),
             ("--model", model),
+            ("--embedding-model", self.embedding_model.unwrap_or(model)),
         ];
         let run = Run::new(program)
             .arg(script)

@@ -26,7 +26,7 @@ const BANNED_WORDS: [&str; 10] = [
 ];
 
 /// Names that other people chose and we have to keep.
-const FOREIGN_NAMES: [&str; 1] = ["ServiceTier"];
+const FOREIGN_NAMES: [&str; 2] = ["ServiceTier", "model_info"];
 
 /// Who may import whom inside `src/`. A new edge is one line here, to be seen in review.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -370,7 +370,7 @@ fn nothing_stops_the_product_or_hides_a_complaint() {
 fn modules_import_only_what_they_may() {
     let table: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     let mut complaints = Vec::new();
-    for source in rust_files() {
+    for source in rust_files().iter().filter(|source| source.is_product()) {
         let Some(module) = source.module() else {
             continue;
         };

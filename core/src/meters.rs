@@ -2,10 +2,11 @@
 //!
 //! One admission takes those of every scope of a request or none; one settlement gives them back.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{PoisonError, RwLock};
 
+use arc_swap::ArcSwapOption;
 use jiff::tz::TimeZone;
 
 use crate::budget::{BudgetSlot, Terms};
@@ -44,7 +45,7 @@ pub enum Whose {
     Installation,
 }
 
-/// The counters of one scope: 200 bytes when no model has limits of its own.
+/// The counters of one scope: 224 bytes when no model has limits of its own.
 #[derive(Debug)]
 pub struct Meters {
     whose: Whose,
@@ -55,14 +56,15 @@ pub struct Meters {
     soft: AtomicI64,
     /// What runs under it is to be cut.
     ended: AtomicBool,
-    place: RwLock<Place>,
+    /// Absent where there is one region and the key was not rotated.
+    place: ArcSwapOption<Place>,
 }
 
 /// What decides where a scope's budget lives.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Place {
     /// Region that its record was made in.
-    home: Option<Box<str>>,
+    home: Option<Arc<str>>,
     /// The key that took over from the one that it was made for.
     heir: Option<KeyHash>,
 }
@@ -87,7 +89,7 @@ impl Meters {
             models: ModelChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
-            place: RwLock::default(),
+            place: ArcSwapOption::default(),
         };
         meters.update_rest(written, zone, now);
         meters
@@ -128,7 +130,7 @@ impl Meters {
             models: ModelChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
-            place: RwLock::default(),
+            place: ArcSwapOption::default(),
         }
     }
 
@@ -170,22 +172,32 @@ impl Meters {
 
     /// Says in which region the scope's record was made.
     pub fn set_home(&self, home: &str) {
-        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
-        if place.home.as_deref() != Some(home) {
-            place.home = Some(home.into());
+        if self.home().as_deref() != Some(home) {
+            let home: Arc<str> = home.into();
+            self.change_place(|place| place.home = Some(Arc::clone(&home)));
         }
     }
 
     /// Region in which the scope's record was made, if there is one.
-    pub fn home(&self) -> Option<Box<str>> {
-        let place = self.place.read().unwrap_or_else(PoisonError::into_inner);
-        place.home.clone()
+    pub fn home(&self) -> Option<Arc<str>> {
+        self.place.load().as_ref()?.home.clone()
     }
 
     /// Says that the key was rotated and goes on under this digest.
     pub fn set_heir(&self, token: KeyHash) {
-        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
-        place.heir = Some(token);
+        self.change_place(|place| place.heir = Some(token));
+    }
+
+    fn heir(&self) -> Option<KeyHash> {
+        self.place.load().as_ref()?.heir
+    }
+
+    fn change_place(&self, change: impl Fn(&mut Place)) {
+        self.place.rcu(|place| {
+            let mut changed = place.as_deref().cloned().unwrap_or_default();
+            change(&mut changed);
+            Some(Arc::new(changed))
+        });
     }
 
     /// The rates: `levels` for headers, `in_flight`.

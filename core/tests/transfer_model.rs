@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use stateright::{Checker, Model, Property};
 
 const REGIONS: usize = 3;
-/// States that one search looks at; a quarter of them are new. Every injected bug is found in fewer.
+/// States that one search looks at; a quarter of them are new. Every injected bug is found in
+/// fewer.
 const STATES: usize = 8_000_000;
 
 /// What is broken on purpose.

@@ -79,7 +79,7 @@ impl Registry {
     }
 
     /// Region of the group that a member belongs to.
-    pub fn home_of_group(&self, member: &Scope) -> Option<Box<str>> {
+    pub fn home_of_group(&self, member: &Scope) -> Option<Arc<str>> {
         let (group, _) = member.member()?;
         let kind = match member.kind {
             ScopeKind::TeamMember => ScopeKind::Team,

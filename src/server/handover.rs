@@ -159,7 +159,8 @@ pub(super) async fn replace(state: &Arc<State>, drain: &Drain, door: &Door) -> i
             // It may be gone already, and no other process has its number before it is waited for.
             let _ = child.start_kill();
             let status = child.wait().await;
-            tracing::error!(%error, ?status, "the new process does not take over; this one goes on");
+            let what = "the new process does not take over; this one goes on";
+            tracing::error!(%error, ?status, "{what}");
             Err(error)
         }
     }

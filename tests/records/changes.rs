@@ -76,7 +76,8 @@ impl Changes {
         let key = nodes[0].gateway.key(&json!({"max_budget": 1})).await;
         // A key that was made a moment ago elsewhere works at once.
         for node in nodes.iter() {
-            assert_eq!(node.status(&key).await, 200);
+            let answer = node.ask(&key).await;
+            assert_eq!(answer.status(), 200, "{}", answer.text());
         }
         let hash = json!({"key": key});
         nodes[0].done("/key/block", hash.clone()).await;

@@ -1,8 +1,8 @@
 //! Where a budget meets its rights: what requests look at, put in place by the node's one task.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use arc_swap::ArcSwapOption;
 
@@ -84,11 +84,23 @@ impl Grant {
 }
 
 /// The place of a budget's rights. Empty until a request needs some.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gate {
     grant: ArcSwapOption<Grant>,
     /// What management has set as spent, until the node's task has carried it out.
-    reset: Mutex<Option<NanoUsd>>,
+    reset: AtomicI64,
+}
+
+/// No reset is asked for; nobody has spent so little.
+const NO_RESET: i64 = i64::MIN;
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            grant: ArcSwapOption::default(),
+            reset: AtomicI64::new(NO_RESET),
+        }
+    }
 }
 
 impl Gate {
@@ -106,17 +118,19 @@ impl Gate {
 
     /// Asks for a fresh start of the running period with this much spent.
     pub fn ask_reset(&self, spent: NanoUsd) {
-        *self.reset.lock().unwrap_or_else(PoisonError::into_inner) = Some(spent);
+        self.reset.store(spent.0, Release);
     }
 
     /// What is to be set as spent.
     pub fn reset(&self) -> Option<NanoUsd> {
-        *self.reset.lock().unwrap_or_else(PoisonError::into_inner)
+        let asked = self.reset.load(Acquire);
+        (asked != NO_RESET).then_some(NanoUsd(asked))
     }
 
     /// It is done, unless something else was asked for meanwhile.
     pub fn end_reset(&self, spent: NanoUsd) {
-        let mut reset = self.reset.lock().unwrap_or_else(PoisonError::into_inner);
-        reset.take_if(|asked| *asked == spent);
+        let _ = self
+            .reset
+            .compare_exchange(spent.0, NO_RESET, AcqRel, Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 //! One budget as the node's task sees it: a scope's own, or that of one of its models.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,7 @@ impl Window {
     }
 
     /// Region of its record; `None` where that is not known.
-    pub fn home(&self) -> Option<Box<str>> {
+    pub fn home(&self) -> Option<Arc<str>> {
         self.meters.home()
     }
 
@@ -90,9 +90,8 @@ impl Window {
     pub fn name(&self) -> WindowName {
         let (kind, id) = match &self.meters.whose {
             Whose::Key(token) => {
-                let place = self.meters.place.read();
-                let heir = place.unwrap_or_else(PoisonError::into_inner).heir;
-                (ScopeKind::Key.label(), heir.unwrap_or(*token).to_string())
+                let token = self.meters.heir().unwrap_or(*token);
+                (ScopeKind::Key.label(), token.to_string())
             }
             Whose::Scope(scope) => (scope.kind.label(), scope.id.clone()),
             Whose::Installation => ("", INSTALLATION.to_owned()),

@@ -1,3 +1,5 @@
+//! Excerpts and answers as the ledger keeps them.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

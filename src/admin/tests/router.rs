@@ -298,7 +298,6 @@ async fn a_question_that_is_wrong_names_what_is() {
         (of(json!({"route": "/key/generate"})), 400, "route"),
         (of(json!({"route": "/v1/files"})), 400, "route"),
         (of(json!({"route": "/nowhere"})), 400, "route"),
-        (of(json!({"route": "/v1/messages"})), 400, "model"),
         (with("fallbacks", json!(["nothing"])), 400, "fallbacks"),
         (with("fallbacks", json!("b")), 400, "fallbacks"),
         (

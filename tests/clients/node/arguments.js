@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 
 const text = { type: "string" };
-const options = { "base-url": text, key: text, "bad-key": text, "poor-key": text, model: text };
+const names = ["base-url", "key", "bad-key", "poor-key", "model", "embedding-model"];
+const options = Object.fromEntries(names.map((name) => [name, text]));
 export const args = parseArgs({ options }).values;
 
 export const SAID = " the quick brown fox jumps";

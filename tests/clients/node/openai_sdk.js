@@ -57,7 +57,7 @@ async function wholeAnswersAndErrors() {
   const answer = await client.chat.completions.create(ask);
   assert.equal(answer.choices[0].message.content, SAID);
   assert.equal(answer.usage.completion_tokens, 5);
-  const vectors = await client.embeddings.create({ model, input: "a" });
+  const vectors = await client.embeddings.create({ model: args["embedding-model"], input: "a" });
   assert.equal(vectors.data[0].embedding.length, 8);
   assert.ok((await client.models.list()).data.length > 0);
   const stranger = open(args["bad-key"]);

@@ -5,7 +5,7 @@ import argparse
 
 def read():
     parser = argparse.ArgumentParser()
-    for name in ("base-url", "key", "bad-key", "poor-key", "model"):
+    for name in ("base-url", "key", "bad-key", "poor-key", "model", "embedding-model"):
         parser.add_argument("--" + name, required=True)
     return parser.parse_args()
 

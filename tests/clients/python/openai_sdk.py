@@ -73,7 +73,7 @@ def whole_answers():
     assert answer.choices[0].message.content == " the quick brown fox jumps", answer
     assert answer.usage.completion_tokens == 5, answer.usage
     assert client.responses.create(model=args.model, input="hi").status == "completed"
-    vectors = client.embeddings.create(model=args.model, input=["a", "b"])
+    vectors = client.embeddings.create(model=args.embedding_model, input=["a", "b"])
     assert len(vectors.data) == 2 and len(vectors.data[0].embedding) == 8, vectors
     assert any(model.id for model in client.models.list())
 

@@ -44,7 +44,7 @@ const SUMS: &str = "SELECT (SELECT count(*) FROM meridian.spend_log), \
     (SELECT sum(requests) FROM meridian.daily_entity_spend WHERE kind = 'end_user'), \
     (SELECT sum(spend) FROM meridian.scope_spend WHERE kind = 'key')";
 
-async fn migrated() -> (Postgres, Relay, String) {
+pub(super) async fn migrated() -> (Postgres, Relay, String) {
     let server = Postgres::start();
     let url = server.database("app");
     Run::new(binary())

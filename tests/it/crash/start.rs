@@ -5,9 +5,11 @@ use std::time::Duration;
 use meridian_testkit::gateway::Setup;
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, free_port};
+use meridian_testkit::relay::Mode;
 use meridian_testkit::run::Run;
 use serde_json::json;
 
+use super::postgres::migrated;
 use crate::world::scripted;
 
 fn ask(key: &str) -> Request {
@@ -19,11 +21,14 @@ fn ask(key: &str) -> Request {
 
 #[tokio::test]
 async fn a_full_journal_refuses_with_a_time_to_come_back() {
+    let (_server, relay, url) = migrated().await;
     let provider = Provider::start();
     let config = scripted(&provider).raw("meridian:\n  journal_bytes_max: 1048576");
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config).env("DATABASE_URL", &url);
     let gateway = setup.start().await;
     let key = gateway.key(&json!({})).await;
+    // Nothing leaves the journal from here on.
+    relay.set(Mode::Down);
     let mut served = 0;
     let refused = loop {
         let answer = gateway.send(&ask(&key)).await;

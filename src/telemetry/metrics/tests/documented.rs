@@ -1,6 +1,7 @@
 //! The page, the catalogue, LiteLLM's table and `docs/METRICS.md` name the same families.
 
 use meridian_core::health::{LinkHealth, Propagation};
+use meridian_core::translate::{Change, Loss};
 
 use super::*;
 
@@ -61,6 +62,22 @@ fn propagation() -> Propagation {
 }
 
 /// A process in which everything has happened once.
+fn cache() -> CacheGauges {
+    CacheGauges {
+        redis_up: Some(true),
+        lookups: RESULTS,
+        errors: RESULTS,
+        ..CacheGauges::default()
+    }
+}
+
+fn rights() -> RightsGauges {
+    RightsGauges {
+        links: vec![("eu".to_owned(), true, 1)],
+        ..RightsGauges::default()
+    }
+}
+
 fn full_page() -> String {
     let metrics = metrics();
     let mut all = record(1);
@@ -82,6 +99,11 @@ fn full_page() -> String {
     }
     metrics.rejected(&Payer::default(), &LABELS, &GatewayError::NoKey);
     metrics.soft_budget_crossed("key");
+    metrics.translation_lost(&Loss {
+        field: "seed".into(),
+        change: Change::Dropped,
+        reason: "a test",
+    });
     let deployment = DeploymentLabels {
         id: "d1",
         model: "gpt-4o",
@@ -116,12 +138,8 @@ fn full_page() -> String {
             in_flight: 3,
         }],
         retry_budget_left: 10,
-        cache: Some(CacheGauges {
-            redis_up: Some(true),
-            lookups: RESULTS,
-            errors: RESULTS,
-            ..CacheGauges::default()
-        }),
+        cache: Some(cache()),
+        rights: Some(rights()),
         ..Gauges::default()
     };
     String::from_utf8(metrics.render(&gauges)).unwrap()
