@@ -36,7 +36,7 @@ async fn world(clouds: &Clouds, env: &[(&str, &str)]) -> World {
     litellm_params: {{model: 'vertex_ai/claude-x@20260101', {google}}}
   - model_name: vertex-gemini
     litellm_params: {{model: vertex_ai/gemini-x, {google}}}
-  - model_name: foundry-claude
+  - model_name: entra-claude
     litellm_params: {{model: azure_ai/claude-x, {entra}}}
 "
     );
@@ -178,7 +178,7 @@ async fn claude_on_vertex_is_predicted_with_a_token_that_one_fetch_brought() {
 async fn claude_on_foundry_is_asked_with_a_token_of_entra() {
     let clouds = Clouds::start().await;
     let world = world(&clouds, &[]).await;
-    let answer = world.send(&messages("foundry-claude", false)).await;
+    let answer = world.send(&messages("entra-claude", false)).await;
     assert_eq!(
         answer.status(),
         200,
