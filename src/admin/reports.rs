@@ -16,12 +16,13 @@ use crate::store::with_deadline;
 
 /// Reports that read at the same time; others wait. Two keep a database of two cores busy.
 const AT_ONCE: usize = 2;
-/// From the call's arrival until the store breaks off what it reads.
-const READ_MAX: Duration = Duration::from_millis(850);
+/// From the call's arrival until the store breaks off what it reads. The rest of the second is for
+/// turning rows into an answer.
+const READ_MAX: Duration = Duration::from_millis(700);
 /// From the call's arrival until it is refused whatever it waits for.
-const ANSWER_MAX: Duration = Duration::from_millis(950);
+const ANSWER_MAX: Duration = Duration::from_millis(850);
 /// Longest wait for a turn: with less time than this leaves, few reports would be answered.
-const TURN_MAX: Duration = Duration::from_millis(600);
+const TURN_MAX: Duration = Duration::from_millis(450);
 
 /// Turns of the reports of a node.
 #[derive(Debug)]

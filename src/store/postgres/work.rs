@@ -79,14 +79,15 @@ impl Access {
     /// Opens a transaction that has this time for each of its statements.
     fn begin(self, statement: Duration) -> String {
         let mode = if self.writes() { "" } else { " READ ONLY" };
-        let durable = match self {
+        let more = match self {
             Self::Write => DURABLE,
+            Self::Report => NAMED,
             _ => "",
         };
         let lock = self.lock_max();
         format!(
             "BEGIN{mode}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = 30000{durable}",
+             SET LOCAL idle_in_transaction_session_timeout = 30000{more}",
             statement.as_millis().max(1),
             lock.as_millis()
         )
@@ -97,6 +98,9 @@ impl Access {
 /// its disk is asked to wait. Stricter settings stay.
 const DURABLE: &str = "; SELECT set_config('synchronous_commit', 'local', true) \
     WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Reports are known to the server by name: they make room for what cannot wait.
+const NAMED: &str = "; SET LOCAL application_name = 'meridian report'";
 
 /// Why no transaction began.
 enum Begin {
