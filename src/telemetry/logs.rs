@@ -37,6 +37,9 @@ pub struct LogOptions {
     pub filter: String,
 }
 
+/// What these libraries say while they do what they should helps nobody.
+const QUIET_LIBRARIES: &str = "info,refinery_core=warn,pingora_core=warn";
+
 impl LogOptions {
     /// JSON if the configuration (`json_logs`) or `JSON_LOGS` says so or nobody is watching;
     /// `RUST_LOG` before `LITELLM_LOG`.
@@ -50,7 +53,7 @@ impl LogOptions {
             (None, Some("debug")) => "info,meridian=debug,meridian_core=debug".into(),
             (None, Some("warn" | "warning")) => "warn".into(),
             (None, Some("error" | "critical")) => "error".into(),
-            (None, _) => "info".into(),
+            (None, _) => QUIET_LIBRARIES.into(),
         };
         Self {
             json: json_logs || json_env || !stdout_is_terminal,

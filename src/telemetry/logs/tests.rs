@@ -179,8 +179,8 @@ fn options_follow_the_environment() {
         let options = LogOptions::of(&env.collect(), false, terminal);
         (options.json, options.filter)
     };
-    assert_eq!(of(&[], true), (false, "info".into()));
-    assert_eq!(of(&[], false), (true, "info".into()));
+    assert_eq!(of(&[], true), (false, QUIET_LIBRARIES.into()));
+    assert_eq!(of(&[], false), (true, QUIET_LIBRARIES.into()));
     assert!(of(&[("JSON_LOGS", "True")], true).0);
     assert_eq!(of(&[("LITELLM_LOG", "WARNING")], true).1, "warn");
     let debug = of(&[("LITELLM_LOG", "DEBUG")], true).1;
