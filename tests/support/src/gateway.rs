@@ -200,6 +200,8 @@ impl Gateway {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // No balancer stands before it; a test of leaving sets its own.
+        command.env("MERIDIAN_DRAIN_DELAY_S", "0");
         command.envs(self.setup.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         self.child = Some(command.spawn().expect("the gateway's binary starts"));
