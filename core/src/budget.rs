@@ -238,7 +238,8 @@ impl BudgetSlot {
     }
 
     /// Adds a cost that was never reserved (a record replayed from the journal), if the running
-    /// period is the one that holds `at`.
+    /// period is the one that holds `at`. Like what a slot begins with it counts as stored:
+    /// nobody marks it when the store gets it, if it is not there already.
     pub fn charge(&self, cost: NanoUsd, at: WallMs, now: WallMs) {
         let (_, period) = self.running(now);
         if !self.holds(at, period, now) {
@@ -247,6 +248,7 @@ impl BudgetSlot {
         let cost = amount(cost);
         if self.change(&self.committed, period.epoch, |word| word.plus(cost)) {
             self.add_spent(period.epoch, cost);
+            add_in(&self.stored, period.epoch, cost);
         }
     }
 

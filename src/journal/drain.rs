@@ -183,7 +183,7 @@ impl Drain {
         let drained = tokio::time::timeout(deadline, async {
             loop {
                 match self.step().await {
-                    Ok(_) if self.is_behind(target).await => return,
+                    Ok(_) if self.has_passed(target).await => return,
                     Ok(false) => {}
                     Ok(true) | Err(_) => tokio::time::sleep(FLUSH_RETRY).await,
                 }
@@ -192,7 +192,8 @@ impl Drain {
         drained.await.is_ok()
     }
 
-    async fn is_behind(&self, target: Position) -> bool {
+    /// Whether the store has everything before a place; `false` also where that is not known.
+    pub async fn has_passed(&self, target: Position) -> bool {
         let cursor = self.cursor.lock().await;
         cursor.is_some_and(|cursor| cursor.at >= target)
     }

@@ -124,8 +124,8 @@ impl Registry {
         self.active.on.store(true, Ordering::Relaxed);
     }
 
-    /// Records of this node are in the store now.
-    pub fn mark_stored(&self, records: &[SpendRecord], now: WallMs) {
+    /// Records of this process are in the store now.
+    pub fn mark_stored<'a>(&self, records: impl Iterator<Item = &'a SpendRecord>, now: WallMs) {
         for record in records {
             for scope in Scope::of_record(record) {
                 if let Some(meters) = self.meters_of(&scope, now) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_core::journal::Position;
 use meridian_core::scope::Scope;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -25,6 +26,9 @@ struct Others {
     registry: Arc<Registry>,
     store: Store,
     drain: Arc<Drain>,
+    /// Where the journal began for this process. What is before it is in the counters, and until
+    /// the store has all of it the two cannot be compared.
+    begins: Position,
 }
 
 /// Starts reading where others use the same store.
@@ -48,17 +52,24 @@ impl Others {
         }
         let registry = Arc::clone(&state.registry);
         registry.watch();
-        let told = Arc::clone(&registry);
-        drain.tell(move |records| told.mark_stored(records, clock::now()));
+        let (told, began) = (Arc::clone(&registry), clock::now());
+        drain.tell(move |records| {
+            let own = records.iter().filter(|record| record.started >= began);
+            told.mark_stored(own, clock::now());
+        });
         Some(Self {
             registry,
             store,
             drain,
+            begins: state.journal.end(),
         })
     }
 
     /// Runs until `stop` turns true.
     async fn run(self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() && !self.drain.has_passed(self.begins).await {
+            let _ = tokio::time::timeout(TURN, stop.changed()).await;
+        }
         while !*stop.borrow() {
             let scopes = self.registry.active_scopes();
             for some in scopes.chunks(SCOPES_ASKED) {

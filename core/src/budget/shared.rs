@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_process_left_in_the_journal_counts_once() {
+        let slot = slot(1_000, None, 100);
+        slot.charge(NanoUsd(30), NOON, NOON);
+        assert_eq!(slot.spent(NOON), NanoUsd(130));
+        // The store has it now, and 5 of another node.
+        stored(&slot, 135);
+        assert_eq!(slot.spent(NOON), NanoUsd(135));
+        // The snapshot knew too much.
+        stored(&slot, 120);
+        assert_eq!(slot.spent(NOON), NanoUsd(120));
+    }
+
+    #[test]
     fn what_was_set_on_another_node_is_set_here() {
         let slot = slot(1_000, None, 900);
         assert!(spend(&slot, 100) && !spend(&slot, 1));

@@ -1,8 +1,8 @@
 //! Stopping in order: what runs is let run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use meridian_testkit::deadline::{SOON, within};
+use meridian_testkit::deadline::{SOON, now, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
@@ -71,7 +71,7 @@ async fn an_idle_node_serves_until_balancers_know_that_it_leaves() {
     let setup = setup.env("MERIDIAN_DRAIN_DELAY_S", &DELAY.as_secs().to_string());
     let mut gateway = setup.start().await;
     let key = gateway.key(&json!({})).await;
-    let told = Instant::now();
+    let told = now();
     gateway.signal("TERM");
     let mut conn = leaving(&gateway).await;
     let body = json!({"model": "fake-x", "messages": [{"role": "user", "content": "hello"}]});
@@ -99,7 +99,7 @@ async fn an_idle_node_serves_until_balancers_know_that_it_leaves() {
 /// A new connection to a gateway whose readiness says that it leaves.
 async fn leaving(gateway: &Gateway) -> Conn {
     let request = Request::get("/health/readiness").field("connection", "close");
-    let deadline = Instant::now() + SOON;
+    let deadline = now() + SOON;
     loop {
         let mut conn = Conn::open(gateway.addr()).await;
         conn.send(&request.bytes()).await.unwrap();
@@ -107,6 +107,6 @@ async fn leaving(gateway: &Gateway) -> Conn {
         if head.status == 503 {
             return Conn::open(gateway.addr()).await;
         }
-        assert!(Instant::now() < deadline, "readiness stays {}", head.status);
+        assert!(now() < deadline, "readiness stays {}", head.status);
     }
 }
