@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use meridian_core::config::REGION_VARIABLE;
 
 use crate::store::Direction;
@@ -70,6 +70,9 @@ pub struct ServeArgs {
     /// Worker threads of the data plane; one per core when absent.
     #[arg(long, env = "MERIDIAN_THREADS")]
     pub threads: Option<usize>,
+    /// Seconds that new requests are served after SIGTERM; default: `meridian.drain_delay_s`.
+    #[arg(long, env = "MERIDIAN_DRAIN_DELAY_S", value_parser = value_parser!(u64).range(..=600))]
+    pub drain_delay: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ mod pages;
 mod put;
 mod query;
 mod reply;
+mod reports;
 mod routing;
 mod rows;
 mod schema;
@@ -78,15 +79,22 @@ pub fn router(state: AdminState) -> Router {
 
 async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Response {
     let head = request.method() == Method::HEAD;
-    let reports = is_report(request.uri().path());
+    let is_report = reports::is_report(request.method(), request.uri().path());
     let (route, mut response) = match admit(&state, &mut request).await {
-        Ok(route) => (Some(route), serve(route, request, state.clone()).await),
+        Ok(route) => {
+            let answer = serve(route, request, state.clone());
+            let answer = match is_report {
+                true => state.reports().run(answer).await,
+                false => answer.await,
+            };
+            (Some(route), answer)
+        }
         Err(refusal) => (None, refusal.into_response()),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         identify(&mut response, route);
     }
-    if let Some(behind) = state.store().report_behind().filter(|_| reports) {
+    if let Some(behind) = state.store().report_behind().filter(|_| is_report) {
         let seconds = format!("{:.1}", behind.as_secs_f64());
         if let Ok(value) = HeaderValue::try_from(seconds) {
             response.headers_mut().insert(REPORT_BEHIND, value);
@@ -97,11 +105,6 @@ async fn dispatch(State(state): State<AdminState>, mut request: Request) -> Resp
     } else {
         response
     }
-}
-
-/// Whether a path's answers are read from the ledger, which may be that of a replica.
-fn is_report(path: &str) -> bool {
-    path.starts_with("/spend/") || path.starts_with("/global/") || path.contains("/daily/activity")
 }
 
 /// Gives a refusal the id under which the log has it.
@@ -353,6 +356,7 @@ fn store_refusal(error: StoreError) -> AdminError {
             let text = "This question reads too many rows: narrow it.";
             AdminError::detail(StatusCode::BAD_REQUEST, text)
         }
+        StoreError::Late => AdminError::late(),
         // Whoever uses the store says so once, not every call.
         StoreError::Unavailable(_) | StoreError::Busy => AdminError::unavailable(),
         error => {

@@ -87,6 +87,18 @@ impl AdminError {
         }
     }
 
+    /// A report that took too long, or whose turn did not come.
+    pub fn late() -> Self {
+        Self::Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind: "timeout_error",
+            param: "None",
+            message: "This report takes too long beside what else is read now. Try again in 5 \
+                seconds, or ask for less: fewer days, one key, a smaller page."
+                .to_owned(),
+        }
+    }
+
     /// Text that a bulk answer shows for one failed item.
     pub fn text(&self) -> String {
         match self {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::access::Caller;
 use super::health_history::History;
 use super::keys::Moment;
+use super::reports::Reports;
 use crate::cache::Cache;
 use crate::clock;
 use crate::escrow::Rights;
@@ -132,6 +133,7 @@ struct Parts {
     master_key: Secret,
     hooks: Hooks,
     history: Mutex<History>,
+    reports: Reports,
 }
 
 impl AdminState {
@@ -144,6 +146,7 @@ impl AdminState {
             master_key,
             hooks,
             history: Mutex::default(),
+            reports: Reports::default(),
         }))
     }
 
@@ -157,6 +160,11 @@ impl AdminState {
     pub(super) fn health_history(&self, model: Option<&str>, status: Option<&str>) -> Vec<Value> {
         self.look_at_health();
         self.history().shown(model, status)
+    }
+
+    /// Turns of reports.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.0.reports
     }
 
     fn history(&self) -> MutexGuard<'_, History> {

@@ -54,7 +54,9 @@ pub(super) fn walk(
                 return Ok(End::Stopped);
             }
         }
-        chunk.resize(CHUNK_BYTES, 0);
+        // Step by step: a buffer that is much longer than what was written since the last batch
+        // is cleared for nothing, ten times a second.
+        chunk.resize((chunk.len() * 4).min(CHUNK_BYTES), 0);
     }
 }
 

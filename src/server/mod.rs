@@ -404,6 +404,7 @@ impl Gateway {
             drain: Arc::clone(&self.drain),
             door,
             supervisor,
+            drain_delay: args.drain_delay.map(Duration::from_secs),
         };
         server.run(RunArgs {
             shutdown_signal: Box::new(signal),

@@ -18,9 +18,6 @@ use crate::state::State;
 
 /// How often running requests are counted while draining.
 const POLL: Duration = Duration::from_millis(50);
-/// How long new requests are served while draining: load balancers need a moment to learn that
-/// this node leaves, and clients that never stop must not keep it alive.
-const OPEN_WHILE_DRAINING: Duration = Duration::from_secs(3);
 /// Time for running requests to be ended when there is no more time for them.
 const CUT_TIME_MAX: Duration = Duration::from_secs(2);
 /// After the last request was served, time for its bytes to leave.
@@ -40,6 +37,8 @@ pub(super) struct Signal {
     /// `None` with `--role admin`, which is not replaced.
     pub(super) door: Option<Arc<Door>>,
     pub(super) supervisor: Option<Arc<Supervisor>>,
+    /// How long new requests are served while draining, instead of what the configuration says.
+    pub(super) drain_delay: Option<Duration>,
 }
 
 /// The signals that are waited for.
@@ -185,19 +184,28 @@ impl Signal {
         }
     }
 
+    /// First readiness says no, while everybody is served as before: balancers and DNS need some
+    /// failed checks until they send nobody here, whether or not anything runs at this moment.
+    /// Then nobody new is, and what runs is waited for.
     async fn drain(&self) {
         self.state.start_draining();
-        let limit = self.state.rules.load().config.meridian.drain_timeout;
-        let started = Instant::now();
-        let deadline = started + limit;
-        tracing::info!(limit_s = limit.as_secs(), "draining");
+        let (delay, limit) = {
+            let limits = &self.state.rules.load().config.meridian;
+            let delay = self.drain_delay.unwrap_or(limits.drain_delay);
+            (delay, limits.drain_timeout)
+        };
+        tracing::info!(
+            delay_s = delay.as_secs(),
+            limit_s = limit.as_secs(),
+            "draining"
+        );
+        tokio::time::sleep(delay).await;
+        // Clients that never stop must not keep it alive.
+        self.state.close();
+        let deadline = Instant::now() + limit;
         while self.state.in_flight.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
-            if started.elapsed() >= OPEN_WHILE_DRAINING {
-                self.state.close();
-            }
             tokio::time::sleep(POLL).await;
         }
-        self.state.close();
         tokio::time::sleep(LINGER).await;
         let left = self.state.in_flight.load(Ordering::Relaxed);
         tracing::info!(left, "drained");

@@ -4,6 +4,7 @@
 
 mod cells;
 mod columns;
+mod deadline;
 mod embedded;
 mod home;
 mod imports;
@@ -28,6 +29,7 @@ use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
 pub use cells::{CellQuery, SpendCell};
+pub use deadline::with_deadline;
 pub use embedded::Embedded;
 pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
 pub use keys::in_words_of_keys;
@@ -63,6 +65,10 @@ pub enum StoreError {
     /// The question would read too much: narrow it or go on with a cursor.
     #[error("this question reads too many rows")]
     TooMuch,
+    /// A report took too long or had to make room for the dropping of a day. Answer 503 with
+    /// Retry-After.
+    #[error("this report takes too long")]
+    Late,
     /// Too many questions are waiting, or one took too long. Answer 503 with Retry-After.
     #[error("the store is busy")]
     Busy,

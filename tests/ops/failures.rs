@@ -1,5 +1,5 @@
 //! The machine under the gateway fails: a full disk, a damaged file, a clock that jumps, no more
-//! descriptors, a frozen process. What happens then is in docs/OPERATIONS.md.
+//! descriptors or memory, a frozen process. What happens then is in docs/OPERATIONS.md.
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -329,4 +329,51 @@ async fn a_process_that_was_frozen_goes_on_where_it_was() {
     let rows = ledger::rows(&gateway).await;
     let whole = |row: &&Value| row["metadata"]["end_reason"] == "complete";
     assert_eq!(rows.iter().filter(whole).count(), served.len());
+}
+
+/// Memory that a capped process may have: some times what it needs when nothing happens.
+const CAP_KIB: u32 = 300_000;
+/// Bodies of so many bytes, of so many clients: more than the cap.
+const HUGE: (usize, usize) = (30 << 20, 16);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_over_its_memory_cap_dies_and_its_next_start_has_every_row() {
+    let provider = Provider::start();
+    let dir = tempfile::tempdir().unwrap();
+    let capped = wrapper(dir.path(), &format!("ulimit -d {CAP_KIB}"));
+    let mut gateway = Setup::new(text(&capped), &config(&provider)).start().await;
+    let key = gateway.key(&json!({})).await;
+    for turn in 0..20 {
+        let asked = request("", &format!("before-{turn}"), false, &key);
+        assert_eq!(status(&gateway, &asked).await, 200);
+    }
+    let slow = request("+tokens=1000+chunk_ms=100", "runs", true, &key);
+    let _running = stream(&gateway, &slow).await;
+    let body = "x".repeat(HUGE.0);
+    let huge = Request::post(
+        "/v1/chat/completions",
+        &json!({"model": "fake-x", "user": body}),
+    );
+    let huge = huge.bearer(&key).bytes();
+    let mut waiting = Vec::new();
+    for _ in 0..HUGE.1 {
+        let Ok(mut conn) = Conn::try_open(gateway.addr()).await else {
+            break;
+        };
+        // All but the last byte, so that it stays in memory; the process may die in between.
+        let _ = conn.send(&huge[..huge.len() - 1]).await;
+        waiting.push(conn);
+    }
+    let status = gateway.exited(WITHIN).await;
+    assert!(!status.success(), "the cap is not felt");
+    // What a supervisor does.
+    gateway.start().await;
+    let rows = ledger::rows(&gateway).await;
+    let of = |reason: &str| {
+        let ended = rows.iter();
+        ended
+            .filter(|row| row["metadata"]["end_reason"] == reason)
+            .count()
+    };
+    assert_eq!((of("complete"), of("crashed")), (20, 1), "{rows:?}");
 }

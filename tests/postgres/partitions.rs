@@ -51,27 +51,47 @@ async fn retention_drops_whole_days_and_keeps_reports() {
     assert_eq!(store.drop_logs_before(NOON).await.unwrap(), 0);
 }
 
-/// Of many days one cannot be dropped now: the others go all the same, and it goes the next time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_that_is_being_read_keeps_no_other_day() {
-    let (name, store) = store().await;
-    let batch = (0..5).map(|n| record(n, NOON.plus_ms(n as i64 * DAY), 1));
-    apply(&store, batch.collect()).await.unwrap();
-    let (database, read) = (name.clone(), "spend_log_20261120");
+/// Somebody reads the day of November 20th for a minute, in a transaction that begins like this.
+async fn reads(name: &str, begins: &str) -> tokio::task::JoinHandle<Result<String, String>> {
+    let (database, begins) = (name.to_owned(), begins.to_owned());
     let reader = tokio::task::spawn_blocking(move || {
         let sql = format!(
-            "BEGIN; SELECT count(*) FROM meridian.{read}; SELECT pg_advisory_lock(77); \
-             SELECT pg_sleep(60)"
+            "BEGIN; {begins} SELECT count(*) FROM meridian.spend_log_20261120; \
+             SELECT pg_advisory_lock(77); SELECT pg_sleep(60)"
         );
         shared().try_ask(&database, &sql)
     });
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 \
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let began = now();
-    while ask(&name, held) == "0" {
+    while ask(name, held) == "0" {
         assert!(began.elapsed() < Duration::from_secs(30), "no reader");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    reader
+}
+
+/// Retention waits for no report: it is broken off, and may be asked for again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_makes_room_for_a_day_that_is_dropped() {
+    let (name, store) = store().await;
+    let batch = (0..5).map(|n| record(n, NOON.plus_ms(n as i64 * DAY), 1));
+    apply(&store, batch.collect()).await.unwrap();
+    let named = "SET LOCAL application_name = 'meridian report';";
+    let reader = reads(&name, named).await;
+    let dropped = store.drop_logs_before(NOON.plus_ms(4 * DAY)).await;
+    assert_eq!(dropped.unwrap(), 4);
+    let refused = reader.await.unwrap().unwrap_err();
+    assert!(refused.contains("user request"), "{refused}");
+}
+
+/// Of many days one cannot be dropped now: the others go all the same, and it goes the next time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_that_is_being_read_keeps_no_other_day() {
+    let (name, store) = store().await;
+    let batch = (0..5).map(|n| record(n, NOON.plus_ms(n as i64 * DAY), 1));
+    apply(&store, batch.collect()).await.unwrap();
+    let reader = reads(&name, "").await;
     let before = NOON.plus_ms(4 * DAY);
     let dropped = store.drop_logs_before(before).await;
     assert!(matches!(dropped, Err(StoreError::Busy)), "{dropped:?}");

@@ -34,7 +34,9 @@ pub struct Meridian {
     pub connect_timeout: Duration,
     /// Upstream names are resolved again.
     pub dns_ttl: Duration,
-    /// Running requests may take this long at shutdown.
+    /// New requests are served this long after a node said that it leaves.
+    pub drain_delay: Duration,
+    /// Running requests may take this long at shutdown, after that.
     pub drain_timeout: Duration,
     /// Largest spend journal; above it new requests get 503.
     pub journal_bytes_max: u64,
@@ -185,6 +187,7 @@ pub(super) fn resolve(
         upstream_idle: seconds("upstream_idle_s", 60),
         connect_timeout: seconds("connect_timeout_s", 10),
         dns_ttl: seconds("dns_ttl_s", 30),
+        drain_delay: seconds("drain_delay_s", 5),
         drain_timeout: seconds("drain_timeout_s", 900),
         journal_bytes_max: area.count("journal_bytes_max").unwrap_or(8 * 1_024 * MIB),
         fsync: match word("fsync") {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use meridian_core::journal::Position;
 use meridian_core::spend::SpendRecord;
 use meridian_core::transcript::{JsonText, Texts};
-use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Embedded, column, rollups, set_durable};
 use crate::store::columns::{extra_usage, to_text};
@@ -98,6 +98,7 @@ pub(super) fn insert_log(
         let texts = record.texts.as_deref();
         texts.and_then(of).map(JsonText::as_str)
     };
+    // Places, not names: SQLite finds a name by comparing it with all others, for each row.
     let inserted = work
         .prepare_cached(
             "INSERT INTO spend_log (call_id, response_id, started, ended, first_byte, endpoint,
@@ -105,49 +106,47 @@ pub(super) fn insert_log(
                  model_group, deployment_id, model, provider, api_base, prompt, completion,
                  cache_read, cache_write, usage, cost, price_unknown, estimated, end_reason,
                  status, failed, attempts, session_id, context, error, request, response)
-             VALUES (:call_id, :response_id, :started, :ended, :first_byte, :endpoint,
-                 :stream, :api_key, :key_alias, :user_id, :team_id, :organization_id, :end_user,
-                 :model_group, :deployment_id, :model, :provider, :api_base, :prompt, :completion,
-                 :cache_read, :cache_write, :usage, :cost, :price_unknown, :estimated, :end_reason,
-                 :status, :failed, :attempts, :session_id, :context, :error, :request, :response)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
+                 ?34, ?35)
              ON CONFLICT (call_id) DO NOTHING",
         )?
-        .execute(named_params! {
-            ":call_id": record.call_id.to_bytes(),
-            ":response_id": record.response_id,
-            ":started": record.started.0,
-            ":ended": record.ended.0,
-            ":first_byte": record.first_byte.map(|at| at.0),
-            ":endpoint": to_text(&record.endpoint)?,
-            ":stream": record.stream,
-            ":api_key": payer.key.map(|key| key.to_string()),
-            ":key_alias": payer.key_alias,
-            ":user_id": payer.user_id,
-            ":team_id": payer.team_id,
-            ":organization_id": payer.organization_id,
-            ":end_user": payer.end_user,
-            ":model_group": record.model_group,
-            ":deployment_id": record.deployment_id,
-            ":model": record.model,
-            ":provider": record.provider,
-            ":api_base": record.api_base,
-            ":prompt": column(usage.prompt),
-            ":completion": column(usage.completion),
-            ":cache_read": column(usage.cache_read),
-            ":cache_write": column(usage.cache_write),
-            ":usage": extra_usage(usage)?,
-            ":cost": cost,
-            ":price_unknown": record.price_unknown,
-            ":estimated": record.estimated,
-            ":end_reason": record.end_reason.label(),
-            ":status": record.status,
-            ":failed": failed(record),
-            ":attempts": record.attempts,
-            ":session_id": record.context.session_id,
-            ":context": context,
-            ":error": record.error,
-            ":request": text(|texts| texts.request.as_ref()),
-            ":response": text(|texts| texts.response.as_ref()),
-        })?;
+        .execute(params![
+            record.call_id.to_bytes(),
+            record.response_id,
+            record.started.0,
+            record.ended.0,
+            record.first_byte.map(|at| at.0),
+            to_text(&record.endpoint)?,
+            record.stream,
+            payer.key.map(|key| key.to_string()),
+            payer.key_alias,
+            payer.user_id,
+            payer.team_id,
+            payer.organization_id,
+            payer.end_user,
+            record.model_group,
+            record.deployment_id,
+            record.model,
+            record.provider,
+            record.api_base,
+            column(usage.prompt),
+            column(usage.completion),
+            column(usage.cache_read),
+            column(usage.cache_write),
+            extra_usage(usage)?,
+            cost,
+            record.price_unknown,
+            record.estimated,
+            record.end_reason.label(),
+            record.status,
+            failed(record),
+            record.attempts,
+            record.context.session_id,
+            context,
+            record.error,
+            text(|texts| texts.request.as_ref()),
+            text(|texts| texts.response.as_ref()),
+        ])?;
     Ok(inserted == 1)
 }

@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 
 use super::StoreError;
 use super::columns::{column, count};
+use super::deadline::time_left;
 use crate::priority;
 
 /// The database in the data directory.
@@ -137,7 +138,7 @@ impl Embedded {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.read_within(Some(READ_TIME_MAX), work).await
+        self.read_within(Some(time_left(READ_TIME_MAX)), work).await
     }
 
     async fn read_within<T: Send + 'static>(
@@ -145,7 +146,8 @@ impl Embedded {
         time_max: Option<Duration>,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = tokio::time::timeout(TURN_WAIT_MAX, self.readers.turns.acquire()).await;
+        let turn =
+            tokio::time::timeout(time_left(TURN_WAIT_MAX), self.readers.turns.acquire()).await;
         let _turn = turn
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
@@ -167,7 +169,7 @@ impl Embedded {
                         handle.interrupt();
                     }
                     let _interrupted = reading.await;
-                    return Err(StoreError::TooMuch);
+                    return Err(StoreError::Late);
                 }
             },
         };
@@ -248,7 +250,7 @@ impl From<rusqlite::Error> for StoreError {
                 }
             }
             (Code::DatabaseBusy | Code::DatabaseLocked, _) => Self::Busy,
-            (Code::OperationInterrupted, _) => Self::TooMuch,
+            (Code::OperationInterrupted, _) => Self::Late,
             _ => Self::Sqlite(error),
         }
     }

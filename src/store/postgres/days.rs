@@ -1,6 +1,7 @@
 //! Partitions of the spend log: made before they are needed, dropped whole.
 
 use std::collections::{BTreeSet, HashSet};
+use std::convert::Infallible;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,13 @@ const DAY_SQL: &str = "(($1::timestamptz) AT TIME ZONE 'UTC')::date";
 
 /// Furthest that a node's clock may be from the server's.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(600);
+
+/// How long reports may hold up the dropping of a day, and how often is looked for more of them.
+const ROOM_AFTER: Duration = Duration::from_millis(250);
+/// Breaks off the reports that a session waits for. Others that wait behind it go on after it.
+const MAKE_ROOM: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+    WHERE pid = ANY(pg_blocking_pids($1)) AND usename = current_user \
+    AND application_name = 'meridian report'";
 
 impl Postgres {
     /// Makes the partitions that the records of a batch belong to. What is known to be there costs
@@ -79,8 +87,35 @@ impl Postgres {
     /// Drops the oldest day if it ended before `before`.
     async fn drop_oldest_day(&self, before: WallMs) -> Result<Option<u64>, StoreError> {
         let work = self.work(Access::Maintain).await?;
-        let dropped = drop_oldest(&work, before).await;
+        let own = work.row("SELECT pg_backend_pid()", &[]).await;
+        let dropped = match own {
+            Ok(own) => {
+                let pid: i32 = own.map_or(0, |row| row.get(0));
+                tokio::select! {
+                    dropped = drop_oldest(&work, before) => dropped,
+                    never = self.make_room(pid) => match never {},
+                }
+            }
+            Err(error) => Err(error),
+        };
         work.finish(dropped).await
+    }
+
+    /// Breaks off reports that this session waits for, as long as it does: a report can be asked
+    /// for again, and drains wait behind the session.
+    async fn make_room(&self, pid: i32) -> Infallible {
+        loop {
+            tokio::time::sleep(ROOM_AFTER).await;
+            if let Err(error) = self.cancel_reports_before(pid).await {
+                tracing::debug!(%error, "no report makes room for a day that is dropped");
+            }
+        }
+    }
+
+    async fn cancel_reports_before(&self, pid: i32) -> Result<(), StoreError> {
+        let work = self.work(Access::Read).await?;
+        let cancelled = work.rows(MAKE_ROOM, &[(&pid, Type::INT4)]).await;
+        work.finish(cancelled).await.map(drop)
     }
 
     fn known_days(&self) -> MutexGuard<'_, HashSet<i64>> {

@@ -31,7 +31,7 @@ pub(super) fn store_error(error: Error, access: Access) -> StoreError {
     }
     if *state == SqlState::QUERY_CANCELED {
         return match access {
-            Access::Report => StoreError::TooMuch,
+            Access::Report => StoreError::Late,
             _ => StoreError::Busy,
         };
     }

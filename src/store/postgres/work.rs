@@ -11,6 +11,7 @@ use super::error::{refused, store_error};
 use super::pool::{Lease, Pool};
 use crate::clock;
 use crate::store::StoreError;
+use crate::store::deadline::time_left;
 
 /// The client waits this much longer than the server works on one statement.
 const ANSWER_MARGIN: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ impl Access {
     /// of several statements has no more time than one of a single statement.
     fn time_max(self) -> Duration {
         match self {
-            Self::Report => self.statement_max(),
+            Self::Report => time_left(self.statement_max()),
             _ => self.statement_max() + ANSWER_MARGIN,
         }
     }
@@ -75,17 +76,19 @@ impl Access {
         }
     }
 
-    fn begin(self) -> String {
+    /// Opens a transaction that has this time for each of its statements.
+    fn begin(self, statement: Duration) -> String {
         let mode = if self.writes() { "" } else { " READ ONLY" };
-        let durable = match self {
+        let more = match self {
             Self::Write => DURABLE,
+            Self::Report => NAMED,
             _ => "",
         };
-        let (statement, lock) = (self.statement_max(), self.lock_max());
+        let lock = self.lock_max();
         format!(
             "BEGIN{mode}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = 30000{durable}",
-            statement.as_millis(),
+             SET LOCAL idle_in_transaction_session_timeout = 30000{more}",
+            statement.as_millis().max(1),
             lock.as_millis()
         )
     }
@@ -95,6 +98,9 @@ impl Access {
 /// its disk is asked to wait. Stricter settings stay.
 const DURABLE: &str = "; SELECT set_config('synchronous_commit', 'local', true) \
     WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Reports are known to the server by name: they make room for what cannot wait.
+const NAMED: &str = "; SET LOCAL application_name = 'meridian report'";
 
 /// Why no transaction began.
 enum Begin {
@@ -119,6 +125,8 @@ pub(super) struct Work {
     pool: Pool,
     access: Access,
     ends: Instant,
+    /// A report's statements share its time: those behind the first are told what is left.
+    asked: AtomicBool,
     /// An answer did not come in time: the server may still be at it.
     late: AtomicBool,
 }
@@ -142,9 +150,10 @@ impl Work {
             pool: pool.clone(),
             access,
             ends: clock::mono() + access.time_max(),
+            asked: AtomicBool::new(false),
             late: AtomicBool::new(false),
         };
-        let begun = work.batch(&access.begin()).await;
+        let begun = work.batch(&access.begin(work.statement_left())).await;
         match work.noted(begun) {
             Ok(()) => Ok(work),
             // It is not the question that takes long.
@@ -152,6 +161,12 @@ impl Work {
             Err(StoreError::Unavailable(_)) => Err(Begin::Broken),
             Err(other) => Err(Begin::Refused(other)),
         }
+    }
+
+    /// Longest time of the next statement.
+    fn statement_left(&self) -> Duration {
+        let most = self.access.statement_max();
+        most.min(self.ends.saturating_duration_since(clock::mono()))
     }
 
     fn is_late(&self) -> bool {
@@ -164,6 +179,11 @@ impl Work {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, StoreError> {
+        if self.access == Access::Report && self.asked.swap(true, Ordering::Relaxed) {
+            let left = self.statement_left().as_millis().max(1);
+            self.batch(&format!("SET LOCAL statement_timeout = {left}"))
+                .await?;
+        }
         let answer = self.lease.client()?.query_typed(sql, params);
         self.answered(answer).await
     }
@@ -218,7 +238,7 @@ impl Work {
             Err(_) => {
                 self.late.store(true, Ordering::Relaxed);
                 Err(match self.access {
-                    Access::Report => StoreError::TooMuch,
+                    Access::Report => StoreError::Late,
                     _ => refused("no answer in time"),
                 })
             }

@@ -1,9 +1,9 @@
 //! Stopping in order: what runs is let run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use meridian_testkit::deadline::within;
-use meridian_testkit::gateway::Setup;
+use meridian_testkit::deadline::{SOON, within};
+use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
 use serde_json::json;
@@ -60,4 +60,53 @@ async fn sigterm_under_load_lets_streams_finish_and_completes_the_ledger() {
     }
     let whole = fates.values().filter(|fate| fate.complete).count();
     assert_eq!(whole + STREAMS, rows.len(), "and each client got it whole");
+}
+
+/// Nothing runs, but balancers do not know yet that this node leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_node_serves_until_balancers_know_that_it_leaves() {
+    const DELAY: Duration = Duration::from_secs(6);
+    let provider = Provider::start();
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &scripted(&provider));
+    let setup = setup.env("MERIDIAN_DRAIN_DELAY_S", &DELAY.as_secs().to_string());
+    let mut gateway = setup.start().await;
+    let key = gateway.key(&json!({})).await;
+    let told = Instant::now();
+    gateway.signal("TERM");
+    let mut conn = leaving(&gateway).await;
+    let body = json!({"model": "fake-x", "messages": [{"role": "user", "content": "hello"}]});
+    let request = Request::post("/v1/chat/completions", &body).bearer(&key);
+    conn.send(&request.bytes()).await.unwrap();
+    let head = conn.head().await.unwrap();
+    assert_eq!(
+        head.status, 200,
+        "a request that comes by an old route is served"
+    );
+    assert_eq!(
+        head.header("connection"),
+        Some("close"),
+        "and told to find another one"
+    );
+    let status = gateway.exited(Duration::from_secs(30)).await;
+    assert!(status.success(), "{status:?}");
+    assert!(
+        told.elapsed() >= DELAY,
+        "it left after {:?}",
+        told.elapsed()
+    );
+}
+
+/// A new connection to a gateway whose readiness says that it leaves.
+async fn leaving(gateway: &Gateway) -> Conn {
+    let request = Request::get("/health/readiness").field("connection", "close");
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut conn = Conn::open(gateway.addr()).await;
+        conn.send(&request.bytes()).await.unwrap();
+        let head = conn.head().await.unwrap();
+        if head.status == 503 {
+            return Conn::open(gateway.addr()).await;
+        }
+        assert!(Instant::now() < deadline, "readiness stays {}", head.status);
+    }
 }

@@ -65,9 +65,14 @@ pub(super) const MERIDIAN: &[Key] = &[
         "provider names are resolved again; default 30",
     ),
     on(
+        "drain_delay_s",
+        Whole(0, 600),
+        "new requests are served so long after readiness said 503 at shutdown; default 5",
+    ),
+    on(
         "drain_timeout_s",
         Whole(0, DAY_S),
-        "running requests at shutdown; default 900",
+        "running requests at shutdown, after the delay; default 900",
     ),
     on(
         "journal_bytes_max",
