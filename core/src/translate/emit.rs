@@ -93,6 +93,15 @@ impl<'o> Emit<'o> {
         self
     }
 
+    /// A string without anything to escape: words of a dialect, ids made here.
+    pub fn word(&mut self, word: &str) -> &mut Self {
+        self.comma();
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(word.as_bytes());
+        self.bytes.push(b'"');
+        self
+    }
+
     /// A count.
     pub fn count(&mut self, count: u64) -> &mut Self {
         self.comma();

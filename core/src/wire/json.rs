@@ -122,9 +122,11 @@ impl<'a> Value<'a> {
 
     /// Members of an object; nothing for other types. Stops silently where it is malformed.
     pub fn fields(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
-        Members::new(self.raw)
-            .map_while(Result::ok)
-            .map(|member| (member.name, member.value))
+        Fields {
+            cursor: Cursor::new(self.raw),
+            started: false,
+            ended: self.kind != Kind::Object,
+        }
     }
 
     /// Items of an array; nothing for other types. Stops silently where it is malformed.
@@ -141,6 +143,37 @@ impl<'a> Value<'a> {
         self.fields()
             .find(|(found, _)| *found == name)
             .map(|(_, value)| value)
+    }
+}
+
+/// Members of an object without where they stand: what every event of a stream is read with.
+struct Fields<'a> {
+    cursor: Cursor<'a>,
+    started: bool,
+    ended: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn step(&mut self) -> Option<(&'a [u8], Value<'a>)> {
+        let cursor = &mut self.cursor;
+        cursor.space();
+        let before = if self.started { b',' } else { b'{' };
+        cursor.eat(before, Problem::Comma).ok()?;
+        self.started = true;
+        cursor.space();
+        let (name, _) = cursor.name().ok()?;
+        let value = cursor.value().ok()?;
+        Some((&cursor.bytes[name], value))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a [u8], Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = if self.ended { None } else { self.step() };
+        self.ended = found.is_none();
+        found
     }
 }
 

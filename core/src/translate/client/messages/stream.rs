@@ -211,9 +211,9 @@ impl Writer {
         self.out
             .extend_from_slice(b"event: content_block_delta\ndata: ");
         let mut emit = Emit::new(&mut self.out);
-        emit.open().name("type").string("content_block_delta");
+        emit.open().name("type").word("content_block_delta");
         emit.name("index").count(self.index).name("delta").open();
-        emit.name("type").string(kind).name(member).text(text);
+        emit.name("type").word(kind).name(member).text(text);
         emit.close().close();
         self.out.extend_from_slice(b"\n\n");
     }

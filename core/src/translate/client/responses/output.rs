@@ -25,7 +25,7 @@ impl Events {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\ndata: ");
         let mut emit = Emit::new(&mut self.out);
-        emit.open().name("type").string(name);
+        emit.open().name("type").word(name);
         emit.name("sequence_number").count(self.sequence);
         members(&mut emit);
         emit.close();

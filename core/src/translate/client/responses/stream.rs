@@ -236,7 +236,7 @@ impl Writer {
         };
         item.add(text);
         self.events.write(name, |emit| {
-            emit.name("item_id").string(&item.id);
+            emit.name("item_id").word(&item.id);
             emit.name("output_index").count(item.index);
             if let Some(place) = place {
                 emit.name(place).count(0);
