@@ -74,13 +74,13 @@ impl Signer {
     }
 
     /// A message with its signature in front, as text.
-    pub fn wrap(&self, message: &str) -> String {
+    pub fn sign_text(&self, message: &str) -> String {
         let tag = hex(&self.sign(message.as_bytes()));
         format!("{tag}{message}")
     }
 
-    /// The message of [`Self::wrap`], if the signature is ours.
-    pub fn unwrap<'a>(&self, wrapped: &'a [u8]) -> Option<&'a [u8]> {
+    /// The message of [`Self::sign_text`], if the signature is ours.
+    pub fn verified<'a>(&self, wrapped: &'a [u8]) -> Option<&'a [u8]> {
         let (tag, message) = wrapped.split_at_checked(2 * TAG_BYTES)?;
         let tag = from_hex(tag)?;
         self.begin().with(message).is(&tag).then_some(message)
@@ -153,13 +153,13 @@ mod tests {
     fn a_message_is_read_by_whoever_has_the_secret_and_the_purpose() {
         let signer = |secret: &str, purpose| Signer::new(&Secret::new(secret.to_owned()), purpose);
         let ours = signer("sk-salt", Purpose::Region);
-        let wrapped = ours.wrap("{\"a\":1}");
-        assert_eq!(ours.unwrap(wrapped.as_bytes()), Some(&b"{\"a\":1}"[..]));
+        let wrapped = ours.sign_text("{\"a\":1}");
+        assert_eq!(ours.verified(wrapped.as_bytes()), Some(&b"{\"a\":1}"[..]));
         for other in [
             signer("sk-salt", Purpose::Regions),
             signer("sk-other", Purpose::Region),
         ] {
-            assert_eq!(other.unwrap(wrapped.as_bytes()), None);
+            assert_eq!(other.verified(wrapped.as_bytes()), None);
         }
         for bad in [
             wrapped.replace('1', "2"),
@@ -168,7 +168,7 @@ mod tests {
             String::new(),
             "\u{e9}".repeat(40),
         ] {
-            assert_eq!(ours.unwrap(bad.as_bytes()), None, "{bad}");
+            assert_eq!(ours.verified(bad.as_bytes()), None, "{bad}");
         }
     }
 

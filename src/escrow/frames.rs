@@ -67,12 +67,12 @@ impl Frame {
     /// As signed text.
     pub(super) fn write(&self, signer: &Signer) -> String {
         // Numbers, texts and lists: it does not fail.
-        signer.wrap(&serde_json::to_string(self).unwrap_or_default())
+        signer.sign_text(&serde_json::to_string(self).unwrap_or_default())
     }
 
     /// From signed text; `None` for what no node of the installation has written.
     pub(super) fn read(signer: &Signer, text: &[u8]) -> Option<Self> {
-        let frame: Self = serde_json::from_slice(signer.unwrap(text)?).ok()?;
+        let frame: Self = serde_json::from_slice(signer.verified(text)?).ok()?;
         (frame.form == FORM).then_some(frame)
     }
 }

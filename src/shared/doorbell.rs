@@ -137,14 +137,14 @@ impl Doorbell {
         let Some(json) = message(records).or_else(|| message(&[])) else {
             return Ok(());
         };
-        let wrapped = self.signer.wrap(&json);
+        let wrapped = self.signer.sign_text(&json);
         session.publish(self.names.channel(), &wrapped).await?;
         self.count(RecordEvent::Told, 1);
         Ok(())
     }
 
     fn hear(&self, bytes: &[u8]) {
-        let message = self.signer.unwrap(bytes);
+        let message = self.signer.verified(bytes);
         let message = message.and_then(|json| serde_json::from_slice::<Message>(json).ok());
         let Some(message) = message.filter(|message| message.form == FORM) else {
             self.count(RecordEvent::Forged, 1);

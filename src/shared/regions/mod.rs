@@ -78,11 +78,11 @@ impl Wanted {
 
 fn write(signer: &Signer, message: &impl Serialize) -> String {
     // All of them are structs of numbers, texts and lists.
-    signer.wrap(&serde_json::to_string(message).unwrap_or_default())
+    signer.sign_text(&serde_json::to_string(message).unwrap_or_default())
 }
 
 fn read<T: DeserializeOwned>(signer: &Signer, text: &str) -> Option<T> {
-    let json = signer.unwrap(text.as_bytes())?;
+    let json = signer.verified(text.as_bytes())?;
     serde_json::from_slice(json).ok()
 }
 
