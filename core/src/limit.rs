@@ -1,12 +1,23 @@
 //! Requests per minute, tokens per minute and parallel requests of one scope, without locks.
 //!
+//! Where nodes share limits, a slot that is in use has a [`Joint`], and that decides. Otherwise
+//! this node's own windows do:
+//!
 //! A window lasts 60 seconds from its first use, counted in whole seconds, as LiteLLM's does. Each
 //! window is one atomic word (start and count), so a count can never land in the wrong window.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use arc_swap::ArcSwapOption;
 
 use crate::error::GatewayError;
+use crate::rate::{Full as FullMinute, Joint, Minute, NoRoom, Taken};
 use crate::time::WallMs;
+
+mod window;
+
+use window::{Full, Window, seconds};
 
 /// Length of a window in seconds.
 pub const WINDOW_S: u32 = 60;
@@ -118,6 +129,8 @@ pub struct RateHold {
     requests: Option<u32>,
     tokens: Option<u32>,
     estimate: u32,
+    /// What it took where nodes share limits; then it is in no window.
+    joint: Option<(Arc<Joint>, Taken)>,
 }
 
 /// The counters of one scope.
@@ -125,18 +138,26 @@ pub struct RateHold {
 pub struct RateSlot {
     requests: Window,
     tokens: Window,
-    in_flight: AtomicU32,
+    rpm: AtomicU32,
+    tpm: AtomicU32,
     parallel: AtomicU32,
+    in_flight: AtomicU32,
+    /// Present while nodes share limits and the scope is in use.
+    joint: ArcSwapOption<Joint>,
 }
 
 impl RateSlot {
     /// Fresh counters.
     pub fn new(limits: Limits) -> Self {
+        let none = || AtomicU32::new(NO_LIMIT);
         let slot = Self {
             requests: Window::new(),
             tokens: Window::new(),
+            rpm: none(),
+            tpm: none(),
+            parallel: none(),
             in_flight: AtomicU32::new(0),
-            parallel: AtomicU32::new(NO_LIMIT),
+            joint: ArcSwapOption::empty(),
         };
         slot.set(limits);
         slot
@@ -144,9 +165,60 @@ impl RateSlot {
 
     /// Changes the limits and keeps the counters.
     pub fn set(&self, limits: Limits) {
-        self.requests.limit.store(packed_limit(limits.rpm), Relaxed);
-        self.tokens.limit.store(packed_limit(limits.tpm), Relaxed);
+        self.rpm.store(packed_limit(limits.rpm), Relaxed);
+        self.tpm.store(packed_limit(limits.tpm), Relaxed);
         self.parallel.store(packed_limit(limits.parallel), Relaxed);
+        self.tell_joint();
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        let limit = |limit: &AtomicU32| {
+            let limit = limit.load(Relaxed);
+            (limit != NO_LIMIT).then_some(u64::from(limit))
+        };
+        Limits {
+            rpm: limit(&self.rpm),
+            tpm: limit(&self.tpm),
+            parallel: limit(&self.parallel),
+        }
+    }
+
+    /// Whether nodes could share something here that they do not share yet.
+    pub fn is_apart(&self) -> bool {
+        self.is_limited() && self.joint.load().is_none()
+    }
+
+    /// From now on all nodes together decide. What was counted in the running windows is taken
+    /// over.
+    pub fn join(&self, joint: Arc<Joint>, now: WallMs) {
+        for (window, minute) in [
+            (&self.requests, &joint.requests),
+            (&self.tokens, &joint.tokens),
+        ] {
+            let (start, used) = window.live(now);
+            minute.begin_with(u64::from(used), (start, now));
+        }
+        self.joint.store(Some(joint));
+        self.tell_joint();
+    }
+
+    /// This node decides for itself again.
+    pub fn part(&self) {
+        self.joint.store(None);
+    }
+
+    fn tell_joint(&self) {
+        if let Some(joint) = &*self.joint.load() {
+            let limits = self.limits();
+            joint.requests.set_limit(limits.rpm);
+            joint.tokens.set_limit(limits.tpm);
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        let limits = [&self.rpm, &self.tpm, &self.parallel];
+        limits.iter().any(|limit| limit.load(Relaxed) != NO_LIMIT)
     }
 
     /// Counts one request and its estimated tokens in every dimension, or in none.
@@ -157,24 +229,33 @@ impl RateSlot {
     /// # Errors
     /// The first dimension that has no room: parallel requests, then requests, then tokens.
     pub fn take(&self, tokens: u64, now: WallMs) -> Result<RateHold, RateRefusal> {
-        self.take_permit(now)?;
-        let requests = match self.requests.take(1, now) {
-            Ok(window) => window,
-            Err(full) => {
-                self.give_permit();
-                return Err(full.refusal(Dimension::Requests, now));
-            }
+        // Most scopes have no limits: nothing more is looked at.
+        let joint = match self.is_limited() {
+            true => self.joint.load_full(),
+            false => None,
         };
+        self.take_permit(joint.as_deref(), now)?;
+        let taken = match joint {
+            Some(joint) => take_joint(joint, tokens, now),
+            None => self.take_windows(tokens, now),
+        };
+        taken.inspect_err(|_| self.give_permit())
+    }
+
+    fn take_windows(&self, tokens: u64, now: WallMs) -> Result<RateHold, RateRefusal> {
+        let rpm = self.rpm.load(Relaxed);
+        let requests = self.requests.take(1, rpm, now);
+        let requests = requests.map_err(|full| full.refusal(Dimension::Requests, now))?;
         let estimate = u32::try_from(tokens).unwrap_or(u32::MAX);
-        match self.tokens.take(estimate, now) {
+        match self.tokens.take(estimate, self.tpm.load(Relaxed), now) {
             Ok(window) => Ok(RateHold {
                 requests,
                 tokens: window,
                 estimate,
+                joint: None,
             }),
             Err(full) => {
                 self.requests.change(requests, -1);
-                self.give_permit();
                 Err(full.refusal(Dimension::Tokens, now))
             }
         }
@@ -183,6 +264,9 @@ impl RateSlot {
     /// The request is over and used `tokens`: its permit is free, its estimate is corrected in the
     /// window that it was counted in.
     pub fn settle(&self, hold: RateHold, tokens: u64) {
+        if let Some((joint, taken)) = &hold.joint {
+            joint.settle(*taken, tokens);
+        }
         let actual = i64::try_from(tokens).unwrap_or(i64::MAX);
         let correction = actual.saturating_sub(i64::from(hold.estimate));
         self.tokens.change(hold.tokens, correction);
@@ -191,6 +275,9 @@ impl RateSlot {
 
     /// The request was never sent: nothing of it counts.
     pub fn release(&self, hold: RateHold) {
+        if let Some((joint, taken)) = &hold.joint {
+            joint.release(*taken);
+        }
         self.tokens.change(hold.tokens, -i64::from(hold.estimate));
         self.requests.change(hold.requests, -1);
         self.give_permit();
@@ -203,39 +290,77 @@ impl RateSlot {
 
     /// Limits and what is left of them, for the `x-ratelimit-*` headers; only those that are set.
     pub fn levels(&self, now: WallMs) -> impl Iterator<Item = Level> {
-        let parallel = self.parallel.load(Relaxed);
-        let level = |dimension, limit: u32, used: u32| {
-            (limit != NO_LIMIT).then(|| Level {
+        let joint = self.joint.load_full();
+        let joint = joint.as_deref();
+        let limits = self.limits();
+        let level = |dimension, limit: Option<u64>, remaining: u64| {
+            limit.map(|limit| Level {
                 dimension,
-                limit: u64::from(limit),
-                remaining: u64::from(limit.saturating_sub(used)),
+                limit,
+                remaining: remaining.min(limit),
             })
         };
-        let window = |dimension, window: &Window| {
-            level(dimension, window.limit.load(Relaxed), window.used(now))
+        let minute = |dimension, limit: Option<u64>, window: &Window, minute: Option<&Minute>| {
+            let own = || {
+                limit
+                    .unwrap_or(0)
+                    .saturating_sub(u64::from(window.used(now)))
+            };
+            let shared = minute.and_then(|minute| minute.remaining(now));
+            level(dimension, limit, shared.unwrap_or_else(own))
         };
+        let running = self.in_flight.load(Relaxed);
+        let free = self.permits(joint, now).saturating_sub(running);
         let all = [
-            window(Dimension::Requests, &self.requests),
-            window(Dimension::Tokens, &self.tokens),
-            level(Dimension::Parallel, parallel, self.in_flight.load(Relaxed)),
+            minute(
+                Dimension::Requests,
+                limits.rpm,
+                &self.requests,
+                joint.map(|joint| &joint.requests),
+            ),
+            minute(
+                Dimension::Tokens,
+                limits.tpm,
+                &self.tokens,
+                joint.map(|joint| &joint.tokens),
+            ),
+            level(Dimension::Parallel, limits.parallel, u64::from(free)),
         ];
         all.into_iter().flatten()
     }
 
-    fn take_permit(&self, now: WallMs) -> Result<(), RateRefusal> {
+    /// Requests that may run at the same time on this node.
+    fn permits(&self, joint: Option<&Joint>, now: WallMs) -> u32 {
         let limit = self.parallel.load(Relaxed);
-        let room = |running: u32| (running < limit).then(|| running.saturating_add(1));
-        match self.in_flight.fetch_update(Relaxed, Relaxed, room) {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                let full = Full {
-                    limit,
-                    used: limit,
-                    start: seconds(now),
-                };
-                Err(full.refusal(Dimension::Parallel, now))
-            }
+        match joint {
+            Some(joint) if limit != NO_LIMIT => joint.permits.allowed(now).min(limit),
+            _ => limit,
         }
+    }
+
+    fn take_permit(&self, joint: Option<&Joint>, now: WallMs) -> Result<(), RateRefusal> {
+        let permits = self.permits(joint, now);
+        let room = |running: u32| (running < permits).then(|| running.saturating_add(1));
+        let Err(running) = self.in_flight.fetch_update(Relaxed, Relaxed, room) else {
+            return Ok(());
+        };
+        let limit = self.parallel.load(Relaxed);
+        if let Some(joint) = joint {
+            joint.permits.note_refusal();
+            return Err(RateRefusal {
+                dimension: Dimension::Parallel,
+                limit: u64::from(limit),
+                remaining: 0,
+                resets_at: now.plus_ms(PERMITS_MOVE_MS),
+                retry_after_s: 1,
+            });
+        }
+        let full = Full {
+            limit,
+            used: running.max(limit),
+            start: seconds(now),
+        };
+        Err(full.refusal(Dimension::Parallel, now))
     }
 
     fn give_permit(&self) {
@@ -246,6 +371,34 @@ impl RateSlot {
     }
 }
 
+/// Takes a request of the limits that nodes share.
+fn take_joint(joint: Arc<Joint>, tokens: u64, now: WallMs) -> Result<RateHold, RateRefusal> {
+    match joint.take(tokens, now) {
+        Ok(taken) => Ok(RateHold {
+            requests: None,
+            tokens: None,
+            estimate: 0,
+            joint: Some((joint, taken)),
+        }),
+        Err(NoRoom::Requests(full)) => Err(full_minute(Dimension::Requests, full, now)),
+        Err(NoRoom::Tokens(full)) => Err(full_minute(Dimension::Tokens, full, now)),
+    }
+}
+
+fn full_minute(dimension: Dimension, full: FullMinute, now: WallMs) -> RateRefusal {
+    let left_ms = full.room_at.0.saturating_sub(now.0).max(1);
+    RateRefusal {
+        dimension,
+        limit: full.limit,
+        remaining: full.remaining,
+        resets_at: full.room_at,
+        retry_after_s: (left_ms as u64).div_ceil(1_000),
+    }
+}
+
+/// Permits of other nodes are here within about this time, if they are free.
+const PERMITS_MOVE_MS: i64 = 1_000;
+
 const NO_LIMIT: u32 = u32::MAX;
 
 fn packed_limit(limit: Option<u64>) -> u32 {
@@ -253,109 +406,6 @@ fn packed_limit(limit: Option<u64>) -> u32 {
         Some(limit) if limit <= LIMIT_MAX => limit as u32,
         _ => NO_LIMIT,
     }
-}
-
-/// Seconds since the epoch, enough until 2106.
-fn seconds(now: WallMs) -> u32 {
-    u32::try_from(now.0.div_euclid(1_000)).unwrap_or(0)
-}
-
-/// A count in a window that starts at its first use.
-#[derive(Debug)]
-struct Window {
-    /// Start in seconds above, count below; zero before the first use.
-    word: AtomicU64,
-    limit: AtomicU32,
-}
-
-/// A window without room.
-struct Full {
-    limit: u32,
-    used: u32,
-    start: u32,
-}
-
-impl Full {
-    fn refusal(self, dimension: Dimension, now: WallMs) -> RateRefusal {
-        let resets_at = WallMs((i64::from(self.start) + i64::from(WINDOW_S)) * 1_000);
-        let left_ms = resets_at.0.saturating_sub(now.0).max(1);
-        RateRefusal {
-            dimension,
-            limit: u64::from(self.limit),
-            remaining: u64::from(self.limit.saturating_sub(self.used)),
-            resets_at,
-            retry_after_s: (left_ms as u64).div_ceil(1_000),
-        }
-    }
-}
-
-impl Window {
-    fn new() -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            limit: AtomicU32::new(NO_LIMIT),
-        }
-    }
-
-    /// Counts `amount` and returns the window's start; `None` when nothing is limited.
-    fn take(&self, amount: u32, now: WallMs) -> Result<Option<u32>, Full> {
-        let limit = self.limit.load(Relaxed);
-        if limit == NO_LIMIT {
-            return Ok(None);
-        }
-        let mut word = self.word.load(Relaxed);
-        loop {
-            let (start, used) = live(word, now);
-            let after = used.saturating_add(amount);
-            if used >= limit || (after > limit && used > 0) {
-                return Err(Full { limit, used, start });
-            }
-            let next = pack(start, after);
-            match self
-                .word
-                .compare_exchange_weak(word, next, Relaxed, Relaxed)
-            {
-                Ok(_) => return Ok(Some(start)),
-                Err(seen) => word = seen,
-            }
-        }
-    }
-
-    /// Corrects the count of the window that started at `start`, if it is still the last one.
-    fn change(&self, start: Option<u32>, by: i64) {
-        let Some(start) = start else {
-            return;
-        };
-        let corrected = |word: u64| {
-            let (from, used) = unpack(word);
-            let used = i64::from(used).saturating_add(by);
-            let used = used.clamp(0, i64::from(u32::MAX)) as u32;
-            (from == start).then(|| pack(start, used))
-        };
-        // An error says that another window has begun: there is nothing left to correct.
-        let _ = self.word.fetch_update(Relaxed, Relaxed, corrected);
-    }
-
-    fn used(&self, now: WallMs) -> u32 {
-        live(self.word.load(Relaxed), now).1
-    }
-}
-
-/// Start and count of the window that `now` falls in: the one in `word`, or a new and empty one.
-/// A clock that went back stays in the window, so it cannot be used to get a fresh one.
-fn live(word: u64, now: WallMs) -> (u32, u32) {
-    let (start, used) = unpack(word);
-    let now = seconds(now);
-    let over = start == 0 || now.saturating_sub(start) >= WINDOW_S;
-    if over { (now, 0) } else { (start, used) }
-}
-
-fn pack(start: u32, used: u32) -> u64 {
-    u64::from(start) << 32 | u64::from(used)
-}
-
-fn unpack(word: u64) -> (u32, u32) {
-    ((word >> 32) as u32, word as u32)
 }
 
 #[cfg(test)]

@@ -132,6 +132,12 @@ impl ScopeId {
         u128::from_str_radix(text, 16).ok().map(Self)
     }
 
+    /// Of several places for it, that of the greatest weight is its own: it moves only when that
+    /// place is gone.
+    pub fn weight_at(self, place: u64) -> u64 {
+        mixed(self.fold() ^ place)
+    }
+
     /// Well mixed 64 bits of it.
     pub(super) fn fold(self) -> u64 {
         mixed(self.0 as u64 ^ mixed((self.0 >> 64) as u64))

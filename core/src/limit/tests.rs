@@ -1,6 +1,8 @@
 //! Windows, refunds and permits, alone and under contention.
 
 use super::*;
+use crate::rate::Tenure;
+use crate::time::MonoUs;
 
 const START: WallMs = WallMs(1_800_000_000_000);
 
@@ -150,4 +152,79 @@ fn exactly_the_limit_is_admitted_per_window_whatever_the_threads_do() {
         assert!(slot.take(10, now).is_err());
         assert_eq!(slot.in_flight(), 0);
     }
+}
+
+/// A slot that shares its limits, on a node that may use `permits` of them.
+fn joined(slot: &RateSlot, permits: u32) -> Arc<Joint> {
+    let joint = Arc::new(Joint::default());
+    let clocks = (START, MonoUs(0));
+    joint.permits.set(&Tenure::default(), permits, clocks);
+    slot.join(Arc::clone(&joint), START);
+    joint
+}
+
+#[test]
+fn shared_limits_begin_with_what_was_counted_and_refusals_take_nothing() {
+    let slot = limits(Some(3), Some(100), Some(4));
+    slot.settle(slot.take(40, START).unwrap(), 40);
+    assert!(slot.is_apart());
+    let joint = joined(&slot, 1);
+    assert!(!slot.is_apart());
+    let left = || -> Vec<u64> { slot.levels(START).map(|level| level.remaining).collect() };
+    assert_eq!(left(), [2, 60, 1]);
+    let running = slot.take(10, START).unwrap();
+    let refused = slot.take(10, START).unwrap_err();
+    assert_eq!(
+        (refused.dimension, refused.limit, refused.retry_after_s),
+        (Dimension::Parallel, 4, 1),
+        "the limit of all is told, and that it may be had in a moment"
+    );
+    assert_eq!(joint.permits.take_refused(), 1);
+    slot.settle(running, 20);
+    let refused = slot.take(50, START).unwrap_err();
+    assert_eq!(refused.dimension, Dimension::Tokens);
+    assert_eq!((refused.limit, refused.remaining), (100, 40));
+    assert_eq!(refused.resets_at, START.plus_ms(61_000));
+    assert_eq!(left(), [1, 40, 1]);
+    slot.release(slot.take(40, START).unwrap());
+    assert_eq!(
+        left(),
+        [1, 40, 1],
+        "a request that was not sent counts for nothing"
+    );
+    slot.settle(slot.take(5, START).unwrap(), 5);
+    let refused = slot.take(5, START).unwrap_err();
+    assert_eq!(refused.dimension, Dimension::Requests);
+    assert_eq!(slot.in_flight(), 0);
+}
+
+#[test]
+fn a_request_that_runs_while_limits_come_to_be_shared_gives_back_what_it_took() {
+    let slot = limits(Some(5), None, Some(4));
+    let before = slot.take(0, START).unwrap();
+    joined(&slot, 4);
+    let shared = slot.take(0, START).unwrap();
+    slot.part();
+    assert_eq!(slot.in_flight(), 2);
+    slot.release(before);
+    slot.release(shared);
+    assert_eq!(slot.in_flight(), 0);
+    // Alone again this node's own windows decide.
+    assert_eq!(slot.levels(START).next().unwrap().remaining, 5);
+}
+
+#[test]
+fn a_shared_limit_that_is_changed_holds_at_once() {
+    let slot = limits(Some(5), None, None);
+    joined(&slot, 0);
+    for _ in 0..3 {
+        slot.settle(slot.take(0, START).unwrap(), 0);
+    }
+    slot.set(Limits {
+        rpm: Some(2),
+        ..Limits::default()
+    });
+    assert!(slot.take(0, START).is_err());
+    slot.set(Limits::default());
+    assert!(slot.take(0, START).is_ok());
 }

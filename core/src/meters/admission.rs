@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::held::{End, Held, ModelHeld};
 use super::purse::Decides;
+use super::window::Window;
 use super::{Meters, Whose};
 use crate::error::GatewayError;
 use crate::escrow::Pid;
@@ -147,6 +148,12 @@ impl Admission {
     pub fn pids(&self) -> Vec<Pid> {
         let scopes = std::iter::once(&self.first).chain(&self.others);
         scopes.flat_map(Held::pids).collect()
+    }
+
+    /// Limits that nodes could share and do not share yet.
+    pub fn apart(&self) -> impl Iterator<Item = Window> {
+        let scopes = std::iter::once(&self.first).chain(&self.others);
+        scopes.flat_map(Held::apart)
     }
 
     /// Cost that is held.

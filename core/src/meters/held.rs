@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Meters;
 use super::admission::{Crossing, Denied, Due, Lacking, Need};
 use super::purse::{Decides, NoMoney, Purse, PurseHold};
+use super::window::Window;
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::limit::{RateHold, RateSlot};
@@ -137,6 +138,18 @@ impl Held {
             end.rate(&model.rates, held.rate);
             end.budget(&model.budget, held.budget);
         }
+    }
+
+    /// Limits that nodes could share and do not share yet.
+    pub(super) fn apart(&self) -> impl Iterator<Item = Window> {
+        let meters = &self.meters;
+        let own = meters.rates.is_apart().then(|| Window::of(meters, None));
+        let model = self.model.at.filter(|at| {
+            let model = meters.models.at(*at);
+            model.is_some_and(|model| model.rates.is_apart())
+        });
+        let model = model.map(|at| Window::of(meters, Some(at)));
+        own.into_iter().chain(model)
     }
 
     /// Periods whose rights it holds.

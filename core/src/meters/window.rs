@@ -1,4 +1,5 @@
-//! One budget as the node's task sees it: a scope's own, or that of one of its models.
+//! One budget as the node's task sees it, and the limits beside it: a scope's own, or those of one
+//! of its models.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::admission::Lacking;
 use super::purse::Purse;
 use super::{Meters, Whose};
 use crate::escrow::{Gate, ScopeId};
+use crate::limit::RateSlot;
 use crate::money::NanoUsd;
 use crate::scope::{Scope, ScopeKind};
 use crate::time::WallMs;
@@ -44,6 +46,13 @@ impl From<&Lacking> for Window {
 }
 
 impl Window {
+    pub(super) fn of(meters: &Arc<Meters>, model: Option<usize>) -> Self {
+        Self {
+            meters: Arc::clone(meters),
+            model,
+        }
+    }
+
     /// The budget of a scope, or of one of its models by name.
     pub fn find(meters: &Arc<Meters>, model: Option<&str>) -> Option<Self> {
         let model = match model {
@@ -121,6 +130,20 @@ impl Window {
             Some(model) => format!("{duration}|{model}"),
         };
         ScopeId::of(&Scope::new(kind, name.id), &window)
+    }
+
+    /// The limits per minute and at the same time beside the budget.
+    pub fn rates(&self) -> &RateSlot {
+        let model = self.model.and_then(|at| self.meters.models.at(at));
+        model.map_or(&self.meters.rates, |model| &model.rates)
+    }
+
+    /// The number of those limits: the same for every node.
+    pub fn rates_id(&self) -> ScopeId {
+        let name = self.name();
+        let kind = ScopeKind::of_label(&name.kind).unwrap_or(ScopeKind::Key);
+        let model = name.model.as_deref().unwrap_or_default();
+        ScopeId::of(&Scope::new(kind, name.id), &format!("rates|{model}"))
     }
 
     fn purse(&self) -> &Purse {

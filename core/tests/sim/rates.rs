@@ -1,11 +1,11 @@
-//! Limits per minute over three regions of three nodes, beside one ideal bucket (checker 8).
+//! Limits per minute over three regions of three nodes, beside one ideal minute (checker 8).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use meridian_core::escrow::Actor;
-use meridian_core::rate::{Bucket, Counts, Gossip};
-use meridian_core::time::MonoUs;
+use meridian_core::rate::{Counts, Ears, Gossip, Life, Minute};
+use meridian_core::time::{MonoUs, WallMs};
 
 use crate::rng::Rng;
 
@@ -73,6 +73,8 @@ enum Broken {
     Deaf,
     /// A silent region is taken for one that has no traffic.
     NoShares,
+    /// What others took before they were met does not count.
+    Forgetful,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,8 @@ struct Case {
     pattern: Pattern,
     /// Cut from everybody else from second 120 to 240.
     partition: bool,
+    /// Every seven seconds another node starts anew.
+    restarts: bool,
     broken: Option<Broken>,
     seed: u64,
 }
@@ -96,77 +100,116 @@ struct Figures {
     window: f64,
 }
 
-/// When, to whom, from whom; taken, returned, offered.
-type Letter = (u64, usize, usize, u64, u64, u64);
+/// When, its number, to whom, from whom.
+type Letter = (u64, usize, usize, Life);
 
 struct Fleet {
-    buckets: Vec<Bucket>,
+    minutes: Vec<Minute>,
     gossips: Vec<Gossip>,
+    ears: Vec<Ears>,
+    boots: [u64; NODES],
+    /// Somebody was met who knows nothing of what was said before.
+    strangers: [bool; NODES],
+    limit: u64,
     mail: BinaryHeap<Reverse<Letter>>,
+    letters: Vec<Counts>,
 }
 
 fn actor(node: usize) -> Actor {
     Actor {
         region: (node / 3) as u8,
         node: node as u16,
-        incarnation: 1,
+        incarnation: 0,
     }
+}
+
+/// The clock of a wall that was hung up long ago.
+fn wall(us: u64) -> WallMs {
+    WallMs(1_800_000_000_000 + (us / 1_000) as i64)
 }
 
 impl Fleet {
     fn new(limit: u64) -> Self {
+        let life = |node| Life {
+            actor: actor(node),
+            boot: 1,
+        };
         Self {
-            buckets: (0..NODES).map(|_| Bucket::new(Some(limit))).collect(),
-            gossips: (0..NODES).map(|node| Gossip::new(actor(node))).collect(),
+            minutes: (0..NODES).map(|_| Minute::new(Some(limit))).collect(),
+            gossips: (0..NODES).map(|_| Gossip::default()).collect(),
+            ears: (0..NODES).map(|node| Ears::new(life(node))).collect(),
+            boots: [1; NODES],
+            strangers: [false; NODES],
+            limit,
             mail: BinaryHeap::new(),
+            letters: Vec::new(),
         }
     }
 
-    /// Every 200 ms to siblings, every second to the other regions.
+    /// A process that knows nothing takes the place of one that knew everything.
+    fn restart(&mut self, node: usize) {
+        self.boots[node] += 1;
+        self.minutes[node] = Minute::new(Some(self.limit));
+        self.gossips[node] = Gossip::default();
+        self.ears[node] = Ears::new(self.life(node));
+    }
+
+    fn life(&self, node: usize) -> Life {
+        Life {
+            actor: actor(node),
+            boot: self.boots[node],
+        }
+    }
+
+    /// Every 200 ms to siblings, every 400 ms to the other regions.
     fn talk(&mut self, case: Case, at: u64) {
         let cut = case.partition && (120 * SECOND..240 * SECOND).contains(&at);
         for from in 0..NODES {
-            let counts = self.gossips[from].counts(&self.buckets[from]);
+            let (gossip, minute) = (&self.gossips[from], &self.minutes[from]);
+            let anew = std::mem::take(&mut self.strangers[from]);
+            let counts = match anew || at.is_multiple_of(3 * SECOND) {
+                true => gossip.counts_and_past(minute, wall(at)),
+                false => gossip.counts(minute),
+            };
             for to in (0..NODES).filter(|to| *to != from) {
                 let near = from / 3 == to / 3;
-                let due = near || at.is_multiple_of(SECOND);
+                let due = near || anew || at.is_multiple_of(2 * SECOND / 5);
                 let lost = case.broken == Some(Broken::Deaf) || (cut && !near);
                 if due && !lost {
                     let half = HALF_RTT_US[from / 3][to / 3];
-                    let Counts {
-                        taken,
-                        returned,
-                        offered,
-                    } = counts;
-                    self.mail
-                        .push(Reverse((at + half, to, from, taken, returned, offered)));
+                    let letter = (at + half, self.letters.len(), to, self.life(from));
+                    self.mail.push(Reverse(letter));
+                    self.letters.push(counts);
                 }
             }
         }
         for node in 0..NODES {
-            self.gossips[node].tick(&self.buckets[node], MonoUs(at));
             if case.broken == Some(Broken::NoShares) && cut {
                 for other in (0..NODES).filter(|other| other / 3 != node / 3) {
-                    self.gossips[node].forget(actor(other));
+                    let life = self.life(other);
+                    self.ears[node].leave(life);
                 }
             }
+            self.ears[node].forget(2, MonoUs(at));
+            let now = (wall(at), MonoUs(at));
+            self.gossips[node].tick(&self.minutes[node], &self.ears[node], now);
         }
     }
 
-    fn read_mail(&mut self, until: u64) {
-        while let Some(Reverse((at, to, from, taken, returned, offered))) =
-            self.mail.peek().copied()
-        {
+    fn read_mail(&mut self, case: Case, until: u64) {
+        while let Some(Reverse((at, number, to, life))) = self.mail.peek().copied() {
             if at > until {
                 return;
             }
             self.mail.pop();
-            let counts = Counts {
-                taken,
-                returned,
-                offered,
-            };
-            self.gossips[to].hear(&self.buckets[to], actor(from), counts, MonoUs(at));
+            let mut counts = self.letters[number];
+            if case.broken == Some(Broken::Forgetful)
+                && let Some(past) = &mut counts.past
+            {
+                (past.own, past.ages) = ([0; 12], None);
+            }
+            self.strangers[to] |= self.ears[to].hear(life, MonoUs(at));
+            self.gossips[to].hear(&self.minutes[to], life, counts, wall(at));
         }
     }
 }
@@ -174,7 +217,7 @@ impl Fleet {
 fn run(case: Case) -> Figures {
     let mut rng = Rng(case.seed);
     let mut fleet = Fleet::new(case.limit);
-    let ideal = Bucket::new(Some(case.limit));
+    let ideal = Minute::new(Some(case.limit));
     let mut figures = Figures::default();
     let mut times = Vec::new();
     let (mut at, mut talk) = (0.0_f64, 0_u64);
@@ -188,17 +231,20 @@ fn run(case: Case) -> Figures {
             break;
         }
         while talk <= us {
-            fleet.read_mail(talk);
+            fleet.read_mail(case, talk);
             fleet.talk(case, talk);
+            if case.restarts && talk > 0 && talk.is_multiple_of(7 * SECOND) {
+                fleet.restart((talk / SECOND / 7) as usize % NODES);
+            }
             talk += SECOND / 5;
         }
-        fleet.read_mail(us);
+        fleet.read_mail(case, us);
         if gap > 0.5 {
             continue;
         }
         let node = case.pattern.node(at, &mut rng);
-        let taken = fleet.buckets[node].take(1, MonoUs(us)).is_ok();
-        let right = ideal.take(1, MonoUs(us)).is_ok();
+        let taken = fleet.minutes[node].take(1, wall(us)).is_ok();
+        let right = ideal.take(1, wall(us)).is_ok();
         if us > WARM_S * SECOND {
             figures.offered += 1;
             figures.admitted += u64::from(taken);
@@ -231,6 +277,7 @@ fn cases(limit: u64, pattern: Pattern, partition: bool) -> impl Iterator<Item = 
         limit,
         pattern,
         partition,
+        restarts: false,
         broken: None,
         seed,
     })
@@ -281,13 +328,40 @@ fn check(limit: u64, pattern: Pattern, partition: bool) {
     }
 }
 
+/// What a node takes before it starts anew is known to the others, and told to it.
+#[test]
+fn a_limit_holds_while_nodes_start_anew_all_the_time() {
+    for limit in [60, 600, 6_000] {
+        for pattern in PATTERNS {
+            let all = cases(limit, pattern, false).take(1);
+            let all = all.map(|case| Case {
+                restarts: true,
+                ..case
+            });
+            let all: Vec<Figures> = all.map(run).collect();
+            let sum = |of: fn(&Figures) -> u64| all.iter().map(of).sum::<u64>() as f64;
+            let ratio = sum(|one| one.admitted) / sum(|one| one.ideal);
+            let window = all.iter().map(|one| one.window).fold(0.0, f64::max);
+            println!("{limit:5} {pattern:?}, restarts | {ratio:.3} | {window:.3}");
+            assert!(window <= 1.2, "{limit} {pattern:?}: {window}");
+            assert!(ratio >= 0.9, "{limit} {pattern:?}: {ratio}");
+        }
+    }
+}
+
 #[test]
 fn the_checker_of_limits_bites() {
-    for (broken, partition) in [(Broken::Deaf, false), (Broken::NoShares, true)] {
+    let broken = [
+        (Broken::Deaf, false, false),
+        (Broken::NoShares, true, false),
+        (Broken::Forgetful, false, true),
+    ];
+    for (broken, partition, restarts) in broken {
         let case = Case {
             limit: 600,
             pattern: Pattern::Uniform,
             partition,
+            restarts,
             broken: Some(broken),
             seed: 1,
         };
