@@ -1,7 +1,8 @@
 //! What nodes send each other, as signed text. All of it is absolute or a hint.
 
-use meridian_core::escrow::{Actor, Book, Message, Pid};
+use meridian_core::escrow::{Actor, Book, Message, Pid, ScopeId};
 use meridian_core::meters::WindowName;
+use meridian_core::rate::{Beat, Counts, Grant};
 use meridian_core::signature::Signer;
 use meridian_core::time::WallMs;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,64 @@ pub(super) struct Frame {
     pub(super) deaf: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) items: Vec<Item>,
+    /// Drawn by the process when it started; zero before limits were shared.
+    #[serde(default)]
+    pub(super) boot: u64,
+    /// What it has counted of limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) rates: Vec<Rates>,
+}
+
+/// Limits of one scope: what the sender has counted of them since it started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Rates {
+    #[serde(rename = "s")]
+    pub(super) scope: ScopeId,
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub(super) requests: Option<Counts>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(super) tokens: Option<Counts>,
+    /// For the vault of its permits, with the limit as the sender knows it.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub(super) beat: Option<(u32, Beat)>,
+    /// Of its permits, if the sender is their vault.
+    #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Rates {
+    pub(super) fn of(scope: ScopeId) -> Self {
+        Self {
+            scope,
+            requests: None,
+            tokens: None,
+            beat: None,
+            grants: Vec::new(),
+        }
+    }
+
+    /// Whether it says nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let counts = self.requests.is_some() || self.tokens.is_some();
+        !counts && self.beat.is_none() && self.grants.is_empty()
+    }
+
+    /// Takes over what is newer.
+    pub(super) fn merge(&mut self, newer: Self) {
+        let merged = |older: Option<Counts>, newer: Option<Counts>| {
+            let past = older.and_then(|counts| counts.past);
+            newer.map(|counts| Counts {
+                past: counts.past.or(past),
+                ..counts
+            })
+        };
+        self.requests = merged(self.requests, newer.requests).or(self.requests);
+        self.tokens = merged(self.tokens, newer.tokens).or(self.tokens);
+        self.beat = newer.beat.or(self.beat);
+        let is_newer = |to: u64| newer.grants.iter().any(|grant| grant.to == to);
+        self.grants.retain(|grant| !is_newer(grant.to));
+        self.grants.extend(newer.grants);
+    }
 }
 
 /// One thing, for one node or for all that hear it.
@@ -61,6 +120,8 @@ impl Frame {
             leaves: false,
             deaf: false,
             items,
+            boot: 0,
+            rates: Vec::new(),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use meridian_core::escrow::{Actor, RegionNumbers};
+use meridian_core::escrow::{Actor, RegionNumbers, ScopeId};
+use meridian_core::rate::Life;
 use meridian_core::signature::Signer;
 
-use super::frames::{Frame, Item, Says};
+use super::frames::{Frame, Item, Rates, Says};
 use super::members::Members;
 use super::neighbours::NeighboursEnd;
 use crate::clock;
@@ -22,12 +23,14 @@ const PACE_FAR: Duration = Duration::from_millis(200);
 const PACE_POST: Duration = Duration::from_millis(20);
 /// Things in one frame.
 const ITEMS_MAX: usize = 400;
+/// Scopes in one frame whose limits are told.
+const RATES_MAX: usize = 2_000;
 /// Things that wait for one region; the oldest are lost, and said again by the protocol.
 const WAITING_MAX: usize = 20_000;
 
 /// Letters of this node.
 pub(super) struct Mail {
-    me: Actor,
+    me: Life,
     signer: Signer,
     near: Way,
     far: BTreeMap<u8, Way>,
@@ -40,12 +43,14 @@ struct Way {
     region: String,
     wire: Option<WireEnd>,
     items: Vec<Item>,
+    /// Absolute, so only the last is kept of each scope.
+    rates: BTreeMap<ScopeId, Rates>,
     sent: Option<Instant>,
 }
 
 impl Mail {
     pub(super) fn new(
-        me: Actor,
+        me: Life,
         signer: Signer,
         (region, near): (&str, Option<WireEnd>),
         far: Vec<(String, WireEnd)>,
@@ -70,7 +75,7 @@ impl Mail {
 
     /// To one node.
     pub(super) fn to(&mut self, to: Actor, says: Says) {
-        let way = match to.region == self.me.region {
+        let way = match to.region == self.me.actor.region {
             true => Some(&mut self.near),
             false => self.far.get_mut(&to.region),
         };
@@ -86,7 +91,7 @@ impl Mail {
 
     /// To all nodes of another region, or of the own one.
     pub(super) fn tell_region_of(&mut self, region: u8, says: Says) {
-        let way = match region == self.me.region {
+        let way = match region == self.me.actor.region {
             true => Some(&mut self.near),
             false => self.far.get_mut(&region),
         };
@@ -104,6 +109,33 @@ impl Mail {
             });
         }
         self.tell_region(says);
+    }
+
+    /// What this node counts of limits, to its own region.
+    pub(super) fn count_near(&mut self, rates: Vec<Rates>) {
+        self.near.count(rates);
+    }
+
+    /// The same to other regions.
+    pub(super) fn count_far(&mut self, rates: &[Rates]) {
+        for way in self.far.values_mut() {
+            way.count(rates.to_vec());
+        }
+    }
+
+    /// Other nodes of the region that its store knows.
+    pub(super) fn neighbours(&self) -> usize {
+        self.posts.count()
+    }
+
+    /// How many regions there are, this one included.
+    pub(super) fn regions(&self) -> usize {
+        self.far.len() + 1
+    }
+
+    /// Whether there are other regions.
+    pub(super) fn has_far(&self) -> bool {
+        !self.far.is_empty()
     }
 
     /// Sends what may be sent now: in the region through Redis, or node to node as well while one
@@ -127,13 +159,17 @@ impl Mail {
 
     /// The last words.
     pub(super) fn farewell(&mut self) {
-        let mut frame = Frame::new(self.me, clock::now(), Vec::new());
-        frame.leaves = true;
-        let text = frame.write(&self.signer);
-        self.posts.send(&text);
-        for way in self.far.values().chain([&self.near]) {
+        let ways = self.far.values_mut().map(|way| (way, None));
+        for (way, posts) in ways.chain([(&mut self.near, Some(&self.posts))]) {
+            way.items.clear();
+            let mut frame = way.frame(self.me);
+            frame.leaves = true;
+            let text = frame.write(&self.signer);
+            if let Some(posts) = posts {
+                posts.send(&text);
+            }
             if let Some(wire) = &way.wire {
-                let _ = wire.send(text.clone());
+                let _ = wire.send(text);
             }
         }
     }
@@ -164,10 +200,39 @@ impl Way {
         self.items.push(item);
     }
 
+    fn count(&mut self, rates: Vec<Rates>) {
+        for newer in rates {
+            match self.rates.get_mut(&newer.scope) {
+                Some(older) => older.merge(newer),
+                None => {
+                    self.rates.insert(newer.scope, newer);
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.rates.is_empty()
+    }
+
+    /// As much of what waits as goes into one frame.
+    fn frame(&mut self, me: Life) -> Frame {
+        let count = self.items.len().min(ITEMS_MAX);
+        let items = self.items.drain(..count).collect();
+        let mut frame = Frame::new(me.actor, clock::now(), items);
+        frame.boot = me.boot;
+        while frame.rates.len() < RATES_MAX
+            && let Some((_, rates)) = self.rates.pop_first()
+        {
+            frame.rates.push(rates);
+        }
+        frame
+    }
+
     /// Node to node, and through Redis where it answers: all that waits, a little slower.
-    fn post(&mut self, me: Actor, signer: &Signer, now: Instant, posts: &NeighboursEnd) {
+    fn post(&mut self, me: Life, signer: &Signer, now: Instant, posts: &NeighboursEnd) {
         let since = self.sent.map(|sent| now.saturating_duration_since(sent));
-        let pace = if self.items.is_empty() {
+        let pace = if self.is_empty() {
             BEAT_NEAR
         } else {
             PACE_POST
@@ -176,19 +241,18 @@ impl Way {
             return;
         }
         self.sent = Some(now);
-        let up = self.wire.as_ref().filter(|wire| wire.state().is_up());
+        let up = self.wire.clone();
+        let up = up.filter(|wire| wire.state().is_up());
         loop {
-            let count = self.items.len().min(ITEMS_MAX);
-            let items = self.items.drain(..count).collect();
-            let mut frame = Frame::new(me, clock::now(), items);
+            let mut frame = self.frame(me);
             frame.deaf = up.is_none();
             let text = frame.write(signer);
             posts.send(&text);
-            if let Some(wire) = up {
+            if let Some(wire) = &up {
                 // What does not fit was posted.
                 let _ = wire.send(text);
             }
-            if self.items.is_empty() {
+            if self.is_empty() {
                 return;
             }
         }
@@ -196,25 +260,25 @@ impl Way {
 
     fn send(
         &mut self,
-        me: Actor,
+        me: Life,
         signer: &Signer,
         now: Instant,
         (pace, beat): (Duration, Duration),
     ) {
-        let Some(wire) = &self.wire else { return };
+        let Some(wire) = self.wire.clone() else {
+            return;
+        };
         let since = self.sent.map(|sent| now.saturating_duration_since(sent));
         let may = since.is_none_or(|since| since >= pace);
         let must = since.is_none_or(|since| since >= beat);
-        if !may || (self.items.is_empty() && !must) {
+        if !may || (self.is_empty() && !must) {
             return;
         }
         while wire.has_room() {
-            let count = self.items.len().min(ITEMS_MAX);
-            let items = self.items.drain(..count).collect();
-            let text = Frame::new(me, clock::now(), items).write(signer);
+            let text = self.frame(me).write(signer);
             let _ = wire.send(text);
             self.sent = Some(now);
-            if self.items.is_empty() {
+            if self.is_empty() {
                 return;
             }
         }

@@ -8,6 +8,7 @@
 mod books;
 mod frames;
 mod identity;
+mod limits;
 mod mail;
 mod members;
 mod neighbours;
@@ -15,12 +16,13 @@ mod node;
 mod show;
 mod windows;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use meridian_core::journal::Position;
-use meridian_core::meters::{Lacking, Window, WindowName};
+use meridian_core::meters::{Admission, Lacking, Window, WindowName};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -72,6 +74,8 @@ pub(crate) enum Order {
         /// Nobody waits where this is `None`.
         reply: Option<oneshot::Sender<Found>>,
     },
+    /// Requests are limited here, and this node alone counts them.
+    Limits(Window),
     /// Another node said something.
     Heard(Vec<u8>),
     /// The operator asks how a budget stands; `None` is all that are in use.
@@ -93,6 +97,8 @@ pub struct Rights {
     /// Settling and its CLOSE are one step for who writes rows into the journal.
     closing: RwLock<()>,
     status: ArcSwap<Status>,
+    /// Whether other nodes share limits with this one.
+    joined: AtomicBool,
 }
 
 /// Orders on their way to the task.
@@ -107,6 +113,7 @@ impl Rights {
             orders,
             closing: RwLock::new(()),
             status: ArcSwap::default(),
+            joined: AtomicBool::new(false),
         };
         (Arc::new(rights), Orders(received))
     }
@@ -154,6 +161,17 @@ impl Rights {
         };
         // One that is lost is asked again with the next tokens.
         let _ = self.orders.try_send(order);
+    }
+
+    /// Has limits of an admitted request kept together with the other nodes, if there are any.
+    pub fn share_limits(&self, admission: &Admission) {
+        if !self.joined.load(Ordering::Relaxed) {
+            return;
+        }
+        for window in admission.apart() {
+            // One that is lost is asked again with the next request.
+            let _ = self.orders.try_send(Order::Limits(window));
+        }
     }
 
     /// Takes what another node said; too much of it is lost, and said again.

@@ -35,4 +35,10 @@ pub struct Status {
     pub waited: u64,
     /// Frames that no node of the installation wrote.
     pub forged: u64,
+    /// Scopes whose limits are kept together with other nodes.
+    pub limits: u64,
+    /// Nodes that share limits and are not heard.
+    pub silent: u64,
+    /// Requests whose limits found no place among them.
+    pub left_out: u64,
 }

@@ -335,6 +335,9 @@ fn rights_gauges(status: &Status) -> RightsGauges {
         asked: status.asked,
         waited: status.waited,
         forged: status.forged,
+        limits: status.limits,
+        silent: status.silent,
+        left_out: status.left_out,
     }
 }
 

@@ -33,6 +33,12 @@ impl Sharing {
         journal: &Journal,
         rows: BTreeMap<Pid, Row>,
     ) -> Option<Self> {
+        if config.database.is_none() && config.redis.is_some() {
+            tracing::warn!(
+                "budgets, limits per minute and max_parallel_requests hold on this node alone: \
+                 nodes share them where they have one `database_url`"
+            );
+        }
         config.database.as_ref()?;
         keep_rows(journal);
         let (rights, orders) = Rights::new();

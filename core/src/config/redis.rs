@@ -360,8 +360,9 @@ impl Draft {
         // Variables may be set for other programs too.
         if written.is_some() {
             let message = format!(
-                "Redis ({place}) is used for cooldowns and changes that the nodes of a region \
-                 share, for cached answers, and for nothing else in this version"
+                "Redis ({place}) is used for cooldowns, for cached answers, and for what nodes \
+                 that have one `database_url` tell each other of changes, budgets and limits; \
+                 without a `database_url` each node has the whole of every budget and limit"
             );
             problems.notice(at, &self.path, message);
         }

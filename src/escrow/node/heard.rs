@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use meridian_core::escrow::{Actor, Event, Message, Pid};
 use meridian_core::meters::{Window, WindowName};
+use meridian_core::rate::Life;
 use meridian_core::scope::{Scope, ScopeKind};
 
 use super::{Desk, rounds};
@@ -23,6 +24,18 @@ impl Desk {
             return;
         };
         let from = frame.from;
+        let life = Life {
+            actor: from,
+            boot: frame.boot,
+        };
+        if life == self.life {
+            return;
+        }
+        // Another process of this node counts too, while one takes over from the other.
+        self.limits.hear(life, frame.rates, self.clocks());
+        if frame.leaves {
+            self.limits.leave(life);
+        }
         if from == self.me {
             return;
         }

@@ -17,8 +17,9 @@ use meridian_core::escrow::{
 };
 use meridian_core::journal::Transfer;
 use meridian_core::meters::Due;
+use meridian_core::rate::Life;
 use meridian_core::signature::Signer;
-use meridian_core::time::MonoUs;
+use meridian_core::time::{MonoUs, WallMs};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,6 +28,7 @@ pub(super) use rounds::CONSUMER;
 use super::books::Settled;
 use super::frames::Says;
 use super::identity::Identity;
+use super::limits::Limits;
 use super::mail::Mail;
 use super::members::Members;
 use super::neighbours::NeighboursEnd;
@@ -99,6 +101,8 @@ enum Answer {
 /// The task at work.
 struct Desk {
     me: Actor,
+    /// This process of the node.
+    life: Life,
     region: String,
     numbers: RegionNumbers,
     rights: Arc<Rights>,
@@ -127,6 +131,7 @@ struct Desk {
     unwritten: BTreeSet<Pid>,
     rounds: rounds::Rounds,
     tally: Tally,
+    limits: Limits,
 }
 
 /// What is counted for metrics.
@@ -214,10 +219,15 @@ impl Desk {
             far,
             posts,
         } = parts;
+        let life = Life {
+            actor: me,
+            boot: boot(),
+        };
         let mut desk = Self {
-            mail: Mail::new(me, signer.clone(), (&region, near), far, posts, &numbers),
+            mail: Mail::new(life, signer.clone(), (&region, near), far, posts, &numbers),
             members: Members::new(me),
             me,
+            life,
             region,
             numbers,
             rights,
@@ -240,6 +250,7 @@ impl Desk {
             unwritten: BTreeSet::new(),
             rounds: rounds::Rounds::default(),
             tally: Tally::default(),
+            limits: Limits::new(life, MonoUs(0)),
         };
         desk.restore(rows);
         desk
@@ -265,6 +276,10 @@ impl Desk {
     fn now(&self) -> MonoUs {
         let micros = clock::mono().saturating_duration_since(self.began);
         MonoUs(u64::try_from(micros.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn clocks(&self) -> (WallMs, MonoUs) {
+        (clock::now(), self.now())
     }
 
     fn step(&mut self, event: Event) {
@@ -308,6 +323,10 @@ impl Desk {
                 until,
                 reply,
             } => self.ask(window, need, (until, reply)),
+            Order::Limits(window) => {
+                let clocks = self.clocks();
+                self.limits.open(window, clocks);
+            }
             Order::Heard(text) => self.hear(&text),
             Order::Show { name, reply } => {
                 let _ = reply.send(self.show(name.as_ref()));
@@ -404,6 +423,12 @@ impl Desk {
             }
         }
     }
+}
+
+/// Tells this process from others of the same node; never zero.
+fn boot() -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = clock::random_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1)
 }
 
 /// The sync that runs, when it is over.

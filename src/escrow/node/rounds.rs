@@ -1,5 +1,6 @@
 //! What is done again and again, and at the end.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use meridian_core::escrow::{Actor, Event, Pid, ScopeId};
@@ -14,6 +15,9 @@ use crate::escrow::show::Status;
 
 /// Between two looks at budgets in use.
 const SWEEP: Duration = Duration::from_millis(500);
+/// Between two rounds of limits in the region, and between those that go to others.
+const LIMITS: Duration = Duration::from_millis(200);
+const LIMITS_FAR: Duration = Duration::from_millis(400);
 /// Between two looks whether budgets have other names or durations now.
 const NAMES: Duration = Duration::from_secs(2);
 /// Between two looks for periods that are over.
@@ -45,6 +49,8 @@ pub(super) fn oldest(wall: WallMs) -> WallMs {
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     ticked: Option<Instant>,
+    limits: Option<Instant>,
+    limits_far: Option<Instant>,
     swept: Option<Instant>,
     named: Option<Instant>,
     ended: Option<Instant>,
@@ -102,6 +108,9 @@ impl Desk {
                 opened.wake(now);
             }
         }
+        if is_due(&mut self.rounds.limits, LIMITS, now) {
+            self.count_limits(now);
+        }
         if is_due(&mut self.rounds.swept, SWEEP, now) {
             self.sweep(now);
         }
@@ -110,6 +119,20 @@ impl Desk {
         }
         if is_due(&mut self.rounds.checkpointed, CHECKPOINT, now) {
             self.checkpoint();
+        }
+    }
+
+    /// Says what this node has counted of limits since it said so last.
+    fn count_limits(&mut self, now: Instant) {
+        let far = self.mail.has_far() && is_due(&mut self.rounds.limits_far, LIMITS_FAR, now);
+        let clocks = self.clocks();
+        let near = self.mail.neighbours();
+        let told = self.limits.round(near, (self.mail.regions(), far), clocks);
+        let alone = self.limits.is_alone();
+        self.rights.joined.store(!alone, Ordering::Relaxed);
+        if !alone {
+            self.mail.count_near(told.near);
+            self.mail.count_far(&told.far);
         }
     }
 
@@ -186,6 +209,7 @@ impl Desk {
     pub(super) fn status_now(&self) -> Status {
         let live = self.members.live();
         let near = live.iter().filter(|one| one.region == self.me.region);
+        let limits = self.limits.tally(self.now());
         let mut status = Status {
             actor: Some(self.me),
             budgets: self.windows.len() as u64,
@@ -198,6 +222,9 @@ impl Desk {
             waited: self.tally.waited,
             forged: self.tally.forged,
             suspense: self.tally.suspense,
+            limits: limits.scopes,
+            silent: limits.silent,
+            left_out: limits.left_out,
             ..Status::default()
         };
         status.nodes_far = live.len() as u64 - status.nodes_near;
@@ -244,6 +271,12 @@ impl Desk {
         }
         self.checkpoint();
         self.carry_out();
+        if !self.limits.is_alone() {
+            let clocks = self.clocks();
+            let last = self.limits.farewell(clocks);
+            self.mail.count_far(&last);
+            self.mail.count_near(last);
+        }
         self.mail.farewell();
         tokio::time::sleep(FAREWELL).await;
     }

@@ -130,7 +130,10 @@ async fn take(
     let until = clock::mono() + WAIT_MAX;
     loop {
         let denied = match meters.admit(need, dues.clone(), wall) {
-            Ok(admission) => return Ok(admission),
+            Ok(admission) => {
+                rights.share_limits(&admission);
+                return Ok(admission);
+            }
             Err(denied) => denied,
         };
         let Some(lacking) = denied.lacking.filter(|_| clock::mono() < until) else {

@@ -70,10 +70,26 @@ const FORGED: PlainFamily = counter(
     "Frames that no node of the installation wrote",
 );
 
+const LIMITS: PlainFamily = gauge(
+    "meridian_limits_scopes",
+    &[],
+    "Scopes whose limits per minute and at the same time are kept together with other nodes",
+);
+const SILENT: PlainFamily = gauge(
+    "meridian_limits_silent_nodes",
+    &[],
+    "Nodes that share limits and are not heard: meanwhile a part of each limit is used here",
+);
+const LEFT_OUT: PlainFamily = counter(
+    "meridian_limits_left_out_total",
+    &[],
+    "Requests under limits that found no place among those kept together",
+);
+
 /// All of them.
-pub(super) const RIGHTS: [&PlainFamily; 13] = [
+pub(super) const RIGHTS: [&PlainFamily; 16] = [
     &BUDGETS, &FREE, &RESERVED, &BOUND, &PENDING, &SUSPENSE, &NODES, &MODE, &LINK_UP, &FRAMES,
-    &ASKED, &WAITED, &FORGED,
+    &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
 ];
 
 /// Values of the label `mode`.
@@ -106,6 +122,12 @@ pub struct RightsGauges {
     pub waited: u64,
     /// Frames of strangers.
     pub forged: u64,
+    /// Scopes whose limits are kept together.
+    pub limits: u64,
+    /// Nodes of those that are not heard.
+    pub silent: u64,
+    /// Requests whose limits found no place.
+    pub left_out: u64,
 }
 
 /// Only headers where budgets are not shared.
@@ -142,4 +164,7 @@ pub(super) fn write(page: &mut Page, rights: Option<&RightsGauges>) {
     page.value(&ASKED, count(|rights| rights.asked));
     page.value(&WAITED, count(|rights| rights.waited));
     page.value(&FORGED, count(|rights| rights.forged));
+    page.value(&LIMITS, count(|rights| rights.limits));
+    page.value(&SILENT, count(|rights| rights.silent));
+    page.value(&LEFT_OUT, count(|rights| rights.left_out));
 }
