@@ -106,6 +106,8 @@ pub struct Gossip {
     notes: VecDeque<(WallMs, u64)>,
     /// When the first note was made.
     began: Option<WallMs>,
+    /// Somebody has said what all took before that.
+    told: bool,
 }
 
 impl Gossip {
@@ -143,7 +145,12 @@ impl Gossip {
             // Without its last minute nobody can say what it took: it says so soon.
             if let Some(past) = counts.past {
                 match past.ages.filter(|_| young) {
-                    Some(ages) => minute.raise(ages, now),
+                    // What one knows of all the others know too: added up it would be too much.
+                    Some(_) if self.told => {}
+                    Some(ages) => {
+                        self.told = true;
+                        minute.raise(ages, now);
+                    }
                     None => minute.debit_ages(past.own, now),
                 }
                 self.meet(from, counts, now);

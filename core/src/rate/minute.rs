@@ -219,17 +219,19 @@ impl Minute {
     pub(super) fn debit_ages(&self, ages: [u64; AGES], now: WallMs) {
         let second = self.advance(now);
         for (amount, from) in ages.into_iter().zip((0..).step_by(AGE_S as usize)) {
-            self.debit_at(amount, second.saturating_sub(from));
+            self.debit_at(amount, second.saturating_sub(from + AGE_S / 2));
         }
     }
 
-    /// Somebody else knows of so much by age: what is missing here is put there.
-    pub(super) fn raise(&self, ages: [u64; AGES], now: WallMs) {
-        let second = self.advance(now);
-        for (sum, from) in ages.into_iter().zip((0..).step_by(AGE_S as usize)) {
-            let missing = sum.saturating_sub(self.aged(second, from));
-            self.debit_at(missing, second.saturating_sub(from));
+    /// Somebody else knows of so much by age, what is here included: the rest is put there.
+    pub(super) fn raise(&self, mut ages: [u64; AGES], now: WallMs) {
+        let mut known = self.level();
+        for amount in &mut ages {
+            let here = known.min(*amount);
+            known -= here;
+            *amount -= here;
         }
+        self.debit_ages(ages, now);
     }
 
     /// Sum of the seconds that are `from` and up to four more old.

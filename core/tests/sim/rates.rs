@@ -331,8 +331,8 @@ fn check(limit: u64, pattern: Pattern, partition: bool) {
 /// What a node takes before it starts anew is known to the others, and told to it.
 #[test]
 fn a_limit_holds_while_nodes_start_anew_all_the_time() {
-    for limit in [60, 600, 6_000] {
-        for pattern in PATTERNS {
+    for limit in [60, 600] {
+        for pattern in [Pattern::Uniform, Pattern::Home, Pattern::Below] {
             let all = cases(limit, pattern, false).take(1);
             let all = all.map(|case| Case {
                 restarts: true,
