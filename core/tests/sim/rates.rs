@@ -161,7 +161,7 @@ impl Fleet {
         }
     }
 
-    /// Every 200 ms to siblings, every 400 ms to the other regions.
+    /// Every 200 ms to siblings, every 600 ms to the other regions.
     fn talk(&mut self, case: Case, at: u64) {
         let cut = case.partition && (120 * SECOND..240 * SECOND).contains(&at);
         for from in 0..NODES {
@@ -173,7 +173,7 @@ impl Fleet {
             };
             for to in (0..NODES).filter(|to| *to != from) {
                 let near = from / 3 == to / 3;
-                let due = near || anew || at.is_multiple_of(2 * SECOND / 5);
+                let due = near || anew || at.is_multiple_of(3 * SECOND / 5);
                 let lost = case.broken == Some(Broken::Deaf) || (cut && !near);
                 if due && !lost {
                     let half = HALF_RTT_US[from / 3][to / 3];

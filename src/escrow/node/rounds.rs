@@ -17,7 +17,8 @@ use crate::escrow::show::Status;
 const SWEEP: Duration = Duration::from_millis(500);
 /// Between two rounds of limits in the region, and between those that go to others.
 const LIMITS: Duration = Duration::from_millis(200);
-const LIMITS_FAR: Duration = Duration::from_millis(400);
+/// Less often than frames may leave, or those about rights would never leave ahead of their time.
+const LIMITS_FAR: Duration = Duration::from_millis(600);
 /// Between two looks whether budgets have other names or durations now.
 const NAMES: Duration = Duration::from_secs(2);
 /// Between two looks for periods that are over.
