@@ -179,11 +179,17 @@ def reload_each_minute(config, stop):
         config.write_text(f"{text}# reload {turn}\n")
 
 
-def watch_memory(pid, samples, stop):
+def watch_memory(pid, samples, stop, path):
+    """Samples every five seconds, and a file of them: a slope does not say whether memory grew in a step."""
     began = time.monotonic()
-    while not stop.wait(5):
-        fds = len(os.listdir(f"/proc/{pid}/fd"))
-        samples.append((time.monotonic() - began, rss_mib(pid), fds))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as out:
+        out.write("seconds,rss_mib,descriptors\n")
+        while not stop.wait(5):
+            fds = len(os.listdir(f"/proc/{pid}/fd"))
+            samples.append((time.monotonic() - began, rss_mib(pid), fds))
+            out.write("{:.0f},{:.1f},{}\n".format(*samples[-1]))
+            out.flush()
 
 
 def kill_and_revive(stage, child, port, total):
@@ -216,7 +222,8 @@ def run_script(args, script):
         stop, samples, threads = threading.Event(), [], []
         if script == "soak":
             threads.append(threading.Thread(target=reload_each_minute, args=(config, stop)))
-        threads.append(threading.Thread(target=watch_memory, args=(gateway.pid, samples, stop)))
+        threads.append(threading.Thread(target=watch_memory, args=(
+            gateway.pid, samples, stop, pathlib.Path(args.samples) / f"memory-{script}.csv")))
         if script == "failover":
             total = args.seconds or 60
             threads.append(threading.Thread(target=kill_and_revive, args=(stage, first, first_port, total)))
@@ -360,6 +367,7 @@ def main():
     parser.add_argument("--rate", type=int, default=1000, help="requests/s of `compare`")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(ROOT / "target/release")))
     parser.add_argument("--picture", default=str(ROOT / "target/loadtest/compare.svg"))
+    parser.add_argument("--samples", default=str(ROOT / "target/loadtest"), help="folder of the memory samples")
     parser.add_argument("--litellm", help="LiteLLM's program; else target/litellm or the one in PATH")
     parser.add_argument("--install-litellm", action="store_true", help="from PyPI into target/litellm")
     parser.add_argument("--keep", action="store_true", help="keep logs and data of the run")

@@ -4,12 +4,11 @@
 //! call id 16, CRC-32 4 (of everything after the magic but itself). The payload is JSON. The magic
 //! contains bytes that UTF-8 never does, so it cannot be found inside a payload.
 
-use memchr::memmem;
-use serde::Serialize;
-
+use super::payload::Payload;
 use super::{Open, Progress, Transfer};
 use crate::ids::CallId;
 use crate::spend::SpendRecord;
+use memchr::memmem;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 32;
@@ -139,11 +138,11 @@ pub fn encode_transfer(out: &mut Vec<u8>, transfer: &Transfer) -> Result<(), Enc
 }
 
 /// Writes a frame; `false` and nothing written when its payload is over the soft limit and `more`.
-fn encode<T: Serialize>(
+fn encode(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
-    payload: &T,
+    payload: &impl Payload,
     more: usize,
 ) -> Result<bool, EncodeError> {
     let start = out.len();
@@ -161,11 +160,11 @@ fn encode<T: Serialize>(
 }
 
 /// Writes a frame up to the hard limit; nothing stays written on an error.
-fn encode_short<T: Serialize>(
+fn encode_short(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
-    payload: &T,
+    payload: &impl Payload,
 ) -> Result<(), EncodeError> {
     let start = out.len();
     let done = encode_within(out, kind, call_id, payload, PAYLOAD_BYTES_MAX);
@@ -175,11 +174,11 @@ fn encode_short<T: Serialize>(
     done
 }
 
-fn encode_within<T: Serialize>(
+fn encode_within(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
-    payload: &T,
+    payload: &impl Payload,
     bytes_max: usize,
 ) -> Result<(), EncodeError> {
     let start = out.len();
@@ -187,7 +186,7 @@ fn encode_within<T: Serialize>(
     out.extend_from_slice(&[VERSION, kind.code(), 0, 0, 0, 0, 0, 0]);
     out.extend_from_slice(&call_id.to_bytes());
     out.extend_from_slice(&[0; 4]);
-    serde_json::to_writer(&mut *out, payload)?;
+    payload.write(out)?;
     let length = out.len() - start - HEADER_BYTES;
     if length > bytes_max {
         return Err(EncodeError::TooLong(length));

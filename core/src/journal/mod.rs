@@ -4,6 +4,7 @@
 //! and its `SpendRecord` (CLOSE) when it ends. `frame` turns these into bytes and back.
 
 pub mod frame;
+mod payload;
 
 use serde::{Deserialize, Serialize};
 
