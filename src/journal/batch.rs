@@ -97,7 +97,10 @@ impl Inner {
         walk(&segment.file, offset, |at, item| {
             match item {
                 Item::Frame(frame) if frame.kind == Kind::Close => {
-                    match serde_json::from_slice::<SpendRecord>(frame.payload) {
+                    let here = self.recent.take(frame.call_id).map(Ok);
+                    let record: serde_json::Result<SpendRecord> =
+                        here.unwrap_or_else(|| serde_json::from_slice(frame.payload));
+                    match record {
                         Ok(mut record) => {
                             // For this node's next recovery, not for the ledger.
                             record.context.periods.clear();

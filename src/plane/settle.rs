@@ -182,7 +182,8 @@ fn settle_hold(
     record.context.periods = admission.pids();
     let closing = state.closing();
     let crossings = admission.settle(record.cost, tokens);
-    if let Err(error) = state.journal.append_close(Some(ticket), &record) {
+    let record = Arc::new(record);
+    if let Err(error) = state.journal.append_close_shared(ticket, &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
     }
     drop(closing);

@@ -109,16 +109,16 @@ pub fn encode_progress(
     encode_short(out, Kind::Progress, call_id, progress)
 }
 
-/// Appends a CLOSE frame to `out`. An unusually long record is shortened and one that could not be
-/// read back goes without its metadata; none is refused.
-pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), EncodeError> {
+/// Appends a CLOSE frame to `out` and says whether it holds all of the record. An unusually long
+/// one is shortened and one that could not be read back goes without its metadata; none is refused.
+pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<bool, EncodeError> {
     let texts = record.texts.as_ref().map_or(0, |texts| texts.bytes());
     let readable = record.context.is_readable();
     if readable && encode(out, Kind::Close, record.call_id, record, texts)? {
-        return Ok(());
+        return Ok(true);
     }
     let short = shortened(record);
-    match encode_short(out, Kind::Close, record.call_id, &short) {
+    let written = match encode_short(out, Kind::Close, record.call_id, &short) {
         Err(EncodeError::TooLong(_)) if short.texts.is_some() => {
             let texts = None;
             encode_short(
@@ -129,7 +129,8 @@ pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), Encod
             )
         }
         done => done,
-    }
+    };
+    written.map(|()| false)
 }
 
 /// Appends a TRANSFER frame to `out`.
