@@ -4,6 +4,7 @@
     loadtest/run.py smoke                    one script of loadtest/k6 against the gateway
     loadtest/run.py all --seconds 20         all scripts, each scaled to 20 seconds
     loadtest/run.py compare                  the gateway beside nginx, bare Pingora and LiteLLM
+    loadtest/run.py upgrade                  the program is changed ten times under load
 
 Needs k6 (`go install go.k6.io/k6@v1.3.0`) and a release build (`cargo build --release --examples`).
 Everything listens on the loopback interface and is ended when the run ends.
@@ -15,6 +16,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPTS = ["smoke", "sustained", "spike", "stream", "budget_race", "failover", "soak"]
+UPGRADES = 10
 MASTER = "sk-load-master"
 UPSTREAM_KEY = "sk-upstream"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -243,6 +246,65 @@ def run_script(args, script):
         stage.end()
 
 
+def serving(data_dir):
+    """The process that serves from a data directory: after an upgrade it is no child of ours."""
+    for lock in [data_dir / "lock", *data_dir.glob("life-*/lock")]:
+        text = lock.read_text().strip() if lock.exists() else ""
+        if text.isdigit() and pathlib.Path(f"/proc/{text}").exists():
+            yield int(text)
+
+
+def change_program(data_dir, upgrades, pause, done):
+    for number in range(upgrades):
+        time.sleep(pause)
+        before = set(serving(data_dir))
+        for pid in before:
+            os.kill(pid, signal.SIGUSR2)
+        deadline = time.monotonic() + 120
+        while not (after := set(serving(data_dir)) - before):
+            if time.monotonic() > deadline:
+                print(f"  change {number + 1}: no new process serves after 120 s", flush=True)
+                return
+            time.sleep(0.1)
+        done.append(after)
+        print(f"  change {number + 1}: process {min(after)} serves", flush=True)
+
+
+def rows_of(data_dir):
+    with sqlite3.connect(f"file:{data_dir}/meridian.db?mode=ro", uri=True) as ledger:
+        return ledger.execute("SELECT count(*), count(DISTINCT call_id), coalesce(sum(estimated), 0), "
+                              "coalesce(sum(cost), 0) FROM spend_log").fetchone()
+
+
+def upgrade(args):
+    """Changes the program ten times under load; every request that the provider served is in the ledger once."""
+    stage = Stage(args)
+    data_dir = None
+    try:
+        _, provider = stage.provider()
+        _, port, _ = stage.gateway([provider])
+        data_dir = stage.dir / f"data-{port}"
+        done, total = [], args.seconds or 180
+        changes = threading.Thread(target=change_program, args=(data_dir, UPGRADES, total / (UPGRADES + 2), done))
+        changes.start()
+        print(f"== upgrade: load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+        held, figures = k6(args, "upgrade", port, stage.dir / "summary.json")
+        changes.join()
+        served = json.load(urllib.request.urlopen(f"http://127.0.0.1:{provider}/__meter"))["totals"]["requests"]
+        deadline = time.monotonic() + 60
+        while (rows := rows_of(data_dir))[0] < served and time.monotonic() < deadline:
+            time.sleep(1)
+        print(f"  {len(done)} changes; provider served {served} requests; ledger has {rows[0]} rows, {rows[1]} calls, "
+              f"{rows[2]} estimated, ${rows[3] / 1e9:.6f}")
+        held = held and len(done) == UPGRADES and rows[0] == rows[1] == served and rows[2] == 0
+        print(f"== upgrade: {'held' if held else 'BROKEN'}", flush=True)
+        return held
+    finally:
+        for pid in serving(data_dir) if data_dir else []:
+            os.kill(pid, signal.SIGINT)
+        stage.end()
+
+
 def nginx_config(directory, port, upstream):
     path = directory / "nginx.conf"
     temp = " ".join(f"{name}_temp_path {directory}/{name};" for name in
@@ -362,7 +424,7 @@ def picture(rows, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=[*SCRIPTS, "all", "compare"])
+    parser.add_argument("what", choices=[*SCRIPTS, "all", "compare", "upgrade"])
     parser.add_argument("--seconds", type=int, help="length of each script (default: its own)")
     parser.add_argument("--rate", type=int, default=1000, help="requests/s of `compare`")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(ROOT / "target/release")))
@@ -374,6 +436,8 @@ def main():
     args = parser.parse_args()
     if args.what == "compare":
         return compare(args)
+    if args.what == "upgrade":
+        return upgrade(args)
     scripts = SCRIPTS if args.what == "all" else [args.what]
     results = [run_script(args, script) for script in scripts]
     return all(results)
