@@ -25,7 +25,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCRIPTS = ["smoke", "sustained", "spike", "stream", "budget_race", "failover", "soak"]
+SCRIPTS = ["smoke", "sustained", "spike", "stream", "budget_race", "failover", "soak", "upgrade"]
 UPGRADES = 10
 MASTER = "sk-load-master"
 UPSTREAM_KEY = "sk-upstream"
@@ -424,7 +424,7 @@ def picture(rows, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=[*SCRIPTS, "all", "compare", "upgrade"])
+    parser.add_argument("what", choices=[*SCRIPTS, "all", "compare"])
     parser.add_argument("--seconds", type=int, help="length of each script (default: its own)")
     parser.add_argument("--rate", type=int, default=1000, help="requests/s of `compare`")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(ROOT / "target/release")))
@@ -436,10 +436,8 @@ def main():
     args = parser.parse_args()
     if args.what == "compare":
         return compare(args)
-    if args.what == "upgrade":
-        return upgrade(args)
     scripts = SCRIPTS if args.what == "all" else [args.what]
-    results = [run_script(args, script) for script in scripts]
+    results = [upgrade(args) if script == "upgrade" else run_script(args, script) for script in scripts]
     return all(results)
 
 
