@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -112,7 +113,8 @@ def instructions(args, stage):
         count = load(stage, port, key, model, args.seconds, 8)
         subprocess.run([*control, "off", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         subprocess.run(["callgrind_control", "-d", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        child.terminate()
+        # Not SIGTERM: Pingora waits five minutes for what runs.
+        child.send_signal(signal.SIGINT)
         child.wait()
         told(name, folder, pathlib.Path(f"{out}.1"), count, args)
 
@@ -152,7 +154,7 @@ def syscalls(args, stage):
                                   stderr=subprocess.DEVNULL)
         time.sleep(1.5)
         count = load(stage, port, key, model, args.seconds)
-        tracer.send_signal(2)
+        tracer.send_signal(signal.SIGINT)
         tracer.wait()
         rows = [line.split() for line in out.read_text().splitlines()[2:] if line.strip()]
         told = [(row[-1], int(row[3]) / count) for row in rows if len(row) > 4 and row[3].isdigit()]

@@ -147,7 +147,7 @@ impl Journal {
         let closed = with_frame_and(
             |out| frame::encode_close(out, record),
             |frame, is_whole| {
-                if let Some(shared) = shared.filter(|_| is_whole) {
+                if let Some(shared) = shared.filter(|_| is_whole && record.texts.is_none()) {
                     inner.recent.leave(shared);
                 }
                 // A CLOSE that has an OPEN is never refused for size: it is what lets segments go,
