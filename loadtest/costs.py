@@ -208,7 +208,7 @@ def main():
     parser.add_argument("--gateways", help="folders of builds to compare, with commas between")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(run.ROOT / "target/release")))
     parser.add_argument("--out", help="folder for callgrind's files")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     stage = run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
     try:
         {"cpu": cpu, "instructions": instructions, "syscalls": syscalls, "memory": memory}[args.what](args, stage)

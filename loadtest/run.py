@@ -27,6 +27,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPTS = ["smoke", "sustained", "spike", "stream", "budget_race", "failover", "soak", "upgrade"]
 UPGRADES = 10
+ALONE = "the provider alone"
 MASTER = "sk-load-master"
 UPSTREAM_KEY = "sk-upstream"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -331,8 +332,9 @@ def litellm_program(args):
     return str(path) if path.exists() else shutil.which("litellm")
 
 
-def peers(args, stage, upstream):
+def peers(args, stage, upstream, provider):
     """What is installed: name, process, port, and the credential that requests carry."""
+    yield ALONE, provider, upstream, UPSTREAM_KEY
     if nginx := shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"):
         port = free_port()
         config = nginx_config(stage.dir, port, upstream)
@@ -364,9 +366,9 @@ def post(port, path, fields):
 def compare(args):
     stage = Stage(args)
     try:
-        _, upstream = stage.provider()
+        provider, upstream = stage.provider()
         rows = []
-        for name, child, port, key in peers(args, stage, upstream):
+        for name, child, port, key in peers(args, stage, upstream, provider):
             # Everything on: a virtual key with budget and limits.
             key = key or post(port, "/key/generate", {
                 "max_budget": 1000000, "budget_duration": "30d", "rpm_limit": 100000000,
@@ -383,7 +385,14 @@ def compare(args):
             duration = metrics["http_req_duration"]["values"]
             rows.append({"name": name, "cpu_us": spent / max(count, 1) * 1e6, "rate": rate, "ok": held,
                          "p50_ms": duration["med"], "p99_ms": duration["p(99)"], "rss": rss_mib(child.pid)})
-            child.terminate()
+            if name != ALONE:
+                child.terminate()
+        alone = rows.pop(0)
+        print(f"load of the machine {os.getloadavg()[0]:.1f}; {ALONE}: p50 {alone['p50_ms']:.2f} ms, "
+              f"p99 {alone['p99_ms']:.2f} ms, which is taken off below")
+        for row in rows:
+            row["p50_ms"] -= alone["p50_ms"]
+            row["p99_ms"] -= alone["p99_ms"]
         table(rows)
         picture(rows, pathlib.Path(args.picture))
         return all(row["ok"] for row in rows)
@@ -393,7 +402,7 @@ def compare(args):
 
 def table(rows):
     bare = next((row["cpu_us"] for row in rows if row["name"] == "bare Pingora"), None)
-    print("| system | requests/s | CPU us/request | x bare Pingora | p50 ms | p99 ms | RSS MiB |")
+    print("| system | requests/s | CPU us/request | x bare Pingora | added p50 ms | added p99 ms | RSS MiB |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         ratio = f"{row['cpu_us'] / bare:.2f}" if bare else "-"
