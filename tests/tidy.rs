@@ -52,7 +52,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "escrow",
-        &["clock", "journal", "registry", "shared", "store"],
+        &[
+            "clock",
+            "journal",
+            "registry",
+            "shared",
+            "store",
+            "telemetry",
+        ],
     ),
     (
         "rules",

@@ -450,7 +450,10 @@ fn open_up(
 
 fn log_options(config: &Config, env: &HashMap<String, String>) -> telemetry::logs::LogOptions {
     let terminal = std::io::stdout().is_terminal();
-    telemetry::logs::LogOptions::of(env, config.settings.json_logs, terminal)
+    telemetry::logs::LogOptions {
+        redact_callers: config.settings.redact_callers,
+        ..telemetry::logs::LogOptions::of(env, config.settings.json_logs, terminal)
+    }
 }
 
 fn upstream_options(config: &Config) -> UpstreamOptions {

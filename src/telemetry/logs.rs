@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -35,6 +36,28 @@ pub struct LogOptions {
     pub json: bool,
     /// Filter in the syntax of `RUST_LOG`.
     pub filter: String,
+    /// Lines name no key, user, team or other scope: see [`whose`].
+    pub redact_callers: bool,
+}
+
+/// Set once, at start.
+static REDACTS_CALLERS: AtomicBool = AtomicBool::new(false);
+
+/// A name of a key, a user, a team or another scope in a log line; `redacted` where
+/// `redact_user_api_key_info` says so. Every line that names one does it through this.
+pub fn whose(name: impl fmt::Display) -> impl fmt::Display {
+    Whose(name, REDACTS_CALLERS.load(Ordering::Relaxed))
+}
+
+struct Whose<T>(T, bool);
+
+impl<T: fmt::Display> fmt::Display for Whose<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            true => f.write_str("redacted"),
+            false => self.0.fmt(f),
+        }
+    }
 }
 
 /// What these libraries say while they do what they should helps nobody.
@@ -58,6 +81,7 @@ impl LogOptions {
         Self {
             json: json_logs || json_env || !stdout_is_terminal,
             filter,
+            redact_callers: false,
         }
     }
 }
@@ -96,6 +120,7 @@ impl Drop for Logs {
 
 /// Starts logging to standard output, once per process.
 pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
+    REDACTS_CALLERS.store(options.redact_callers, Ordering::Relaxed);
     let out = Box::new(std::io::stdout());
     let (subscriber, logs) = subscriber(options, out)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;

@@ -22,6 +22,7 @@ impl Write for Captured {
 fn written(json: bool, filter: &str, log: impl FnOnce()) -> Vec<String> {
     let captured = Captured::default();
     let options = LogOptions {
+        redact_callers: false,
         json,
         filter: filter.into(),
     };
@@ -136,6 +137,7 @@ fn an_output_that_stalls_does_not_stall_the_caller() {
     }
     let (release, released) = std::sync::mpsc::channel();
     let options = LogOptions {
+        redact_callers: false,
         json: false,
         filter: "info".into(),
     };
@@ -188,8 +190,15 @@ fn options_follow_the_environment() {
     let both = [("LITELLM_LOG", "DEBUG"), ("RUST_LOG", "error")];
     assert_eq!(of(&both, true).1, "error");
     let bad = LogOptions {
+        redact_callers: false,
         json: false,
         filter: "meridian=loud".into(),
     };
     assert!(subscriber(&bad, Box::new(std::io::sink())).is_err());
+}
+
+#[test]
+fn names_of_scopes_are_redacted_where_they_are_to_be() {
+    assert_eq!(Whose("team: a", false).to_string(), "team: a");
+    assert_eq!(Whose("team: a", true).to_string(), "redacted");
 }

@@ -8,7 +8,6 @@ pub(super) const REDIS_CARRIES: &str =
     "Redis carries cooldowns between the nodes of a region and cached answers, nothing else";
 const NO_STORE: &str = "answers are kept in memory or in Redis";
 const ROUTERS: &str = "as in `router_settings`, which wins";
-const NO_DEFAULT_CUSTOMER: &str = "give customers a budget with `/customer/new`";
 const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
 pub(super) const NO_MCP: &str = "such routes answer 404";
 pub(super) const ADMISSION: &str = "admission is bounded by `meridian.buffered_bytes_max`";
@@ -171,7 +170,11 @@ pub(super) const SETTINGS: &[Key] = &[
         Bool,
         "wins over `store_prompts_in_spend_logs`: no text is kept; default false",
     ),
-    later("redact_user_api_key_info", Bool, NO_CALLBACK),
+    on(
+        "redact_user_api_key_info",
+        Bool,
+        "log lines name no key, user, team or other scope; bills and metrics do; read at start; default false",
+    ),
     later("log_raw_request_response", Bool, "prompts are never logged"),
     later(
         "standard_logging_payload_excluded_fields",
@@ -217,8 +220,16 @@ pub(super) const SETTINGS: &[Key] = &[
         Number,
         "a soft budget is what a key, a user or a team says",
     ),
-    later("max_end_user_budget", Number, NO_DEFAULT_CUSTOMER),
-    later("max_end_user_budget_id", Text, NO_DEFAULT_CUSTOMER),
+    off(
+        "max_end_user_budget",
+        Number,
+        "LiteLLM does not read it either; see `max_end_user_budget_id`",
+    ),
+    on(
+        "max_end_user_budget_id",
+        Text,
+        "budget of customers that have none of their own",
+    ),
     later(
         "max_ui_session_budget",
         Number,
@@ -357,10 +368,10 @@ pub(super) const USER_DEFAULTS: &[Key] = &[
         Any,
         "teams that the user joins: ids, or mappings of `team_id` and `user_role`",
     ),
-    later(
+    on(
         "available_teams",
         Texts,
-        "users are added to teams by who leads them",
+        "ids of teams that users may join by themselves",
     ),
 ];
 
