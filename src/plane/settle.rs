@@ -214,8 +214,7 @@ fn report_crossings(state: &State, crossings: &[Crossing]) {
             Whose::Installation => ("installation", String::new()),
         };
         let (soft, spent) = (crossing.soft, crossing.spent);
-        let id = whose(id);
-        tracing::warn!(scope = kind, %id, %soft, %spent, "soft_budget_crossed");
+        tracing::warn!(scope = kind, id = %whose(id), %soft, %spent, "soft_budget_crossed");
         state.metrics.soft_budget_crossed(kind);
     }
 }

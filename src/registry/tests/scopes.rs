@@ -358,7 +358,8 @@ fn customers_without_a_budget_of_their_own_have_the_common_one() {
         };
         let key = registry.key("sk-a").unwrap();
         let admitted = key.meters.admit(need, vec![due], NOW);
-        admitted.map(drop).is_ok()
+        let settled = admitted.map(|admission| admission.settle(NanoUsd(cost), 1));
+        settled.is_ok()
     };
     registry.take(&key("sk-a", 1, json!({})));
     let own = Customer {
@@ -366,7 +367,9 @@ fn customers_without_a_budget_of_their_own_have_the_common_one() {
         ..Customer::default()
     };
     registry.take(&of("own", 1, &own));
-    registry.take(&of("plain", 1, &Customer::default()));
+    for id in ["plain", "fresh"] {
+        registry.take(&of(id, 1, &Customer::default()));
+    }
     registry.note_newcomer("early");
     assert_eq!(
         registry.take_newcomers(9),
@@ -380,12 +383,13 @@ fn customers_without_a_budget_of_their_own_have_the_common_one() {
         ..Budget::default()
     };
     registry.take(&of("common", 1, &common));
-    assert!(!spends("plain", 500) && spends("plain", 50) && spends("own", 500));
+    assert!(!spends("plain", 1) && spends("own", 500) && spends("own", 1));
+    assert!(spends("fresh", 100) && !spends("fresh", 1));
     registry.note_newcomer("one");
     registry.note_newcomer("one");
     registry.note_newcomer("two");
     assert_eq!(registry.take_newcomers(1), ["one"]);
     assert_eq!(registry.take_newcomers(9), ["two"]);
     registry.set_customer_budget(None, NOW);
-    assert!(spends("plain", 500));
+    assert!(spends("plain", 1) && spends("fresh", 1));
 }

@@ -170,11 +170,7 @@ pub(super) const SETTINGS: &[Key] = &[
         Bool,
         "wins over `store_prompts_in_spend_logs`: no text is kept; default false",
     ),
-    on(
-        "redact_user_api_key_info",
-        Bool,
-        "log lines name no key, user, team or other scope; bills and metrics do; read at start; default false",
-    ),
+    on("redact_user_api_key_info", Bool, "log lines name no caller"),
     later("log_raw_request_response", Bool, "prompts are never logged"),
     later(
         "standard_logging_payload_excluded_fields",
@@ -220,16 +216,8 @@ pub(super) const SETTINGS: &[Key] = &[
         Number,
         "a soft budget is what a key, a user or a team says",
     ),
-    off(
-        "max_end_user_budget",
-        Number,
-        "LiteLLM does not read it either; see `max_end_user_budget_id`",
-    ),
-    on(
-        "max_end_user_budget_id",
-        Text,
-        "budget of customers that have none of their own",
-    ),
+    off("max_end_user_budget", Number, "LiteLLM ignores it as well"),
+    on("max_end_user_budget_id", Text, "for customers without one"),
     later(
         "max_ui_session_budget",
         Number,
@@ -368,11 +356,7 @@ pub(super) const USER_DEFAULTS: &[Key] = &[
         Any,
         "teams that the user joins: ids, or mappings of `team_id` and `user_role`",
     ),
-    on(
-        "available_teams",
-        Texts,
-        "ids of teams that users may join by themselves",
-    ),
+    on("available_teams", Texts, "ids of teams that users may join"),
 ];
 
 pub(super) const TEAM_DEFAULTS: &[Key] = &[
