@@ -5,7 +5,7 @@ use super::{COUNT, Key, Kind, Section, later, off, on};
 
 /// What Redis is used for.
 pub(super) const REDIS_CARRIES: &str =
-    "Redis carries cooldowns between the nodes of a region and cached answers, nothing else";
+    "Redis carries what nodes tell each other and cached answers, nothing else";
 const NO_STORE: &str = "answers are kept in memory or in Redis";
 const ROUTERS: &str = "as in `router_settings`, which wins";
 const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
@@ -289,11 +289,7 @@ pub(super) const SETTINGS: &[Key] = &[
     ),
     later("priority_reservation", Map, ADMISSION),
     later("priority_reservation_settings", Map, ADMISSION),
-    later(
-        "store_audit_logs",
-        Bool,
-        "management calls are logged, not stored",
-    ),
+    off("store_audit_logs", Bool, "every change is in the audit log"),
     later(
         "ssl_verify",
         Any,
