@@ -22,6 +22,7 @@ use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
+use crate::telemetry::logs::redact_callers;
 use crate::telemetry::metrics::Metrics;
 use crate::turnstile::Turnstile;
 use crate::upstream::{Origin, Upstreams};
@@ -236,6 +237,7 @@ impl State {
         let of_customers = rules.config.new_keys.customer_budget.as_deref();
         self.registry
             .set_customer_budget(of_customers, clock::now());
+        redact_callers(rules.config.settings.redact_callers);
         let budget = rules.config.settings.budget.as_ref();
         if let Some((shared, budget)) = self.shared_budgets.first().zip(budget) {
             let duration = budget.duration.as_deref().and_then(BudgetDuration::parse);

@@ -36,12 +36,15 @@ pub struct LogOptions {
     pub json: bool,
     /// Filter in the syntax of `RUST_LOG`.
     pub filter: String,
-    /// Lines name no key, user, team or other scope: see [`whose`].
-    pub redact_callers: bool,
 }
 
-/// Set once, at start.
+/// Set at start and with every new configuration.
 static REDACTS_CALLERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on lines name no key, user, team or other scope, or do: see [`whose`].
+pub fn redact_callers(redact: bool) {
+    REDACTS_CALLERS.store(redact, Ordering::Relaxed);
+}
 
 /// A name of a key, a user, a team or another scope in a log line; `redacted` where
 /// `redact_user_api_key_info` says so. Every line that names one does it through this.
@@ -81,7 +84,6 @@ impl LogOptions {
         Self {
             json: json_logs || json_env || !stdout_is_terminal,
             filter,
-            redact_callers: false,
         }
     }
 }
@@ -120,7 +122,6 @@ impl Drop for Logs {
 
 /// Starts logging to standard output, once per process.
 pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
-    REDACTS_CALLERS.store(options.redact_callers, Ordering::Relaxed);
     let out = Box::new(std::io::stdout());
     let (subscriber, logs) = subscriber(options, out)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;

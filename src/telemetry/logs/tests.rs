@@ -22,7 +22,6 @@ impl Write for Captured {
 fn written(json: bool, filter: &str, log: impl FnOnce()) -> Vec<String> {
     let captured = Captured::default();
     let options = LogOptions {
-        redact_callers: false,
         json,
         filter: filter.into(),
     };
@@ -137,7 +136,6 @@ fn an_output_that_stalls_does_not_stall_the_caller() {
     }
     let (release, released) = std::sync::mpsc::channel();
     let options = LogOptions {
-        redact_callers: false,
         json: false,
         filter: "info".into(),
     };
@@ -190,7 +188,6 @@ fn options_follow_the_environment() {
     let both = [("LITELLM_LOG", "DEBUG"), ("RUST_LOG", "error")];
     assert_eq!(of(&both, true).1, "error");
     let bad = LogOptions {
-        redact_callers: false,
         json: false,
         filter: "meridian=loud".into(),
     };
