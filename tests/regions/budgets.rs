@@ -18,8 +18,8 @@ use crate::world::{SETTLED_WITHIN, World};
 
 /// Every key's budget, in nano-dollars.
 const BUDGET: u64 = 1_000_000_000;
-/// Completion tokens of a request: in full length 2 % of a budget are four requests, so that what is
-/// left of one in each of six gateways is less.
+/// Completion tokens of a request: in full length 2 % of a budget are four requests, so that what
+/// is left of one in each of six gateways is less.
 fn tokens() -> u32 {
     scaled(20, 10)
 }
