@@ -22,6 +22,7 @@ use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
+use crate::telemetry::logs::redact_callers;
 use crate::telemetry::metrics::Metrics;
 use crate::turnstile::Turnstile;
 use crate::upstream::{Origin, Upstreams};
@@ -155,6 +156,8 @@ impl State {
         let master = KeyHash::of_secret(master);
         let master_meters = Meters::unlimited(master, registry.zone(), clock::now());
         let bytes = ByteBudget::new(rules.config.meridian.buffered_bytes_max);
+        let of_customers = rules.config.new_keys.customer_budget.as_deref();
+        registry.set_customer_budget(of_customers, clock::now());
         Arc::new(Self {
             rules: ArcSwap::from_pointee(rules),
             registry,
@@ -231,6 +234,10 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner);
         let rules = make(&self.rules.load());
         self.bytes.set_max(rules.config.meridian.buffered_bytes_max);
+        let of_customers = rules.config.new_keys.customer_budget.as_deref();
+        self.registry
+            .set_customer_budget(of_customers, clock::now());
+        redact_callers(rules.config.settings.redact_callers);
         let budget = rules.config.settings.budget.as_ref();
         if let Some((shared, budget)) = self.shared_budgets.first().zip(budget) {
             let duration = budget.duration.as_deref().and_then(BudgetDuration::parse);

@@ -225,7 +225,7 @@ async fn timed<T: Debug>(name: &str, call: impl Future<Output = Result<T, StoreE
     let took = began.elapsed();
     let what = match outcome {
         Ok(_) => "answered",
-        Err(StoreError::TooMuch) => "refused",
+        Err(StoreError::TooMuch | StoreError::Late) => "refused",
         Err(error) => panic!("{name}: {error}"),
     };
     let late = if took > Duration::from_secs(1) {

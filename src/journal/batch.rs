@@ -21,12 +21,23 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) records: Vec<SpendRecord>,
+    /// Where each of them lies.
+    places: Vec<Position>,
     /// How long they are in the journal.
     bytes: usize,
     /// The cursor behind them.
     pub(crate) next: Position,
     /// Nothing follows yet.
     pub(crate) caught_up: bool,
+}
+
+impl Batch {
+    /// Copies of the records that were appended at a place or after it.
+    pub(super) fn since(&self, begins: Position) -> Vec<SpendRecord> {
+        let placed = self.records.iter().zip(&self.places);
+        let later = placed.filter(|(_, place)| **place >= begins);
+        later.map(|(record, _)| record.clone()).collect()
+    }
 }
 
 impl Journal {
@@ -105,6 +116,10 @@ impl Inner {
                             // For this node's next recovery, not for the ledger.
                             record.context.periods.clear();
                             batch.records.push(record);
+                            batch.places.push(Position {
+                                segment: segment.id,
+                                offset: at,
+                            });
                             batch.bytes += frame.bytes();
                         }
                         Err(error) => {

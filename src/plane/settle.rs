@@ -25,6 +25,7 @@ use crate::clock;
 use crate::owners::Owner;
 use crate::rules::Target;
 use crate::state::State;
+use crate::telemetry::logs::whose;
 use crate::telemetry::metrics::{
     AttemptOutcome, CacheAnswer, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
 };
@@ -214,7 +215,7 @@ fn report_crossings(state: &State, crossings: &[Crossing]) {
             Whose::Installation => ("installation", String::new()),
         };
         let (soft, spent) = (crossing.soft, crossing.spent);
-        tracing::warn!(scope = kind, id, %soft, %spent, "soft_budget_crossed");
+        tracing::warn!(scope = kind, id = %whose(id), %soft, %spent, "soft_budget_crossed");
         state.metrics.soft_budget_crossed(kind);
     }
 }

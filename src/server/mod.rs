@@ -143,6 +143,7 @@ pub fn serve(args: &ServeArgs, env: &HashMap<String, String>) -> ExitCode {
 fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError> {
     let loaded = config_load::load_from(args.config.as_deref(), env);
     let mut config = accepted(&loaded)?;
+    telemetry::logs::redact_callers(config.settings.redact_callers);
     let logs = telemetry::logs::start(&log_options(&config, env));
     // Held to the end: dropping it writes the last lines.
     let _logs = logs.map_err(|error| StartError::Log(error.to_string()))?;

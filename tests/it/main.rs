@@ -5,6 +5,7 @@ mod bodies;
 mod cache;
 mod clouds;
 mod crash;
+mod customers;
 mod dice;
 mod endings;
 mod errors;
