@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use meridian_core::config::Way;
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::translate::{Loss, Memo, Operation, Pair};
+use meridian_core::translate::{self, Loss, Losses, Memo, Operation, Pair, Weight};
 use meridian_core::wire::edit::{BodyEdit, UsageChunk};
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
@@ -291,12 +291,49 @@ fn set_over(edit: &mut BodyEdit<'_>, target: &Target) {
 }
 
 fn passed(admitted: &Admitted, target: &Target, endpoint: Endpoint) -> Result<Body, GatewayError> {
-    let (parts, usage_chunk) = body(admitted, target, endpoint)?;
+    let pruned = pruned(admitted, target)?;
+    let (parts, usage_chunk) = match &pruned {
+        Some(one) => json_body(admitted, target, endpoint, &one.bytes, &one.spans)?,
+        None => body(admitted, target, endpoint)?,
+    };
     Ok(Body {
         parts,
         usage_chunk,
+        losses: pruned.map(|one| one.losses).unwrap_or_default(),
         ..Body::default()
     })
+}
+
+/// A caller's JSON without what the deployment takes out of every request.
+struct Pruned {
+    bytes: Bytes,
+    spans: BodySpans,
+    losses: Vec<Loss>,
+}
+
+/// `None`: nothing is taken out.
+fn pruned(admitted: &Admitted, target: &Target) -> Result<Option<Pruned>, GatewayError> {
+    let paths = &target.deployment.losses.additional_drop_params;
+    let Some(json) = admitted.ask.json().filter(|_| !paths.is_empty()) else {
+        return Ok(None);
+    };
+    let (body, taken) = translate::without(json, paths);
+    if taken.is_empty() {
+        return Ok(None);
+    }
+    let policy = told::policy(admitted, target);
+    let mut losses = Losses::new(&policy);
+    for loss in taken {
+        losses.drop(Weight::Hint, loss.field, loss.reason);
+    }
+    let losses = losses.settle(target.deployment.provider.label(), &target.model)?;
+    let bytes = Bytes::from(body.into_owned());
+    let spans = BodySpans::scan(&bytes)?;
+    Ok(Some(Pruned {
+        bytes,
+        spans,
+        losses,
+    }))
 }
 
 fn body(

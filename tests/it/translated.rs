@@ -29,6 +29,12 @@ async fn world() -> World {
             &url,
             "additional_drop_params: [top_p]",
         )
+        .model(
+            "trimmed-openai",
+            "openai/fake-m1",
+            &openai,
+            "additional_drop_params: [top_p, 'tools[*].function.strict']",
+        )
         .model("broken-openai", "openai/fake-down", &openai, "")
         .model("broken-claude", "anthropic/fake-down", &url, "")
         .model("openai", "openai/fake-m1", &openai, "")
@@ -99,6 +105,19 @@ async fn a_parameter_that_the_configuration_takes_out_is_told() {
         .json();
     assert!(sent.get("top_p").is_none(), "{sent}");
     assert_eq!(losses(&world, "top_p").await, 1.0);
+
+    // Also where nothing is translated, and deep inside.
+    let tool = json!({"type": "function", "function": {"name": "f", "strict": true}});
+    let more = [("top_p", json!(0.5)), ("tools", json!([tool]))];
+    let answer = chat(&world, "trimmed-openai", "t-passed", &more).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let dropped = "top_p,tools[*].function.strict";
+    assert_eq!(answer.header("x-meridian-dropped"), Some(dropped));
+    let sent = world.provider.attempts("t-passed")[0].request.clone();
+    let sent = sent.unwrap().json();
+    assert!(sent.get("top_p").is_none(), "{sent}");
+    assert_eq!(sent["tools"][0]["function"], json!({"name": "f"}));
+    assert_eq!(losses(&world, "top_p").await, 2.0);
 }
 
 #[tokio::test]

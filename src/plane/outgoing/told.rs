@@ -101,7 +101,7 @@ fn plain(operation: Operation) -> (Endpoint, &'static str) {
 }
 
 /// When a loss refuses the request: the deployment's word, the key's, the installation's.
-fn policy(admitted: &Admitted, target: &Target) -> Policy {
+pub(super) fn policy(admitted: &Admitted, target: &Target) -> Policy {
     let own = &target.deployment.losses;
     let of_key = admitted.key.as_ref();
     let of_key = of_key.and_then(|key| key.policy.overrides.as_deref());
