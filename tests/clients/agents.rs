@@ -66,6 +66,20 @@ impl Agents {
             .env("HOME", &home.to_string_lossy())
             .env("CODEX_HOME", &home.to_string_lossy())
             .env("OPENAI_API_KEY", &self.key)
+            .env("CODEX_API_KEY", &self.key)
+    }
+
+    /// What a program said at last; it ended well.
+    async fn said(&self, run: Run, what: &str) -> String {
+        let ran = run.finish().await;
+        let asked = self.signers.fake.asked();
+        let asked = asked
+            .iter()
+            .map(|one| format!("{} {}", one.method(), one.target()));
+        let asked: Vec<String> = asked.collect();
+        let (out, err, log) = (&ran.stdout, &ran.stderr, self.gateway.log());
+        assert_eq!(ran.code, Some(0), "{what}: {out}\n{err}\n{asked:#?}\n{log}");
+        ran.stdout
     }
 
     /// The conversation went on to its end, and nothing that the model had signed was lost.
@@ -97,10 +111,8 @@ async fn claude_code_runs_its_tools_at_every_cloud_and_its_thoughts_come_back_si
     ] {
         let agents = Agents::on(provider, false).await;
         let home = home();
-        let said = agents
-            .claude_code(home.path(), "run the command")
-            .succeed()
-            .await;
+        let run = agents.claude_code(home.path(), "run the command");
+        let said = agents.said(run, provider).await;
         assert_eq!(
             said.trim(),
             format!("done after {CALLS} calls"),
@@ -120,10 +132,8 @@ async fn claude_code_goes_on_behind_a_stream_that_broke() {
     ] {
         let agents = Agents::on(provider, true).await;
         let home = home();
-        let said = agents
-            .claude_code(home.path(), "run the command")
-            .succeed()
-            .await;
+        let run = agents.claude_code(home.path(), "run the command");
+        let said = agents.said(run, provider).await;
         assert_eq!(
             said.trim(),
             format!("done after {CALLS} calls"),
@@ -142,7 +152,8 @@ async fn claude_code_counts_tokens_at_every_cloud() {
     for provider in ["bedrock", "vertex-claude", "gemini", "openai"] {
         let agents = Agents::on(provider, false).await;
         let home = home();
-        let said = agents.claude_code(home.path(), "/context").succeed().await;
+        let run = agents.claude_code(home.path(), "/context");
+        let said = agents.said(run, provider).await;
         assert!(said.contains("oken"), "{provider}: {said}");
         assert_eq!(agents.signers.refused(), Vec::<String>::new(), "{provider}");
     }
@@ -163,7 +174,8 @@ async fn codex_runs_its_tools_at_every_cloud_and_its_thoughts_come_back_signed()
              base_url = \"{}/v1\"\nenv_key = \"OPENAI_API_KEY\"\nwire_api = \"responses\"\n",
             agents.gateway.url()
         );
-        let said = agents.codex(home.path(), &config).succeed().await;
+        let run = agents.codex(home.path(), &config);
+        let said = agents.said(run, provider).await;
         assert!(
             said.contains(&format!("done after {CALLS} calls")),
             "{provider}: {said}"
@@ -178,7 +190,8 @@ async fn codex_leaves_its_websocket_at_once() {
     let agents = Agents::on("openai", false).await;
     let home = home();
     let config = format!("openai_base_url = \"{}/v1\"\n", agents.gateway.url());
-    let said = agents.codex(home.path(), &config).succeed().await;
+    let run = agents.codex(home.path(), &config);
+    let said = agents.said(run, "openai").await;
     assert!(
         said.contains(&format!("done after {CALLS} calls")),
         "{said}"

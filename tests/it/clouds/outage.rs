@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use meridian_core::time::WallMs;
 use meridian_testkit::config::MASTER_KEY;
-use meridian_testkit::deadline::SOON;
+use meridian_testkit::deadline::{SOON, now};
 use meridian_testkit::fake::{Asked, Fake, Reply};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::raw::Request;
@@ -51,7 +51,7 @@ impl Tokens {
             match its_mood.load(Ordering::SeqCst) {
                 mood if mood == Mood::Well as u8 => {
                     its_given.fetch_add(1, Ordering::SeqCst);
-                    its_first.lock().unwrap().get_or_insert_with(Instant::now);
+                    its_first.lock().unwrap().get_or_insert_with(now);
                     token(asked, life)
                 }
                 mood if mood == Mood::Mute as u8 => Reply::never(),
@@ -165,7 +165,7 @@ async fn outage(life: Duration, from: Duration, back: Duration, mood: Mood) {
             tokens.turn(mood);
         }
         for model in MODELS {
-            let sent = Instant::now();
+            let sent = now();
             let status = ask(&gateway, model).await;
             if tokens.age() < usable {
                 let when = tokens.age();
@@ -194,13 +194,10 @@ async fn honest_afterwards(tokens: &Tokens, gateway: &Gateway, usable: Duration)
         .iter()
         .filter(|one| !is_token(one))
         .count();
-    let until = Instant::now() + usable + SOON;
+    let until = now() + usable + SOON;
     let mut failed = [false; 3];
     while failed.contains(&false) {
-        assert!(
-            Instant::now() < until,
-            "a token that ended still works: {failed:?}"
-        );
+        assert!(now() < until, "a token that ended still works: {failed:?}");
         for (model, failed) in MODELS.iter().zip(&mut failed) {
             let status = ask(gateway, model).await;
             assert!(matches!(status, 200 | 500..=503), "{model}: {status}");
@@ -209,21 +206,21 @@ async fn honest_afterwards(tokens: &Tokens, gateway: &Gateway, usable: Duration)
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let asked = tokens.fake.asked();
-    let now = asked.iter().filter(|one| !is_token(one)).count();
+    let before = asked.iter().filter(|one| !is_token(one)).count();
     for model in MODELS {
         assert_ne!(ask(gateway, model).await, 200, "{model}");
     }
     let asked = tokens.fake.asked();
     let then = asked.iter().filter(|one| !is_token(one)).count();
     assert!(
-        now >= sent && then == now,
+        before >= sent && then == before,
         "a request without credentials was sent"
     );
     tokens.turn(Mood::Well);
-    let until = Instant::now() + 2 * SOON;
+    let until = now() + 2 * SOON;
     for model in MODELS {
         while ask(gateway, model).await != 200 {
-            assert!(Instant::now() < until, "{model}: {}", gateway.log());
+            assert!(now() < until, "{model}: {}", gateway.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

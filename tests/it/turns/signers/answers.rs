@@ -64,6 +64,9 @@ pub(super) fn answer(shape: Shape, asked: &Asked, turn: &Turn) -> Reply {
     }
 }
 
+/// Claude's own name, also where a cloud has another for it. Claude Code drops its thoughts when
+/// an answer comes from another model than it asked for.
+const CLAUDE: &str = "claude-opus-4-8";
 const EVENTS: &str = "text/event-stream";
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 
@@ -107,7 +110,7 @@ fn claude_reason(turn: &Turn) -> &'static str {
 
 fn claude_message(turn: &Turn) -> Value {
     json!({"id": format!("msg_{}", turn.call), "type": "message", "role": "assistant",
-        "model": "claude-x", "content": claude_blocks(turn), "stop_reason": claude_reason(turn),
+        "model": CLAUDE, "content": claude_blocks(turn), "stop_reason": claude_reason(turn),
         "stop_sequence": null, "usage": {"input_tokens": 11, "output_tokens": 7}})
 }
 

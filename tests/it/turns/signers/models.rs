@@ -14,9 +14,14 @@ pub(crate) fn yaml(url: &str, agents: Option<&str>) -> String {
         lines.push_str(&line("claude-*", model));
         lines.push_str(&line("gpt-*", model));
     }
+    // Agents send tools and parameters that only their own provider has.
+    let losses = match agents {
+        Some(_) => "litellm_settings:\n  drop_params: true\n",
+        None => "",
+    };
     format!(
         "model_list:\n{lines}general_settings:\n  master_key: {MASTER_KEY}\n\
-         router_settings:\n  num_retries: 0\n"
+         router_settings:\n  num_retries: 0\n{losses}"
     )
 }
 
