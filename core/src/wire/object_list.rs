@@ -175,7 +175,10 @@ mod tests {
         let mut page = Page::read(body).unwrap();
         assert!(page.has_more);
         let written = String::from_utf8(page.write()).unwrap();
-        let expected = r#"{"object":"list","data":[{"id":"file-1","x":1e400},{"id":"file-2"}],"first_id":"file-1","last_id":"file-2","has_more":true}"#;
+        let expected = concat!(
+            r#"{"object":"list","data":[{"id":"file-1","x":1e400},{"id":"file-2"}],"#,
+            r#""first_id":"file-1","last_id":"file-2","has_more":true}"#
+        );
         assert_eq!(written, expected);
         page.objects.clear();
         page.has_more = false;
