@@ -100,18 +100,11 @@ impl Reply {
         }
     }
 
-    /// The first half of its chunks alone.
-    pub fn half(mut self) -> Self {
-        self.parts.truncate(self.parts.len() / 2);
+    /// The same, broken off behind so many chunks, or half of them where there are fewer.
+    pub fn cut(mut self, behind: usize) -> Self {
+        self.parts.truncate(behind.min(self.parts.len() / 2));
+        self.is_cut = true;
         self
-    }
-
-    /// The same, broken off behind its last chunk.
-    pub fn cut(self) -> Self {
-        Self {
-            is_cut: true,
-            ..self
-        }
     }
 }
 

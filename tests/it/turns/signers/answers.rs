@@ -70,9 +70,10 @@ const CLAUDE: &str = "claude-opus-4-8";
 const EVENTS: &str = "text/event-stream";
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 
-/// The first half of a stream, and no end.
-pub(super) fn half(reply: Reply) -> Reply {
-    reply.half().cut()
+/// A stream that breaks off inside its first block: Claude Code asks once more for what it has
+/// nothing of, and gives up where a block had come whole.
+pub(super) fn cut(reply: Reply) -> Reply {
+    reply.cut(4)
 }
 
 fn frame(name: &str, event: &Value) -> Vec<u8> {

@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use meridian_testkit::fake::{Asked, Fake, Reply};
 use serde_json::{Value, json};
 
-use self::answers::{Turn, answer, half};
+use self::answers::{Turn, answer, cut};
 
 /// The shape in which a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ pub(crate) struct Signers {
 
 impl Signers {
     /// Models that call a tool `turns` times before they are done. The first stream is broken off
-    /// behind its thoughts if `cuts` says so.
+    /// inside its thoughts if `cuts` says so.
     pub(crate) async fn start(turns: usize, cuts: bool) -> Self {
         let refused: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (noted, cut) = (Arc::clone(&refused), Mutex::new(cuts));
+        let (noted, cuts) = (Arc::clone(&refused), Mutex::new(cuts));
         let fake = Fake::start(move |asked| {
             if asked.path().ends_with("/token") {
                 let body = json!({"access_token": "ya29.fake", "expires_in": 3599});
@@ -53,8 +53,8 @@ impl Signers {
                     let turn = Turn::of(&body, done, turns);
                     let reply = answer(shape, asked, &turn);
                     let is_first =
-                        is_stream(asked, &body) && std::mem::take(&mut *cut.lock().unwrap());
-                    if is_first { half(reply) } else { reply }
+                        is_stream(asked, &body) && std::mem::take(&mut *cuts.lock().unwrap());
+                    if is_first { cut(reply) } else { reply }
                 }
                 Err(why) => {
                     noted.lock().unwrap().push(format!("{shape:?}: {why}"));
