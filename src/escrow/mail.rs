@@ -16,8 +16,12 @@ use crate::shared::WireEnd;
 const BEAT_NEAR: Duration = Duration::from_millis(500);
 /// The same to other regions.
 const BEAT_FAR: Duration = Duration::from_secs(2);
-/// A region sends at most one frame in this time to each other region, all its nodes together.
+/// A region sends one frame in this time to each other region, all its nodes together: on average.
 const PACE_FAR: Duration = Duration::from_millis(200);
+/// Frames of one node that may leave ahead of their time: where little is said it is said at once.
+const BURST_FAR: u32 = 8;
+/// Between two of them: what is said meanwhile goes along.
+const GAP_FAR: Duration = Duration::from_millis(20);
 /// Node to node a frame is posted at most this often.
 const PACE_POST: Duration = Duration::from_millis(20);
 /// Things in one frame.
@@ -41,6 +45,8 @@ struct Way {
     wire: Option<WireEnd>,
     items: Vec<Item>,
     sent: Option<Instant>,
+    /// When all frames that left would have been due.
+    due: Option<Instant>,
 }
 
 impl Mail {
@@ -115,13 +121,13 @@ impl Mail {
             self.posts.ask();
         }
         match self.is_near_up() && members.all_listen(others) {
-            true => self.near.send(me, signer, now, (Duration::ZERO, BEAT_NEAR)),
+            true => self.near.send(me, signer, now, BEAT_NEAR),
             false => self.near.post(me, signer, now, &self.posts),
         }
         let near = u32::try_from(members.near()).unwrap_or(u32::MAX);
         let pace = PACE_FAR.saturating_mul(near);
         for way in self.far.values_mut() {
-            way.send(me, signer, now, (pace, BEAT_FAR));
+            way.send_paced(me, signer, now, pace);
         }
     }
 
@@ -194,18 +200,26 @@ impl Way {
         }
     }
 
-    fn send(
-        &mut self,
-        me: Actor,
-        signer: &Signer,
-        now: Instant,
-        (pace, beat): (Duration, Duration),
-    ) {
+    /// To another region: ahead of its time as long as that is not usual.
+    fn send_paced(&mut self, me: Actor, signer: &Signer, now: Instant, pace: Duration) {
+        let gap = self.sent.is_none_or(|sent| now >= sent + GAP_FAR);
+        let ahead = pace.saturating_mul(BURST_FAR - 1);
+        let may = self.due.is_none_or(|due| now + ahead >= due);
+        let before = self.sent;
+        if gap && may {
+            self.send(me, signer, now, BEAT_FAR);
+        }
+        if self.sent != before {
+            self.due = Some(self.due.map_or(now, |due| due.max(now)) + pace);
+        }
+    }
+
+    /// All that waits, or a sign of life.
+    fn send(&mut self, me: Actor, signer: &Signer, now: Instant, beat: Duration) {
         let Some(wire) = &self.wire else { return };
         let since = self.sent.map(|sent| now.saturating_duration_since(sent));
-        let may = since.is_none_or(|since| since >= pace);
         let must = since.is_none_or(|since| since >= beat);
-        if !may || (self.items.is_empty() && !must) {
+        if self.items.is_empty() && !must {
             return;
         }
         while wire.has_room() {

@@ -18,8 +18,17 @@ use crate::world::{SETTLED_WITHIN, World};
 
 /// Every key's budget, in nano-dollars.
 const BUDGET: u64 = 1_000_000_000;
-/// What a request is expected to cost: 20 tokens out, 10 in.
-const COST: u64 = 20 * PRICES.output + 10 * PRICES.input;
+/// Completion tokens of a request: in full length 2 % of a budget are four requests, so that what is
+/// left of one in each of six gateways is less.
+fn tokens() -> u32 {
+    scaled(20, 10)
+}
+
+/// What a request is expected to cost: these tokens out, 10 in.
+fn cost() -> u64 {
+    u64::from(tokens()) * PRICES.output + 10 * PRICES.input
+}
+
 /// How many budgets are asked for.
 const DEMAND: u64 = 10;
 /// Regions.
@@ -51,7 +60,7 @@ struct Run {
 
 async fn demands(regions: &Regions, scenario: &Scenario) -> Vec<Demand> {
     let keys = scaled(2, 3);
-    let per_region = (DEMAND * BUDGET / COST) as f64 / length().as_secs_f64() / REGIONS as f64;
+    let per_region = (DEMAND * BUDGET / cost()) as f64 / length().as_secs_f64() / REGIONS as f64;
     let mut demands = Vec::new();
     for number in 0..keys {
         let key = regions.key(number, &json!({"max_budget": 1.0})).await;
@@ -59,7 +68,7 @@ async fn demands(regions: &Regions, scenario: &Scenario) -> Vec<Demand> {
             key,
             model: format!("fake-{}-{number}", scenario.name.replace(' ', "-")),
             rates: vec![per_region; REGIONS],
-            tokens: 20,
+            tokens: tokens(),
             streams: if number == 0 { 0 } else { 4 },
         });
     }
@@ -127,7 +136,7 @@ fn figures(outcomes: &[&Outcome], bills: &[(Instant, u64)], allowed: u64) -> Fig
             200 => figures.admitted += 1,
             _ if outcome.out_of_budget() => {
                 figures.refused += 1;
-                figures.wrong += usize::from(left >= (allowed / 50).max(COST));
+                figures.wrong += usize::from(left >= (allowed / 50).max(cost()));
             }
             status => {
                 let why = format!("{status} {}", outcome.why);
@@ -193,7 +202,7 @@ fn over(name: &str, billed: u64, allowed: u64, bound: Option<u64>) -> Option<Str
 /// What is not estimated is equal. A request that was killed with its gateway is estimated: what
 /// the provider had said and nobody had read yet is not known to any ledger.
 fn unequal(name: &str, billed: Sum, ledger: Sum) -> Option<String> {
-    let unread = ledger.estimated * COST;
+    let unread = ledger.estimated * cost();
     let wrong = match ledger.estimated {
         0 => billed != ledger,
         _ => billed.requests != ledger.requests || ledger.cost + unread < billed.cost,

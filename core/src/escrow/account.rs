@@ -19,6 +19,12 @@ const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// Who has rights of a period and does not say so within this time is not heard at all.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// Demand is taken to have been nothing for so long before the first request.
+const BEFORE: Duration = Duration::from_secs(10);
+
+/// A sibling that was asked to give back answers within this time, or has nothing.
+const RECALL_WAIT: Duration = Duration::from_millis(300);
+
 /// Parts of the node that an account needs while it works.
 pub(super) struct Scene<'a> {
     pub(super) me: Actor,
@@ -46,6 +52,29 @@ pub(super) struct Peer {
     pub(super) standing: Standing,
     /// A transfer to it is sent again at this moment unless its row confirms it before.
     resend: Option<(MonoUs, Duration)>,
+    /// Asked to give back, since when and how much in all, and not heard since.
+    recalled: Option<(MonoUs, Rights)>,
+}
+
+impl Peer {
+    /// What it could give back; nothing if it was asked a while ago and has not said a word.
+    pub(super) fn spare(&self, now: MonoUs) -> Rights {
+        let late = |(since, _): (MonoUs, Rights)| now >= since.plus(RECALL_WAIT);
+        match self.recalled.is_some_and(late) {
+            true => 0,
+            false => self.standing.free.max(0),
+        }
+    }
+
+    /// Whether to ask it for so much: not again for the same rights before its next row.
+    pub(super) fn recall(&mut self, now: MonoUs, wanted: Rights) -> bool {
+        let (since, asked) = self.recalled.unwrap_or((now, 0));
+        let more = asked < self.standing.free;
+        if more {
+            self.recalled = Some((since, asked.saturating_add(wanted)));
+        }
+        more
+    }
 }
 
 /// What is known of another region.
@@ -60,7 +89,10 @@ pub(super) struct Region {
 /// Demand: what is asked for per second, averaged.
 #[derive(Debug, Default)]
 struct Demand {
+    /// The average so far, which begins at nothing, and what it says of the demand.
+    mean: f64,
     rate: f64,
+    since: Option<MonoUs>,
     need: Rights,
     seen: Rights,
     at: Option<MonoUs>,
@@ -75,16 +107,23 @@ impl Demand {
         self.seen = offered;
         if more > 0 {
             self.asked = Some(now);
-            self.need = slot.need().max(self.need - self.need / 64);
+            let (last, before) = (slot.need(), self.need);
+            self.need = match before {
+                0 => last,
+                _ => before + (last - before) / 8,
+            };
         }
         let Some(before) = self.at.replace(now) else {
             return;
         };
         let seconds = now.since(before).as_secs_f64();
+        let weight = |time: Duration| 1.0 - (-time.as_secs_f64() / tau.as_secs_f64()).exp();
         if seconds > 0.0 {
-            let weight = 1.0 - (-seconds / tau.as_secs_f64()).exp();
-            self.rate += weight * (more as f64 / seconds - self.rate);
+            let weight = weight(now.since(before));
+            self.mean += weight * (more as f64 / seconds - self.mean);
         }
+        let seen = now.since(*self.since.get_or_insert(before));
+        self.rate = self.mean / weight(seen + BEFORE);
     }
 }
 
@@ -359,6 +398,7 @@ impl Account {
         }
         peer.row.merge(row);
         peer.standing = standing;
+        peer.recalled = None;
         if peer.row.received_from(cx.me) >= self.row.sent_to(from) {
             peer.resend = None;
         }

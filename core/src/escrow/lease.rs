@@ -57,10 +57,7 @@ impl Account {
             return;
         }
         match cx.vault(self.pid) {
-            Some(vault) if vault == cx.me => {
-                self.recall(cx, missing, None);
-                self.ask_regions(cx, Some(missing));
-            }
+            Some(vault) if vault == cx.me => self.gather(cx, missing, None),
             Some(vault) => {
                 let target = cx.settings.lease_target(self.standing());
                 self.ask_vault(cx, vault, target.max(need) - self.slot.avail());
@@ -98,35 +95,56 @@ impl Account {
         self.peers.entry(node).or_default().standing = asker;
         self.region_asked = Some(cx.now);
         let room = self.slot.avail().max(0);
-        let need = asker.need.min(amount);
-        let given = self.donate(cx, node, amount.min(room / 2).max(need.min(room)));
+        // One that can serve its next request waits for nothing.
+        let need = match asker.free >= asker.need {
+            true => 0,
+            false => asker.need.min(amount),
+        };
+        let share = cx.settings.grant(self.standing(), asker);
+        let given = self.donate(cx, node, amount.min(share).max(need.min(room)));
         if given < need {
             self.waiting
                 .insert(node, (need - given, cx.now.plus(cx.settings.waiting)));
-            self.recall(cx, need - given, Some(node));
-            self.ask_regions(cx, Some(need - given));
+            self.gather(cx, need - given, Some(node));
         }
     }
 
-    /// Asks siblings for what is missing, those that hold most first. `but` needs it itself.
-    pub(super) fn recall(&mut self, cx: &mut Scene<'_>, missing: Rights, but: Option<Actor>) {
+    /// Fetches what a request waits for: from siblings, and from other regions only what those are
+    /// not known to have. What crosses is out of use on its way, and lost to who is cut off then.
+    fn gather(&mut self, cx: &mut Scene<'_>, missing: Rights, but: Option<Actor>) {
+        let beyond = self.recall(cx, missing, but);
+        if beyond > 0 {
+            self.ask_regions(cx, Some(beyond));
+        }
+    }
+
+    /// Asks siblings for what is missing, those that hold most first. `but` needs it itself. Says how
+    /// much of it none of them is known to have.
+    pub(super) fn recall(
+        &mut self,
+        cx: &mut Scene<'_>,
+        missing: Rights,
+        but: Option<Actor>,
+    ) -> Rights {
         let siblings = cx.members.of_region(cx.me.region);
         let siblings = siblings.filter(|sibling| *sibling != cx.me && Some(*sibling) != but);
-        let free = |actor: Actor| Some((self.peers.get(&actor)?.standing.free, actor));
+        let free = |actor: Actor| Some((self.peers.get(&actor)?.spare(cx.now), actor));
         let mut richest: Vec<_> = siblings.filter_map(free).collect();
         richest.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut missing, own) = (missing.saturating_mul(2), self.standing());
-        for (free, sibling) in richest {
-            if missing <= 0 || free <= 0 {
-                return;
+        let own = self.standing();
+        let (mut wanted, mut found) = (missing.saturating_mul(2), 0);
+        for (spare, sibling) in richest {
+            if wanted <= 0 || spare <= 0 {
+                break;
             }
-            self.ask(cx, sibling, Want::Recall, missing, own);
-            // Not asked again for the same rights before its next row.
-            if let Some(peer) = self.peers.get_mut(&sibling) {
-                peer.standing.free -= missing.min(free);
+            found += spare;
+            let peer = self.peers.entry(sibling).or_default();
+            if peer.recall(cx.now, wanted) {
+                self.ask(cx, sibling, Want::Recall, wanted, own);
             }
-            missing -= free;
+            wanted -= spare;
         }
+        (missing - found).max(0)
     }
 
     /// Rights came: those who wait for them are served first.

@@ -122,7 +122,9 @@ impl Account {
         // Where one waits more will come: of plenty a few more are given along.
         let free = ours.free.max(0);
         let asked = waiting.unwrap_or(0);
-        let waiting = asked.min(free);
+        // What would not be enough flows one way only, or all would pass crumbs around.
+        let is_enough = free >= asked || asker.region < cx.me.region;
+        let waiting = if is_enough { asked.min(free) } else { 0 };
         let along = waiting.saturating_mul(4).min(free / 3);
         let grant = cx.settings.grant(ours, theirs).max(waiting).max(along);
         let given = self.donate(cx, asker, grant);

@@ -55,7 +55,18 @@ impl Default for Settings {
 }
 
 /// Size of a pair's last mile, in requests: with less left, halves would serve neither.
-const LAST_MILE_NEEDS: Rights = 12;
+const LAST_MILE_NEEDS: Rights = 6;
+
+/// One side is clearly faster if it is so by this factor.
+const CLEARLY: f64 = 1.25;
+
+/// Who has a few requests' worth, and lacks less of its fair share than this part of the smaller
+/// share, gets nothing.
+const EVEN_NEEDS: Rights = 4;
+const EVEN_PART: f64 = 0.15;
+/// Who lacks less than this part gets it little by little: one of so many parts of what both have.
+const MUCH_PART: f64 = 0.5;
+const LITTLE: Rights = 100;
 
 /// A region's demand is taken to be one request more in so many seconds.
 const UNSEEN_S: f64 = 30.0;
@@ -81,7 +92,9 @@ impl Settings {
         let last_mile = both < need.saturating_mul(LAST_MILE_NEEDS);
         if last_mile {
             let all = ours.free.max(0);
-            return if theirs.rate > ours.rate { all } else { 0 };
+            let faster = theirs.rate > CLEARLY * ours.rate;
+            let richer = theirs.free > ours.free && ours.rate <= CLEARLY * theirs.rate;
+            return if faster || richer { all } else { 0 };
         }
         // One request is no picture of demand: both sides start with some that never came.
         let unseen = need as f64 / UNSEEN_S;
@@ -89,8 +102,15 @@ impl Settings {
         let part = part.clamp(self.idle_share, 1.0 - self.idle_share);
         let fair = (both as f64 * part) as Rights;
         let grant = (fair - theirs.free).clamp(0, ours.free.max(0));
-        // Two that stand evenly would pass crumbs to and fro for ever.
-        let crumb = need.max(theirs.free / 10);
-        if grant < crumb { 0 } else { grant }
+        // Two that stand nearly evenly would pass crumbs to and fro for ever, and what is on its way
+        // when they are cut off serves nobody: little at a time, while there is time.
+        let smaller = fair.min(both - fair) as f64;
+        let lacks = |part: f64| grant as f64 > part * smaller;
+        let most = match theirs.free < need.saturating_mul(EVEN_NEEDS) || lacks(MUCH_PART) {
+            true => grant,
+            false if lacks(EVEN_PART) => grant.min(need.max(both / LITTLE)),
+            false => 0,
+        };
+        most - most % need
     }
 }

@@ -8,6 +8,12 @@ use crate::mutants::Mutant;
 use crate::stores::Entry as LedgerEntry;
 use crate::world::{Happening, World};
 
+/// Between two frames of a node to another region: on average, at least, and how many may leave
+/// ahead of their time.
+const FRAME_US: u64 = 400_000;
+const GAP_US: u64 = 20_000;
+const BURST: u64 = 8;
+
 impl World {
     pub(crate) fn step(&mut self, index: usize, event: Event) {
         if matches!(&event, Event::Synced(_)) && self.nodes[index].escrow.is_none() {
@@ -133,10 +139,11 @@ impl World {
             self.report.messages_between += 1;
         }
         self.note(|| format!("{me} -> {to} {}", brief(&message)));
+        let leaves = self.leaves(index, to.region);
         for us in self.network.delays(me.region, to.region, &mut self.rng) {
             let message = message.clone();
-            self.after(
-                us,
+            self.at(
+                leaves + us,
                 Happening::Deliver {
                     node,
                     from: me,
@@ -145,6 +152,24 @@ impl World {
                 },
             );
         }
+    }
+
+    /// When what is said now leaves: to other regions with the next frame.
+    fn leaves(&mut self, index: usize, to: u8) -> u64 {
+        let node = &mut self.nodes[index];
+        if node.actor.region == to {
+            return self.now;
+        }
+        let (framed, turns) = &mut node.framed[usize::from(to)];
+        // It waits for a frame that others wait for.
+        if *framed > self.now {
+            return *framed;
+        }
+        let ahead = turns.saturating_sub((BURST - 1) * FRAME_US);
+        let leaves = self.now.max(*framed + GAP_US).max(ahead);
+        *turns = (*turns).max(leaves) + FRAME_US;
+        *framed = leaves;
+        leaves
     }
 
     fn is_repeat(&mut self, index: usize, to: Actor, message: &Message) -> bool {

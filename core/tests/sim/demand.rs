@@ -109,6 +109,41 @@ pub(crate) fn demand(load: Load, rng: &mut Rng) -> Demand {
     Demand { budgets, arrivals }
 }
 
+/// Requests of half a cent each for keys with budgets of a dollar: a steady pace, all regions and
+/// nodes alike, as `tests/regions` asks.
+pub(crate) fn dollars(keys: usize, per_second: f64, seconds: u64, rng: &mut Rng) -> Demand {
+    let mut budgets = Vec::new();
+    for index in 0..=keys {
+        // Their team has enough for all.
+        let amount = if index < keys {
+            1_000_000_000
+        } else {
+            1_000_000_000_000
+        };
+        budgets.push(Budget {
+            scope: ScopeId::from_bits(index as u128 + 1),
+            home: rng.below(usize::from(REGIONS)) as u8,
+            amount,
+            period_ms: None,
+        });
+    }
+    let count = (per_second * seconds as f64) as usize;
+    let mut arrivals: Vec<Arrival> = (0..count)
+        .map(|turn| Arrival {
+            at_us: (turn as f64 / per_second * 1e6) as u64 + rng.below(20_000) as u64,
+            region: (turn / keys % usize::from(REGIONS)) as u8,
+            node: rng.below(usize::from(NODES)) as u16,
+            budgets: [turn % keys, keys],
+            input_tokens: 10,
+            input_cost: 20_000,
+            output_tokens: 500,
+            price: 10_000,
+        })
+        .collect();
+    arrivals.sort_by_key(|arrival| arrival.at_us);
+    Demand { budgets, arrivals }
+}
+
 fn arrival(at_us: u64, load: Load, budgets: &[Budget], teams: usize, rng: &mut Rng) -> Arrival {
     let key = rng.below(load.keys);
     let at_home = rng.dice() < load.home_part;

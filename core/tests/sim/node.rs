@@ -7,6 +7,7 @@ use meridian_core::escrow::{
 };
 use meridian_core::time::{MonoUs, WallMs};
 
+use crate::demand::REGIONS;
 use crate::disk::{Disk, Frame};
 use crate::mutants::Mutant;
 use crate::office::Fact;
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     /// While it is down: what its journal says.
     pub(crate) rows: BTreeMap<Pid, Row>,
     pub(crate) last_sync: u64,
+    /// When its last frame to each region left, and when all its turns would have been used.
+    pub(crate) framed: [(u64, u64); REGIONS as usize],
     /// For the mutant that sends differences.
     pub(crate) told: BTreeMap<(Pid, Actor), Rights>,
 }
@@ -68,6 +71,7 @@ impl Node {
             heard: BTreeSet::new(),
             rows: BTreeMap::new(),
             last_sync: 0,
+            framed: [(0, 0); REGIONS as usize],
             told: BTreeMap::new(),
         }
     }

@@ -14,7 +14,7 @@ use crate::mutants::Mutant;
 use crate::world::{Happening, SECOND, World};
 
 /// A request waits this long at most for rights from elsewhere.
-const WAIT_US: u64 = 450_000;
+const WAIT_US: u64 = 1_500_000;
 /// Output tokens that a provider may bill after a stream was cut.
 const LATE_TOKENS: u64 = 8;
 

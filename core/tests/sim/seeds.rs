@@ -1,6 +1,6 @@
 //! Runs: many seeds, one seed, and every mutant.
 
-use crate::demand::{Load, demand};
+use crate::demand::{Load, demand, dollars};
 use crate::faults::{Weather, schedule};
 use crate::mutants::Mutant;
 use crate::rng::Rng;
@@ -124,7 +124,7 @@ fn money_that_is_left_is_found() {
     // Budgets of some hundred requests: of one with a dozen, 2 % are no request at all.
     let load = Load {
         keys: 3,
-        per_second: 25.0,
+        per_second: 40.0,
         budget: (0.5, 1.2),
         periods: false,
         home_part: 0.85,
@@ -166,6 +166,32 @@ fn a_dollar_is_used_to_its_end_by_ten_times_the_demand() {
         let unused = sum(|one| one.unused) / sum(|one| one.exhausted).max(1.0);
         let waited = sum(|one| one.waited as i64) / sum(|one| (one.admitted + one.refused) as i64);
         println!("{weather:?}: wrongly refused {wrong:.4}, unused {unused:.4}, waited {waited:.4}");
+        assert!(wrong <= most, "{weather:?}: {wrong}");
+    }
+}
+
+/// The same with requests that are all alike, cut off when half of the budget is used: what was on
+/// its way between regions then serves nobody until they are joined again.
+#[test]
+fn what_is_left_of_a_dollar_is_used_by_regions_that_are_cut_off() {
+    const SECONDS: u64 = 150;
+    for (weather, most) in [(Weather::Calm, 0.005), (Weather::Partition(120), 0.05)] {
+        let run = |seed| {
+            let mut rng = Rng(seed);
+            let demand = dollars(3, 30.0, SECONDS, &mut rng);
+            let turns = schedule(weather, demand.budgets.len(), SECONDS, &mut rng);
+            let scenario = Scenario {
+                seed,
+                demand,
+                turns,
+                seconds: SECONDS,
+                mutant: None,
+                trace: false,
+            };
+            usability(&World::new(scenario).run().unwrap())
+        };
+        let wrong = (0..4).map(run).sum::<f64>() / 4.0;
+        println!("{weather:?}: wrongly refused {wrong:.4}");
         assert!(wrong <= most, "{weather:?}: {wrong}");
     }
 }
