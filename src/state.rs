@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::escrow::Rights;
 use crate::journal::Journal;
-use crate::owners::ResponseOwners;
+use crate::owners::Owners;
 use crate::records::{Lookups, Records};
 use crate::registry::Registry;
 use crate::routing::Routing;
@@ -58,8 +58,8 @@ pub struct State {
     pub cut: watch::Sender<bool>,
     /// Held while rules are replaced, so that two reloads do not undo each other.
     reloading: Mutex<()>,
-    /// Who made which stored response.
-    pub owners: ResponseOwners,
+    /// Who made which stored response, file or batch.
+    pub owners: Owners,
     /// Cached answers; `None` where there is no cache.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
@@ -108,8 +108,8 @@ pub struct Parts {
     pub routing: Arc<Routing>,
     /// Whether it is shared with the region.
     pub link: Arc<Link>,
-    /// Who made which stored response.
-    pub owners: ResponseOwners,
+    /// Who made which stored response, file or batch.
+    pub owners: Owners,
     /// Cached answers.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.

@@ -192,7 +192,7 @@ fn settle_hold(
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }
-    remember_owner(state, &record);
+    remember_owner(state, admitted, &record);
     observe(state, admitted, &record, &outcome, duration, overhead);
     Settled {
         cost: record.cost,
@@ -409,12 +409,10 @@ fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
     });
 }
 
-/// A stored response is found again by its maker, also before the ledger has the record.
-fn remember_owner(state: &State, record: &SpendRecord) {
-    let stores = matches!(
-        record.endpoint,
-        Endpoint::Responses | Endpoint::Files | Endpoint::Batches
-    );
+/// A stored response is found again by its owner, also before the ledger has the record. Files and
+/// batches are kept with their answer.
+fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
+    let stores = admitted.arrival.endpoint == Endpoint::Responses;
     if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
         let owner = Owner {
             key: record.payer.key,

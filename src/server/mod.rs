@@ -52,7 +52,7 @@ use crate::config_load;
 use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
-use crate::owners::ResponseOwners;
+use crate::owners::Owners;
 use crate::price_source::PriceSource;
 use crate::priority;
 use crate::records::Memory;
@@ -267,7 +267,7 @@ async fn open(
         shared_budgets,
         journal,
         metrics,
-        owners: ResponseOwners::new(store.clone()),
+        owners: Owners::new(store.clone()),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
