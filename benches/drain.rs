@@ -100,12 +100,15 @@ async fn write(writer: u64, store: &Store, until: Instant, counts: &Counts) {
             offset: from.offset + 1,
             ..from
         };
+        // Beside the connections, as a drain reads its journal.
         let numbers = from.offset * BATCH..next.offset * BATCH;
+        let made = move || numbers.map(|number| record(writer, number)).collect();
+        let records = tokio::task::spawn_blocking(made).await.unwrap();
         let batch = SpendBatch {
             writer: format!("writer {writer}"),
             from,
             next,
-            records: numbers.map(|number| record(writer, number)).collect(),
+            records,
             keeps_logs: true,
         };
         match store.apply_spend(batch).await {

@@ -4,6 +4,7 @@
     loadtest/run.py smoke                    one script of loadtest/k6 against the gateway
     loadtest/run.py all --seconds 20         all scripts, each scaled to 20 seconds
     loadtest/run.py compare                  the gateway beside nginx, bare Pingora and LiteLLM
+    loadtest/run.py upgrade                  the program is changed ten times under load
 
 Needs k6 (`go install go.k6.io/k6@v1.3.0`) and a release build (`cargo build --release --examples`).
 Everything listens on the loopback interface and is ended when the run ends.
@@ -15,6 +16,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,9 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCRIPTS = ["smoke", "sustained", "spike", "stream", "budget_race", "failover", "soak"]
+SCRIPTS = ["smoke", "sustained", "spike", "stream", "budget_race", "failover", "soak", "upgrade"]
+UPGRADES = 10
+ALONE = "the provider alone"
 MASTER = "sk-load-master"
 UPSTREAM_KEY = "sk-upstream"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -179,11 +183,17 @@ def reload_each_minute(config, stop):
         config.write_text(f"{text}# reload {turn}\n")
 
 
-def watch_memory(pid, samples, stop):
+def watch_memory(pid, samples, stop, path):
+    """Samples every five seconds, and a file of them: a slope does not say whether memory grew in a step."""
     began = time.monotonic()
-    while not stop.wait(5):
-        fds = len(os.listdir(f"/proc/{pid}/fd"))
-        samples.append((time.monotonic() - began, rss_mib(pid), fds))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as out:
+        out.write("seconds,rss_mib,descriptors\n")
+        while not stop.wait(5):
+            fds = len(os.listdir(f"/proc/{pid}/fd"))
+            samples.append((time.monotonic() - began, rss_mib(pid), fds))
+            out.write("{:.0f},{:.1f},{}\n".format(*samples[-1]))
+            out.flush()
 
 
 def kill_and_revive(stage, child, port, total):
@@ -216,7 +226,8 @@ def run_script(args, script):
         stop, samples, threads = threading.Event(), [], []
         if script == "soak":
             threads.append(threading.Thread(target=reload_each_minute, args=(config, stop)))
-        threads.append(threading.Thread(target=watch_memory, args=(gateway.pid, samples, stop)))
+        threads.append(threading.Thread(target=watch_memory, args=(
+            gateway.pid, samples, stop, pathlib.Path(args.samples) / f"memory-{script}.csv")))
         if script == "failover":
             total = args.seconds or 60
             threads.append(threading.Thread(target=kill_and_revive, args=(stage, first, first_port, total)))
@@ -233,6 +244,65 @@ def run_script(args, script):
         print(f"== {script}: {'held' if held else 'BROKEN'}", flush=True)
         return held
     finally:
+        stage.end()
+
+
+def serving(data_dir):
+    """The process that serves from a data directory: after an upgrade it is no child of ours."""
+    for lock in [data_dir / "lock", *data_dir.glob("life-*/lock")]:
+        text = lock.read_text().strip() if lock.exists() else ""
+        if text.isdigit() and pathlib.Path(f"/proc/{text}").exists():
+            yield int(text)
+
+
+def change_program(data_dir, upgrades, pause, done):
+    for number in range(upgrades):
+        time.sleep(pause)
+        before = set(serving(data_dir))
+        for pid in before:
+            os.kill(pid, signal.SIGUSR2)
+        deadline = time.monotonic() + 120
+        while not (after := set(serving(data_dir)) - before):
+            if time.monotonic() > deadline:
+                print(f"  change {number + 1}: no new process serves after 120 s", flush=True)
+                return
+            time.sleep(0.1)
+        done.append(after)
+        print(f"  change {number + 1}: process {min(after)} serves", flush=True)
+
+
+def rows_of(data_dir):
+    with sqlite3.connect(f"file:{data_dir}/meridian.db?mode=ro", uri=True) as ledger:
+        return ledger.execute("SELECT count(*), count(DISTINCT call_id), coalesce(sum(estimated), 0), "
+                              "coalesce(sum(cost), 0) FROM spend_log").fetchone()
+
+
+def upgrade(args):
+    """Changes the program ten times under load; every request that the provider served is in the ledger once."""
+    stage = Stage(args)
+    data_dir = None
+    try:
+        _, provider = stage.provider()
+        _, port, _ = stage.gateway([provider])
+        data_dir = stage.dir / f"data-{port}"
+        done, total = [], args.seconds or 180
+        changes = threading.Thread(target=change_program, args=(data_dir, UPGRADES, total / (UPGRADES + 2), done))
+        changes.start()
+        print(f"== upgrade: load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+        held, figures = k6(args, "upgrade", port, stage.dir / "summary.json")
+        changes.join()
+        served = json.load(urllib.request.urlopen(f"http://127.0.0.1:{provider}/__meter"))["totals"]["requests"]
+        deadline = time.monotonic() + 60
+        while (rows := rows_of(data_dir))[0] < served and time.monotonic() < deadline:
+            time.sleep(1)
+        print(f"  {len(done)} changes; provider served {served} requests; ledger has {rows[0]} rows, {rows[1]} calls, "
+              f"{rows[2]} estimated, ${rows[3] / 1e9:.6f}")
+        held = held and len(done) == UPGRADES and rows[0] == rows[1] == served and rows[2] == 0
+        print(f"== upgrade: {'held' if held else 'BROKEN'}", flush=True)
+        return held
+    finally:
+        for pid in serving(data_dir) if data_dir else []:
+            os.kill(pid, signal.SIGINT)
         stage.end()
 
 
@@ -262,8 +332,9 @@ def litellm_program(args):
     return str(path) if path.exists() else shutil.which("litellm")
 
 
-def peers(args, stage, upstream):
+def peers(args, stage, upstream, provider):
     """What is installed: name, process, port, and the credential that requests carry."""
+    yield ALONE, provider, upstream, UPSTREAM_KEY
     if nginx := shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"):
         port = free_port()
         config = nginx_config(stage.dir, port, upstream)
@@ -295,9 +366,9 @@ def post(port, path, fields):
 def compare(args):
     stage = Stage(args)
     try:
-        _, upstream = stage.provider()
+        provider, upstream = stage.provider()
         rows = []
-        for name, child, port, key in peers(args, stage, upstream):
+        for name, child, port, key in peers(args, stage, upstream, provider):
             # Everything on: a virtual key with budget and limits.
             key = key or post(port, "/key/generate", {
                 "max_budget": 1000000, "budget_duration": "30d", "rpm_limit": 100000000,
@@ -314,7 +385,14 @@ def compare(args):
             duration = metrics["http_req_duration"]["values"]
             rows.append({"name": name, "cpu_us": spent / max(count, 1) * 1e6, "rate": rate, "ok": held,
                          "p50_ms": duration["med"], "p99_ms": duration["p(99)"], "rss": rss_mib(child.pid)})
-            child.terminate()
+            if name != ALONE:
+                child.terminate()
+        alone = rows.pop(0)
+        print(f"load of the machine {os.getloadavg()[0]:.1f}; {ALONE}: p50 {alone['p50_ms']:.2f} ms, "
+              f"p99 {alone['p99_ms']:.2f} ms, which is taken off below")
+        for row in rows:
+            row["p50_ms"] -= alone["p50_ms"]
+            row["p99_ms"] -= alone["p99_ms"]
         table(rows)
         picture(rows, pathlib.Path(args.picture))
         return all(row["ok"] for row in rows)
@@ -324,7 +402,7 @@ def compare(args):
 
 def table(rows):
     bare = next((row["cpu_us"] for row in rows if row["name"] == "bare Pingora"), None)
-    print("| system | requests/s | CPU us/request | x bare Pingora | p50 ms | p99 ms | RSS MiB |")
+    print("| system | requests/s | CPU us/request | x bare Pingora | added p50 ms | added p99 ms | RSS MiB |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         ratio = f"{row['cpu_us'] / bare:.2f}" if bare else "-"
@@ -360,6 +438,7 @@ def main():
     parser.add_argument("--rate", type=int, default=1000, help="requests/s of `compare`")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(ROOT / "target/release")))
     parser.add_argument("--picture", default=str(ROOT / "target/loadtest/compare.svg"))
+    parser.add_argument("--samples", default=str(ROOT / "target/loadtest"), help="folder of the memory samples")
     parser.add_argument("--litellm", help="LiteLLM's program; else target/litellm or the one in PATH")
     parser.add_argument("--install-litellm", action="store_true", help="from PyPI into target/litellm")
     parser.add_argument("--keep", action="store_true", help="keep logs and data of the run")
@@ -367,7 +446,7 @@ def main():
     if args.what == "compare":
         return compare(args)
     scripts = SCRIPTS if args.what == "all" else [args.what]
-    results = [run_script(args, script) for script in scripts]
+    results = [upgrade(args) if script == "upgrade" else run_script(args, script) for script in scripts]
     return all(results)
 
 

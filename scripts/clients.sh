@@ -30,7 +30,7 @@ fi
 
 locked=("$sources/node/package.json" "$sources/node/package-lock.json")
 if ! fresh node "${locked[@]}" || [ ! -d "$home/node/node_modules" ]; then
-  echo "clients: installing the Node SDKs and Claude Code"
+  echo "clients: installing the Node SDKs, Claude Code and Codex"
   rm -rf "$home/node"
   mkdir -p "$home/node"
   cp "${locked[@]}" $sources/node/.npmrc "$home/node/"

@@ -1,4 +1,6 @@
 //! Meridian: the deeds (IO) around the rules in `meridian-core`.
+// The states of a request lie inside each other deeper than the compiler follows unasked.
+#![recursion_limit = "256"]
 
 pub mod admin;
 pub mod byte_budget;

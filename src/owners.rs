@@ -1,35 +1,30 @@
-//! Who made which stored response, so that GET, DELETE and cancel go back to the deployment that
-//! holds it, and another tenant's id is 404.
+//! Who made which stored response, file or batch, so that it is asked for where it lies, and
+//! another tenant's id is 404.
 //!
-//! Recent ones are in memory; older ones are looked up in the ledger by response id, a named
+//! Recent ones are in memory; others are looked up in the store by the provider's id, a named
 //! exception to "no wait on the request path" (docs/ARCHITECTURE.md).
 
-use dashmap::DashMap;
-use meridian_core::ids::KeyHash;
+use std::collections::HashMap;
 
+use dashmap::DashMap;
+
+pub use crate::store::Owner;
 use crate::store::Store;
 
-/// Responses remembered in memory before the memory starts over; the ledger knows them all.
+/// Objects remembered in memory before the memory starts over; the store knows them all.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// Maker of a stored response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The key; `None` for the master key.
-    pub key: Option<KeyHash>,
-    /// The deployment.
-    pub deployment_id: String,
-    /// Name that the client asked for.
-    pub model_group: String,
-}
+/// The store did not say whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown;
 
-/// Makers by response id.
-pub struct ResponseOwners {
+/// Owners by the provider's id.
+pub struct Owners {
     recent: DashMap<String, Owner>,
     store: Store,
 }
 
-impl ResponseOwners {
+impl Owners {
     /// Nothing remembered yet; `store` has the ledger.
     pub fn new(store: Store) -> Self {
         Self {
@@ -38,29 +33,50 @@ impl ResponseOwners {
         }
     }
 
-    /// Remembers the maker of a response.
-    pub fn remember(&self, response_id: &str, owner: Owner) {
+    /// Remembers who made an object.
+    pub fn remember(&self, id: &str, owner: Owner) {
         if self.recent.len() >= REMEMBERED_MAX {
             self.recent.clear();
         }
-        self.recent.insert(response_id.to_owned(), owner);
+        self.recent.insert(id.to_owned(), owner);
     }
 
-    /// The maker of a response; `None` if it was not made here.
-    pub async fn find(&self, response_id: &str) -> Option<Owner> {
-        if let Some(owner) = self.recent.get(response_id) {
-            return Some(owner.clone());
-        }
-        match self.store.find_response(response_id.to_owned()).await {
-            Ok(found) => found.map(|found| Owner {
-                key: found.key,
-                deployment_id: found.deployment_id,
-                model_group: found.model_group,
-            }),
-            Err(error) => {
-                tracing::error!(%error, "the ledger cannot be read");
-                None
+    /// The owner of an object; `None` if it was not made here.
+    pub async fn find(&self, id: &str) -> Result<Option<Owner>, Unknown> {
+        Ok(self.find_all(vec![id.to_owned()]).await?.remove(id))
+    }
+
+    /// The owners of those of these objects that were made here.
+    pub async fn find_all(&self, ids: Vec<String>) -> Result<HashMap<String, Owner>, Unknown> {
+        let mut found = HashMap::new();
+        let mut others = Vec::new();
+        for id in ids {
+            match self.recent.get(&id).map(|owner| owner.clone()) {
+                Some(owner) => drop(found.insert(id, owner)),
+                None => others.push(id),
             }
+        }
+        if others.is_empty() {
+            return Ok(found);
+        }
+        match self.store.find_owners(others).await {
+            Ok(stored) => found.extend(stored),
+            Err(error) => {
+                tracing::error!(%error, "the store does not say whose an object is");
+                return Err(Unknown);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keeps who made files or batches, for as long as they may be used. Where the store does not
+    /// take it, memory and the ledger still know those that a request made.
+    pub async fn keep(&self, ids: Vec<String>, owner: Owner) {
+        for id in &ids {
+            self.remember(id, owner.clone());
+        }
+        if let Err(error) = self.store.keep_owner(ids, owner).await {
+            tracing::error!(%error, "who made an object is not kept");
         }
     }
 }

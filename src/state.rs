@@ -16,12 +16,13 @@ use crate::cache::Cache;
 use crate::clock;
 use crate::escrow::Rights;
 use crate::journal::Journal;
-use crate::owners::ResponseOwners;
+use crate::owners::Owners;
 use crate::records::{Lookups, Records};
 use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
+use crate::telemetry::logs::redact_callers;
 use crate::telemetry::metrics::Metrics;
 use crate::turnstile::Turnstile;
 use crate::upstream::{Origin, Upstreams};
@@ -57,8 +58,8 @@ pub struct State {
     pub cut: watch::Sender<bool>,
     /// Held while rules are replaced, so that two reloads do not undo each other.
     reloading: Mutex<()>,
-    /// Who made which stored response.
-    pub owners: ResponseOwners,
+    /// Who made which stored response, file or batch.
+    pub owners: Owners,
     /// Cached answers; `None` where there is no cache.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
@@ -107,8 +108,8 @@ pub struct Parts {
     pub routing: Arc<Routing>,
     /// Whether it is shared with the region.
     pub link: Arc<Link>,
-    /// Who made which stored response.
-    pub owners: ResponseOwners,
+    /// Who made which stored response, file or batch.
+    pub owners: Owners,
     /// Cached answers.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
@@ -155,6 +156,8 @@ impl State {
         let master = KeyHash::of_secret(master);
         let master_meters = Meters::unlimited(master, registry.zone(), clock::now());
         let bytes = ByteBudget::new(rules.config.meridian.buffered_bytes_max);
+        let of_customers = rules.config.new_keys.customer_budget.as_deref();
+        registry.set_customer_budget(of_customers, clock::now());
         Arc::new(Self {
             rules: ArcSwap::from_pointee(rules),
             registry,
@@ -231,6 +234,10 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner);
         let rules = make(&self.rules.load());
         self.bytes.set_max(rules.config.meridian.buffered_bytes_max);
+        let of_customers = rules.config.new_keys.customer_budget.as_deref();
+        self.registry
+            .set_customer_budget(of_customers, clock::now());
+        redact_callers(rules.config.settings.redact_callers);
         let budget = rules.config.settings.budget.as_ref();
         if let Some((shared, budget)) = self.shared_budgets.first().zip(budget) {
             let duration = budget.duration.as_deref().and_then(BudgetDuration::parse);

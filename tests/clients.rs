@@ -2,6 +2,11 @@
 //! which shows that the scripts are right, then through the gateway.
 #![cfg(test)]
 
+#[path = "clients/agents.rs"]
+mod agents;
+#[path = "it/turns/signers/mod.rs"]
+mod signers;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -58,14 +58,21 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-impl fmt::Display for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl KeyHash {
+    /// The 64 characters of its hex form.
+    pub(crate) fn digits(self) -> [u8; 64] {
         let mut text = [0u8; 64];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
             pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
             pair[1] = HEX_DIGITS[usize::from(byte & 15)];
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -129,9 +136,10 @@ impl CallId {
     }
 }
 
-impl fmt::Display for CallId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written into every journal frame: no formatting of parts.
+impl CallId {
+    /// The 36 characters of its usual form. Written into every journal frame: no formatting of
+    /// parts.
+    pub(crate) fn digits(self) -> [u8; 36] {
         let mut text = [b'-'; 36];
         let mut at = 0;
         for (index, byte) in self.to_bytes().into_iter().enumerate() {
@@ -142,7 +150,13 @@ impl fmt::Display for CallId {
             text[at + 1] = HEX_DIGITS[usize::from(byte & 15)];
             at += 2;
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 

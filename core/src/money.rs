@@ -44,22 +44,36 @@ impl NanoUsd {
 
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let (whole, fraction) = (
-            self.0.unsigned_abs() / 1_000_000_000,
-            self.0.unsigned_abs() % 1_000_000_000,
-        );
-        // Written into several headers of every answer: no text is made on the way.
-        let mut digits = [b'0'; 9];
-        let mut left = fraction;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (left % 10) as u8;
+        // Written into several headers of every answer: from the last digit to the first, without
+        // the detour over other formatters. Ten digits, the point, nine digits, the sign.
+        let mut text = [b'0'; 21];
+        let mut left = self.0.unsigned_abs();
+        let mut at = text.len();
+        let mut end = text.len();
+        for place in 0..9 {
+            at -= 1;
+            text[at] = b'0' + (left % 10) as u8;
             left /= 10;
+            // Zeros at the end are left out, but one digit stays.
+            if end == at + 1 && text[at] == b'0' && place < 8 {
+                end = at;
+            }
         }
-        let length = digits.iter().rposition(|digit| *digit != b'0');
-        let digits = &digits[..=length.unwrap_or(0)];
-        write!(f, "{sign}{whole}.")?;
-        f.write_str(std::str::from_utf8(digits).unwrap_or("0"))
+        at -= 1;
+        text[at] = b'.';
+        loop {
+            at -= 1;
+            text[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        if self.0 < 0 {
+            at -= 1;
+            text[at] = b'-';
+        }
+        f.write_str(std::str::from_utf8(&text[at..end]).unwrap_or_default())
     }
 }
 
@@ -73,6 +87,11 @@ mod tests {
         assert_eq!(NanoUsd(150_000).to_string(), "0.00015");
         assert_eq!(NanoUsd(-1_500_000_000).to_string(), "-1.5");
         assert_eq!(NanoUsd::ZERO.to_string(), "0.0");
+        assert_eq!(NanoUsd(1).to_string(), "0.000000001");
+        assert_eq!(NanoUsd(-20_000_000_000).to_string(), "-20.0");
+        assert_eq!(NanoUsd(100_000_000).to_string(), "0.1");
+        assert_eq!(NanoUsd(i64::MAX).to_string(), "9223372036.854775807");
+        assert_eq!(NanoUsd(i64::MIN).to_string(), "-9223372036.854775808");
         assert_eq!(NanoUsd::from_dollars(f64::NAN), None);
         assert_eq!(NanoUsd::from_dollars(1e30), None);
     }

@@ -4,10 +4,12 @@ import http from 'k6/http';
 import { BASE, admin, body, chat, headers, makeKey, seconds, stream, summed, trend } from './lib.js';
 
 const rate = Number(__ENV.RATE || 200);
-const open = (exec, share) => ({ executor: 'constant-arrival-rate', exec, rate: Math.max(1, Math.round(rate * share)), timeUnit: '1s', duration: seconds(1800), preAllocatedVUs: 50, maxVUs: 2000 });
+const open = (exec, each) => ({ executor: 'constant-arrival-rate', exec, rate: Math.max(1, Math.round(each)), timeUnit: '1s', duration: seconds(1800), preAllocatedVUs: 50, maxVUs: 2000 });
+const all = { asks: open('asks', rate * 0.63), streams: open('streams', rate * 0.3), leaves: open('leaves', rate * 0.05), fails: open('fails', rate * 0.02), keys: open('keys', 1) };
+// $MIX names ingredients with their rates instead, to find which one grows: MIX=leaves:200,keys:1.
+const mixed = (text) => Object.fromEntries(text.split(',').map((one) => one.split(':')).map(([exec, each]) => [exec, open(exec, Number(each))]));
 export const options = {
-  scenarios: { asks: open('asks', 0.63), streams: open('streams', 0.3), leaves: open('leaves', 0.05), fails: open('fails', 0.02),
-    keys: { executor: 'constant-arrival-rate', exec: 'keys', rate: 1, timeUnit: '1s', duration: seconds(1800), preAllocatedVUs: 2, maxVUs: 20 } },
+  scenarios: __ENV.MIX ? mixed(__ENV.MIX) : all,
   summaryTrendStats: trend, tags: { test: 'soak' },
   thresholds: { 'http_req_failed{kind:chat}': ['rate<0.0001'], 'http_req_failed{kind:stream}': ['rate<0.0001'], checks: ['rate>0.9999'] },
 };

@@ -14,9 +14,10 @@ export const options = {
     stream_late_ms: [`p(99)<${__ENV.LATE_MS || 2000}`],
   },
 };
-export const setup = () => ({ key: makeKey({ max_budget: 1000000 }) });
+// $KEY and $MODEL: against something that makes no keys, such as the provider alone.
+export const setup = () => ({ key: __ENV.KEY || makeKey({ max_budget: 1000000 }) });
 export default ({ key }) => {
-  const answer = stream(key, 'slow-stream');
+  const answer = stream(key, __ENV.MODEL || 'slow-stream');
   if (answer.status === 200) late.add(answer.timings.duration - expected);
 };
 export const handleSummary = summed;

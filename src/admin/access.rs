@@ -20,6 +20,9 @@ use crate::store::Actor;
 /// LiteLLM's user of the master key.
 pub(super) const ADMIN_USER: &str = "default_user_id";
 
+/// Who changed what nobody asked for, in the audit log.
+const GATEWAY: &str = "meridian";
+
 /// An authenticated and authorized caller.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -32,6 +35,17 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// The gateway itself, with the rights of the master key.
+    pub(super) fn gateway() -> Self {
+        Self {
+            principal: Principal::Master,
+            standing: Standing::master(ADMIN_USER),
+            reach: Reach::Everything,
+            route: "",
+            changed_by: Some(GATEWAY.to_owned()),
+        }
+    }
+
     /// Finds out who calls and whether that one may call this route. A key that is not in memory
     /// is looked for.
     pub(super) async fn find(

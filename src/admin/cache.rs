@@ -14,6 +14,7 @@ use super::body::JsonBody;
 use super::reply::AdminError;
 use super::state::AdminState;
 use crate::cache::{Cache, CacheError};
+use crate::telemetry::logs::whose;
 
 /// Most keys of one call.
 const KEYS_MAX: usize = 10_000;
@@ -65,7 +66,7 @@ pub(super) async fn delete(
     let cache = state.cache().ok_or_else(off)?;
     let deleted = cache.delete(&keys).await.map_err(failed)?;
     tracing::info!(
-        by = caller.user_id(),
+        by = %whose(caller.user_id().unwrap_or_default()),
         deleted,
         "cached answers were deleted"
     );
@@ -80,7 +81,7 @@ pub(super) async fn flush_all(
     let cache = state.cache().ok_or_else(off)?;
     let deleted = cache.flush().await.map_err(failed)?;
     tracing::info!(
-        by = caller.user_id(),
+        by = %whose(caller.user_id().unwrap_or_default()),
         deleted,
         "all cached answers were deleted"
     );

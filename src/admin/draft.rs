@@ -43,6 +43,8 @@ pub(super) struct Draft<'a> {
     counts: Vec<(Scope, ScopeChange)>,
     /// Authors are those of the bodies.
     as_is: bool,
+    /// What was spent under a name before it had a record is its own.
+    keeps_spend: bool,
 }
 
 struct Entry {
@@ -59,6 +61,15 @@ impl<'a> Draft<'a> {
             entries: BTreeMap::new(),
             counts: Vec::new(),
             as_is: false,
+            keeps_spend: false,
+        }
+    }
+
+    /// One whose new records go on with what was spent under their names before.
+    pub(super) fn keeping_spend(self) -> Self {
+        Self {
+            keeps_spend: true,
+            ..self
         }
     }
 
@@ -205,7 +216,10 @@ impl<'a> Draft<'a> {
         let mut writes = Vec::new();
         for ((kind, id), entry) in self.entries {
             let by = self.by.as_deref().filter(|_| !self.as_is);
-            let write = entry.write(kind, &id, by, self.now)?;
+            let mut write = entry.write(kind, &id, by, self.now)?;
+            if let (true, Some(write)) = (self.keeps_spend, &mut write) {
+                write.spend = SpendChange::Keep;
+            }
             writes.extend(write);
         }
         if writes.is_empty() && self.counts.is_empty() {

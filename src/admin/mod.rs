@@ -25,6 +25,7 @@ mod keys;
 mod lists;
 mod mask;
 mod models;
+mod newcomers;
 mod openapi;
 mod organizations;
 mod pages;
@@ -53,6 +54,7 @@ use axum::response::{IntoResponse, Response};
 use meridian_core::error::GatewayError;
 use meridian_core::routes::{Access, Route, Target, resolve};
 
+pub use newcomers::record as record_newcomers;
 pub use reply::AdminError;
 pub use state::{
     AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, Pending, Routes, Rules,
@@ -283,7 +285,7 @@ handlers! {
     TeamModelDelete: teams::write::remove_models,
     TeamPermissionsList: teams::permissions::list,
     TeamPermissionsUpdate: teams::permissions::update,
-    TeamAvailable: teams::permissions::available,
+    TeamAvailable: teams::open::available,
     TeamMe: teams::read::me,
     TeamKeyBulkUpdate: teams::bulk_update_keys,
     TeamPut: put::team,

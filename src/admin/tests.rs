@@ -62,6 +62,7 @@ const PRICES: &str = r#"{
 /// A management API of its own.
 struct Admin {
     router: Router,
+    state: AdminState,
     routes: Routes,
     keys: Arc<Registry>,
     store: Store,
@@ -193,7 +194,8 @@ async fn admin_with(text: &str) -> Admin {
     let master = Secret::new(MASTER);
     let state = AdminState::new(store.clone(), Arc::clone(&keys), master, hooks);
     Admin {
-        router: router(state),
+        router: router(state.clone()),
+        state,
         routes,
         keys,
         store,

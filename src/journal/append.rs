@@ -125,10 +125,31 @@ impl Journal {
         ticket: Option<OpenTicket>,
         record: &SpendRecord,
     ) -> Result<(), JournalError> {
+        self.close(ticket, record, None)
+    }
+
+    /// The same, and the drain gets the record as it is instead of reading its frame.
+    pub fn append_close_shared(
+        &self,
+        ticket: OpenTicket,
+        record: &Arc<SpendRecord>,
+    ) -> Result<(), JournalError> {
+        self.close(Some(ticket), record, Some(record))
+    }
+
+    fn close(
+        &self,
+        ticket: Option<OpenTicket>,
+        record: &SpendRecord,
+        shared: Option<&Arc<SpendRecord>>,
+    ) -> Result<(), JournalError> {
         let inner = &*self.inner;
-        with_frame(
+        let closed = with_frame_and(
             |out| frame::encode_close(out, record),
-            |frame| {
+            |frame, is_whole| {
+                if let Some(shared) = shared.filter(|_| is_whole && record.texts.is_none()) {
+                    inner.recent.leave(shared);
+                }
                 // A CLOSE that has an OPEN is never refused for size: it is what lets segments go,
                 // and there are no more of them than requests that were let in.
                 let room = match &ticket {
@@ -144,7 +165,11 @@ impl Journal {
                 }
                 inner.commit_if_asked()
             },
-        )
+        );
+        if matches!(closed, Err(JournalError::Io(_) | JournalError::Full { .. })) {
+            inner.recent.forget(record.call_id);
+        }
+        closed
     }
 }
 
@@ -153,10 +178,18 @@ fn with_frame<T>(
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     write: impl FnOnce(&[u8]) -> Result<T, JournalError>,
 ) -> Result<T, JournalError> {
+    with_frame_and(encode, |frame, ()| write(frame))
+}
+
+/// The same, with what encoding said.
+fn with_frame_and<S, T>(
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<S, EncodeError>,
+    write: impl FnOnce(&[u8], S) -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
     FRAME.with_borrow_mut(|frame| {
         frame.clear();
-        encode(frame)?;
-        write(frame)
+        let said = encode(frame)?;
+        write(frame, said)
     })
 }
 

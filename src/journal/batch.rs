@@ -21,12 +21,23 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) records: Vec<SpendRecord>,
+    /// Where each of them lies.
+    places: Vec<Position>,
     /// How long they are in the journal.
     bytes: usize,
     /// The cursor behind them.
     pub(crate) next: Position,
     /// Nothing follows yet.
     pub(crate) caught_up: bool,
+}
+
+impl Batch {
+    /// Copies of the records that were appended at a place or after it.
+    pub(super) fn since(&self, begins: Position) -> Vec<SpendRecord> {
+        let placed = self.records.iter().zip(&self.places);
+        let later = placed.filter(|(_, place)| **place >= begins);
+        later.map(|(record, _)| record.clone()).collect()
+    }
 }
 
 impl Journal {
@@ -97,11 +108,18 @@ impl Inner {
         walk(&segment.file, offset, |at, item| {
             match item {
                 Item::Frame(frame) if frame.kind == Kind::Close => {
-                    match serde_json::from_slice::<SpendRecord>(frame.payload) {
+                    let here = self.recent.take(frame.call_id).map(Ok);
+                    let record: serde_json::Result<SpendRecord> =
+                        here.unwrap_or_else(|| serde_json::from_slice(frame.payload));
+                    match record {
                         Ok(mut record) => {
                             // For this node's next recovery, not for the ledger.
                             record.context.periods.clear();
                             batch.records.push(record);
+                            batch.places.push(Position {
+                                segment: segment.id,
+                                offset: at,
+                            });
                             batch.bytes += frame.bytes();
                         }
                         Err(error) => {

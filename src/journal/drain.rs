@@ -75,8 +75,11 @@ impl Drop for Storing<'_> {
     }
 }
 
-/// One who is told of records that are stored.
-struct Listener(Listen);
+/// One who is told of records that are stored, from a place in the journal on.
+struct Listener {
+    begins: Position,
+    listen: Listen,
+}
 
 /// What is told of records that reached the store.
 type Listen = Box<dyn Fn(&[SpendRecord]) + Send + Sync>;
@@ -128,9 +131,16 @@ impl Drain {
         self.keeps_logs.store(keeps_logs, Ordering::Relaxed);
     }
 
-    /// Names one who is told of records once they are stored; the first one stays.
-    pub fn tell(&self, listener: impl Fn(&[SpendRecord]) + Send + Sync + 'static) {
-        let _ = self.listener.set(Listener(Box::new(listener)));
+    /// Names one who is told of records once they are stored, of those alone that were appended
+    /// at `begins` or after it; the first one stays. A clock says nothing about that: it may be
+    /// set back.
+    pub fn tell(
+        &self,
+        begins: Position,
+        listener: impl Fn(&[SpendRecord]) + Send + Sync + 'static,
+    ) {
+        let listen: Listen = Box::new(listener);
+        let _ = self.listener.set(Listener { begins, listen });
     }
 
     /// Grows before and after every batch: what was read of the store between two equal even
@@ -229,7 +239,7 @@ impl Drain {
         // Without records the cursor need not be stored until its segment is about to go.
         let moves = count > 0 || next.segment != at.segment;
         if moves {
-            let told = self.listener.get().map(|_| batch.records.clone());
+            let told = self.listener.get().map(|it| (it, batch.since(it.begins)));
             let spend = SpendBatch {
                 writer: self.writer.clone(),
                 from: stored,
@@ -239,8 +249,8 @@ impl Drain {
             };
             let _storing = Storing::begin(&self.batches);
             self.store.apply_spend(spend).await?;
-            if let (Some(tell), Some(records)) = (self.listener.get(), told) {
-                (tell.0)(&records);
+            if let Some((listener, records)) = told {
+                (listener.listen)(&records);
             }
         }
         *cursor = Some(Cursor {

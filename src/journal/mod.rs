@@ -12,6 +12,7 @@ mod inspect;
 mod life;
 mod lock;
 mod read;
+mod recent;
 mod recovery;
 mod segment;
 mod sync;
@@ -156,6 +157,7 @@ struct Inner {
     sync_failing: AtomicBool,
     dir_dirty: AtomicBool,
     parked: Mutex<append::Parked>,
+    recent: recent::Recent,
     commit: sync::GroupCommit,
     /// Cursors of everybody who reads the journal: below the lowest of them it is trimmed.
     consumers: Mutex<BTreeMap<&'static str, Position>>,
@@ -206,6 +208,7 @@ impl Journal {
             sync_failing: AtomicBool::new(false),
             dir_dirty: AtomicBool::new(true),
             parked: Mutex::default(),
+            recent: recent::Recent::default(),
             commit: sync::GroupCommit::default(),
             consumers: Mutex::default(),
             life,

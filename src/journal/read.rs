@@ -7,10 +7,9 @@ use std::os::unix::fs::FileExt;
 
 use meridian_core::journal::frame::{FRAME_BYTES_MAX, Frames, Item};
 
-/// Bytes read at a time; holds many of the longest frames.
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of the first read: a drain that is up to date needs no more.
-const FIRST_CHUNK_BYTES: usize = 256 * 1024;
+/// Bytes read at a time: some of the longest frames, hundreds of usual ones, and little enough to
+/// stay in a processor's cache while they are looked at.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Where a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(super) fn walk(
     offset: &mut u64,
     mut visit: impl FnMut(u64, Item<'_>) -> ControlFlow<()>,
 ) -> io::Result<End> {
-    let mut chunk = vec![0; FIRST_CHUNK_BYTES];
+    let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let filled = read_full(file, &mut chunk, *offset)?;
         let start = *offset;
@@ -54,9 +53,6 @@ pub(super) fn walk(
                 return Ok(End::Stopped);
             }
         }
-        // Step by step: a buffer that is much longer than what was written since the last batch
-        // is cleared for nothing, ten times a second.
-        chunk.resize((chunk.len() * 4).min(CHUNK_BYTES), 0);
     }
 }
 

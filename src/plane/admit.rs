@@ -47,6 +47,7 @@ use crate::state::State;
 pub(crate) use ask::{Ask, Content};
 pub(crate) use caller::payer_of;
 use caller::{authenticate, look_up};
+pub(crate) use choose::owner_unknown;
 pub(crate) use limits::headers as limit_headers;
 
 /// Most attempts after the first that anybody may ask for.

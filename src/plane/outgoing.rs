@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use meridian_core::config::Way;
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::translate::{Loss, Memo, Operation, Pair};
+use meridian_core::translate::{self, Loss, Losses, Memo, Operation, Pair, Weight};
 use meridian_core::wire::edit::{BodyEdit, UsageChunk};
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
@@ -58,6 +58,8 @@ pub(super) struct Outgoing {
     pub(super) head: RequestHead,
     /// Edited body as slices of the client's.
     pub(super) body: Vec<Bytes>,
+    /// Further requests, where the provider takes one request's texts in several.
+    pub(super) more: Vec<(RequestHead, Vec<Bytes>)>,
     /// Who asked for the usage chunk of a stream.
     pub(super) usage_chunk: UsageChunk,
     /// What has to be done with the answer.
@@ -91,6 +93,8 @@ pub(crate) enum Telling {
 #[derive(Default)]
 struct Body {
     parts: Vec<Bytes>,
+    /// Bodies that follow it under the same path and headers.
+    more: Vec<Bytes>,
     /// `None`: the path of the endpoint.
     path: Option<String>,
     usage_chunk: UsageChunk,
@@ -111,13 +115,15 @@ impl Body {
     }
 }
 
-/// Makes the request for one deployment; `token` is what its identity gives.
+/// Makes the request for one deployment; `token` is what its identity gives, `tail` the path of
+/// its endpoint where no translation gives another.
 pub(super) fn build(
     admitted: &Admitted,
     target: &Target,
     door: &Door,
     client: &HeaderMap,
     token: Option<&Token>,
+    tail: &str,
 ) -> Result<Outgoing, GatewayError> {
     let endpoint = admitted.arrival.endpoint;
     let way = target.deployment.way(endpoint, &target.model);
@@ -128,22 +134,30 @@ pub(super) fn build(
         Some(Way::Pass | Way::Estimated) | None => passed(admitted, target, endpoint)?,
     };
     let path = match &made.path {
-        None => door.paths.path(endpoint, &admitted.ask.tail, &target.model),
+        None => door.paths.path(endpoint, tail, &target.model),
         Some(path) => fill_project(path, token),
     };
-    let mut headers = headers(admitted, door, client, &made);
-    if let Some(token) = token {
-        let method = &admitted.ask.method;
-        headers.extend(proof::headers(door, token, method, &path, &made.parts));
-    }
-    let head = RequestHead {
-        method: admitted.ask.method.clone(),
-        path,
-        authority: door.authority.clone(),
-        headers,
+    let headers = headers(admitted, door, client, &made);
+    let head = |mut headers: Vec<_>, path: String, parts: &[Bytes]| {
+        let method = admitted.ask.method.clone();
+        if let Some(token) = token {
+            headers.extend(proof::headers(door, token, &method, &path, parts));
+        }
+        let authority = door.authority.clone();
+        RequestHead {
+            method,
+            path,
+            authority,
+            headers,
+        }
     };
+    let more = made.more.into_iter().map(|body| {
+        let parts = vec![body];
+        (head(headers.clone(), path.clone(), &parts), parts)
+    });
     Ok(Outgoing {
-        head,
+        more: more.collect(),
+        head: head(headers, path, &made.parts),
         body: made.parts,
         usage_chunk: made.usage_chunk,
         telling: made.telling,
@@ -277,12 +291,49 @@ fn set_over(edit: &mut BodyEdit<'_>, target: &Target) {
 }
 
 fn passed(admitted: &Admitted, target: &Target, endpoint: Endpoint) -> Result<Body, GatewayError> {
-    let (parts, usage_chunk) = body(admitted, target, endpoint)?;
+    let pruned = pruned(admitted, target)?;
+    let (parts, usage_chunk) = match &pruned {
+        Some(one) => json_body(admitted, target, endpoint, &one.bytes, &one.spans)?,
+        None => body(admitted, target, endpoint)?,
+    };
     Ok(Body {
         parts,
         usage_chunk,
+        losses: pruned.map(|one| one.losses).unwrap_or_default(),
         ..Body::default()
     })
+}
+
+/// A caller's JSON without what the deployment takes out of every request.
+struct Pruned {
+    bytes: Bytes,
+    spans: BodySpans,
+    losses: Vec<Loss>,
+}
+
+/// `None`: nothing is taken out.
+fn pruned(admitted: &Admitted, target: &Target) -> Result<Option<Pruned>, GatewayError> {
+    let paths = &target.deployment.losses.additional_drop_params;
+    let Some(json) = admitted.ask.json().filter(|_| !paths.is_empty()) else {
+        return Ok(None);
+    };
+    let (body, taken) = translate::without(json, paths);
+    if taken.is_empty() {
+        return Ok(None);
+    }
+    let policy = told::policy(admitted, target);
+    let mut losses = Losses::new(&policy);
+    for loss in taken {
+        losses.drop(Weight::Hint, loss.field, loss.reason);
+    }
+    let losses = losses.settle(target.deployment.provider.label(), &target.model)?;
+    let bytes = Bytes::from(body.into_owned());
+    let spans = BodySpans::scan(&bytes)?;
+    Ok(Some(Pruned {
+        bytes,
+        spans,
+        losses,
+    }))
 }
 
 fn body(

@@ -25,6 +25,7 @@ use crate::clock;
 use crate::owners::Owner;
 use crate::rules::Target;
 use crate::state::State;
+use crate::telemetry::logs::whose;
 use crate::telemetry::metrics::{
     AttemptOutcome, CacheAnswer, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
 };
@@ -182,7 +183,8 @@ fn settle_hold(
     record.context.periods = admission.pids();
     let closing = state.closing();
     let crossings = admission.settle(record.cost, tokens);
-    if let Err(error) = state.journal.append_close(Some(ticket), &record) {
+    let record = Arc::new(record);
+    if let Err(error) = state.journal.append_close_shared(ticket, &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
     }
     drop(closing);
@@ -190,7 +192,7 @@ fn settle_hold(
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }
-    remember_owner(state, &record);
+    remember_owner(state, admitted, &record);
     observe(state, admitted, &record, &outcome, duration, overhead);
     Settled {
         cost: record.cost,
@@ -213,7 +215,7 @@ fn report_crossings(state: &State, crossings: &[Crossing]) {
             Whose::Installation => ("installation", String::new()),
         };
         let (soft, spent) = (crossing.soft, crossing.spent);
-        tracing::warn!(scope = kind, id, %soft, %spent, "soft_budget_crossed");
+        tracing::warn!(scope = kind, id = %whose(id), %soft, %spent, "soft_budget_crossed");
         state.metrics.soft_budget_crossed(kind);
     }
 }
@@ -407,12 +409,10 @@ fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
     });
 }
 
-/// A stored response is found again by its maker, also before the ledger has the record.
-fn remember_owner(state: &State, record: &SpendRecord) {
-    let stores = matches!(
-        record.endpoint,
-        Endpoint::Responses | Endpoint::Files | Endpoint::Batches
-    );
+/// A stored response is found again by its owner, also before the ledger has the record. Files and
+/// batches are kept with their answer.
+fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
+    let stores = admitted.arrival.endpoint == Endpoint::Responses;
     if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
         let owner = Owner {
             key: record.payer.key,

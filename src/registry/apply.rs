@@ -186,6 +186,9 @@ impl Registry {
         for scope in scopes {
             self.refresh(&scope, None, now);
         }
+        if self.is_of_customers(budget_id) {
+            self.refresh_customers(now);
+        }
         for team in teams {
             self.refresh_members(&team.id, now);
         }

@@ -47,6 +47,7 @@ impl Registry {
             return None;
         }
         let own = charter.and_then(|it| it.budget_id.clone());
-        own.or_else(|| self.default_charter(entry.party.scope())?.budget_id)
+        let scope = entry.party.scope();
+        own.or_else(|| self.default_charter(scope, charter)?.budget_id)
     }
 }

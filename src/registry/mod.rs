@@ -7,6 +7,7 @@
 
 mod apply;
 mod borrowed;
+mod customers;
 mod keys;
 mod parties;
 mod resolve;
@@ -48,6 +49,7 @@ pub struct Registry {
     budgets: DashMap<Box<str>, HeldBudget>,
     restrictions: Restrictions,
     active: spend::Active,
+    customers: customers::Customers,
     /// Whether a scope without a record has none anywhere.
     complete: AtomicBool,
     /// Writers come one at a time; readers never wait for them.
@@ -104,6 +106,7 @@ impl Registry {
             budgets: DashMap::default(),
             restrictions: Restrictions::default(),
             active: spend::Active::default(),
+            customers: customers::Customers::default(),
             complete: AtomicBool::new(true),
             writing: Mutex::new(()),
         }

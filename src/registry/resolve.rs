@@ -14,10 +14,10 @@ use super::{Counted, Registry};
 impl Registry {
     /// Puts in force what is known of a scope now.
     pub(super) fn refresh(&self, scope: &Scope, counted: Option<Counted>, now: WallMs) {
-        let default = self.default_charter(scope);
         let (kind, id) = (record_kind(scope.kind), scope.id.as_str());
         self.parties.with(scope, |entry| {
             let binding = self.restrictions.binding(kind, id, entry.generation);
+            let default = self.default_charter(scope, entry.charter.as_deref());
             let charter = entry.charter.as_deref().or(default.as_ref());
             let bounds = charter.map(|it| it.bounds.clone()).unwrap_or_default();
             let budget_id = charter.and_then(|it| it.budget_id.as_deref());
@@ -38,8 +38,16 @@ impl Registry {
         });
     }
 
-    /// What holds for members of a team who have nothing of their own.
-    pub(super) fn default_charter(&self, scope: &Scope) -> Option<Charter> {
+    /// What holds for members of a team who have nothing of their own, and for customers without
+    /// a budget. `charter` is what the scope's record says.
+    pub(super) fn default_charter(
+        &self,
+        scope: &Scope,
+        charter: Option<&Charter>,
+    ) -> Option<Charter> {
+        if scope.kind == ScopeKind::EndUser {
+            return self.default_of_customer(charter);
+        }
         let (team, _) = scope
             .member()
             .filter(|_| scope.kind == ScopeKind::TeamMember)?;

@@ -99,6 +99,7 @@ impl Management {
         let replaced = self.state.replaced.subscribe();
         let state = self.admin_state()?;
         tokio::spawn(look_at_health(state.clone(), stop.clone()));
+        tokio::spawn(admin::record_newcomers(state.clone(), stop.clone()));
         let router = admin::router(state);
         let stopped = stopped(stop, replaced);
         match args.role {

@@ -52,7 +52,7 @@ use crate::config_load;
 use crate::credentials::Credentials;
 use crate::journal::Drain;
 use crate::merged::Merged;
-use crate::owners::ResponseOwners;
+use crate::owners::Owners;
 use crate::price_source::PriceSource;
 use crate::priority;
 use crate::records::Memory;
@@ -143,6 +143,7 @@ pub fn serve(args: &ServeArgs, env: &HashMap<String, String>) -> ExitCode {
 fn run(args: &ServeArgs, env: &HashMap<String, String>) -> Result<(), StartError> {
     let loaded = config_load::load_from(args.config.as_deref(), env);
     let mut config = accepted(&loaded)?;
+    telemetry::logs::redact_callers(config.settings.redact_callers);
     let logs = telemetry::logs::start(&log_options(&config, env));
     // Held to the end: dropping it writes the last lines.
     let _logs = logs.map_err(|error| StartError::Log(error.to_string()))?;
@@ -266,7 +267,7 @@ async fn open(
         shared_budgets,
         journal,
         metrics,
-        owners: ResponseOwners::new(store.clone()),
+        owners: Owners::new(store.clone()),
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),

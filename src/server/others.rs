@@ -52,16 +52,15 @@ impl Others {
         }
         let registry = Arc::clone(&state.registry);
         registry.watch();
-        let (told, began) = (Arc::clone(&registry), clock::now());
-        drain.tell(move |records| {
-            let own = records.iter().filter(|record| record.started >= began);
-            told.mark_stored(own, clock::now());
+        let (told, begins) = (Arc::clone(&registry), state.journal.end());
+        drain.tell(begins, move |own| {
+            told.mark_stored(own.iter(), clock::now());
         });
         Some(Self {
             registry,
             store,
             drain,
-            begins: state.journal.end(),
+            begins,
         })
     }
 

@@ -375,14 +375,20 @@ impl Store {
         }
     }
 
-    /// The latest request that gave this response id.
-    pub async fn find_response(
-        &self,
-        response_id: String,
-    ) -> Result<Option<ResponseOwner>, StoreError> {
+    /// Owners of responses, files and batches, by the provider's ids; those that nobody made here
+    /// are left out.
+    pub async fn find_owners(&self, ids: Vec<String>) -> Result<Vec<(String, Owner)>, StoreError> {
         match self {
-            Self::Embedded(store) => store.find_response(response_id).await,
-            Self::Postgres(store) => store.find_response(response_id).await,
+            Self::Embedded(store) => store.find_owners(ids).await,
+            Self::Postgres(store) => store.find_owners(ids).await,
+        }
+    }
+
+    /// Keeps who made these files or batches. An owner that is known stays.
+    pub async fn keep_owner(&self, ids: Vec<String>, owner: Owner) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.keep_owner(ids, owner).await,
+            Self::Postgres(store) => store.keep_owner(ids, owner).await,
         }
     }
 

@@ -277,16 +277,12 @@ pub struct DaySpend {
     pub models: Vec<(String, NanoUsd)>,
 }
 
-/// Who may use a response by its id, and where it lies.
+/// Who made something that lies at a provider, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResponseOwner {
-    /// Key that paid for it; `None` for the master key.
+pub struct Owner {
+    /// Key that made it; `None` for the master key.
     pub key: Option<KeyHash>,
-    /// The key's user.
-    pub user_id: Option<String>,
-    /// The key's team.
-    pub team_id: Option<String>,
-    /// Name that the client asked for.
+    /// Name that the client asked for; empty if it named none.
     pub model_group: String,
     /// Deployment that holds it.
     pub deployment_id: String,

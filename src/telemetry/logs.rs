@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -35,6 +36,31 @@ pub struct LogOptions {
     pub json: bool,
     /// Filter in the syntax of `RUST_LOG`.
     pub filter: String,
+}
+
+/// Set at start and with every new configuration.
+static REDACTS_CALLERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on lines name no key, user, team or other scope, or do: see [`whose`].
+pub fn redact_callers(redact: bool) {
+    REDACTS_CALLERS.store(redact, Ordering::Relaxed);
+}
+
+/// A name of a key, a user, a team or another scope in a log line; `redacted` where
+/// `redact_user_api_key_info` says so. Every line that names one does it through this.
+pub fn whose(name: impl fmt::Display) -> impl fmt::Display {
+    Whose(name, REDACTS_CALLERS.load(Ordering::Relaxed))
+}
+
+struct Whose<T>(T, bool);
+
+impl<T: fmt::Display> fmt::Display for Whose<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            true => f.write_str("redacted"),
+            false => self.0.fmt(f),
+        }
+    }
 }
 
 /// What these libraries say while they do what they should helps nobody.

@@ -26,6 +26,8 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// Most headers of an answer.
 const HEADERS_MAX: usize = 256;
+/// Headers of a usual answer: room for all that there may be takes longer to clear than to fill.
+const HEADERS_USUAL: usize = 32;
 /// Informational (1xx) heads skipped before the final one.
 const INFORMATIONAL_MAX: usize = 16;
 
@@ -241,9 +243,16 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<(ResponseHead, Version)>, 
     if buffer.is_empty() {
         return Ok(None);
     }
-    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut fields);
-    let length = match parsed.parse(buffer) {
+    let mut usual = [httparse::EMPTY_HEADER; HEADERS_USUAL];
+    let mut many;
+    let mut parsed = httparse::Response::new(&mut usual);
+    let mut outcome = parsed.parse(buffer);
+    if outcome == Err(httparse::Error::TooManyHeaders) {
+        many = vec![httparse::EMPTY_HEADER; HEADERS_MAX];
+        parsed = httparse::Response::new(&mut many);
+        outcome = parsed.parse(buffer);
+    }
+    let length = match outcome {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(invalid(error.to_string())),

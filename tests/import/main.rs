@@ -4,6 +4,7 @@
 mod batches;
 mod cutover;
 mod history;
+mod killed;
 mod litellm;
 mod refusals;
 mod repeat;

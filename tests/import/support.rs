@@ -60,11 +60,30 @@ impl Target {
 
     /// Imports from a URL with more arguments.
     pub(crate) fn import_url(&self, url: &str, arguments: &[&str]) -> Run {
+        run_of(&self.command_with(url).args(arguments).output().unwrap())
+    }
+
+    fn command_with(&self, url: &str) -> Command {
         let mut command = self.command();
+        command.args(["--from", url, "--report", "-"]);
+        command.env("LITELLM_SALT_KEY", SALT);
         command
-            .args(["--from", url, "--report", "-"])
-            .args(arguments);
-        run_of(&command.env("LITELLM_SALT_KEY", SALT).output().unwrap())
+    }
+
+    /// The command that imports, to be run by the caller.
+    pub(crate) fn command_from(&self, litellm: &LiteLlm) -> Command {
+        self.command_with(&litellm.url())
+    }
+
+    /// The name of its database.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Embedded(_) => panic!("the embedded store is no database of a server"),
+            Self::Postgres(url) => {
+                let path = url.split('?').next().unwrap_or_default();
+                path.rsplit('/').next().unwrap_or_default()
+            }
+        }
     }
 
     /// Imports with more arguments.

@@ -1,6 +1,7 @@
 //! Claude behind the doors of the clouds, with credentials that a fake of each checks.
 
 mod fake;
+mod outage;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
 use meridian_testkit::gateway::Setup;

@@ -11,7 +11,7 @@ pub(crate) async fn rows(gateway: &Gateway) -> Vec<Value> {
     let mut rows = Vec::new();
     for page in 1.. {
         let target = format!("/spend/logs/v2?page={page}&page_size={PAGE}&sort_order=asc");
-        let answer = gateway.admin("GET", &target, &Value::Null).await;
+        let answer = gateway.report(&target).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
         let mut answer = answer.json();
         let Value::Array(more) = answer["data"].take() else {

@@ -61,7 +61,7 @@ async fn page(gateway: &Gateway) -> String {
 /// Rows of the ledger with the tag of probes.
 async fn ledger(gateway: &Gateway) -> Vec<Value> {
     let target = "/spend/logs/v2?page_size=100";
-    let answer = gateway.admin("GET", target, &Value::Null).await;
+    let answer = gateway.report(target).await;
     let rows = answer.json()["data"].as_array().cloned().unwrap();
     let tagged = |row: &Value| row["request_tags"].to_string().contains(TAG);
     rows.into_iter().filter(tagged).collect()

@@ -33,6 +33,12 @@ async fn done(gateway: &Gateway, method: &str, path: &str, body: Value) -> Value
     answer.json()
 }
 
+async fn report(gateway: &Gateway, path: &str) -> Value {
+    let answer = gateway.report(path).await;
+    assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
 async fn chat(gateway: &Gateway, model: &str) -> u16 {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
     let request = Request::post("/v1/chat/completions", &body).bearer(MASTER_KEY);
@@ -175,7 +181,7 @@ async fn a_tested_connection_is_one_real_call_that_the_ledger_has() {
     let tested = done(&gateway, "POST", "/health/test_connection", body).await;
     assert_eq!(tested["status"], "success", "{tested}");
     assert_eq!(provider.settled().await.len(), 1);
-    let logs = done(&gateway, "GET", "/spend/logs/ui", Value::Null).await;
+    let logs = report(&gateway, "/spend/logs/ui").await;
     assert_eq!(logs["total"], 1);
     assert!(logs["data"][0]["spend"].as_f64().unwrap() > 0.0, "{logs}");
     assert_eq!(chat(&gateway, "tried").await, 400, "nothing was stored");
@@ -194,14 +200,14 @@ async fn daily_activity_is_the_sum_of_the_logs() {
     for _ in 0..7 {
         assert_eq!(chat(&gateway, "made").await, 200);
     }
-    let logs = done(&gateway, "GET", "/spend/logs/ui?page_size=100", Value::Null).await;
+    let logs = report(&gateway, "/spend/logs/ui?page_size=100").await;
     let rows = logs["data"].as_array().unwrap();
     assert_eq!(rows.len(), 7);
     let sum = |name: &str| -> f64 { rows.iter().map(|row| row[name].as_f64().unwrap()).sum() };
     let day = rows[0]["startTime"].as_str().unwrap()[..10].to_owned();
     let last = rows[6]["startTime"].as_str().unwrap()[..10].to_owned();
     let path = format!("/user/daily/activity?start_date={last}&end_date={day}");
-    let activity = done(&gateway, "GET", &path, Value::Null).await;
+    let activity = report(&gateway, &path).await;
     let total = &activity["metadata"];
     assert!((total["total_spend"].as_f64().unwrap() - sum("spend")).abs() < 1e-9);
     assert_eq!(total["total_tokens"].as_f64().unwrap(), sum("total_tokens"));

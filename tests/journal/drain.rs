@@ -1,6 +1,6 @@
 //! Draining into a real store: exactly once, whatever is replayed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meridian::journal::{Drain, JournalError, JournalOptions};
@@ -66,6 +66,28 @@ async fn a_replay_from_any_cursor_counts_nothing_twice() {
         assert!(again.flush(DEADLINE).await);
         assert_eq!(ledger(&store).await, (100, 100 * COST));
     }
+}
+
+/// Every record here has begun at the same moment: only its place tells whose it is.
+#[tokio::test]
+async fn a_listener_hears_of_what_came_after_its_place_whatever_the_clock_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = journal(dir.path(), small());
+    let journal = Arc::new(journal);
+    let store = Store::open_embedded(dir.path()).await.unwrap();
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+    (0..40).for_each(|number| request(&journal, call(number)));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    drain.tell(journal.end(), move |records| {
+        let ids = records.iter().map(|record| record.call_id);
+        hears.lock().unwrap().extend(ids);
+    });
+    (40..100).for_each(|number| request(&journal, call(number)));
+    assert!(drain.flush(DEADLINE).await);
+    assert_eq!(ledger(&store).await, (100, 100 * COST));
+    let own: Vec<_> = (40..100).map(call).collect();
+    assert_eq!(*heard.lock().unwrap(), own);
 }
 
 #[tokio::test]

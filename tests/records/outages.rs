@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PER_S: (u64, u64) = (20, 200);
 /// How long they are measured while everything is there.
 const BASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(6));
+/// A gateway that is told to stop has stopped within this time.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
 /// What is back is in use again within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// Most lines a second in the log, requests of the tests themselves not counted.
@@ -105,9 +107,15 @@ async fn outage(away: Away, how: How) {
         "while the store can be asked"
     );
     node.has_saved(1).await;
+    if how == How::AbsentAtBoot {
+        // A start is held against a start: the first requests of a process open connections and
+        // touch memory for the first time, whatever is away.
+        node.gateway.stop(STOPS_WITHIN).await;
+        node.gateway.start().await;
+    }
     let base = undisturbed(&node, &key).await;
     if how == How::AbsentAtBoot {
-        node.gateway.stop(Duration::from_secs(20)).await;
+        node.gateway.stop(STOPS_WITHIN).await;
     }
     begin(&mut region, &node, away, how);
     if how == How::AbsentAtBoot {

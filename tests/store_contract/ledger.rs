@@ -1,8 +1,8 @@
 //! The ledger: exactly once, pages, reports, retention.
 
 use meridian::store::{
-    GroupBy, NextReset, ReportQuery, ScopePeriod, SpendBatch, SpendPageAt, SpendQuery, SpendSort,
-    Store, StoreError, TimeRange,
+    GroupBy, NextReset, Owner, ReportQuery, ScopePeriod, SpendBatch, SpendPageAt, SpendQuery,
+    SpendSort, Store, StoreError, TimeRange,
 };
 use std::sync::Arc;
 
@@ -161,12 +161,44 @@ on_every_store! {
 on_every_store! {
     async fn a_response_is_found_with_its_payer(store: Store) {
         apply(&store, vec![record(1, "a", NOON, 1)]).await;
-        let owner = store.find_response("resp_1".into()).await.unwrap().unwrap();
-        assert_eq!(
-            (owner.key, owner.deployment_id.as_str()),
-            (Some(token("a")), "d1")
-        );
-        assert_eq!(store.find_response("resp_2".into()).await.unwrap(), None);
+        // The master key looked at it; it stays who made it.
+        let mut looked = record(2, "a", NOON.plus_ms(1), 0);
+        looked.payer.key = None;
+        looked.response_id = Some("resp_1".into());
+        apply(&store, vec![looked]).await;
+        let asked = vec!["resp_9".to_owned(), "resp_1".to_owned()];
+        let found = store.find_owners(asked.clone()).await.unwrap();
+        let [(id, owner)] = &found[..] else {
+            panic!("{found:?}")
+        };
+        let owner = (owner.key, owner.deployment_id.as_str());
+        assert_eq!((id.as_str(), owner), ("resp_1", (Some(token("a")), "d1")));
+        store.drop_logs_before(NOON.plus_ms(DAY)).await.unwrap();
+        assert_eq!(store.find_owners(asked).await.unwrap(), []);
+    }
+}
+
+on_every_store! {
+    async fn who_made_a_file_is_known_for_ever_and_never_changes(store: Store) {
+        let owner = |key: &str| Owner {
+            key: Some(token(key)),
+            model_group: "m".into(),
+            deployment_id: "d1".into(),
+        };
+        let ids = vec!["file-1".to_owned(), "file-2".to_owned()];
+        store.keep_owner(ids.clone(), owner("a")).await.unwrap();
+        store.keep_owner(vec![ids[1].clone()], owner("b")).await.unwrap();
+        let master = Owner { key: None, ..owner("a") };
+        store.keep_owner(vec!["file-3".into()], master.clone()).await.unwrap();
+        let asked = vec!["file-3".into(), "file-2".into(), "file-0".into(), ids[0].clone()];
+        let mut found = store.find_owners(asked).await.unwrap();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let expected = [
+            ("file-1".to_owned(), owner("a")),
+            ("file-2".to_owned(), owner("a")),
+            ("file-3".to_owned(), master),
+        ];
+        assert_eq!(found, expected);
     }
 }
 

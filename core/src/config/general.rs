@@ -90,6 +90,8 @@ pub struct Settings {
     pub json_logs: bool,
     /// Debug logs.
     pub verbose: bool,
+    /// Log lines name no key, user, team or other scope.
+    pub redact_callers: bool,
     /// `/metrics` needs an administrator's key.
     pub require_auth_for_metrics_endpoint: bool,
     /// `prometheus` is among the callbacks.
@@ -230,6 +232,7 @@ pub(super) fn settings(
     Settings {
         request_timeout: area.seconds("request_timeout").unwrap_or(REQUEST_TIMEOUT),
         json_logs: json_logs.unwrap_or_else(|| environ::switch(env, "JSON_LOGS")),
+        redact_callers: area.bool("redact_user_api_key_info").unwrap_or(false),
         verbose: area
             .bool("set_verbose")
             .unwrap_or_else(|| log_level.eq_ignore_ascii_case("debug")),

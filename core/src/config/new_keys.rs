@@ -30,6 +30,11 @@ pub struct NewKeys {
     pub internal_users: Map<String, Json>,
     /// `default_team_params`, as `/team/new` reads it.
     pub teams: Map<String, Json>,
+    /// `default_internal_user_params.available_teams`: ids of teams that users may join by
+    /// themselves.
+    pub open_teams: Vec<String>,
+    /// `max_end_user_budget_id`: the budget of customers that have none of their own.
+    pub customer_budget: Option<String>,
 }
 
 /// Roles that a user may be given unasked.
@@ -63,6 +68,8 @@ pub(super) fn resolve(litellm: &Area<'_>, general: &Area<'_>, problems: &mut Pro
         let names = generation.child(kind).texts("required_params");
         names.into_iter().map(|(name, _)| name.to_owned()).collect()
     };
+    let of_users = litellm.child("default_internal_user_params");
+    let open_teams = of_users.texts("available_teams").into_iter();
     NewKeys {
         defaults: fields(&defaults),
         upper_bounds: fields(&bounds),
@@ -70,9 +77,11 @@ pub(super) fn resolve(litellm: &Area<'_>, general: &Area<'_>, problems: &mut Pro
         required_of_person: required("personal_key_generation"),
         only_of_teams: flag("default_team_disabled"),
         none_by_organizations: flag("disable_key_generate_for_org_admin"),
-        users: users(&litellm.child("default_internal_user_params"), problems),
+        users: users(&of_users, problems),
         internal_users: internal_users(litellm),
         teams: fields(&litellm.child("default_team_params")),
+        open_teams: open_teams.map(|(id, _)| id.to_owned()).collect(),
+        customer_budget: litellm.text("max_end_user_budget_id").map(str::to_owned),
     }
 }
 

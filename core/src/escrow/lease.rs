@@ -118,8 +118,8 @@ impl Account {
         }
     }
 
-    /// Asks siblings for what is missing, those that hold most first. `but` needs it itself. Says how
-    /// much of it none of them is known to have.
+    /// Asks siblings for what is missing, those that hold most first. `but` needs it itself. Says
+    /// how much of it none of them is known to have.
     pub(super) fn recall(
         &mut self,
         cx: &mut Scene<'_>,

@@ -102,8 +102,8 @@ impl Settings {
         let part = part.clamp(self.idle_share, 1.0 - self.idle_share);
         let fair = (both as f64 * part) as Rights;
         let grant = (fair - theirs.free).clamp(0, ours.free.max(0));
-        // Two that stand nearly evenly would pass crumbs to and fro for ever, and what is on its way
-        // when they are cut off serves nobody: little at a time, while there is time.
+        // Two that stand nearly evenly would pass crumbs to and fro for ever, and what is on its
+        // way when they are cut off serves nobody: little at a time, while there is time.
         let smaller = fair.min(both - fair) as f64;
         let lacks = |part: f64| grant as f64 > part * smaller;
         let most = match theirs.free < need.saturating_mul(EVEN_NEEDS) || lacks(MUCH_PART) {

@@ -4,12 +4,11 @@
 //! call id 16, CRC-32 4 (of everything after the magic but itself). The payload is JSON. The magic
 //! contains bytes that UTF-8 never does, so it cannot be found inside a payload.
 
-use memchr::memmem;
-use serde::Serialize;
-
+use super::payload::Payload;
 use super::{Open, Progress, Transfer};
 use crate::ids::CallId;
 use crate::spend::SpendRecord;
+use memchr::memmem;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 32;
@@ -110,16 +109,16 @@ pub fn encode_progress(
     encode_short(out, Kind::Progress, call_id, progress)
 }
 
-/// Appends a CLOSE frame to `out`. An unusually long record is shortened and one that could not be
-/// read back goes without its metadata; none is refused.
-pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), EncodeError> {
+/// Appends a CLOSE frame to `out` and says whether it holds all of the record. An unusually long
+/// one is shortened and one that could not be read back goes without its metadata; none is refused.
+pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<bool, EncodeError> {
     let texts = record.texts.as_ref().map_or(0, |texts| texts.bytes());
     let readable = record.context.is_readable();
     if readable && encode(out, Kind::Close, record.call_id, record, texts)? {
-        return Ok(());
+        return Ok(true);
     }
     let short = shortened(record);
-    match encode_short(out, Kind::Close, record.call_id, &short) {
+    let written = match encode_short(out, Kind::Close, record.call_id, &short) {
         Err(EncodeError::TooLong(_)) if short.texts.is_some() => {
             let texts = None;
             encode_short(
@@ -130,7 +129,8 @@ pub fn encode_close(out: &mut Vec<u8>, record: &SpendRecord) -> Result<(), Encod
             )
         }
         done => done,
-    }
+    };
+    written.map(|()| false)
 }
 
 /// Appends a TRANSFER frame to `out`.
@@ -139,11 +139,11 @@ pub fn encode_transfer(out: &mut Vec<u8>, transfer: &Transfer) -> Result<(), Enc
 }
 
 /// Writes a frame; `false` and nothing written when its payload is over the soft limit and `more`.
-fn encode<T: Serialize>(
+fn encode(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
-    payload: &T,
+    payload: &impl Payload,
     more: usize,
 ) -> Result<bool, EncodeError> {
     let start = out.len();
@@ -161,11 +161,11 @@ fn encode<T: Serialize>(
 }
 
 /// Writes a frame up to the hard limit; nothing stays written on an error.
-fn encode_short<T: Serialize>(
+fn encode_short(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
-    payload: &T,
+    payload: &impl Payload,
 ) -> Result<(), EncodeError> {
     let start = out.len();
     let done = encode_within(out, kind, call_id, payload, PAYLOAD_BYTES_MAX);
@@ -175,11 +175,11 @@ fn encode_short<T: Serialize>(
     done
 }
 
-fn encode_within<T: Serialize>(
+fn encode_within(
     out: &mut Vec<u8>,
     kind: Kind,
     call_id: CallId,
-    payload: &T,
+    payload: &impl Payload,
     bytes_max: usize,
 ) -> Result<(), EncodeError> {
     let start = out.len();
@@ -187,7 +187,7 @@ fn encode_within<T: Serialize>(
     out.extend_from_slice(&[VERSION, kind.code(), 0, 0, 0, 0, 0, 0]);
     out.extend_from_slice(&call_id.to_bytes());
     out.extend_from_slice(&[0; 4]);
-    serde_json::to_writer(&mut *out, payload)?;
+    payload.write(out)?;
     let length = out.len() - start - HEADER_BYTES;
     if length > bytes_max {
         return Err(EncodeError::TooLong(length));

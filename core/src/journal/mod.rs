@@ -4,6 +4,7 @@
 //! and its `SpendRecord` (CLOSE) when it ends. `frame` turns these into bytes and back.
 
 pub mod frame;
+mod payload;
 
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +123,9 @@ pub struct ServedBy {
 
 /// The record of a request that was running when the process died.
 ///
-/// A stream is charged what its last progress frame says and what may have left after it (one
-/// `PROGRESS_TOKENS`, within what the request allowed), or its prompt alone when no content came.
+/// A stream is charged what its last progress frame says, nothing if there is none, and what may
+/// have come after it: one `PROGRESS_TOKENS`, within what the request allowed. Also before its
+/// first content, which a provider bills when it is made, not when it is read.
 /// Anything else is charged its whole reservation: its answer, if there was one, cannot be known.
 /// `ended` is the last moment that it was seen, else `now`. Always `estimated`.
 pub fn orphan_settlement(open: &Open, progress: Option<&Progress>, now: WallMs) -> SpendRecord {
@@ -145,14 +147,13 @@ pub fn orphan_settlement(open: &Open, progress: Option<&Progress>, now: WallMs) 
             rates = served_by.rates;
         }
     }
-    let completion = match (record.stream, progress) {
-        (true, Some(progress)) => {
-            let noted = progress.completion_tokens;
+    let completion = match record.stream {
+        true => {
+            let noted = progress.map_or(0, |progress| progress.completion_tokens);
             let allowed = bound.completion_tokens_max.max(noted);
             noted.saturating_add(PROGRESS_TOKENS - 1).min(allowed)
         }
-        (true, None) => 0,
-        (false, _) => bound.completion_tokens_max,
+        false => bound.completion_tokens_max,
     };
     if record.first_byte.is_some() {
         record.status = 200;

@@ -270,10 +270,15 @@ fn an_orphaned_stream_costs_no_more_than_the_request_allowed() {
 }
 
 #[test]
-fn an_orphaned_stream_that_sent_nothing_costs_its_prompt() {
-    let settled = orphan_settlement(&open(1), None, WallMs(9_000));
-    assert_eq!((settled.usage.prompt, settled.usage.completion), (1_000, 0));
-    assert_eq!(settled.cost, NanoUsd(2_500_000));
+fn an_orphaned_stream_that_nobody_saw_content_of_costs_its_prompt_and_one_interval() {
+    let mut open = open(1);
+    let settled = orphan_settlement(&open, None, WallMs(9_000));
+    let usage = (settled.usage.prompt, settled.usage.completion);
+    assert_eq!(usage, (1_000, PROGRESS_TOKENS - 1));
+    assert_eq!(settled.cost, NanoUsd(2_500_000 + 63 * 10_000));
+    open.bound.completion_tokens_max = 5;
+    let short = orphan_settlement(&open, None, WallMs(9_000));
+    assert_eq!(short.usage.completion, 5, "no more than it allowed");
     assert_eq!((settled.ended, settled.status), (WallMs(9_000), 500));
 }
 

@@ -16,6 +16,7 @@ mod dialect;
 mod embeddings;
 mod emit;
 mod event;
+mod names;
 mod proof;
 mod provider;
 mod prune;
@@ -35,6 +36,7 @@ pub use emit::{Emit, escape};
 pub use event::{Finish, Piece, Sink};
 pub use loss::{Change, Loss, Losses, Policy, Refusal, Weight, header_value};
 pub use proof::is_own;
+pub use prune::without;
 pub use stream::{Stream, StreamError};
 pub use text::Text;
 
@@ -54,8 +56,11 @@ pub fn request(pair: Pair, body: &[u8], context: &Context<'_>) -> Result<Request
     // Pieces of the body are read without a look at the rest: all of it must be JSON.
     serde_json::from_slice::<IgnoredAny>(body)
         .map_err(|error| Refusal::new("request_body", format!("Invalid JSON payload: {error}")))?;
-    let body = prune::without(body, &context.policy.additional_drop_params);
+    let (body, taken) = prune::without(body, &context.policy.additional_drop_params);
     let mut losses = Losses::new(context.policy);
+    for loss in taken {
+        losses.drop(Weight::Hint, loss.field, loss.reason);
+    }
     let to = pair.provider;
     let special = match pair.client {
         ClientDialect::Embeddings => Some(embeddings::request(to, &body, context, &mut losses)),

@@ -24,7 +24,7 @@ impl<'a, T> Given<'a, T> {
 
     /// The name without a borrow, for [`crate::translate::Losses`].
     pub fn name(&self) -> Cow<'static, str> {
-        Cow::Owned(self.field.clone().into_owned())
+        super::names::owned(&self.field)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::translate::emit::Emit;
+use crate::translate::loss::{Change, Loss};
+use crate::translate::names;
 use crate::wire::json::{Kind, Value, whole};
 
 /// One step of a path: a member, every item, or one item.
@@ -14,16 +16,51 @@ enum Step<'p> {
 }
 
 /// The body without the fields of these paths: names, `a.b`, `a[*].b`, `a[0].b`, also with a
-/// `$.` before them. Paths to nothing change nothing.
-pub(crate) fn without<'a>(body: &'a [u8], paths: &[String]) -> Cow<'a, [u8]> {
-    let paths: Vec<_> = paths.iter().map(|path| steps(path)).collect();
-    let Some(value) = whole(body).ok().filter(|_| !paths.is_empty()) else {
-        return Cow::Borrowed(body);
+/// `$.` before them; and those that were there. Paths to nothing change nothing.
+pub fn without<'a>(body: &'a [u8], paths: &[String]) -> (Cow<'a, [u8]>, Vec<Loss>) {
+    let whole = whole(body).ok().filter(|_| !paths.is_empty());
+    let Some(value) = whole else {
+        return (Cow::Borrowed(body), Vec::new());
     };
-    let paths: Vec<&[Step<'_>]> = paths.iter().map(Vec::as_slice).collect();
+    let all: Vec<_> = paths.iter().map(|path| steps(path)).collect();
+    let there = paths
+        .iter()
+        .zip(&all)
+        .filter(|(_, path)| leads(value, path));
+    let losses: Vec<Loss> = there.map(|(path, _)| loss(path)).collect();
+    if losses.is_empty() {
+        return (Cow::Borrowed(body), losses);
+    }
+    let all: Vec<&[Step<'_>]> = all.iter().map(Vec::as_slice).collect();
     let mut out = Vec::with_capacity(body.len());
-    write(value, &paths, &mut Emit::new(&mut out));
-    Cow::Owned(out)
+    write(value, &all, &mut Emit::new(&mut out));
+    (Cow::Owned(out), losses)
+}
+
+fn loss(path: &str) -> Loss {
+    Loss {
+        field: names::owned(path.strip_prefix("$.").unwrap_or(path)),
+        change: Change::Dropped,
+        reason: "taken out by additional_drop_params",
+    }
+}
+
+/// Whether there is something at the end of a path.
+fn leads(value: Value<'_>, path: &[Step<'_>]) -> bool {
+    let Some((first, rest)) = path.split_first() else {
+        return true;
+    };
+    match first {
+        Step::Member(name) => {
+            let member = value.field(name.as_bytes());
+            member.is_some_and(|member| leads(member, rest))
+        }
+        Step::Every => value.items().any(|item| leads(item, rest)),
+        Step::Item(at) => {
+            let item = value.items().nth(*at);
+            item.is_some_and(|item| leads(item, rest))
+        }
+    }
 }
 
 fn steps(path: &str) -> Vec<Step<'_>> {
@@ -105,7 +142,7 @@ mod tests {
         let body =
             br#"{"a":1,"tools":[{"n":"x","strict":true},{"strict":false}],"b":{"c":2,"d":3}}"#;
         let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
-        String::from_utf8(without(body, &paths).into_owned()).unwrap()
+        String::from_utf8(without(body, &paths).0.into_owned()).unwrap()
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod http1;
 pub mod json;
 pub mod json_array;
 pub mod multipart;
+pub mod object_list;
 pub mod retry_after;
 pub mod scrub;
 pub mod span;

@@ -127,8 +127,11 @@ pub(super) const TEAM_PERMISSIONS_UPDATE: Operation = Operation::post(
     ],
     ROW,
 );
-pub(super) const TEAM_AVAILABLE: Operation =
-    Operation::get("Teams that anybody may join: none", &[], ROWS);
+pub(super) const TEAM_AVAILABLE: Operation = Operation::get(
+    "Teams that the caller may join and has not joined",
+    &[],
+    ROWS,
+);
 pub(super) const TEAM_ME: Operation = Operation::get("What the caller is in a team", &[], ROW);
 pub(super) const TEAM_KEY_BULK_UPDATE: Operation = Operation::post(
     "Changes many keys of a team",

@@ -17,6 +17,7 @@ use super::super::rows::{memberships, object, row_now};
 use super::super::schema::Patch;
 use super::super::state::AdminState;
 use super::joining::{Joining, LIMITS, already_there, join, leave, limit, members_of, place_of};
+use super::open::may_add;
 use super::write::not_found;
 use crate::store::RecordQuery;
 
@@ -76,7 +77,8 @@ async fn add_all(
     loop {
         let mut draft = Draft::new(state, caller);
         let team = draft.read::<Team>(id).await?;
-        let power = may_team(caller, Action::Members, id, team.as_ref())?;
+        let asked = (members.as_slice(), limits);
+        let power = may_add(state, caller, (id, team.as_ref()), asked)?;
         let mut team = team.ok_or_else(|| not_found(id))?;
         let mut added = Vec::new();
         for member in &members {

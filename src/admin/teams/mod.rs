@@ -4,6 +4,7 @@ mod budget;
 pub(super) mod joining;
 mod keys;
 pub(super) mod members;
+pub(super) mod open;
 pub(super) mod permissions;
 pub(super) mod read;
 pub(super) mod write;

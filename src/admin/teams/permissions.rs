@@ -96,12 +96,6 @@ pub(in crate::admin) async fn update(
     Ok(Json(Value::Object(row)))
 }
 
-/// GET /team/available: teams that anybody may join. `default_internal_user_params` is not read
-/// by this version, so none is.
-pub(in crate::admin) async fn available(_: super::super::access::AnyKeyAccess) -> Json<Value> {
-    Json(json!([]))
-}
-
 /// The refusal of a team that is no team's.
 pub(super) fn no_team() -> AdminError {
     AdminError::detail(StatusCode::BAD_REQUEST, "team_id is required")

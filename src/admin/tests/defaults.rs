@@ -201,3 +201,90 @@ async fn budgets_of_providers_are_shown_with_what_they_cost() {
         (&json!(2.5), &json!(0.0))
     );
 }
+
+const OPEN: &str = "  default_internal_user_params: {available_teams: [open, shut-in, nowhere]}";
+
+/// Two open teams and a closed one, and the key of an internal user who has joined none.
+async fn with_open_teams() -> (Admin, String) {
+    let admin = admin_with(&with(OPEN)).await;
+    for team in ["open", "shut-in", "closed"] {
+        let body = json!({"team_id": team, "max_budget": 7, "metadata": {"of": "the owner"},
+            "members_with_roles": [{"role": "admin", "user_id": "leads"}]});
+        admin.done("/team/new", body).await;
+    }
+    let user = json!({"user_id": "u", "user_role": "internal_user", "auto_create_key": false});
+    admin.done("/user/new", user).await;
+    let key = admin.key(json!({"user_id": "u"})).await;
+    (admin, key)
+}
+
+fn ids(teams: &Value) -> Vec<&str> {
+    let teams = teams.as_array().unwrap().iter();
+    teams
+        .map(|team| team["team_id"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_user_sees_and_joins_the_teams_that_are_open() {
+    let (admin, key) = with_open_teams().await;
+    let seen = admin.get_as(&key, "/team/available").await.json();
+    assert_eq!(ids(&seen), ["open", "shut-in"]);
+    assert_eq!(seen[0]["max_budget"], 7.0);
+    let text = seen.to_string();
+    assert!(
+        !text.contains("leads") && !text.contains("the owner"),
+        "{text}"
+    );
+    let join = json!({"team_id": "open", "member": {"role": "user", "user_id": "u"}});
+    let joined = admin.post_as(&key, "/team/member_add", join.clone()).await;
+    assert_eq!(joined.status, 200, "{}", joined.message());
+    let again = admin.post_as(&key, "/team/member_add", join).await;
+    assert_eq!(again.status, 400, "{}", again.message());
+    let seen = admin.get_as(&key, "/team/available").await.json();
+    assert_eq!(ids(&seen), ["shut-in"]);
+    let user = admin.get("/user/info?user_id=u").await.json();
+    assert_eq!(user["user_info"]["teams"], json!(["open"]));
+}
+
+#[tokio::test]
+async fn whoever_joins_an_open_team_brings_nobody_and_becomes_no_more_than_a_user() {
+    let (admin, key) = with_open_teams().await;
+    let own = json!({"role": "user", "user_id": "u"});
+    let asked = [
+        json!({"team_id": "closed", "member": own}),
+        json!({"team_id": "open", "member": {"role": "admin", "user_id": "u"}}),
+        json!({"team_id": "open", "member": {"role": "user", "user_id": "other"}}),
+        json!({"team_id": "open", "member": {"role": "user", "user_email": "u@example.com"}}),
+        json!({"team_id": "open", "member": [own, {"role": "user", "user_id": "other"}]}),
+        json!({"team_id": "open", "member": own, "max_budget_in_team": 1_000}),
+        json!({"team_id": "nowhere", "member": {"role": "user", "user_id": "other"}}),
+    ];
+    for body in asked {
+        let answer = admin.post_as(&key, "/team/member_add", body.clone()).await;
+        assert_eq!(answer.status, 403, "{body}: {}", answer.message());
+    }
+    let missing = json!({"team_id": "nowhere", "member": own});
+    let answer = admin.post_as(&key, "/team/member_add", missing).await;
+    assert_eq!(answer.status, 404, "{}", answer.message());
+}
+
+#[tokio::test]
+async fn customers_that_requests_name_get_records_that_keep_what_they_spent() {
+    let admin = admin_with(&with("  max_end_user_budget_id: of-customers")).await;
+    admin
+        .done(
+            "/customer/new",
+            json!({"user_id": "known", "max_budget": 3}),
+        )
+        .await;
+    let ids = ["known", "new", "not an id\u{7}"].map(str::to_owned);
+    newcomers::write(&admin.state, &ids).await.unwrap();
+    newcomers::write(&admin.state, &ids).await.unwrap();
+    let known = admin.get("/customer/info?end_user_id=known").await.json();
+    assert_eq!(known["litellm_budget_table"]["max_budget"], 3.0, "{known}");
+    let new = admin.get("/customer/info?end_user_id=new").await;
+    assert_eq!(new.status, 200, "{}", new.message());
+    let listed = admin.get("/customer/list").await.json();
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+}

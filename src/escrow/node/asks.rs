@@ -15,6 +15,7 @@ use crate::escrow::Found;
 use crate::escrow::books::{self, Wanted};
 use crate::escrow::frames::Says;
 use crate::escrow::windows::{Opened, Waiter, YOUNG};
+use crate::telemetry::logs::whose;
 
 /// Where nothing was found requests are refused without a question for this long.
 const BARREN_MS: i64 = 250;
@@ -299,7 +300,8 @@ impl Desk {
         opened.retry = settled.is_err().then(|| clock::mono() + STORE_RETRY);
         match settled {
             Err(error) => {
-                tracing::debug!(%error, %scope, "the book of a budget is not written");
+                let whose = whose(&scope);
+                tracing::debug!(%error, scope = %whose, "the book of a budget is not written");
                 opened.wake(clock::mono());
             }
             Ok(books::Settled { book, begun, reset }) => {

@@ -39,6 +39,7 @@ use crate::journal::Journal;
 use crate::registry::Registry;
 use crate::shared::WireEnd;
 use crate::store::{Store, StoreError};
+use crate::telemetry::logs::whose;
 
 /// Between two looks of the state machine.
 const TICK: Duration = Duration::from_millis(50);
@@ -359,7 +360,7 @@ impl Desk {
                     Effect::Wake(pid) => self.wake(pid.scope),
                     Effect::Suspense { pid, actor, amount } => {
                         self.tally.suspense = self.tally.suspense.saturating_add(amount);
-                        let scope = pid.scope;
+                        let scope = whose(pid.scope);
                         tracing::error!(%scope, %actor, amount,
                             "rights of a lost node count as spent (nano-dollars)");
                     }

@@ -230,7 +230,7 @@ impl Desk {
         };
         status.nodes_far = live.len() as u64 - status.nodes_near;
         for opened in self.windows.values() {
-            let (slot, bound) = (opened.grant.slot(), self.escrow.exposure(opened.pid));
+            let (slot, bound) = (opened.grant.slot(), self.exposure(opened));
             status.free = status.free.saturating_add(slot.avail().max(0));
             status.reserved = status.reserved.saturating_add(slot.reserved());
             status.bound = status.bound.saturating_add(bound.total());

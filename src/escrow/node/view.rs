@@ -36,7 +36,7 @@ impl Desk {
         let shown = self.windows.values().filter(wanted).take(SHOWN_MAX);
         let budgets: Vec<Value> = shown.map(|opened| self.budget(opened)).collect();
         let shown = self.windows.values().filter(wanted).take(SHOWN_MAX);
-        let bounds = shown.map(|opened| self.escrow.exposure(opened.pid));
+        let bounds = shown.map(|opened| self.exposure(opened));
         let bound = bounds.fold(Exposure::default(), Exposure::plus);
         let links = self.mail.links();
         let links = links
@@ -55,9 +55,25 @@ impl Desk {
         })
     }
 
+    /// The bound of a budget on this node. A lowering that home has not written into the book yet
+    /// is told by the vault of each region that knows of it.
+    pub(super) fn exposure(&self, opened: &Opened) -> Exposure {
+        let pid = opened.pid;
+        let mut bound = self.escrow.exposure(pid);
+        let book = self.books.get(&pid.scope).filter(|book| book.pid == pid);
+        let limit = opened.window.limit(clock::now());
+        if self.escrow.vault(pid.scope) == Some(self.me)
+            && let (Some(book), Some(limit)) = (book, limit)
+        {
+            let unwritten = book.limit().saturating_sub(limit.0).max(0);
+            bound.pending_decrease = bound.pending_decrease.saturating_add(unwritten);
+        }
+        bound
+    }
+
     fn budget(&self, opened: &Opened) -> Value {
         let (pid, slot, wall) = (opened.pid, opened.grant.slot(), clock::now());
-        let bound = self.escrow.exposure(pid);
+        let bound = self.exposure(opened);
         let book = self.books.get(&pid.scope).filter(|book| book.pid == pid);
         let mut nodes = Map::new();
         if let (Some(row), Some(standing)) = (self.escrow.row(pid), self.escrow.standing(pid)) {

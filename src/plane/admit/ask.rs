@@ -20,6 +20,7 @@ use pingora_core::protocols::http::ServerSession;
 use super::overrides::{Overrides, header};
 use super::{Arrival, banned, client_ip};
 use crate::plane::body::BufferedBody;
+use crate::plane::request;
 use crate::rules::Rules;
 
 /// Longest tag, session or customer id that is kept.
@@ -90,14 +91,14 @@ impl Ask {
         body: BufferedBody,
         rules: &Rules,
     ) -> Result<Self, GatewayError> {
-        let request = session.req_header();
-        let headers = &request.headers;
+        let asked = session.req_header();
+        let headers = &asked.headers;
         let content = content(arrival, headers, &body)?;
         if let Content::Json(spans) = &content {
             banned::check(spans, &body.bytes, rules)?;
         }
         let mut ask = Self {
-            method: request.method.clone(),
+            method: asked.method.clone(),
             requested_model: String::new(),
             model: String::new(),
             stream: false,
@@ -110,7 +111,7 @@ impl Ask {
             end_user: None,
             tags_recorded: Vec::new(),
             regions_of_customer: None,
-            tail: tail(matched, request.uri.query()),
+            tail: tail(matched, asked.uri.query()),
             id: matched.id.as_deref().map(str::to_owned),
             previous_response: None,
             body,
@@ -120,7 +121,7 @@ impl Ask {
         ask.context.client_ip = peer.map(|peer| {
             client_ip::of(peer.ip(), headers, &rules.config.meridian.trusted_proxies).to_string()
         });
-        ask.read_model(matched, request.uri.query())?;
+        ask.read_model(matched, asked.uri.query())?;
         ask.read_body_fields()?;
         ask.read_cache_controls(headers, rules)?;
         ask.end_user = ask.customer(headers, rules)?;
@@ -275,7 +276,7 @@ impl Ask {
         let from_headers = ["x-litellm-customer-id", "x-litellm-end-user-id"]
             .into_iter()
             .chain(configured)
-            .find_map(|name| label(headers.get(name)?.to_str().ok()?));
+            .find_map(|name| label(request::header(headers, name)?.to_str().ok()?));
         let in_metadata = |field: Field, name: &[u8]| self.field(field)?.field(name)?.text();
         let customer = from_headers
             .or_else(|| label(&self.field(Field::User)?.text()?))
@@ -299,8 +300,7 @@ fn redact(headers: &HeaderMap) -> bool {
         "litellm-enable-message-redaction",
     ];
     let is_on = |name| {
-        headers
-            .get(name)
+        request::header(headers, name)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
     };
     NAMES.into_iter().any(is_on)
@@ -345,7 +345,7 @@ fn require(spans: &BodySpans, arrival: &Arrival) -> Result<(), GatewayError> {
 }
 
 fn context_from_headers(headers: &HeaderMap) -> Result<RequestContext, GatewayError> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let text = |name: &str| request::header(headers, name)?.to_str().ok();
     let mut context = RequestContext {
         user_agent: text("user-agent").and_then(label),
         session_id: [

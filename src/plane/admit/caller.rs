@@ -10,6 +10,7 @@ use meridian_core::spend::Payer;
 use meridian_core::time::WallMs;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::plane::request;
 use crate::records::Answer;
 use crate::rules::Rules;
 use crate::state::State;
@@ -56,7 +57,7 @@ pub(super) fn authenticate(
     let general = &rules.config.general;
     let headers = &session.req_header().headers;
     let credential = auth::credential(general.key_header.as_deref(), |name| {
-        headers.get(name).map(|value| value.as_bytes())
+        request::header(headers, name).map(|value| value.as_bytes())
     })?;
     // A configuration without a master key does not start.
     let Some(master) = &general.master_key else {

@@ -9,11 +9,14 @@ use meridian_core::litellm::response_id;
 use meridian_core::wire::field::Field;
 
 use super::{Arrival, Ask};
+use crate::owners::{Owner, Unknown};
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
 /// Group name of requests that name no model.
 const NO_MODEL: &str = "";
+/// Seconds after which the store may answer again.
+const OWNER_RETRY_S: u64 = 1;
 
 /// The group that serves a request; fills in the model after aliases.
 pub(super) async fn group(
@@ -140,8 +143,8 @@ fn check_fallbacks(rules: &Rules, key: Option<&KeyView>, ask: &Ask) -> Result<()
     Ok(())
 }
 
-/// The deployment that keeps a file or batch which was made through this gateway; for anybody but
-/// its owner the object does not exist. `None`: nobody here made it.
+/// The deployment that keeps a file or batch; for anybody but its owner the object does not exist.
+/// The master key also reaches what nobody made here. `None`: the request names no object.
 async fn keeper_of(
     state: &State,
     rules: &Rules,
@@ -149,9 +152,9 @@ async fn keeper_of(
     ask: &Ask,
     arrival: &Arrival,
 ) -> Result<Option<Arc<Group>>, GatewayError> {
-    let what = match arrival.endpoint {
-        Endpoint::Files => "File",
-        Endpoint::Batches => "Batch",
+    let what = match (arrival.endpoint, &ask.id) {
+        (Endpoint::Files, _) | (Endpoint::Batches, None) => "File",
+        (Endpoint::Batches, Some(_)) => "Batch",
         _ => return Ok(None),
     };
     // A new batch belongs where its input is.
@@ -159,15 +162,33 @@ async fn keeper_of(
     let Some(id) = ask.id.clone().or(input) else {
         return Ok(None);
     };
-    let Some(owner) = state.owners.find(&id).await else {
+    let owner = owner_of(state, &id).await?;
+    if owner.is_none() && key.is_none() {
         return Ok(None);
-    };
-    let is_own = key.is_none_or(|key| owner.key == Some(key.policy.token));
-    let target = rules
-        .deployment(&owner.deployment_id, &owner.model_group)
-        .filter(|_| is_own);
+    }
+    let target = owner
+        .filter(|owner| is_own(owner, key))
+        .and_then(|owner| rules.deployment(&owner.deployment_id, &owner.model_group));
     let target = target.ok_or(GatewayError::ObjectNotFound { what, id })?;
     Ok(Some(Arc::new(Group::of(NO_MODEL.to_owned(), vec![target]))))
+}
+
+/// Who made an object here. An error where nobody can tell: then it is not the caller's to see.
+async fn owner_of(state: &State, id: &str) -> Result<Option<Owner>, GatewayError> {
+    let found = state.owners.find(id).await;
+    found.map_err(|Unknown| owner_unknown())
+}
+
+/// The store did not say whose an object is.
+pub(crate) fn owner_unknown() -> GatewayError {
+    GatewayError::Overloaded {
+        what: "Whose this object is cannot be looked up",
+        retry_after_s: OWNER_RETRY_S,
+    }
+}
+
+fn is_own(owner: &Owner, key: Option<&KeyView>) -> bool {
+    key.is_none_or(|key| owner.key == Some(key.policy.token))
 }
 
 /// A stored response goes back to the deployment that made it; for anybody else it does not exist.
@@ -186,7 +207,7 @@ async fn maker_of(
     let own = wrapped
         .as_ref()
         .map_or(id, |wrapped| wrapped.response_id.as_str());
-    let owner = match (state.owners.find(own).await, &wrapped) {
+    let owner = match (owner_of(state, own).await?, &wrapped) {
         (Some(owner), _) => owner,
         (None, None) => return Err(missing()),
         // Made by LiteLLM: whoever may use the model and knows the id.
@@ -201,10 +222,9 @@ async fn maker_of(
             return Ok((Arc::new(group), own.to_owned()));
         }
     };
-    let is_own = key.is_none_or(|key| owner.key == Some(key.policy.token));
     let target = rules
         .deployment(&owner.deployment_id, &owner.model_group)
-        .filter(|_| is_own);
+        .filter(|_| is_own(&owner, key));
     let target = target.ok_or_else(missing)?;
     let name = target.deployment.model_name.clone();
     Ok((Arc::new(Group::of(name, vec![target])), own.to_owned()))

@@ -9,6 +9,8 @@ use meridian_core::wire::fallbacks::Fallbacks;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
 
+use crate::plane::request;
+
 /// Longest deadline that a request may set.
 const DEADLINE_MAX: Duration = Duration::from_secs(86_400);
 
@@ -138,7 +140,7 @@ pub(super) fn header<'a>(
     headers: &'a HeaderMap,
     name: &'static str,
 ) -> Result<Option<&'a str>, GatewayError> {
-    let Some(value) = headers.get(name) else {
+    let Some(value) = request::header(headers, name) else {
         return Ok(None);
     };
     let text = value

@@ -27,6 +27,7 @@ pub(super) fn customer(
         return Ok(None);
     };
     let Some(customer) = state.registry.view(ScopeKind::EndUser, id) else {
+        state.registry.note_newcomer(id);
         return Ok(None);
     };
     customer.check(&Scope::new(ScopeKind::EndUser, id.as_str()))?;

@@ -3,10 +3,15 @@
 //! It knows nothing of the client: dropping it cancels it, which is how a client that left, a
 //! deadline and a faster second request end it.
 
+mod objects;
+mod several;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::FutureExt;
 use http::HeaderMap;
 use meridian_core::routing::failure::{self, Silence};
 use meridian_core::wire::upstream_error::ErrorAnswer;
@@ -22,7 +27,7 @@ use crate::plane::relay::prelude::Reader;
 use crate::plane::source::Source;
 use crate::rules::{Door, Target};
 use crate::state::State;
-use crate::upstream::{Exchange, ResponseHead, SendError};
+use crate::upstream::{Exchange, RequestHead, ResponseHead, SendError};
 
 /// Upstream error bodies are read up to this size.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -108,10 +113,28 @@ impl<'a> Attempt<'a> {
                 Failure::without_credentials(&self.target, missing.retry_after)
             })?),
         };
+        let token = token.as_deref();
+        if objects::is_shared_list(self.admitted) {
+            return self.own_list(door, client, token).boxed().await;
+        }
+        let outgoing = self.outgoing(door, client, token, &self.admitted.ask.tail)?;
+        let answer = self.answer(door, outgoing, token).await?;
+        if objects::stores(self.admitted.arrival.endpoint) {
+            self.keep_owners(&answer).boxed().await;
+        }
+        Ok(answer)
+    }
+
+    fn outgoing(
+        &self,
+        door: &Door,
+        client: &HeaderMap,
+        token: Option<&Token>,
+        tail: &str,
+    ) -> Result<Outgoing, Failure> {
         let (admitted, target) = (self.admitted, &self.target);
-        let outgoing = outgoing::build(admitted, target, door, client, token.as_deref());
-        let outgoing = outgoing.map_err(Failure::terminal)?;
-        self.answer(door, outgoing, token.as_deref()).await
+        let outgoing = outgoing::build(admitted, target, door, client, token, tail);
+        outgoing.map_err(Failure::terminal)
     }
 
     async fn answer(
@@ -120,14 +143,9 @@ impl<'a> Attempt<'a> {
         outgoing: Outgoing,
         token: Option<&Token>,
     ) -> Result<Box<Answer>, Failure> {
-        let (mut exchange, head) = self.exchange(door, &outgoing).await?;
-        if !head.status.is_success() {
-            let refused = matches!(head.status.as_u16(), 401 | 403);
-            if let Some((source, token)) = door.source.as_ref().zip(token).filter(|_| refused) {
-                source.distrust(token);
-            }
-            return Err(self.refusal(exchange, &head).await);
-        }
+        let (mut exchange, head) = self
+            .accepted(door, token, &outgoing.head, &outgoing.body)
+            .await?;
         for loss in &outgoing.losses {
             let (field, reason) = (loss.field.as_ref(), loss.reason);
             let call_id = &self.admitted.arrival.call_id;
@@ -135,6 +153,13 @@ impl<'a> Attempt<'a> {
             self.state.metrics.translation_lost(loss);
         }
         let mut lease = ByteLease::new(&self.state.bytes);
+        if !outgoing.more.is_empty() {
+            let first = (exchange, head);
+            return self
+                .several(door, token, outgoing, first, lease)
+                .boxed()
+                .await;
+        }
         let reader = Reader {
             exchange: &mut exchange,
             target: &self.target,
@@ -154,12 +179,32 @@ impl<'a> Attempt<'a> {
         }))
     }
 
+    /// Sends and waits for the head of an answer that is none of an error.
+    async fn accepted(
+        &self,
+        door: &Door,
+        token: Option<&Token>,
+        head: &RequestHead,
+        body: &[Bytes],
+    ) -> Result<(Exchange, ResponseHead), Failure> {
+        let (exchange, head) = self.exchange(door, head, body).await?;
+        if head.status.is_success() {
+            return Ok((exchange, head));
+        }
+        let refused = matches!(head.status.as_u16(), 401 | 403);
+        if let Some((source, token)) = door.source.as_ref().zip(token).filter(|_| refused) {
+            source.distrust(token);
+        }
+        Err(self.refusal(exchange, &head).await)
+    }
+
     /// Sends and waits for the head. What the provider promises not to have processed, because its
     /// connection was closing, is sent again at once: it is one attempt, and one bill.
     async fn exchange(
         &self,
         door: &Door,
-        outgoing: &Outgoing,
+        head: &RequestHead,
+        body: &[Bytes],
     ) -> Result<(Exchange, ResponseHead), Failure> {
         let mut unprocessed = 0;
         loop {
@@ -167,8 +212,7 @@ impl<'a> Attempt<'a> {
                 let connection = self.state.upstreams.connect(&door.origin).await?;
                 // From the moment that a connection stands, the provider may bill the request.
                 self.sent.store(true, Ordering::Release);
-                let mut exchange =
-                    Exchange::send(connection, &outgoing.head, &outgoing.body).await?;
+                let mut exchange = Exchange::send(connection, head, body).await?;
                 let head = exchange.read_head().await?;
                 Ok((exchange, head))
             };

@@ -36,7 +36,11 @@ pub(super) fn build(
     let Content::Json(spans) = &admitted.ask.content else {
         return Err(not_json());
     };
-    let bytes = &admitted.ask.body.bytes;
+    let pruned = super::pruned(admitted, target)?;
+    let (bytes, spans) = match &pruned {
+        Some(one) => (&one.bytes, &one.spans),
+        None => (&admitted.ask.body.bytes, spans),
+    };
     let stream = admitted.ask.stream;
     let mut edit = BodyEdit::new(bytes, spans);
     edit.remove_gateway_only();
@@ -74,6 +78,8 @@ pub(super) fn build(
         body.usage_chunk = if always { UsageChunk::Asked } else { asked };
     }
     body.parts = edit.finish().parts().to_vec();
+    body.losses
+        .extend(pruned.map(|one| one.losses).unwrap_or_default());
     body.path = super::cloud_path(door, operation, &target.model);
     Ok(body)
 }

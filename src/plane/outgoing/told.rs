@@ -51,19 +51,18 @@ fn finish(
     platform: Platform,
     request: Request,
 ) -> Result<Body, GatewayError> {
-    if !request.more.is_empty() {
-        return Err(GatewayError::BadField {
-            field: "input".to_owned(),
-            message: "'input' may hold one text only: the model embeds one at a time".to_owned(),
-        });
-    }
-    let mut bytes = Bytes::from(request.body);
-    if !target.deployment.extra_body.is_empty() {
-        let spans = BodySpans::scan(&bytes)?;
-        let mut edit = BodyEdit::new(&bytes, &spans);
+    let with_own = |body: Vec<u8>| -> Result<Bytes, GatewayError> {
+        let body = Bytes::from(body);
+        if target.deployment.extra_body.is_empty() {
+            return Ok(body);
+        }
+        let spans = BodySpans::scan(&body)?;
+        let mut edit = BodyEdit::new(&body, &spans);
         set_over(&mut edit, target);
-        bytes = edit.finish().into_bytes();
-    }
+        Ok(edit.finish().into_bytes())
+    };
+    let bytes = with_own(request.body)?;
+    let more = request.more.into_iter().map(with_own);
     let path = match door.paths.cloud {
         Some(_) => super::cloud_path(door, request.operation, &target.model),
         None => {
@@ -74,6 +73,7 @@ fn finish(
     let frames = platform == Platform::BedrockInvoke && request.stream;
     let mut body = Body {
         parts: vec![bytes],
+        more: more.collect::<Result<_, _>>()?,
         path,
         losses: request.losses,
         telling: Telling::Told {
@@ -101,7 +101,7 @@ fn plain(operation: Operation) -> (Endpoint, &'static str) {
 }
 
 /// When a loss refuses the request: the deployment's word, the key's, the installation's.
-fn policy(admitted: &Admitted, target: &Target) -> Policy {
+pub(super) fn policy(admitted: &Admitted, target: &Target) -> Policy {
     let own = &target.deployment.losses;
     let of_key = admitted.key.as_ref();
     let of_key = of_key.and_then(|key| key.policy.overrides.as_deref());

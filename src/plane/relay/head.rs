@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use meridian_core::cache::{Entry, Shape};
@@ -115,10 +117,14 @@ pub(super) fn add_cost(head: &mut ResponseHead, settled: &Settled) {
     if let Some((name, value)) = reply::key_spend(settled.key_spend) {
         head.set(name, value);
     }
-    let duration = settled.duration.as_secs_f64() * 1000.0;
-    head.set(name("x-litellm-response-duration-ms"), millis(duration));
-    let overhead = settled.overhead.as_secs_f64() * 1000.0;
-    head.set(name("x-litellm-overhead-duration-ms"), millis(overhead));
+    head.set(
+        name("x-litellm-response-duration-ms"),
+        millis(settled.duration),
+    );
+    head.set(
+        name("x-litellm-overhead-duration-ms"),
+        millis(settled.overhead),
+    );
 }
 
 fn copy_upstream(head: &mut ResponseHead, upstream: &HeaderMap) {
@@ -137,7 +143,7 @@ fn copy_upstream(head: &mut ResponseHead, upstream: &HeaderMap) {
 /// so each thread keeps those that it has made.
 fn prefixed(header: &HeaderName) -> Option<HeaderName> {
     thread_local! {
-        static MADE: RefCell<HashMap<HeaderName, HeaderName>> = RefCell::default();
+        static MADE: RefCell<HashMap<HeaderName, HeaderName, RandomState>> = RefCell::default();
     }
     MADE.with_borrow_mut(|made| {
         if let Some(name) = made.get(header) {
@@ -232,6 +238,8 @@ fn text(value: impl std::fmt::Display) -> HeaderValue {
     HeaderValue::try_from(value.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn millis(value: f64) -> HeaderValue {
-    text(format_args!("{value:.3}"))
+/// Milliseconds with three decimals.
+fn millis(time: Duration) -> HeaderValue {
+    let micros = (time.as_nanos() + 500) / 1_000;
+    text(format_args!("{}.{:03}", micros / 1_000, micros % 1_000))
 }

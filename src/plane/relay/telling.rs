@@ -51,6 +51,23 @@ impl Telling {
         }
     }
 
+    /// Several answers with embeddings as one in the client's dialect. `None`: they cannot be read,
+    /// or nothing tells them.
+    pub(crate) fn joined(
+        &self,
+        admitted: &Admitted,
+        bodies: &[Vec<u8>],
+        meter: &mut Meter,
+    ) -> Option<Bytes> {
+        let Self::Told { pair, memo, .. } = self else {
+            return None;
+        };
+        let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
+        let told = translate::joined(*pair, &bodies, &reply(admitted, memo)).ok()?;
+        meter.adopt(&told.facts, told.usage);
+        Some(Bytes::from(told.body))
+    }
+
     /// The relay that takes a stream of this kind. `None`: the dialect has no streams.
     pub(super) fn stream(&self, admitted: &Admitted, relay: Line) -> Option<Line> {
         match self {

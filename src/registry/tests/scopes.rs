@@ -341,3 +341,55 @@ fn spend_of_a_store_is_where_counters_begin() {
     let dues = [Due::of(Arc::clone(&customer.meters))];
     assert_eq!(dues.len(), 1);
 }
+
+#[test]
+fn customers_without_a_budget_of_their_own_have_the_common_one() {
+    let registry = registry();
+    let spends = |id: &str, cost| {
+        let view = registry.view(ScopeKind::EndUser, id).unwrap();
+        let due = meridian_core::meters::Due::of(Arc::clone(&view.meters));
+        let need = Need {
+            cost: NanoUsd(cost),
+            tokens: 1,
+            model: "m",
+            free: false,
+            key_alias: None,
+            decides: meridian_core::meters::Decides::Count,
+        };
+        let key = registry.key("sk-a").unwrap();
+        let admitted = key.meters.admit(need, vec![due], NOW);
+        let settled = admitted.map(|admission| admission.settle(NanoUsd(cost), 1));
+        settled.is_ok()
+    };
+    registry.take(&key("sk-a", 1, json!({})));
+    let own = Customer {
+        bounds: money(1_000),
+        ..Customer::default()
+    };
+    registry.take(&of("own", 1, &own));
+    for id in ["plain", "fresh"] {
+        registry.take(&of(id, 1, &Customer::default()));
+    }
+    registry.note_newcomer("early");
+    assert_eq!(
+        registry.take_newcomers(9),
+        [""; 0],
+        "there is nothing to limit it"
+    );
+    registry.set_customer_budget(Some("common"), NOW);
+    assert!(spends("plain", 500), "the budget is not written yet");
+    let common = Budget {
+        bounds: money(100),
+        ..Budget::default()
+    };
+    registry.take(&of("common", 1, &common));
+    assert!(!spends("plain", 1) && spends("own", 500) && spends("own", 1));
+    assert!(spends("fresh", 100) && !spends("fresh", 1));
+    registry.note_newcomer("one");
+    registry.note_newcomer("one");
+    registry.note_newcomer("two");
+    assert_eq!(registry.take_newcomers(1), ["one"]);
+    assert_eq!(registry.take_newcomers(9), ["two"]);
+    registry.set_customer_budget(None, NOW);
+    assert!(spends("plain", 1) && spends("fresh", 1));
+}

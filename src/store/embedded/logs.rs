@@ -1,4 +1,4 @@
-//! Pages of the spend log, look-up by response id, retention.
+//! Pages of the spend log, retention.
 
 use meridian_core::ids::CallId;
 use meridian_core::money::NanoUsd;
@@ -6,13 +6,12 @@ use meridian_core::spend::{Payer, RequestContext, SpendRecord};
 use meridian_core::time::WallMs;
 use meridian_core::usage::Usage;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{Embedded, count, hash_of};
 use crate::store::columns::{of_text, texts_of};
 use crate::store::{
-    ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery, SpendSort,
-    StoreError,
+    SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery, SpendSort, StoreError,
 };
 
 /// Rows deleted in one transaction.
@@ -23,32 +22,6 @@ const VACUUM_PAGES: u32 = 2_000;
 impl Embedded {
     pub(crate) async fn spend_logs(&self, query: SpendQuery) -> Result<SpendPage, StoreError> {
         self.read(move |db| select_page(db, &query)).await
-    }
-
-    pub(crate) async fn find_response(
-        &self,
-        response_id: String,
-    ) -> Result<Option<ResponseOwner>, StoreError> {
-        self.read(move |db| {
-            let mut select = db.prepare_cached(
-                "SELECT api_key, user_id, team_id, model_group, deployment_id FROM spend_log
-                 WHERE response_id = ?1 ORDER BY id DESC LIMIT 1",
-            )?;
-            let owner = select.query_row([response_id], |row| {
-                Ok(ResponseOwner {
-                    key: row
-                        .get::<_, Option<String>>(0)?
-                        .as_deref()
-                        .and_then(hash_of),
-                    user_id: row.get(1)?,
-                    team_id: row.get(2)?,
-                    model_group: row.get(3)?,
-                    deployment_id: row.get(4)?,
-                })
-            });
-            Ok(owner.optional()?)
-        })
-        .await
     }
 
     pub(crate) async fn drop_logs_before(&self, before: WallMs) -> Result<u64, StoreError> {

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod imports;
 mod logs;
+mod objects;
 mod records;
 mod reports;
 mod rollups;
@@ -61,6 +62,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V6__texts",
         include_str!("../../../migrations/embedded/V6__texts.sql"),
+    ),
+    (
+        "V7__objects",
+        include_str!("../../../migrations/embedded/V7__objects.sql"),
     ),
 ];
 

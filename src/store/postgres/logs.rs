@@ -13,11 +13,10 @@ use tokio_postgres::types::Type;
 
 use super::Postgres;
 use super::params::{Values, clean, digest, digest_of, moment, wall};
-use super::work::{Access, Work};
+use super::work::Work;
 use crate::store::columns::{count, of_text, texts_of};
 use crate::store::{
-    ResponseOwner, SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery, SpendSort,
-    StoreError,
+    SKIP_ROWS_MAX, SpendCursor, SpendPage, SpendPageAt, SpendQuery, SpendSort, StoreError,
 };
 
 /// A call id is made within this time of the start of its request, in milliseconds.
@@ -28,24 +27,6 @@ impl Postgres {
         let work = self.report().await?;
         let page = select_page(&work, &query).await;
         work.finish(page).await
-    }
-
-    pub(crate) async fn find_response(
-        &self,
-        response_id: String,
-    ) -> Result<Option<ResponseOwner>, StoreError> {
-        let work = self.work(Access::Read).await?;
-        let sql = "SELECT api_key, user_id, team_id, model_group, deployment_id \
-            FROM meridian.spend_log WHERE response_id = $1 ORDER BY started DESC LIMIT 1";
-        let row = work.row(sql, &[(&clean(&response_id), Type::TEXT)]).await;
-        let row = work.finish(row).await?;
-        Ok(row.map(|row| ResponseOwner {
-            key: row.get::<_, Option<&[u8]>>(0).and_then(digest_of),
-            user_id: row.get(1),
-            team_id: row.get(2),
-            model_group: row.get(3),
-            deployment_id: row.get(4),
-        }))
     }
 }
 

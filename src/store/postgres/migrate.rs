@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
     step!("V3__imports"),
     step!("V4__rights"),
     step!("V5__texts"),
+    step!("V6__objects"),
 ];
 
 /// Connections of a migration.

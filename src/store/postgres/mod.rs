@@ -11,6 +11,7 @@ mod feed;
 mod imports;
 mod logs;
 mod migrate;
+mod objects;
 mod outside;
 mod params;
 mod password;

@@ -193,3 +193,9 @@ fn options_follow_the_environment() {
     };
     assert!(subscriber(&bad, Box::new(std::io::sink())).is_err());
 }
+
+#[test]
+fn names_of_scopes_are_redacted_where_they_are_to_be() {
+    assert_eq!(Whose("team: a", false).to_string(), "team: a");
+    assert_eq!(Whose("team: a", true).to_string(), "redacted");
+}

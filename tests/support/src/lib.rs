@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod deadline;
+pub mod fake;
 pub mod gateway;
 pub mod h2client;
 pub mod pace;

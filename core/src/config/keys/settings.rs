@@ -5,10 +5,9 @@ use super::{COUNT, Key, Kind, Section, later, off, on};
 
 /// What Redis is used for.
 pub(super) const REDIS_CARRIES: &str =
-    "Redis carries cooldowns between the nodes of a region and cached answers, nothing else";
+    "Redis carries what nodes tell each other and cached answers, nothing else";
 const NO_STORE: &str = "answers are kept in memory or in Redis";
 const ROUTERS: &str = "as in `router_settings`, which wins";
-const NO_DEFAULT_CUSTOMER: &str = "give customers a budget with `/customer/new`";
 const NO_CALLBACK: &str = "nothing is sent; see `/spend/logs` and `/metrics`";
 pub(super) const NO_MCP: &str = "such routes answer 404";
 pub(super) const ADMISSION: &str = "admission is bounded by `meridian.buffered_bytes_max`";
@@ -171,7 +170,7 @@ pub(super) const SETTINGS: &[Key] = &[
         Bool,
         "wins over `store_prompts_in_spend_logs`: no text is kept; default false",
     ),
-    later("redact_user_api_key_info", Bool, NO_CALLBACK),
+    on("redact_user_api_key_info", Bool, "log lines name no caller"),
     later("log_raw_request_response", Bool, "prompts are never logged"),
     later(
         "standard_logging_payload_excluded_fields",
@@ -217,8 +216,8 @@ pub(super) const SETTINGS: &[Key] = &[
         Number,
         "a soft budget is what a key, a user or a team says",
     ),
-    later("max_end_user_budget", Number, NO_DEFAULT_CUSTOMER),
-    later("max_end_user_budget_id", Text, NO_DEFAULT_CUSTOMER),
+    off("max_end_user_budget", Number, "LiteLLM ignores it as well"),
+    on("max_end_user_budget_id", Text, "for customers without one"),
     later(
         "max_ui_session_budget",
         Number,
@@ -290,11 +289,7 @@ pub(super) const SETTINGS: &[Key] = &[
     ),
     later("priority_reservation", Map, ADMISSION),
     later("priority_reservation_settings", Map, ADMISSION),
-    later(
-        "store_audit_logs",
-        Bool,
-        "management calls are logged, not stored",
-    ),
+    off("store_audit_logs", Bool, "every change is in the audit log"),
     later(
         "ssl_verify",
         Any,
@@ -357,11 +352,7 @@ pub(super) const USER_DEFAULTS: &[Key] = &[
         Any,
         "teams that the user joins: ids, or mappings of `team_id` and `user_role`",
     ),
-    later(
-        "available_teams",
-        Texts,
-        "users are added to teams by who leads them",
-    ),
+    on("available_teams", Texts, "ids of teams that users may join"),
 ];
 
 pub(super) const TEAM_DEFAULTS: &[Key] = &[

@@ -1,0 +1,210 @@
+//! Lists of files and batches: one page as the provider tells it, and the page that one tenant
+//! gets of an account that others use as well.
+
+use super::json;
+use crate::error::GatewayError;
+
+/// What a list is asked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Path without its query.
+    path: String,
+    /// Everything in the query but the two below, as the client wrote it.
+    filters: Vec<String>,
+    /// Most objects of a page.
+    pub limit: Option<usize>,
+    /// The object that the page begins behind.
+    pub after: Option<String>,
+}
+
+impl Question {
+    /// Reads path and query: `/files?purpose=batch&limit=10`.
+    pub fn read(tail: &str) -> Result<Self, GatewayError> {
+        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        let mut question = Self {
+            path: path.to_owned(),
+            filters: Vec::new(),
+            limit: None,
+            after: None,
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=').unwrap_or((pair, "")) {
+                ("limit", "") | ("after", "") => {}
+                ("limit", limit) => question.limit = Some(size(limit)?),
+                ("after", after) => question.after = Some(after.to_owned()),
+                _ => question.filters.push(pair.to_owned()),
+            }
+        }
+        Ok(question)
+    }
+
+    /// Path and query of a page of the provider's.
+    pub fn tail(&self, after: Option<&str>, limit: usize) -> String {
+        let mut tail = format!("{}?limit={limit}", self.path);
+        if let Some(after) = after {
+            tail.push_str("&after=");
+            tail.push_str(after);
+        }
+        for filter in &self.filters {
+            tail.push('&');
+            tail.push_str(filter);
+        }
+        tail
+    }
+}
+
+fn size(limit: &str) -> Result<usize, GatewayError> {
+    let size = limit.parse().ok().filter(|size| *size > 0);
+    size.ok_or_else(|| GatewayError::BadField {
+        field: "limit".to_owned(),
+        message: format!("'limit' must be a whole number from 1, not {limit}"),
+    })
+}
+
+/// One page of the provider's.
+#[derive(Debug)]
+pub struct Page {
+    /// Its objects.
+    pub objects: Vec<Object>,
+    /// Whether there are others behind it.
+    pub has_more: bool,
+}
+
+/// One object of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// The provider's id.
+    pub id: String,
+    /// All of it, as the provider wrote it.
+    pub raw: Vec<u8>,
+}
+
+impl Page {
+    /// Reads a page; `None` where it is not clear what is in it.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let body = json::whole(body).ok()?;
+        let list = body.field(b"data")?;
+        if list.kind != json::Kind::Array {
+            return None;
+        }
+        let object = |one: json::Value<'_>| {
+            let id = one.field(b"id")?.text().filter(|id| is_id(id))?;
+            Some(Object {
+                id: id.into_owned(),
+                raw: one.raw.to_vec(),
+            })
+        };
+        let has_more = body
+            .field(b"has_more")
+            .is_some_and(|more| more.raw == b"true");
+        Some(Self {
+            objects: list.items().map(object).collect::<Option<_>>()?,
+            has_more,
+        })
+    }
+
+    /// The page as a client reads it.
+    pub fn write(&self) -> Vec<u8> {
+        // What `is_id` takes needs no escape.
+        let name = |object: Option<&Object>| match object {
+            Some(object) => format!("\"{}\"", object.id),
+            None => "null".to_owned(),
+        };
+        let raw: Vec<&[u8]> = self.objects.iter().map(|one| one.raw.as_slice()).collect();
+        let ends = format!(
+            "],\"first_id\":{},\"last_id\":{},\"has_more\":{}}}",
+            name(self.objects.first()),
+            name(self.objects.last()),
+            self.has_more
+        );
+        let mut body = b"{\"object\":\"list\",\"data\":[".to_vec();
+        body.extend(raw.join(&b","[..]));
+        body.extend_from_slice(ends.as_bytes());
+        body
+    }
+}
+
+/// Whether a text is an id that can stand in a query.
+fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    !text.is_empty() && text.bytes().all(plain)
+}
+
+/// Ids of what a file or batch answer says was made: itself, and what a batch has written.
+pub fn made(body: &[u8]) -> Vec<String> {
+    const NAMES: [&[u8]; 3] = [b"id", b"output_file_id", b"error_file_id"];
+    let Ok(body) = json::whole(body) else {
+        return Vec::new();
+    };
+    let id = |name: &&[u8]| Some(body.field(name)?.text()?.into_owned());
+    let ids = NAMES.iter().filter_map(id);
+    ids.filter(|id| is_id(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_keeps_what_it_does_not_know() {
+        let asked = Question::read("/files?purpose=batch&limit=2&order=asc&after=file-1").unwrap();
+        assert_eq!(
+            (asked.limit, asked.after.as_deref()),
+            (Some(2), Some("file-1"))
+        );
+        let tail = asked.tail(Some("file-9"), 100);
+        assert_eq!(
+            tail,
+            "/files?limit=100&after=file-9&purpose=batch&order=asc"
+        );
+        let plain = Question::read("/batches").unwrap();
+        assert_eq!(
+            (plain.limit, plain.tail(None, 5)),
+            (None, "/batches?limit=5".to_owned())
+        );
+        for limit in ["0", "-1", "x", "1.5"] {
+            let refused = Question::read(&format!("/files?limit={limit}")).unwrap_err();
+            assert!(refused.to_string().contains("'limit'"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_read_and_written_with_its_objects_untouched() {
+        let body =
+            br#" {"total":7,"data":[{"id":"file-1","x":1e400}, {"id":"file-2"}],"has_more":true}"#;
+        let mut page = Page::read(body).unwrap();
+        assert!(page.has_more);
+        let written = String::from_utf8(page.write()).unwrap();
+        let expected = concat!(
+            r#"{"object":"list","data":[{"id":"file-1","x":1e400},{"id":"file-2"}],"#,
+            r#""first_id":"file-1","last_id":"file-2","has_more":true}"#
+        );
+        assert_eq!(written, expected);
+        page.objects.clear();
+        page.has_more = false;
+        let none = r#"{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}"#;
+        assert_eq!(String::from_utf8(page.write()).unwrap(), none);
+    }
+
+    #[test]
+    fn a_page_of_unknown_shape_is_none() {
+        for body in [
+            "[]",
+            "{\"files\":[]}",
+            "{\"data\":{}}",
+            "{\"data\":[{\"name\":\"a\"}]}",
+            "{\"data\":[{\"id\":\"a\"},\"b\"]}",
+            "{\"data\":[{\"id\":\"a&after=b\"}]}",
+            "{\"data\":[{\"id\":\"a\"}]",
+        ] {
+            assert!(Page::read(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_batch_names_what_it_wrote() {
+        let batch = br#"{"id":"batch_1","output_file_id":"file-o","error_file_id":null}"#;
+        assert_eq!(made(batch), ["batch_1", "file-o"]);
+        assert!(made(b"no").is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+DROP TABLE meridian.stored_object;

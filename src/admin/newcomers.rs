@@ -1,0 +1,55 @@
+//! Records for customers that requests named before anybody wrote one: the budget that customers
+//! without one of their own have is counted by record.
+
+use std::time::Duration;
+
+use meridian_core::record::{Customer, RecordKind};
+use tokio::sync::watch;
+
+use super::access::Caller;
+use super::checks::id_fault;
+use super::draft::{Draft, Tries};
+use super::reply::AdminError;
+use super::state::AdminState;
+
+/// Between two looks.
+const TURN: Duration = Duration::from_secs(1);
+/// Most records of one transaction.
+const BATCH: usize = 500;
+
+/// Writes records of customers that need one until `stop` turns true. Those that the store did
+/// not take are told again by their next request.
+pub async fn record(state: AdminState, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        let ids = state.registry().take_newcomers(BATCH);
+        let many = ids.len() == BATCH;
+        if !ids.is_empty()
+            && let Err(error) = write(&state, &ids).await
+        {
+            tracing::warn!(?error, "new customers have no record yet");
+        }
+        if !many {
+            let _ = tokio::time::timeout(TURN, stop.changed()).await;
+        }
+    }
+}
+
+pub(super) async fn write(state: &AdminState, ids: &[String]) -> Result<(), AdminError> {
+    // The request that named them is counted with them.
+    state.flush_spend().await;
+    let caller = Caller::gateway();
+    let mut tries = Tries::default();
+    loop {
+        let mut draft = Draft::new(state, &caller).keeping_spend();
+        let places = ids.iter().map(|id| (RecordKind::Customer, id.clone()));
+        draft.read_all(places).await?;
+        for id in ids.iter().filter(|id| id_fault(id).is_none()) {
+            if draft.read::<Customer>(id).await?.is_none() {
+                draft.write(id, &Customer::default());
+            }
+        }
+        if draft.save(&caller, &mut tries).await?.is_some() {
+            return Ok(());
+        }
+    }
+}

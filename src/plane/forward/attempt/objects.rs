@@ -1,0 +1,206 @@
+//! Files and batches of an account that several tenants use: who made them is kept, and a list
+//! shows its caller those of its own.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use meridian_core::endpoint::Endpoint;
+use meridian_core::error::GatewayError;
+use meridian_core::ids::KeyHash;
+use meridian_core::wire::object_list::{self, Object, Page, Question};
+
+use super::{Answer, Attempt, Failure};
+use crate::byte_budget::ByteLease;
+use crate::credentials::Token;
+use crate::owners::{Owner, Unknown};
+use crate::plane::admit::{Admitted, owner_unknown};
+use crate::plane::relay::Prelude;
+use crate::plane::source::Source;
+use crate::rules::Door;
+
+/// Most objects of one page that a provider is asked for.
+const FILES_OF_PAGE: usize = 1_000;
+const BATCHES_OF_PAGE: usize = 100;
+/// Objects of a page where the caller does not say: OpenAI's own numbers.
+const FILES_ASKED: usize = 10_000;
+const BATCHES_ASKED: usize = 20;
+/// Pages of the account that are searched for one of the caller's.
+const PAGES_MAX: usize = 100;
+
+/// Whether the request is a list that its caller may see only a part of.
+pub(super) fn is_shared_list(admitted: &Admitted) -> bool {
+    admitted.key.is_some()
+        && stores(admitted.arrival.endpoint)
+        && admitted.ask.method == Method::GET
+        && admitted.ask.id.is_none()
+}
+
+/// Whether its objects lie at the provider under an id.
+pub(super) fn stores(endpoint: Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Files | Endpoint::Batches)
+}
+
+impl Attempt<'_> {
+    /// A page of the caller's own objects, gathered from as many pages of the account as it takes.
+    pub(super) async fn own_list(
+        &self,
+        door: &Door,
+        client: &HeaderMap,
+        token: Option<&Token>,
+    ) -> Result<Box<Answer>, Failure> {
+        let ask = &self.admitted.ask;
+        let question = Question::read(&ask.tail).map_err(Failure::terminal)?;
+        let (of_page, asked) = match self.admitted.arrival.endpoint {
+            Endpoint::Files => (FILES_OF_PAGE, FILES_ASKED),
+            _ => (BATCHES_OF_PAGE, BATCHES_ASKED),
+        };
+        let wanted = question
+            .limit
+            .map_or(asked, |limit| limit.min(asked.max(of_page)));
+        let mut after = question.after.clone();
+        if let Some(id) = &after {
+            self.check_own(id).await?;
+        }
+        let mut lease = ByteLease::new(&self.state.bytes);
+        let mut own: Vec<Object> = Vec::new();
+        for page in 1..=PAGES_MAX {
+            let tail = question.tail(after.as_deref(), of_page);
+            let outgoing = self.outgoing(door, client, token, &tail)?;
+            let answer = self.answer(door, outgoing, token).await?;
+            let (answer, read) = self.page(answer).await?;
+            let last = read.objects.last().map(|object| object.id.clone());
+            let is_last = !read.has_more || last.is_none() || last == after;
+            let more = self.own_of(read.objects).await?;
+            let bytes: usize = more.iter().map(|object| object.raw.len()).sum();
+            own.extend(more);
+            if !lease.grow(bytes as u64) {
+                return Err(Failure::terminal(GatewayError::Overloaded {
+                    what: "The gateway is holding as many bytes of lists as it may",
+                    retry_after_s: 1,
+                }));
+            }
+            let is_searched = page == PAGES_MAX && !own.is_empty();
+            if own.len() > wanted || is_last || is_searched {
+                let has_more = own.len() > wanted || !is_last;
+                own.truncate(wanted);
+                let objects = own;
+                return Ok(self.listed(answer, Page { objects, has_more }, lease));
+            }
+            after = last;
+        }
+        Err(Failure::terminal(too_long(of_page * PAGES_MAX)))
+    }
+
+    async fn check_own(&self, id: &str) -> Result<(), Failure> {
+        let what = match self.admitted.arrival.endpoint {
+            Endpoint::Files => "File",
+            _ => "Batch",
+        };
+        let found = self.state.owners.find(id).await;
+        let found = found.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
+        if found.is_some_and(|owner| owner.key == self.caller()) {
+            return Ok(());
+        }
+        let id = id.to_owned();
+        Err(Failure::terminal(GatewayError::ObjectNotFound { what, id }))
+    }
+
+    /// What an answer has of the account's list; its connection can be used again.
+    async fn page(&self, mut answer: Box<Answer>) -> Result<(Box<Answer>, Page), Failure> {
+        let page = match &answer.prelude {
+            Prelude::Whole(body, _) => Page::read(body),
+            Prelude::Stream(_) | Prelude::Opaque(_) => None,
+        };
+        let source = std::mem::replace(&mut answer.source, Source::Done);
+        match page {
+            Some(page) => {
+                source.finish(&self.state.upstreams).await;
+                Ok((answer, page))
+            }
+            None => {
+                source.cancel().await;
+                Err(Failure::terminal(unreadable()))
+            }
+        }
+    }
+
+    async fn own_of(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
+        let ids = objects.iter().map(|object| object.id.clone()).collect();
+        let owners = self.state.owners.find_all(ids).await;
+        let owners = owners.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
+        let caller = self.caller();
+        let is_own = |object: &Object| owners.get(&object.id).is_some_and(|one| one.key == caller);
+        Ok(objects.into_iter().filter(is_own).collect())
+    }
+
+    fn listed(&self, mut answer: Box<Answer>, page: Page, lease: ByteLease) -> Box<Answer> {
+        let body = Bytes::from(page.write());
+        let mut meter = self.admitted.meter();
+        meter.body(&body);
+        answer.prelude = Prelude::Whole(body, Box::new(meter));
+        answer._lease = lease;
+        answer
+    }
+
+    fn caller(&self) -> Option<KeyHash> {
+        self.admitted.key.as_ref().map(|key| key.policy.token)
+    }
+
+    /// Keeps who owns what an answer says was made: a new file or batch is its caller's, and what
+    /// a batch wrote belongs to who owns the batch.
+    pub(super) async fn keep_owners(&self, answer: &Answer) {
+        let ask = &self.admitted.ask;
+        let endpoint = self.admitted.arrival.endpoint;
+        let Prelude::Whole(body, _) = &answer.prelude else {
+            return;
+        };
+        let made = match (&ask.id, endpoint) {
+            (None, Endpoint::Files | Endpoint::Batches) => ask.method == Method::POST,
+            (Some(_), Endpoint::Batches) => true,
+            _ => false,
+        };
+        if !made {
+            return;
+        }
+        let owner = match &ask.id {
+            None => Owner {
+                key: self.caller(),
+                model_group: self.admitted.group.name.clone(),
+                deployment_id: self.target.deployment.id.clone(),
+            },
+            Some(batch) => match self.state.owners.find(batch).await {
+                Ok(Some(owner)) => owner,
+                Ok(None) | Err(Unknown) => return,
+            },
+        };
+        let ids = object_list::made(body);
+        let Ok(known) = self.state.owners.find_all(ids.clone()).await else {
+            return;
+        };
+        let new: Vec<String> = ids
+            .into_iter()
+            .filter(|id| !known.contains_key(id))
+            .collect();
+        if !new.is_empty() {
+            self.state.owners.keep(new, owner).await;
+        }
+    }
+}
+
+fn unreadable() -> GatewayError {
+    GatewayError::BadField {
+        field: "path".to_owned(),
+        message: "the provider's list cannot be read, so the objects of other keys cannot be \
+            taken out of it: ask for one object by its id"
+            .to_owned(),
+    }
+}
+
+fn too_long(searched: usize) -> GatewayError {
+    GatewayError::BadField {
+        field: "after".to_owned(),
+        message: format!(
+            "the account's list is too long to find this key's objects in it ({searched} were \
+             searched): name one of them by `after`, or ask for one by its id"
+        ),
+    }
+}

@@ -1,0 +1,62 @@
+//! Who made what lies at providers: responses, files, batches.
+
+use tokio_postgres::types::Type;
+
+use super::Postgres;
+use super::params::{clean, digest, digest_of};
+use super::work::{Access, Param};
+use crate::store::{Owner, StoreError};
+
+impl Postgres {
+    pub(crate) async fn find_owners(
+        &self,
+        ids: Vec<String>,
+    ) -> Result<Vec<(String, Owner)>, StoreError> {
+        // What was asked for, not what was looked up, is the name of what is found.
+        let sql = "SELECT asked.place, one.api_key, one.model_group, one.deployment_id \
+            FROM unnest($1) WITH ORDINALITY AS asked (id, place) CROSS JOIN LATERAL ( \
+                SELECT 0 AS rank, o.api_key, o.model_group, o.deployment_id \
+                FROM meridian.stored_object o WHERE o.id = asked.id \
+                UNION ALL \
+                (SELECT 1, l.api_key, l.model_group, l.deployment_id \
+                FROM meridian.spend_log l WHERE l.response_id = asked.id \
+                ORDER BY length(COALESCE(l.api_key, '')) = 0, l.started LIMIT 1) \
+                ORDER BY rank LIMIT 1) AS one";
+        let cleaned: Vec<String> = ids.iter().map(|id| clean(id).into_owned()).collect();
+        let work = self.work(Access::Read).await?;
+        let rows = work.rows(sql, &[(&cleaned, Type::TEXT_ARRAY)]).await;
+        let rows = work.finish(rows).await?;
+        let found = rows.iter().filter_map(|row| {
+            let place = usize::try_from(row.get::<_, i64>(0)).ok()?.checked_sub(1)?;
+            let owner = Owner {
+                key: row.get::<_, Option<&[u8]>>(1).and_then(digest_of),
+                model_group: row.get(2),
+                deployment_id: row.get(3),
+            };
+            Some((ids.get(place)?.clone(), owner))
+        });
+        Ok(found.collect())
+    }
+
+    pub(crate) async fn keep_owner(
+        &self,
+        ids: Vec<String>,
+        owner: Owner,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<String> = ids.iter().map(|id| clean(id).into_owned()).collect();
+        let key = digest(owner.key);
+        let (group, deployment) = (clean(&owner.model_group), clean(&owner.deployment_id));
+        let params: [Param<'_>; 4] = [
+            (&ids, Type::TEXT_ARRAY),
+            (&key, Type::BYTEA),
+            (&group, Type::TEXT),
+            (&deployment, Type::TEXT),
+        ];
+        let sql = "INSERT INTO meridian.stored_object (id, api_key, model_group, deployment_id) \
+            SELECT id, $2, $3, $4 FROM unnest($1) AS asked (id) ON CONFLICT (id) DO NOTHING";
+        let work = self.work(Access::Write).await?;
+        let kept = work.change(sql, &params).await;
+        work.finish(kept).await?;
+        Ok(())
+    }
+}
