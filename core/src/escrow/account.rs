@@ -22,8 +22,10 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// Demand is taken to have been nothing for so long before the first request.
 const BEFORE: Duration = Duration::from_secs(10);
 
-/// A sibling that was asked to give back answers within this time, or has nothing.
+/// A sibling that was asked to give back answers within this time, or has nothing; after the longer
+/// one it is asked again: the question may be lost.
 const RECALL_WAIT: Duration = Duration::from_millis(300);
+const RECALL_AGAIN: Duration = Duration::from_millis(1_000);
 
 /// Parts of the node that an account needs while it works.
 pub(super) struct Scene<'a> {
@@ -59,8 +61,10 @@ pub(super) struct Peer {
 impl Peer {
     /// What it could give back; nothing if it was asked a while ago and has not said a word.
     pub(super) fn spare(&self, now: MonoUs) -> Rights {
-        let late = |(since, _): (MonoUs, Rights)| now >= since.plus(RECALL_WAIT);
-        match self.recalled.is_some_and(late) {
+        let silent = |(since, _): (MonoUs, Rights)| {
+            now >= since.plus(RECALL_WAIT) && now < since.plus(RECALL_AGAIN)
+        };
+        match self.recalled.is_some_and(silent) {
             true => 0,
             false => self.standing.free.max(0),
         }
@@ -68,7 +72,8 @@ impl Peer {
 
     /// Whether to ask it for so much: not again for the same rights before its next row.
     pub(super) fn recall(&mut self, now: MonoUs, wanted: Rights) -> bool {
-        let (since, asked) = self.recalled.unwrap_or((now, 0));
+        let recent = |(since, _): &(MonoUs, Rights)| now < since.plus(RECALL_AGAIN);
+        let (since, asked) = self.recalled.filter(recent).unwrap_or((now, 0));
         let more = asked < self.standing.free;
         if more {
             self.recalled = Some((since, asked.saturating_add(wanted)));

@@ -93,6 +93,48 @@ fn rights_leave_only_after_the_journal_is_on_disk() {
     assert!(out.iter().any(row), "{out:?}");
 }
 
+/// The vault is told that its sibling has plenty, and what it says is lost.
+#[test]
+fn a_sibling_that_did_not_hear_is_asked_again_and_other_regions_only_meanwhile() {
+    let (vault, node) = pair();
+    let far = actor(1, 3);
+    let mut escrow = rich(vault, &[vault, node, far], 0);
+    let mut out = Vec::new();
+    let says = Message::Row {
+        pid: pid(),
+        row: Row::default(),
+        standing: Standing {
+            free: 500,
+            ..Standing::default()
+        },
+        answer: false,
+    };
+    let says = Event::Received {
+        from: node,
+        message: says,
+    };
+    escrow.step(MonoUs(1), says, &mut out);
+    let mut asked = |ms: u64| {
+        out.clear();
+        let short = Event::Short {
+            pid: pid(),
+            need: 100,
+        };
+        escrow.step(MonoUs(ms * 1_000), short, &mut out);
+        let want = |effect: &Effect| match effect {
+            Effect::Send {
+                to,
+                message: Message::Need { want, .. },
+            } => Some((*to, *want)),
+            _ => None,
+        };
+        out.iter().filter_map(want).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(10), [(node, Want::Recall)]);
+    assert_eq!(asked(400), [(far, Want::Urgent)]);
+    assert_eq!(asked(1_100), [(node, Want::Recall)]);
+}
+
 #[test]
 fn a_transfer_that_comes_twice_or_late_counts_once() {
     let (vault, node) = pair();
