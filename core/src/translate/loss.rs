@@ -50,6 +50,9 @@ pub struct Policy {
     pub allowed_openai_params: Vec<String>,
 }
 
+/// What a field without a name is called.
+const NAMELESS: &str = "(empty name)";
+
 /// Why a request is not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -127,6 +130,11 @@ impl<'p> Losses<'p> {
     }
 
     fn add(&mut self, weight: Weight, field: Cow<'static, str>, change: Change, why: &'static str) {
+        // JSON allows a member whose name is empty; a complaint must still name something.
+        let field = match field.is_empty() {
+            true => Cow::Borrowed(NAMELESS),
+            false => field,
+        };
         let known = self.list.iter().chain(&self.meanings);
         if known
             .clone()

@@ -54,8 +54,9 @@ use crate::wire::json::JsonError;
 /// caller's words.
 pub fn request(pair: Pair, body: &[u8], context: &Context<'_>) -> Result<Request, Refusal> {
     // Pieces of the body are read without a look at the rest: all of it must be JSON.
-    serde_json::from_slice::<IgnoredAny>(body)
-        .map_err(|error| Refusal::new("request_body", format!("Invalid JSON payload: {error}")))?;
+    // What is passed over is not looked at for UTF-8 by the parser.
+    let text = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
     let (body, taken) = prune::without(body, &context.policy.additional_drop_params);
     let mut losses = Losses::new(context.policy);
     for loss in taken {
@@ -81,6 +82,10 @@ pub fn request(pair: Pair, body: &[u8], context: &Context<'_>) -> Result<Request
     let mut request = written?;
     request.losses = losses.settle(context.provider, context.model)?;
     Ok(request)
+}
+
+fn not_json(error: &dyn std::error::Error) -> Refusal {
+    Refusal::new("request_body", format!("Invalid JSON payload: {error}"))
 }
 
 fn no_such_pair(pair: Pair) -> Refusal {

@@ -41,3 +41,38 @@ fn a_refusal_is_a_bad_field() {
     let reply = GatewayError::from(refused).reply();
     assert_eq!((reply.status, reply.param.as_deref()), (400, Some("seed")));
 }
+
+/// Found by the fuzzer: a name that is no text was refused as a field without a name.
+#[test]
+fn a_body_that_is_not_utf8_is_refused_as_a_whole() {
+    let pair = pair(ClientDialect::Messages, ProviderDialect::Chat);
+    let head = br#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}],"#;
+    for tail in [
+        &b"\"\xdcbc\":4000}"[..],
+        b"\"unknown\":\"\xff\"}",
+        b"\"n\":[\"\xed\xa0\x80\"]}",
+    ] {
+        let body = [&head[..], tail].concat();
+        let refused = World::of(ProviderDialect::Chat).tell_bytes(pair, &body);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.field, "request_body");
+        assert!(
+            refused
+                .message
+                .starts_with("Invalid JSON payload: invalid utf-8")
+        );
+    }
+}
+
+#[test]
+fn a_field_without_a_name_is_told_to_be_one() {
+    let pair = pair(ClientDialect::Messages, ProviderDialect::Chat);
+    let body = json!({
+        "model": "m", "max_tokens": 1, "": 1,
+        "messages": [{"role": "user", "content": "x"}],
+    });
+    let mut world = World::of(ProviderDialect::Chat);
+    world.policy.strict = true;
+    let refused = world.tell(pair, &body).unwrap_err();
+    assert_eq!(refused.field, "(empty name)");
+}
