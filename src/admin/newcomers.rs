@@ -23,14 +23,23 @@ pub async fn record(state: AdminState, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         let ids = state.registry().take_newcomers(BATCH);
         let many = ids.len() == BATCH;
-        if !ids.is_empty()
-            && let Err(error) = write(&state, &ids).await
-        {
-            tracing::warn!(?error, "new customers have no record yet");
+        if !ids.is_empty() && write(&state, &ids).await.is_err() {
+            one_by_one(&state, &ids).await;
         }
         if !many {
             let _ = tokio::time::timeout(TURN, stop.changed()).await;
         }
+    }
+}
+
+/// One that cannot be written keeps no other one from its record. Ids stay out of the log.
+async fn one_by_one(state: &AdminState, ids: &[String]) {
+    let mut failed = 0;
+    for id in ids {
+        failed += usize::from(write(state, std::slice::from_ref(id)).await.is_err());
+    }
+    if failed > 0 {
+        tracing::warn!(failed, "new customers have no record yet");
     }
 }
 

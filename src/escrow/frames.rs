@@ -52,6 +52,15 @@ pub(super) struct Rates {
 }
 
 impl Rates {
+    /// Whether requests use it where this comes from: counts are told of what was counted, a beat
+    /// also where nobody asks.
+    pub(super) fn is_in_use(&self) -> bool {
+        let beats = self
+            .beat
+            .is_some_and(|(_, beat)| beat.in_use > 0 || beat.wanted > 1);
+        self.requests.is_some() || self.tokens.is_some() || beats
+    }
+
     pub(super) fn of(scope: ScopeId) -> Self {
         Self {
             scope,

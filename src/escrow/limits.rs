@@ -185,6 +185,10 @@ impl Limits {
     fn take(&mut self, from: Life, said: Rates, (wall, now): Clocks) {
         let me = self.ears.me();
         let is_vault = said.beat.is_some() && vault_of(&self.lives(now), said.scope) == me.boot;
+        // What nobody uses any more is not begun anew: all would keep it alive for each other.
+        if !self.scopes.contains_key(&said.scope) && !said.is_in_use() {
+            return;
+        }
         let Some(scope) = self.scope(said.scope, now) else {
             return;
         };
@@ -396,7 +400,7 @@ impl Scope {
         self.ask(parties.me, (parties.me, beat), now);
         let mut grants = Vec::new();
         let Some(vault) = &mut self.vault else {
-            return (None, grants);
+            return (Some((limit, beat)), grants);
         };
         let mut give = |grant: Grant| match grant.to == parties.me {
             true => self.tenure.granted(parties.me, grant),
@@ -412,7 +416,8 @@ impl Scope {
             grant.into_iter().for_each(&mut give);
         }
         self.set_permits(parties, at);
-        (None, grants)
+        // Others learn by it that the scope is in use, and say what they hold of it.
+        (Some((limit, beat)), grants)
     }
 
     /// What is to be told on one way.

@@ -132,7 +132,7 @@ pub(crate) async fn forward(
         let status = failure.error.reply().status;
         flight.failed(state, failure.verdict, failure.wait, status);
         let pause = onward.pause();
-        let billable = settle_attempt(admitted, failure.timed_out, pause.is_some());
+        let billable = settle_attempt(admitted, failure.may_cost(), pause.is_some());
         last = Some(failure.last(target, billable));
         let Some(pause) = pause else {
             return Err(given_up(last));
@@ -158,8 +158,8 @@ fn learn(
 
 /// What was refused or broke costs nothing; what was not answered in time may have worked. Since
 /// when the last one may be billed.
-fn settle_attempt(admitted: &mut Admitted, timed_out: bool, goes_on: bool) -> Option<Instant> {
-    let (target, since) = admitted.dispatched.take().filter(|_| timed_out)?;
+fn settle_attempt(admitted: &mut Admitted, may_cost: bool, goes_on: bool) -> Option<Instant> {
+    let (target, since) = admitted.dispatched.take().filter(|_| may_cost)?;
     if goes_on {
         admitted.unanswered.push(target);
         return None;

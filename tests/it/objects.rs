@@ -178,6 +178,25 @@ async fn a_batch_and_what_it_wrote_belong_to_its_maker_also_after_a_restart() {
     let stolen = Request::post("/v1/batches", &body).bearer(&theirs);
     let stolen = gateway.send(&stolen).await;
     assert_eq!(stolen.status(), 404, "{}", stolen.text());
+    // Readers differ in which of two members counts, in escapes and in a mark at the start.
+    let own = upload(&gateway, &theirs).await;
+    let rest = r#""endpoint":"/v1/responses"}"#;
+    let tricks = [
+        format!(r#"{{"input_file_id":"{own}","input_file_id":"{input}",{rest}"#),
+        format!(r#"{{"input\u005ffile_id":"{input}",{rest}"#),
+        format!("\u{feff}{body}"),
+        format!(r#"{{"input_file_id":["{input}"],{rest}"#),
+        format!("{{{rest}"),
+    ];
+    for trick in tricks {
+        let sly = Request::post_bytes("/v1/batches", trick.as_bytes()).bearer(&theirs);
+        let sly = gateway.send(&sly).await;
+        assert!(
+            [400, 404].contains(&sly.status()),
+            "{trick}: {}",
+            sly.text()
+        );
+    }
     let made = Request::post("/v1/batches", &body).bearer(&ours);
     let batch = id_of(&gateway.send(&made).await);
     let of_batch = format!("/v1/batches/{batch}");

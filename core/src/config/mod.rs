@@ -252,6 +252,7 @@ fn resolve(
         redis: redis.is_some(),
     };
     let links = links::resolve(&meridian.child("regions"), given, problems);
+    let has_links = !links.peers.is_empty();
     Config {
         router: router::resolve(router, &settings),
         routing,
@@ -264,7 +265,7 @@ fn resolve(
         settings,
         models,
         aliases,
-        new_keys: new_keys::resolve(litellm, general, problems),
+        new_keys: new_keys::resolve(litellm, general, has_links, problems),
         provider_budgets: provider_budgets::resolve(router, problems),
     }
 }

@@ -48,7 +48,12 @@ const NUMBERS: [&str; 4] = [
 ];
 const DURATIONS: [&str; 2] = ["duration", "budget_duration"];
 
-pub(super) fn resolve(litellm: &Area<'_>, general: &Area<'_>, problems: &mut Problems) -> NewKeys {
+pub(super) fn resolve(
+    litellm: &Area<'_>,
+    general: &Area<'_>,
+    has_links: bool,
+    problems: &mut Problems,
+) -> NewKeys {
     let flag = |key| general.bool(key).unwrap_or(false);
     let defaults = litellm.child("default_key_generate_params");
     let bounds = litellm.child("upperbound_key_generate_params");
@@ -81,8 +86,22 @@ pub(super) fn resolve(litellm: &Area<'_>, general: &Area<'_>, problems: &mut Pro
         internal_users: internal_users(litellm),
         teams: fields(&litellm.child("default_team_params")),
         open_teams: open_teams.map(|(id, _)| id.to_owned()).collect(),
-        customer_budget: litellm.text("max_end_user_budget_id").map(str::to_owned),
+        customer_budget: customer_budget(litellm, has_links, problems),
     }
+}
+
+/// A record that a request makes of a customer has its home where the request came: two regions
+/// would make two of one, and a limit that somebody wrote elsewhere would be lost.
+fn customer_budget(litellm: &Area<'_>, has_links: bool, problems: &mut Problems) -> Option<String> {
+    const NAME: &str = "max_end_user_budget_id";
+    let id = litellm.text(NAME)?;
+    if has_links {
+        let message = "has no effect with `meridian.regions.links`: write customers' budgets with \
+                       `/customer/new`";
+        problems.warning(litellm.at(NAME), &litellm.path_of(NAME), message);
+        return None;
+    }
+    Some(id.to_owned())
 }
 
 fn users(defaults: &Area<'_>, problems: &mut Problems) -> Map<String, Json> {

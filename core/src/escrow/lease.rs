@@ -35,7 +35,14 @@ impl Account {
     fn ask_vault(&mut self, cx: &mut Scene<'_>, vault: Actor, amount: Rights) {
         if cx.is_since(self.asked, ASK_PAUSE) {
             self.asked = Some(cx.now);
-            self.ask(cx, vault, Want::Lease, amount, self.standing());
+            // What waits may be larger than what is usual.
+            let waits = self.wanting.map_or(0, |(need, _)| need);
+            let usual = self.standing();
+            let standing = Standing {
+                need: usual.need.max(waits),
+                ..usual
+            };
+            self.ask(cx, vault, Want::Lease, amount, standing);
         }
     }
 

@@ -84,8 +84,12 @@ impl Minute {
     }
 
     /// Changes the limit and keeps what was taken.
+    /// What is owed is never more than a minute of the new limit pays.
     pub fn set_limit(&self, limit: Option<u64>) {
-        self.limit.store(limit.unwrap_or(NO_LIMIT), Relaxed);
+        let limit = limit.unwrap_or(NO_LIMIT);
+        self.limit.store(limit, Relaxed);
+        let most = limit.saturating_mul(DEBT_LIMITS);
+        self.debt.fetch_min(most, Relaxed);
     }
 
     /// The limit per minute.
@@ -100,7 +104,8 @@ impl Minute {
     /// # Errors
     /// When there will be room.
     pub fn take(&self, amount: u64, now: WallMs) -> Result<Second, Full> {
-        self.offered.fetch_add(amount, Relaxed);
+        self.offered
+            .fetch_add(self.countable(amount).min(SECOND_MAX), Relaxed);
         let second = self.advance(now);
         let (limit, debt) = (self.room(), self.debt.load(Relaxed));
         let fits = |used: u64| {
@@ -283,6 +288,9 @@ impl Minute {
     pub(super) fn advance(&self, now: WallMs) -> u32 {
         let now = u32::try_from(now.0.div_euclid(1_000)).unwrap_or(0);
         let head = self.head.fetch_max(now, Relaxed);
+        if head > now.saturating_add(SECONDS) {
+            return self.restart(head, now);
+        }
         if head >= now {
             return head;
         }
@@ -298,6 +306,21 @@ impl Minute {
                 .sum::<u64>();
         }
         self.pay(gone, now);
+        now
+    }
+
+    /// The clock was ahead by more than a minute and was set right: what it counted there would
+    /// not leave the minute before that time comes.
+    fn restart(&self, head: u32, now: u32) -> u32 {
+        let is_first = self
+            .head
+            .compare_exchange(head, now, Relaxed, Relaxed)
+            .is_ok();
+        if is_first {
+            self.places.iter().for_each(|place| place.store(0, Relaxed));
+            self.used.store(0, Relaxed);
+            self.debt.store(0, Relaxed);
+        }
         now
     }
 

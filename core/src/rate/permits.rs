@@ -142,9 +142,12 @@ impl Vault {
     /// of them know. `None` while it is not known what the others hold.
     pub fn grant(&mut self, node: u64, known: &[u64], limit: u32, now: MonoUs) -> Option<Grant> {
         let permits = self.permits(node, known, limit, now)?;
-        self.numbers += 1;
         let lease = self.leases.get_mut(&node)?;
-        (lease.number, lease.permits) = (self.numbers, permits);
+        // The same once more has the same number: a new one would be news to answer.
+        if lease.number == 0 || lease.permits != permits {
+            self.numbers += 1;
+            (lease.number, lease.permits) = (self.numbers, permits);
+        }
         lease.may_use = lease.may_use.max(permits);
         Some(Grant {
             to: node,
@@ -201,7 +204,9 @@ pub struct Tenure {
 impl Tenure {
     /// The vault's answer. One that comes late is ignored.
     pub fn granted(&mut self, by: u64, grant: Grant) {
-        if self.id.by == by && grant.number <= self.id.number {
+        let until = MonoUs(grant.turn.saturating_mul(1_000)).plus(LEASE_LASTS);
+        let is_late = (grant.number, until) <= (self.id.number, self.until);
+        if self.id.by == by && is_late {
             return;
         }
         self.id = GrantId {
@@ -209,7 +214,7 @@ impl Tenure {
             number: grant.number,
         };
         self.permits = grant.permits;
-        self.until = MonoUs(grant.turn.saturating_mul(1_000)).plus(LEASE_LASTS);
+        self.until = until;
     }
 
     /// What to tell the vault now: permits in use, and requests that found none. A little more is
@@ -238,13 +243,25 @@ impl Tenure {
 }
 
 /// What requests see of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Permits {
     leased: AtomicU32,
     /// The lease is good until then: a process that slept through it has its even part.
     until: AtomicI64,
     even: AtomicU32,
     refused: AtomicU32,
+}
+
+impl Default for Permits {
+    /// Before the first round nothing is shared: the limit alone counts.
+    fn default() -> Self {
+        Self {
+            leased: AtomicU32::new(0),
+            until: AtomicI64::new(0),
+            even: AtomicU32::new(u32::MAX),
+            refused: AtomicU32::new(0),
+        }
+    }
 }
 
 impl Permits {

@@ -47,6 +47,28 @@ fn with_past(taken: u64, recent: u64) -> Counts {
 }
 
 #[test]
+fn a_debt_is_never_more_than_a_lowered_limit_pays_in_a_minute() {
+    let minute = Minute::new(Some(1_000_000));
+    let held = minute.take(1_000_000, at(0)).unwrap();
+    minute.correct(held, 1_000_000, 1_400_000);
+    minute.set_limit(Some(1_000));
+    assert!(
+        minute.take(1, at(61_500)).is_err(),
+        "the debt is paid first"
+    );
+    assert!(minute.take(1, at(123_000)).is_ok());
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_moment_blocks_nobody_for_as_long() {
+    let minute = Minute::new(Some(10));
+    assert!(minute.take(10, at(3_600_000)).is_ok());
+    assert!(minute.take(10, at(1_000)).is_ok());
+    assert!(minute.take(1, at(2_000)).is_err());
+    assert!(minute.take(10, at(62_500)).is_ok());
+}
+
+#[test]
 fn a_minute_gives_its_limit_at_once_and_again_when_it_has_passed() {
     let minute = Minute::new(Some(60));
     let takes = |ms: i64| minute.take(1, at(ms)).is_ok();

@@ -76,6 +76,8 @@ pub enum Field {
     PreviousResponseId,
     /// Responses: run detached from the connection.
     Background,
+    /// Batches: the file of requests.
+    InputFileId,
     /// Rerank: texts to rank.
     Documents,
     /// Rerank: what to rank them by.
@@ -131,6 +133,7 @@ impl Field {
             b"priority" => Self::Priority,
             b"previous_response_id" => Self::PreviousResponseId,
             b"background" => Self::Background,
+            b"input_file_id" => Self::InputFileId,
             b"documents" => Self::Documents,
             b"query" => Self::Query,
             b"response_format" => Self::ResponseFormat,
@@ -179,6 +182,7 @@ impl Field {
             Self::Priority => "priority",
             Self::PreviousResponseId => "previous_response_id",
             Self::Background => "background",
+            Self::InputFileId => "input_file_id",
             Self::Documents => "documents",
             Self::Query => "query",
             Self::ResponseFormat => "response_format",

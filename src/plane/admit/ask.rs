@@ -12,7 +12,7 @@ use meridian_core::routes::Match;
 use meridian_core::spend::{RequestContext, kept_metadata};
 use meridian_core::usage::ServiceTier;
 use meridian_core::wire::field::Field;
-use meridian_core::wire::json::{self, Kind, Value};
+use meridian_core::wire::json::{Kind, Value};
 use meridian_core::wire::multipart::FormSpans;
 use meridian_core::wire::span::BodySpans;
 use pingora_core::protocols::http::ServerSession;
@@ -141,17 +141,6 @@ impl Ask {
         matches!(self.content, Content::Json(_)).then_some(&self.body.bytes[..])
     }
 
-    /// A top-level text that no rule but its own reads.
-    pub(crate) fn member(&self, name: &str) -> Option<String> {
-        match &self.content {
-            Content::Json(_) => {
-                let body = json::whole(&self.body.bytes).ok()?;
-                Some(body.field(name.as_bytes())?.text()?.into_owned())
-            }
-            Content::Form(_) | Content::Bytes => None,
-        }
-    }
-
     /// Price tier that the request names.
     pub(crate) fn service_tier(&self) -> ServiceTier {
         let named = self.field(Field::ServiceTier).and_then(Value::text);
@@ -273,6 +262,8 @@ impl Ask {
     fn customer(&self, headers: &HeaderMap, rules: &Rules) -> Result<Option<String>, GatewayError> {
         let general = &rules.config.general;
         let configured = general.user_header.as_deref();
+        // An id without them: a record's id has none, and what has no record has no budget.
+        let label = |text: &str| label(&text.replace(char::is_control, ""));
         let from_headers = ["x-litellm-customer-id", "x-litellm-end-user-id"]
             .into_iter()
             .chain(configured)

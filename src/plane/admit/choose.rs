@@ -1,12 +1,15 @@
 //! Which deployments may serve a request: by its model, by the object it names, or by account.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::Method;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
 use meridian_core::litellm::response_id;
 use meridian_core::wire::field::Field;
+use meridian_core::wire::json::Value;
 
 use super::{Arrival, Ask};
 use crate::owners::{Owner, Unknown};
@@ -158,9 +161,13 @@ async fn keeper_of(
         _ => return Ok(None),
     };
     // A new batch belongs where its input is.
-    let input = ask.member("input_file_id");
-    let Some(id) = ask.id.clone().or(input) else {
-        return Ok(None);
+    let input = ask.field(Field::InputFileId).and_then(Value::text);
+    let makes_batch = arrival.endpoint == Endpoint::Batches && ask.method == Method::POST;
+    let Some(id) = ask.id.clone().or(input.map(Cow::into_owned)) else {
+        return match makes_batch && key.is_some() {
+            true => Err(without_input()),
+            false => Ok(None),
+        };
     };
     let owner = owner_of(state, &id).await?;
     if owner.is_none() && key.is_none() {
@@ -171,6 +178,14 @@ async fn keeper_of(
         .and_then(|owner| rules.deployment(&owner.deployment_id, &owner.model_group));
     let target = target.ok_or(GatewayError::ObjectNotFound { what, id })?;
     Ok(Some(Arc::new(Group::of(NO_MODEL.to_owned(), vec![target]))))
+}
+
+/// Of a batch without a file nobody can say whether it reads the caller's own.
+fn without_input() -> GatewayError {
+    GatewayError::BadField {
+        field: "input_file_id".to_owned(),
+        message: "'input_file_id' must be the id of a file".to_owned(),
+    }
 }
 
 /// Who made an object here. An error where nobody can tell: then it is not the caller's to see.

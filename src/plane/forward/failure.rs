@@ -22,11 +22,26 @@ pub(crate) struct Failure {
     pub wait: Option<Duration>,
     /// A deadline passed.
     pub timed_out: bool,
+    /// Some of its requests were answered, and are billed.
+    pub partly: bool,
     /// What the metrics say.
     pub outcome: AttemptOutcome,
 }
 
 impl Failure {
+    /// Whether the provider may bill something of it.
+    pub(crate) fn may_cost(&self) -> bool {
+        self.timed_out || self.partly
+    }
+
+    /// The same, of several requests of which some were answered.
+    pub(crate) fn after_some(self) -> Self {
+        Self {
+            partly: true,
+            ..self
+        }
+    }
+
     /// An error that no other attempt would avoid, and nobody's but the caller's.
     pub(crate) fn terminal(error: GatewayError) -> Self {
         Self::of(error, FailureClass::Client.verdict())
@@ -124,6 +139,7 @@ impl Failure {
             verdict,
             wait: None,
             timed_out: false,
+            partly: false,
             outcome,
         }
     }

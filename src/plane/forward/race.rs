@@ -232,7 +232,7 @@ impl<'a> Race<'a> {
         if !other_runs {
             return Some(RaceEnd::Failed(failure, flight));
         }
-        if !failure.timed_out {
+        if !failure.may_cost() {
             // What was refused or broke costs nothing.
             sent.store(false, Ordering::Release);
         }

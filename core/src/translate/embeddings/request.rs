@@ -13,6 +13,8 @@ const COHERE_TEXTS_MAX: usize = 96;
 const GEMINI_TEXTS_MAX: usize = 100;
 /// Most texts that Vertex takes at once.
 const VERTEX_TEXTS_MAX: usize = 250;
+/// Most texts of one request, as OpenAI has it: each may become a request of its own.
+const TEXTS_MAX: usize = 2_048;
 
 /// A request, read.
 struct Wanted<'a> {
@@ -126,6 +128,10 @@ fn texts(input: Value<'_>) -> Result<Vec<Text<'_>>, Refusal> {
             let message = "'input' must be text: this provider does not take tokens";
             return Err(Refusal::new("input", message));
         };
+        if texts.len() == TEXTS_MAX {
+            let message = format!("'input' holds more than {TEXTS_MAX} texts");
+            return Err(Refusal::new("input", message));
+        }
         texts.push(text);
     }
     Ok(texts)

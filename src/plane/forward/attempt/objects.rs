@@ -1,6 +1,8 @@
 //! Files and batches of an account that several tenants use: who made them is kept, and a list
 //! shows its caller those of its own.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use meridian_core::endpoint::Endpoint;
@@ -173,8 +175,11 @@ impl Attempt<'_> {
             },
         };
         let ids = object_list::made(body);
-        let Ok(known) = self.state.owners.find_all(ids.clone()).await else {
-            return;
+        let known = match self.state.owners.find_all(ids.clone()).await {
+            Ok(known) => known,
+            // What was just made is nobody else's, whatever the store would say.
+            Err(Unknown) if ask.id.is_none() => HashMap::new(),
+            Err(Unknown) => return,
         };
         let new: Vec<String> = ids
             .into_iter()

@@ -43,17 +43,19 @@ impl Attempt<'_> {
         let others = more.into_iter().map(|one| self.one(door, token, one));
         let mut others = futures::stream::iter(others).buffered(AT_ONCE);
         let mut held = 0;
-        while let Some(body) = others.try_next().await? {
+        let malformed = || Failure::silent(&self.target, Silence::Malformed).after_some();
+        // The first was answered: it is billed, whatever becomes of the others.
+        while let Some(body) = others.try_next().await.map_err(Failure::after_some)? {
             held += body.len();
             if held > ANSWERS_BYTES_MAX || !lease.grow(body.len() as u64) {
-                return Err(Failure::silent(&self.target, Silence::Malformed));
+                return Err(malformed());
             }
             bodies.push(body);
         }
         drop(others);
         let mut meter = self.admitted.meter();
         let joined = telling.joined(self.admitted, &bodies, &mut meter);
-        let body = joined.ok_or_else(|| Failure::silent(&self.target, Silence::Malformed))?;
+        let body = joined.ok_or_else(malformed)?;
         Ok(Box::new(Answer {
             source: Source::Done,
             head,
