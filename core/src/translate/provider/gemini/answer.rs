@@ -40,6 +40,66 @@ enum Running {
     Thinking,
 }
 
+/// Members of an answer. Found in one pass: a look by name reads all that stands before it.
+#[derive(Clone, Copy, Default)]
+struct Answer<'a> {
+    error: Option<Value<'a>>,
+    id: Option<Value<'a>>,
+    model: Option<Value<'a>>,
+    candidates: Option<Value<'a>>,
+    usage: Option<Value<'a>>,
+    feedback: Option<Value<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(object: Value<'a>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in object.fields() {
+            let place = match name {
+                b"error" => &mut found.error,
+                b"responseId" => &mut found.id,
+                b"modelVersion" => &mut found.model,
+                b"candidates" => &mut found.candidates,
+                b"usageMetadata" => &mut found.usage,
+                b"promptFeedback" => &mut found.feedback,
+                _ => continue,
+            };
+            *place = place.or(Some(value));
+        }
+        found
+    }
+}
+
+/// Members of a candidate.
+#[derive(Clone, Copy, Default)]
+struct Candidate<'a> {
+    index: Option<Value<'a>>,
+    content: Option<Value<'a>>,
+    logprobs: Option<Value<'a>>,
+    grounding: Option<Value<'a>>,
+    reason: Option<Value<'a>>,
+    why: Option<Value<'a>>,
+}
+
+impl<'a> Candidate<'a> {
+    fn of(object: Value<'a>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in object.fields() {
+            let place = match name {
+                b"index" => &mut found.index,
+                b"content" => &mut found.content,
+                b"logprobsResult" => &mut found.logprobs,
+                b"groundingMetadata" => &mut found.grounding,
+                b"finishReason" => &mut found.reason,
+                b"finishMessage" => &mut found.why,
+                _ => continue,
+            };
+            *place = place.or(Some(value));
+        }
+        found
+    }
+}
+
 impl Reader {
     pub(crate) fn body(&mut self, body: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
         self.event(body, sink)?;
@@ -59,28 +119,28 @@ impl Reader {
     }
 
     fn answer(&mut self, answer: Value<'_>, sink: &mut dyn Sink) {
-        if let Some(error) = answer.field(b"error") {
+        let answer = Answer::of(answer);
+        if let Some(error) = answer.error {
             sink.take(0, Piece::Error(&complaint(error)));
             return;
         }
-        let text = |name: &[u8]| answer.field(name).and_then(Text::of);
         if !self.started {
             self.started = true;
-            let (id, model) = (text(b"responseId"), text(b"modelVersion"));
+            let id = answer.id.and_then(Text::of);
+            let model = answer.model.and_then(Text::of);
             sink.take(0, Piece::Start { id, model });
         }
-        let candidates = answer.field(b"candidates");
-        for candidate in candidates.into_iter().flat_map(Value::items) {
-            self.candidate(candidate, sink);
+        for candidate in answer.candidates.into_iter().flat_map(Value::items) {
+            self.candidate(Candidate::of(candidate), sink);
         }
-        if let Some(found) = answer.field(b"usageMetadata") {
+        if let Some(found) = answer.usage {
             self.usage = usage::usage(found);
             self.usage.units.web_searches = self.searches;
             if self.usage.total() > 0 {
                 sink.take(0, Piece::Usage(&self.usage));
             }
         }
-        let feedback = answer.field(b"promptFeedback");
+        let feedback = answer.feedback;
         let reason = feedback.and_then(|feedback| feedback.field(b"blockReason"));
         if let (Some(native), false) = (reason.and_then(Text::of), self.finished) {
             let why = feedback.and_then(|feedback| feedback.field(b"blockReasonMessage"));
@@ -92,8 +152,8 @@ impl Reader {
         }
     }
 
-    fn candidate(&mut self, candidate: Value<'_>, sink: &mut dyn Sink) {
-        let index = candidate.field(b"index").and_then(Value::count);
+    fn candidate(&mut self, candidate: Candidate<'_>, sink: &mut dyn Sink) {
+        let index = candidate.index.and_then(Value::count);
         let index = u32::try_from(index.unwrap_or(0)).unwrap_or(u32::MAX);
         let at = match self.choices.iter().position(|choice| choice.index == index) {
             Some(at) => at,
@@ -109,23 +169,23 @@ impl Reader {
             return;
         };
         let parts = candidate
-            .field(b"content")
+            .content
             .and_then(|content| content.field(b"parts"));
         for part in parts.into_iter().flat_map(Value::items) {
             choice.part(part, sink);
         }
-        if let Some(result) = candidate.field(b"logprobsResult") {
+        if let Some(result) = candidate.logprobs {
             ground::logprobs(index, result, sink);
         }
-        if let Some(found) = candidate.field(b"groundingMetadata") {
+        if let Some(found) = candidate.grounding {
             ground::annotations(index, found, &choice.said, sink);
             self.searches = self.searches.max(ground::searches(found));
         }
-        let reason = candidate.field(b"finishReason").and_then(Text::of);
+        let reason = candidate.reason.and_then(Text::of);
         if let (Some(native), false) = (reason, choice.finished) {
             choice.finished = true;
             self.finished = true;
-            let why = candidate.field(b"finishMessage").and_then(Text::of);
+            let why = candidate.why.and_then(Text::of);
             choice.stop(native, why, sink);
         }
     }
@@ -140,10 +200,16 @@ impl Reader {
 
 impl Choice {
     fn part(&mut self, part: Value<'_>, sink: &mut dyn Sink) {
-        let signature = part.field(b"thoughtSignature").and_then(Text::of);
-        let is_thought = part
-            .field(b"thought")
-            .is_some_and(|thought| thought.raw == b"true");
+        let (mut signature, mut thought) = (None, None);
+        for (name, value) in part.fields() {
+            match name {
+                b"thoughtSignature" => signature = signature.or(Some(value)),
+                b"thought" => thought = thought.or(Some(value)),
+                _ => {}
+            }
+        }
+        let signature = signature.and_then(Text::of);
+        let is_thought = thought.is_some_and(|thought| thought.raw == b"true");
         for (name, value) in part.fields() {
             match name {
                 b"text" => self.text(value, is_thought, sink),
