@@ -23,6 +23,8 @@ const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// Longest management answer, reports included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Kept connections of a process that is gone, each of which is tried once.
+const STALE_MAX: usize = 32;
 /// Carries the client's address to the admin server.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -39,12 +41,8 @@ pub(crate) async fn pass(
     };
     let body = body::read_body(session, limits, budget).await?;
     let head = request_head(session);
-    let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, async {
-        let connection = upstreams.connect(admin).await?;
-        let mut exchange = Exchange::send(connection, &head, &[body.bytes]).await?;
-        let answer = answer_head(&exchange.read_head().await?);
-        Ok::<_, SendError>((exchange, answer))
-    });
+    let exchanged = ask(admin, upstreams, &head, &body.bytes);
+    let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, exchanged);
     let (exchange, answer) = match exchanged.await {
         Ok(Ok(exchanged)) => exchanged,
         Ok(Err(error)) => {
@@ -56,6 +54,36 @@ pub(crate) async fn pass(
     relay(session, exchange, answer, upstreams)
         .await
         .map_err(|Gone| PassError::ClientGone)
+}
+
+/// Sends the request and waits for its answer. A connection that was kept may end as the request
+/// is sent: the process that served it was replaced, and it answers what it has read before it
+/// closes, so that nothing is done twice.
+async fn ask(
+    admin: &Origin,
+    upstreams: &Upstreams,
+    head: &RequestHead,
+    body: &Bytes,
+) -> Result<(Exchange, ResponseHead), SendError> {
+    let mut stale = 0;
+    loop {
+        match once(admin, upstreams, head, body.clone()).await {
+            Err(SendError::Stale { .. }) if stale < STALE_MAX => stale += 1,
+            exchanged => return exchanged,
+        }
+    }
+}
+
+async fn once(
+    admin: &Origin,
+    upstreams: &Upstreams,
+    head: &RequestHead,
+    body: Bytes,
+) -> Result<(Exchange, ResponseHead), SendError> {
+    let connection = upstreams.connect(admin).await?;
+    let mut exchange = Exchange::send(connection, head, &[body]).await?;
+    let answer = answer_head(&exchange.read_head().await?);
+    Ok((exchange, answer))
 }
 
 /// Why a management request got no answer from the admin server.
