@@ -199,12 +199,13 @@ fn what_redis_is_used_for_is_said_and_what_it_is_not_used_for() {
     let lines = "router_settings: {redis_host: r.example}\n\
                  litellm_settings: {cache: true, enable_redis_auth_cache: true}\n";
     let problems = good(&format!("{KEY}{MODELS}{lines}"), &[]).1.join("\n");
-    let said = "notice: router_settings: Redis (r.example:6379) is used for cooldowns and \
-                changes that the nodes of a region share, for cached answers, and for nothing \
-                else in this version";
+    let said = "notice: router_settings: Redis (r.example:6379) is used for cooldowns, for cached \
+                answers, and for what nodes that have one `database_url` tell each other of \
+                changes, budgets and limits; without a `database_url` each node has the whole of \
+                every budget and limit";
     assert!(problems.contains(said), "{problems}");
     let said = "warning: litellm_settings.enable_redis_auth_cache: not in this version yet: Redis \
-                carries cooldowns between the nodes of a region and cached answers, nothing else";
+                carries what nodes tell each other and cached answers, nothing else";
     assert!(problems.contains(said), "{problems}");
     assert!(!problems.contains("Redis is not used"), "{problems}");
 }
