@@ -99,6 +99,18 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
+impl Agents {
+    /// Claude Code calls its tool as often as it is told, and says so at the end.
+    async fn claude_code_ends_its_task(&self, shape: Shape, provider: &str) {
+        let home = home();
+        let run = self.claude_code(home.path(), "run the command");
+        let said = self.said(run, provider).await;
+        let wanted = format!("done after {CALLS} calls");
+        assert_eq!(said.trim(), wanted, "{provider}");
+        self.went_well(shape, provider);
+    }
+}
+
 #[tokio::test]
 async fn claude_code_runs_its_tools_at_every_cloud_and_its_thoughts_come_back_signed() {
     for (provider, shape) in [
@@ -110,15 +122,7 @@ async fn claude_code_runs_its_tools_at_every_cloud_and_its_thoughts_come_back_si
         ("openai", Shape::Responses),
     ] {
         let agents = Agents::on(provider, false).await;
-        let home = home();
-        let run = agents.claude_code(home.path(), "run the command");
-        let said = agents.said(run, provider).await;
-        assert_eq!(
-            said.trim(),
-            format!("done after {CALLS} calls"),
-            "{provider}"
-        );
-        agents.went_well(shape, provider);
+        agents.claude_code_ends_its_task(shape, provider).await;
     }
 }
 
@@ -131,15 +135,7 @@ async fn claude_code_goes_on_behind_a_stream_that_broke() {
         ("openai", Shape::Responses),
     ] {
         let agents = Agents::on(provider, true).await;
-        let home = home();
-        let run = agents.claude_code(home.path(), "run the command");
-        let said = agents.said(run, provider).await;
-        assert_eq!(
-            said.trim(),
-            format!("done after {CALLS} calls"),
-            "{provider}"
-        );
-        agents.went_well(shape, provider);
+        agents.claude_code_ends_its_task(shape, provider).await;
         assert!(
             agents.signers.asked(shape).len() > CALLS + 1,
             "{provider}: nothing was cut"
