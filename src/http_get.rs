@@ -15,6 +15,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::{RequestHeader, ResponseHeader};
 use thiserror::Error;
 
+use crate::path_guard;
+
 /// Redirects followed, to the same scheme only.
 const REDIRECTS_MAX: usize = 3;
 /// Addresses of one host that are tried.
@@ -70,6 +72,7 @@ pub enum GetError {
 
 /// Fetches a URL: status 200 and the whole body, or an error. Certificates are verified.
 pub async fn get(connector: &Connector, url: &str, limits: GetLimits) -> Result<Bytes, GetError> {
+    path_guard::asks("a server");
     tokio::time::timeout(
         limits.timeout,
         follow(connector, url, limits.body_bytes_max),

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod merged;
 pub mod migrate;
 pub mod owners;
+pub mod path_guard;
 pub mod plane;
 pub mod price_source;
 pub mod priority;

@@ -48,6 +48,7 @@ use self::reply::Gone;
 use self::request::{is_smuggling, path_of, wants_upgrade};
 use self::settle::Outcome;
 use crate::clock;
+use crate::path_guard;
 use crate::state::State;
 use crate::telemetry::metrics::RequestLabels;
 
@@ -193,7 +194,8 @@ impl Plane {
         matched: &Match<'_>,
     ) -> Delivered {
         let (dialect, call_id) = (arrival.endpoint.dialect(), arrival.call_id);
-        let mut admitted = match admit::admit(&self.state, session, arrival, matched).await {
+        let admission = path_guard::admission(admit::admit(&self.state, session, arrival, matched));
+        let mut admitted = match admission.await {
             Ok(admitted) => admitted,
             Err(admit::NotAdmitted::Refused { error, key }) => {
                 let refusal = Refusal {

@@ -14,6 +14,8 @@ use fred::types::config::{
 use futures::FutureExt;
 use meridian_core::config::{Place, Redis};
 
+use crate::path_guard;
+
 pub(crate) use backoff::Backoff;
 
 /// Longest wait for a connection in the region.
@@ -174,6 +176,7 @@ pub(crate) async fn in_time<T>(
     limit: Duration,
     future: impl Future<Output = T>,
 ) -> Result<T, Fault> {
+    path_guard::asks("Redis");
     let waited = tokio::time::timeout(limit, future).await;
     waited.map_err(|_| Fault::Late(what))
 }

@@ -25,6 +25,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pool::IdlePool;
 use resolve::Address;
 
+use crate::path_guard;
+
 /// Idle connections kept per process, over all providers.
 const POOL_CONNECTIONS_MAX: usize = 4096;
 /// HTTP/2 streams on one upstream connection before another one is opened.
@@ -73,6 +75,7 @@ impl Upstreams {
 
     /// Takes a pooled connection to `origin` or makes one.
     pub async fn connect(&self, origin: &Origin) -> Result<Connection, SendError> {
+        path_guard::asks("a provider");
         let address = self.resolver.address(origin, &self.options).await?;
         if let Some(stream) = self.idle.take(address.key) {
             let link = Link::Http1(stream, true);

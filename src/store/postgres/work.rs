@@ -10,6 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::{refused, store_error};
 use super::pool::{Lease, Pool};
 use crate::clock;
+use crate::path_guard;
 use crate::store::StoreError;
 use crate::store::deadline::time_left;
 
@@ -135,6 +136,7 @@ impl Work {
     /// Begins one. A connection that broke while nobody used it shows here: then a fresh one is
     /// taken, once.
     pub(super) async fn begin(pool: &Pool, access: Access) -> Result<Self, StoreError> {
+        path_guard::asks("Postgres");
         match Self::try_begin(pool, access).await {
             Err(Begin::Broken) => Self::try_begin(pool, access)
                 .await
