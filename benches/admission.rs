@@ -99,7 +99,7 @@ fn give_rights(view: &KeyView, now: WallMs) {
     let mut dues = Vec::new();
     view.add_dues(&mut dues);
     let scopes = dues.iter().map(|due| &due.meters).chain([&view.meters]);
-    for window in scopes.filter_map(|meters| Window::find(meters, None)) {
+    for window in scopes.map(Window::whole) {
         if window.limit(now).is_none() {
             continue;
         }

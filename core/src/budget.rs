@@ -15,6 +15,7 @@ use crate::money::NanoUsd;
 use crate::period::{BudgetDuration, period_from};
 use crate::time::WallMs;
 
+pub mod policy;
 mod shared;
 mod word;
 

@@ -166,7 +166,7 @@ pub enum GatewayError {
         route: String,
     },
     /// A hard budget is used up.
-    #[error("{}", scope.exceeded_message(*spent, *limit))]
+    #[error("{}", scope.exceeded_message(*spent, *limit, *resets_at))]
     BudgetExceeded {
         /// Whose budget.
         scope: BudgetScope,

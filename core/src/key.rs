@@ -80,7 +80,7 @@ pub struct KeyRecord {
     /// Free keys plus what LiteLLM folds into it (`model_rpm_limit`, `tags`, ...).
     #[serde(default)]
     pub metadata: Map<String, Value>,
-    /// LiteLLM columns that are stored and shown, but do not decide anything yet.
+    /// LiteLLM's other columns: `budget_id`, `budget_limits`, and what is only shown.
     #[serde(default)]
     pub extra: Map<String, Value>,
     /// When it was made.
@@ -129,7 +129,9 @@ impl KeyRecord {
             rpm_limit: self.rpm_limit,
             max_parallel_requests: self.max_parallel_requests,
             model_max_budget: self.model_max_budget.clone(),
+            budget_limits: Value::Null,
         }
+        .with_limits(&self.extra)
     }
 
     /// The budget that it refers to.

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8};
 
 use arc_swap::ArcSwapOption;
 use jiff::tz::TimeZone;
 
+use crate::budget::policy::{OwnPolicy, Policy};
 use crate::budget::{BudgetSlot, Terms};
 use crate::error::BudgetScope;
 use crate::ids::KeyHash;
@@ -19,20 +20,24 @@ use crate::scope::{Scope, ScopeKind};
 use crate::time::WallMs;
 
 mod admission;
+mod chain;
 mod held;
+mod limits;
 mod models;
 mod purse;
 mod rules;
 mod window;
 
 pub use admission::{Admission, Crossing, Denied, Due, Lacking, Need};
+use limits::LimitChain;
+pub use limits::{LIMITS_MAX, check_budget_limits, limit_periods, shown_budget_limits};
 pub use models::MODELS_MAX;
 use models::ModelChain;
 pub use purse::Decides;
 use purse::Purse;
 pub(crate) use rules::bad_model_budget;
 pub use rules::{Written, check_rules};
-pub use window::{Window, WindowName};
+pub use window::{Part, Window, WindowName};
 
 /// Whose counters they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +57,14 @@ pub struct Meters {
     rates: RateSlot,
     budget: Purse,
     models: ModelChain,
+    /// Further budgets, each with a period of its own.
+    limits: LimitChain,
     /// Amount that is worth an alert; never blocks.
     soft: AtomicI64,
     /// What runs under it is to be cut.
     ended: AtomicBool,
+    /// What its record says of policies: [`OwnPolicy::pack`].
+    policy: AtomicU8,
     /// Absent where there is one region and the key was not rotated.
     place: ArcSwapOption<Place>,
 }
@@ -87,8 +96,10 @@ impl Meters {
             rates: RateSlot::new(written.limits()),
             budget: Purse::new(written.terms(), spent, zone, now),
             models: ModelChain::default(),
+            limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            policy: AtomicU8::new(0),
             place: ArcSwapOption::default(),
         };
         meters.update_rest(written, zone, now);
@@ -128,8 +139,10 @@ impl Meters {
             rates: RateSlot::new(Limits::default()),
             budget: Purse::new(terms, spent, zone, now),
             models: ModelChain::default(),
+            limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            policy: AtomicU8::new(0),
             place: ArcSwapOption::default(),
         }
     }
@@ -162,6 +175,12 @@ impl Meters {
     /// The budget: `spent`, `used`, `limit`, `resets_at`, `set_spent`, `charge`.
     pub fn budget(&self) -> &BudgetSlot {
         &self.budget.slot
+    }
+
+    /// The budget of `budget_limits` with this duration.
+    pub fn limit(&self, duration: &str) -> Option<&BudgetSlot> {
+        let limit = self.limits.at(self.limits.find(duration)?)?;
+        Some(&limit.purse.slot)
     }
 
     /// Sets what is spent in the running period, for all who share the budget.
@@ -215,9 +234,26 @@ impl Meters {
     /// Replays a cost from the journal into the periods that hold `at`.
     pub fn charge(&self, model: &str, cost: NanoUsd, at: WallMs, now: WallMs) {
         self.budget.slot.charge(cost, at, now);
+        for limit in self.limits.iter() {
+            limit.purse.slot.charge(cost, at, now);
+        }
         if let Some((_, meters)) = self.models.find(model) {
             meters.budget.slot.charge(cost, at, now);
         }
+    }
+
+    /// What it does when it is used up and when others are out of reach; `all` is what holds for
+    /// those that say nothing.
+    pub fn policy(&self, all: Policy) -> Policy {
+        OwnPolicy::unpack(self.policy.load(Relaxed)).or(all)
+    }
+
+    /// Whether anything of its money is limited now.
+    pub fn is_limited(&self, now: WallMs) -> bool {
+        let limits = self.limits.iter().map(|limit| &limit.purse);
+        let models = self.models.iter().map(|model| &model.budget);
+        let mut purses = std::iter::once(&self.budget).chain(limits).chain(models);
+        purses.any(|purse| purse.slot.limit(now).is_some())
     }
 
     /// Whether what runs under the scope is to be cut: it was blocked or deleted.
@@ -234,6 +270,9 @@ impl Meters {
         let soft = written.bounds.soft_budget;
         self.soft
             .store(soft.map_or(NO_ALERT, |amount| amount.0), Relaxed);
+        let policy = OwnPolicy::of(written.metadata).pack();
+        self.policy.store(policy, Relaxed);
+        self.limits.set(&written.budget_limits(), zone, now);
         for (model, limits, terms) in written.models() {
             self.models.set(model, limits, terms, zone, now);
         }
@@ -264,6 +303,14 @@ impl Meters {
             },
             ScopeKind::EndUser => BudgetScope::EndUser(id),
             ScopeKind::Tag => BudgetScope::Tag(id),
+        }
+    }
+
+    /// Whose budget of one duration refuses.
+    fn limit_scope(&self, duration: &str) -> BudgetScope {
+        BudgetScope::Limit {
+            of: Box::new(self.budget_scope()),
+            duration: duration.to_owned(),
         }
     }
 
@@ -319,5 +366,7 @@ impl Meters {
     }
 }
 
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod tests;

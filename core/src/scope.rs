@@ -7,6 +7,9 @@ use crate::spend::SpendRecord;
 /// Stands between the parts of a member's id. No id of a team, user or organization contains it.
 const MEMBER_SEPARATOR: char = '\u{1f}';
 
+/// Stands before the duration that names one of a scope's `budget_limits`. No id contains it.
+const LIMIT_SEPARATOR: char = '\u{1e}';
+
 /// What kind of thing a scope is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScopeKind {
@@ -118,6 +121,18 @@ impl Scope {
         }
     }
 
+    /// The scope that one of its `budget_limits` is counted under.
+    #[must_use]
+    pub fn limit(&self, duration: &str) -> Self {
+        Self::new(self.kind, format!("{}{LIMIT_SEPARATOR}{duration}", self.id))
+    }
+
+    /// The scope and the duration of one that [`Self::limit`] made; `None` for every other.
+    pub fn limit_of(&self) -> Option<(Self, &str)> {
+        let (id, duration) = self.id.split_once(LIMIT_SEPARATOR)?;
+        Some((Self::new(self.kind, id), duration))
+    }
+
     /// Its id for people.
     pub fn shown_id(&self) -> String {
         self.id.replace(MEMBER_SEPARATOR, "/")
@@ -184,6 +199,15 @@ mod tests {
         assert_ne!(member, Scope::team_member("t1u", "1"));
         assert_eq!(member.to_string(), "team_member t1/u1");
         assert_eq!(Scope::new(ScopeKind::Team, "t1").member(), None);
+    }
+
+    #[test]
+    fn a_limit_is_told_apart_from_its_scope() {
+        let member = Scope::team_member("t1", "u1");
+        let limit = member.limit("1d");
+        assert_eq!(limit.limit_of(), Some((member.clone(), "1d")));
+        assert_ne!(limit, member.limit("24h"));
+        assert_eq!(member.limit_of(), None);
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn name_of(text: &str) -> Option<WindowName> {
         kind: kind.to_owned(),
         id,
         model: None,
+        limit: None,
     };
     if text == "installation" {
         return Some(named("", text.to_owned()));

@@ -44,6 +44,13 @@ pub(super) fn row(stored: &StoredRecord) -> Map<String, Value> {
     out
 }
 
+/// The row of a stored record with the ends of periods that run now.
+pub(super) fn row_at(state: &AdminState, stored: &StoredRecord) -> Map<String, Value> {
+    let mut out = row(stored);
+    state.moment().end_limits(&mut out);
+    out
+}
+
 fn dollars(nano: &Value) -> Value {
     nano.as_i64()
         .map_or(Value::Null, |nano| json!(NanoUsd(nano).dollars()))
@@ -223,7 +230,9 @@ pub(super) async fn row_now(
     id: &str,
 ) -> Result<Map<String, Value>, AdminError> {
     let stored = live(state, kind, id).await?;
-    Ok(stored.map(|stored| row(&stored)).unwrap_or_default())
+    Ok(stored
+        .map(|stored| row_at(state, &stored))
+        .unwrap_or_default())
 }
 
 /// Rows of members of a team or an organization, with their budgets.

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use meridian_core::budget::policy::{DEGRADED, Degraded, ON_EXHAUSTED, OnExhausted};
 use meridian_core::money::NanoUsd;
 use meridian_core::record::Bounds;
 use serde_json::{Map, Value, json};
 
-use super::checks::{amount_fault, check_model_budgets, check_regions, period};
+use super::checks::{amount_fault, check_limits, check_model_budgets};
+use super::checks::{check_policy, check_regions, period};
 use super::fields::{Fields, Given};
 use super::keys::{Moment, budget_reset_at};
 use super::reply::{AdminError, python_float};
@@ -57,6 +59,8 @@ pub(super) enum Kind {
     Regions,
     /// Money per model.
     ModelBudgets,
+    /// Budgets with periods of their own.
+    BudgetLimits,
     /// Whatever it is, it is only stored, or read by the route itself.
     Any,
 }
@@ -84,6 +88,7 @@ impl Kind {
                 "type": ["string", "null"], "pattern": "^[0-9]+(s|m|h|d|w|mo)$",
             }),
             Self::Moment => json!({"type": ["string", "null"], "format": "date-time"}),
+            Self::BudgetLimits => json!({"type": ["array", "null"], "items": {"type": "object"}}),
             Self::Any => json!({}),
         }
     }
@@ -144,6 +149,8 @@ pub(super) const FOLDED: &[Field] = &[
     folded("model_tpm_limit", Kind::Counts),
     folded("rpm_limit_type", Kind::Word(LIMIT_TYPES)),
     folded("tpm_limit_type", Kind::Word(LIMIT_TYPES)),
+    folded(ON_EXHAUSTED, Kind::Word(&OnExhausted::WORDS)),
+    folded(DEGRADED, Kind::Word(&Degraded::WORDS)),
     folded("tags", Kind::Texts),
     folded("guardrails", Kind::Texts),
     folded("policies", Kind::Texts),
@@ -282,6 +289,8 @@ impl Patch {
             for (name, value) in self.of(place) {
                 put(&mut kept, name, value);
             }
+            at.end_limits(&mut kept);
+            check_policy(&kept)?;
             if !kept.is_empty() {
                 body.insert(part.to_owned(), Value::Object(kept));
             }
@@ -343,6 +352,7 @@ impl Patch {
             }
             (Kind::Period, Value::String(text)) => said(period(text).map(|_| ())),
             (Kind::ModelBudgets, Value::Object(budgets)) => said(check_model_budgets(budgets)),
+            (Kind::BudgetLimits, limits) => said(check_limits(limits)),
             (Kind::Regions, Value::Array(names)) => {
                 let names: Vec<String> = names
                     .iter()
@@ -419,7 +429,7 @@ fn value_of(fields: &mut Fields, field: Field) -> Given<Value> {
             Given::Null => Given::Null,
             Given::Absent => Given::Absent,
         },
-        Kind::Any => fields.any(name),
+        Kind::BudgetLimits | Kind::Any => fields.any(name),
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Opened {
     pub(super) differs: Option<Instant>,
     /// The store is not asked again before.
     pub(super) retry: Option<Instant>,
+    /// Settled here as far as it is on disk for sure, and what will be when a frame is.
+    pub(super) on_disk: i64,
+    pub(super) mark: Option<(u64, i64)>,
     /// Settled here at the last look, and when that was something new.
     pub(super) used: i64,
     pub(super) active: Instant,
@@ -59,6 +62,22 @@ impl Opened {
     pub(super) fn has(&self, need: i64) -> bool {
         let slot = self.grant.slot();
         !slot.is_frozen() && slot.avail() >= need && self.window.gate().reset().is_none()
+    }
+
+    /// Charges that a power loss would take: those that are not known to be on disk.
+    pub(super) fn unsynced(&self) -> i64 {
+        self.grant.slot().used().saturating_sub(self.on_disk).max(0)
+    }
+
+    /// Notes how far the journal is on disk; whether there is something new to wait for.
+    pub(super) fn note_synced(&mut self, synced: u64) -> bool {
+        if let Some((frame, used)) = self.mark
+            && synced >= frame
+        {
+            self.on_disk = used;
+            self.mark = None;
+        }
+        self.mark.is_none() && self.unsynced() > 0
     }
 
     /// Whether nobody has used it here for a while.

@@ -279,6 +279,11 @@ impl Journal {
         self.inner.appended.load(Ordering::Relaxed)
     }
 
+    /// Of those, how many are on disk for sure.
+    pub fn synced(&self) -> u64 {
+        self.inner.commit.synced()
+    }
+
     /// CLOSE frames that wait in memory for the disk to work again.
     pub fn parked(&self) -> usize {
         hold(&self.inner.parked).len()

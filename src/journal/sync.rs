@@ -44,6 +44,12 @@ impl GroupCommit {
         }
     }
 
+    /// Frames that are on disk.
+    pub(super) fn synced(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.synced
+    }
+
     /// Ends the background thread after one last round.
     pub(super) fn stop(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

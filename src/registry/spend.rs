@@ -97,6 +97,20 @@ impl Registry {
         }
     }
 
+    /// Counts what a store says is spent of one of a scope's `budget_limits`, if that runs still.
+    pub fn raise_limit(&self, says: &ScopeSpend, now: WallMs) {
+        let Some((scope, duration)) = says.scope.limit_of() else {
+            return;
+        };
+        let runs = says.period_end.is_none_or(|end| end > now);
+        if let (true, Some(meters)) = (runs, self.meters_of(&scope, now))
+            && let Some(budget) = meters.limit(duration)
+            && budget.spent(now) < says.spend
+        {
+            budget.set_spent(says.spend, now);
+        }
+    }
+
     /// Every key and team has spent nothing from now on.
     pub fn reset_all_spent(&self, now: WallMs) {
         let teams = self.parties.reset_all_spent(ScopeKind::Team, now);

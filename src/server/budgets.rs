@@ -34,6 +34,9 @@ pub(super) async fn load(store: &Store, registry: &Registry) -> Result<(), Store
     for kind in kinds {
         load_kind(store, registry, kind, now).await?;
     }
+    for says in store.limit_spends().await? {
+        registry.raise_limit(&says, now);
+    }
     Ok(())
 }
 

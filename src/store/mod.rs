@@ -285,6 +285,15 @@ impl Store {
         }
     }
 
+    /// What is spent of every entry of `budget_limits`, where the store counts it: nodes that share
+    /// a store have rights for them.
+    pub async fn limit_spends(&self) -> Result<Vec<ScopeSpend>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.limit_spends().await,
+            Self::Postgres(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Sets what a scope has spent; requests that started before `now` do not count any more.
     /// Returns the spend before.
     pub async fn set_scope_spend(

@@ -13,6 +13,7 @@ mod fuzz;
 mod ids;
 mod keys;
 mod ledger;
+mod limits;
 mod objects;
 mod probes;
 mod prompts;

@@ -10,5 +10,6 @@ mod budgets;
 mod faults;
 mod frames;
 mod limits;
+mod policies;
 mod revocations;
 mod world;

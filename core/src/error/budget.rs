@@ -2,6 +2,7 @@
 
 use crate::money::NanoUsd;
 use crate::scope::Scope;
+use crate::time::WallMs;
 
 /// Whose budget refused.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,13 @@ pub enum BudgetScope {
         /// The model.
         model: String,
     },
+    /// One of several budgets, each with a period of its own (`budget_limits`).
+    Limit {
+        /// Whose.
+        of: Box<Self>,
+        /// Length of the period.
+        duration: String,
+    },
     /// A user.
     User(String),
     /// An organization.
@@ -53,7 +61,12 @@ pub enum BudgetScope {
 }
 
 impl BudgetScope {
-    pub(super) fn exceeded_message(&self, spent: NanoUsd, limit: NanoUsd) -> String {
+    pub(super) fn exceeded_message(
+        &self,
+        spent: NanoUsd,
+        limit: NanoUsd,
+        resets_at: Option<WallMs>,
+    ) -> String {
         let exceeded = |who: String| {
             format!("Budget has been exceeded!{who} Current cost: {spent}, Max budget: {limit}")
         };
@@ -72,6 +85,15 @@ impl BudgetScope {
             Self::EndUser(id) => {
                 format!("ExceededBudget: End User={id} over budget. Spend={spent}, Budget={limit}")
             }
+            Self::Limit { of, duration } => {
+                let who = of.short_name();
+                let resets = resets_at.map(|at| format!(", Resets at={}", at.to_iso()));
+                let resets = resets.unwrap_or_default();
+                format!(
+                    "ExceededBudget: {who} over {duration} budget. \
+                     Spend=${spent}, Limit=${limit}{resets}"
+                )
+            }
             Self::ScopeModel { scope, model } => format!(
                 "LiteLLM {}: {}, exceeded budget for model={model}",
                 scope.kind.title(),
@@ -80,6 +102,25 @@ impl BudgetScope {
             Self::KeyModel { key, alias, model } => format!(
                 "LiteLLM Virtual Key: {key}, key_alias: {alias}, exceeded budget for model={model}"
             ),
+        }
+    }
+
+    /// Whose it is, in the words of LiteLLM's windows.
+    fn short_name(&self) -> String {
+        match self {
+            Self::Team(id) => format!("Team={id}"),
+            Self::User(id) => format!("User={id}"),
+            Self::Organization(id) => format!("Organization={id}"),
+            Self::EndUser(id) => format!("End User={id}"),
+            Self::Tag(id) => format!("Tag={id}"),
+            Self::TeamMember { team, user } => format!("User={user} in Team={team}"),
+            Self::OrganizationMember { organization, user } => {
+                format!("User={user} in Organization={organization}")
+            }
+            Self::ScopeModel { scope, .. } => scope.to_string(),
+            Self::Limit { of, .. } => of.short_name(),
+            Self::Global => "Proxy".to_owned(),
+            Self::Key | Self::KeyModel { .. } => "Key".to_owned(),
         }
     }
 }

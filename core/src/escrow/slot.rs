@@ -25,6 +25,10 @@ pub enum Short {
 #[derive(Debug)]
 pub struct Hold {
     reserved: Rights,
+    /// Part of it for which there were no rights.
+    past: Rights,
+    /// What the request can cost over it.
+    excess: Rights,
 }
 
 impl Hold {
@@ -46,6 +50,10 @@ pub struct Slot {
     need: AtomicI64,
     /// Sum of what requests cost over their reservations: the first term of the bound.
     overrun: AtomicI64,
+    /// What running requests hold without rights.
+    past: AtomicI64,
+    /// What running requests can cost over what they hold.
+    excess: AtomicI64,
     frozen: AtomicBool,
 }
 
@@ -57,6 +65,12 @@ impl Slot {
             used: AtomicI64::new(used),
             ..Self::default()
         }
+    }
+
+    /// A slot with so many free rights, for tests of what lies above.
+    #[cfg(test)]
+    pub(crate) fn with_rights(avail: Rights) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self::new(avail, 0))
     }
 
     /// Holds `need`.
@@ -71,7 +85,11 @@ impl Slot {
             return Err(Short::Frozen);
         }
         self.subtract(need)?;
-        Ok(Hold { reserved: need })
+        Ok(Hold {
+            reserved: need,
+            past: 0,
+            excess: 0,
+        })
     }
 
     /// Holds `more` for a request that runs. A frozen slot extends nothing.
@@ -89,10 +107,32 @@ impl Slot {
         Ok(())
     }
 
-    /// Takes an extension back, as far as the hold goes.
+    /// Holds `more` whether or not there are rights for it: what runs may end, or nobody can be
+    /// asked. What there were none for is told by [`Self::past`], and `avail` goes below zero.
+    pub fn overdraw(&self, hold: &mut Hold, more: Rights) {
+        let more = more.max(0);
+        self.offered.fetch_add(more, Relaxed);
+        let before = self.avail.fetch_sub(more, AcqRel);
+        self.reserved.fetch_add(more, AcqRel);
+        let past = more - before.clamp(0, more);
+        self.past.fetch_add(past, AcqRel);
+        hold.reserved += more;
+        hold.past += past;
+    }
+
+    /// Says what the request can cost over what it holds.
+    pub fn expose(&self, hold: &mut Hold, excess: Rights) {
+        self.excess.fetch_add(excess - hold.excess, AcqRel);
+        hold.excess = excess;
+    }
+
+    /// Takes an extension back, as far as the hold goes; what there were no rights for first.
     pub fn shrink(&self, hold: &mut Hold, less: Rights) {
         let less = less.clamp(0, hold.reserved);
         hold.reserved -= less;
+        let past = less.min(hold.past);
+        hold.past -= past;
+        self.past.fetch_sub(past, AcqRel);
         self.reserved.fetch_sub(less, AcqRel);
         self.avail.fetch_add(less, AcqRel);
     }
@@ -104,15 +144,23 @@ impl Slot {
         self.used.fetch_add(cost, AcqRel);
         self.reserved.fetch_sub(hold.reserved, AcqRel);
         self.avail.fetch_add(hold.reserved - cost, AcqRel);
-        if cost > hold.reserved {
-            self.overrun.fetch_add(cost - hold.reserved, Relaxed);
+        let covered = hold.reserved - hold.past;
+        if cost > covered {
+            self.overrun.fetch_add(cost - covered, Relaxed);
         }
+        self.forget(hold);
     }
 
     /// Gives the hold back unused.
     pub fn release(&self, hold: Hold) {
         self.reserved.fetch_sub(hold.reserved, AcqRel);
         self.avail.fetch_add(hold.reserved, AcqRel);
+        self.forget(hold);
+    }
+
+    fn forget(&self, hold: Hold) {
+        self.past.fetch_sub(hold.past, AcqRel);
+        self.excess.fetch_sub(hold.excess, AcqRel);
     }
 
     /// Free rights: what could be reserved or given away now.
@@ -133,6 +181,16 @@ impl Slot {
     /// What requests of this node cost over their reservations, in all.
     pub fn overrun(&self) -> Rights {
         self.overrun.load(Relaxed)
+    }
+
+    /// What running requests hold without rights.
+    pub fn past(&self) -> Rights {
+        self.past.load(Acquire)
+    }
+
+    /// What running requests can cost over what they hold.
+    pub fn excess(&self) -> Rights {
+        self.excess.load(Acquire)
     }
 
     /// Whether new requests are refused whatever is free.

@@ -17,6 +17,7 @@ impl Row {
     /// The limits of a row.
     pub(super) fn bounds(&mut self) -> Result<Bounds, Refused> {
         Ok(Bounds {
+            budget_limits: Value::Null,
             max_budget: self.money("max_budget")?,
             soft_budget: self.money("soft_budget")?,
             budget_duration: self.duration("budget_duration")?,

@@ -16,8 +16,6 @@ const GROUP_MODELS: &str = "meridian_group_models";
 
 pub(super) const NO_DAY_LIMIT: &str =
     "tokens per day are not limited: use tpm_limit or a budget instead";
-pub(super) const NO_WINDOWS: &str = "several budget windows of one object are not enforced: \
-                                     only max_budget with budget_duration is";
 pub(super) const NO_PERMISSIONS: &str = "permissions on MCP servers, vector stores and agents \
                                          have no effect: Meridian serves none of them";
 pub(super) const NO_POLICIES: &str = "policies and guardrails are not applied";
@@ -101,7 +99,7 @@ pub(super) fn team(mut row: Row) -> Result<Outcome, Refused> {
     row.keep(
         &[
             ("tpd_limit", Some(NO_DAY_LIMIT)),
-            ("budget_limits", Some(NO_WINDOWS)),
+            ("budget_limits", None),
             ("object_permission_id", Some(NO_PERMISSIONS)),
             ("policies", Some(NO_POLICIES)),
             (

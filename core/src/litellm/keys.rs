@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::groups::{NO_DAY_LIMIT, NO_PERMISSIONS, NO_POLICIES, NO_WINDOWS, done, models};
+use super::groups::{NO_DAY_LIMIT, NO_PERMISSIONS, NO_POLICIES, done, models};
 use super::row::{Refused, Row};
 use super::{DASHBOARD_TEAM, Mapped, Outcome, SourceSpend};
 use crate::error::GatewayError;
@@ -38,7 +38,7 @@ const KEPT: [(&str, Option<&str>); 19] = [
     ("object_permission_id", Some(NO_PERMISSIONS)),
     ("budget_id", None),
     ("access_group_ids", None),
-    ("budget_limits", Some(NO_WINDOWS)),
+    ("budget_limits", None),
     (
         "budget_fallbacks",
         Some("no other model is chosen when a budget is used up: the request is refused"),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::held::{End, Held, ModelHeld};
 use super::purse::Decides;
-use super::window::Window;
+use super::window::{Part, Window};
 use super::{Meters, Whose};
+use crate::budget::policy::Policy;
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::money::NanoUsd;
@@ -26,6 +27,11 @@ pub struct Need<'a> {
     pub key_alias: Option<&'a str>,
     /// What decides about budgets.
     pub decides: Decides,
+    /// What it can cost over `cost`.
+    pub excess: NanoUsd,
+    /// What holds for budgets that say nothing themselves, while others who share them are out of
+    /// reach; `None` while they are not.
+    pub cut_off: Option<Policy>,
 }
 
 /// A request that was not admitted.
@@ -43,8 +49,8 @@ pub struct Denied {
 pub struct Lacking {
     /// Its scope.
     pub meters: Arc<Meters>,
-    /// Place of the model in the scope's list, when it is a model's budget.
-    pub model: Option<usize>,
+    /// Which of its budgets.
+    pub part: Part,
     /// What is needed of it.
     pub need: NanoUsd,
 }
@@ -227,6 +233,36 @@ impl Admission {
     /// The first budget that has no room; the admission stays as it was.
     pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         self.extend_beside(more, &[], now)
+    }
+
+    /// Holds `more` for a stream that runs. A budget without room is passed where its policy, or
+    /// `all` where it has none, lets streams end.
+    ///
+    /// # Errors
+    /// The first budget that cuts it; the admission stays as it was.
+    pub fn grow(&mut self, more: NanoUsd, all: Policy, now: WallMs) -> Result<(), Lacking> {
+        let mut grown = 0;
+        let mut cut = None;
+        for held in self.scopes() {
+            match held.grow(more, all, now) {
+                Ok(()) => grown += 1,
+                Err(lacking) => {
+                    cut = Some(lacking);
+                    break;
+                }
+            }
+        }
+        let Some(lacking) = cut else {
+            self.cost = self.cost.saturating_add(more);
+            return Ok(());
+        };
+        self.scopes().take(grown).for_each(|held| held.shrink(more));
+        Err(lacking)
+    }
+
+    /// Whether it was admitted without rights because nobody could be asked for some.
+    pub fn is_unbounded(&self) -> bool {
+        self.first.unbounded || self.others.iter().any(|held| held.unbounded)
     }
 
     /// As [`Self::extend`]; models that were just taken (`replaced` has what they stand for) hold

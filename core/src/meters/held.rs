@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Meters;
 use super::admission::{Crossing, Denied, Due, Lacking, Need};
 use super::purse::{Decides, NoMoney, Purse, PurseHold};
-use super::window::Window;
+use super::window::{Part, Window};
+use crate::budget::policy::{Degraded, OnExhausted, Policy};
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::limit::{RateHold, RateSlot};
@@ -18,8 +19,12 @@ use crate::time::WallMs;
 pub(super) struct Held {
     pub(super) meters: Arc<Meters>,
     counts_only: bool,
+    /// It was admitted without rights.
+    pub(super) unbounded: bool,
     rate: Option<RateHold>,
     budget: Option<PurseHold>,
+    /// By the places of the scope's `budget_limits`, as many as there were.
+    limits: Vec<PurseHold>,
     pub(super) model: ModelHeld,
 }
 
@@ -43,8 +48,10 @@ impl Held {
         Self {
             meters: due.meters,
             counts_only: due.counts_only,
+            unbounded: false,
             rate: None,
             budget: None,
+            limits: Vec::new(),
             model: ModelHeld::default(),
         }
     }
@@ -52,34 +59,50 @@ impl Held {
     pub(super) fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), Denied> {
         let meters = &self.meters;
         let counts_only = need.free || self.counts_only;
-        let hold = |purse: &Purse| match counts_only {
-            true => Ok(purse.count(need.decides, now)),
-            false => purse.reserve(need.cost, need.decides, now),
+        let open = need.cut_off.is_some_and(|all| {
+            let policy = meters.policy(all);
+            policy.degraded == Degraded::FailOpen
+        });
+        let mut unbounded = false;
+        let mut hold = |purse: &Purse| -> Result<PurseHold, NoMoney> {
+            if counts_only {
+                return Ok(purse.count(need.decides, now));
+            }
+            let mut held = match purse.reserve(need.cost, need.decides, now) {
+                Err(no) if open && no.lacks.is_some() => {
+                    unbounded = true;
+                    purse.reserve_past(need.cost, now).ok_or(no)?
+                }
+                held => held?,
+            };
+            purse.expose(&mut held, need.excess);
+            Ok(held)
         };
-        let lacking = |no: &NoMoney, model| {
+        let denied = |no: NoMoney, part, scope| {
             let meters = Arc::clone(meters);
-            no.lacks.map(|need| Lacking {
-                meters,
-                model,
-                need,
-            })
+            let lacking = no.lacks.map(|need| Lacking { meters, part, need });
+            let error = Box::new(no.refusal.error(scope));
+            Denied { error, lacking }
         };
         let reserved = hold(&meters.budget);
-        self.budget = Some(reserved.map_err(|no| Denied {
-            lacking: lacking(&no, None),
-            error: Box::new(no.refusal.error(meters.budget_scope())),
-        })?);
+        let reserved = reserved.map_err(|no| denied(no, Part::Whole, meters.budget_scope()));
+        self.budget = Some(reserved?);
+        for (at, limit) in meters.limits.iter().enumerate() {
+            let reserved = hold(&limit.purse).map_err(|no| {
+                let scope = meters.limit_scope(limit.duration());
+                denied(no, Part::Limit(at), scope)
+            });
+            self.limits.push(reserved?);
+        }
         if let Some((at, model)) = meters.models.find(need.model) {
             let reserved = hold(&model.budget).map_err(|no| {
                 let scope = meters.model_budget_scope(need.key_alias, model.name());
-                Denied {
-                    lacking: lacking(&no, Some(at)),
-                    error: Box::new(no.refusal.error(scope)),
-                }
+                denied(no, Part::Model(at), scope)
             });
             self.model.budget = Some(reserved?);
             self.model.at = Some(at);
         }
+        self.unbounded = unbounded;
         Ok(())
     }
 
@@ -143,58 +166,92 @@ impl Held {
     /// Limits that nodes could share and do not share yet.
     pub(super) fn apart(&self) -> impl Iterator<Item = Window> {
         let meters = &self.meters;
-        let own = meters.rates.is_apart().then(|| Window::of(meters, None));
+        let own = meters
+            .rates
+            .is_apart()
+            .then(|| Window::of(meters, Part::Whole));
         let model = self.model.at.filter(|at| {
             let model = meters.models.at(*at);
             model.is_some_and(|model| model.rates.is_apart())
         });
-        let model = model.map(|at| Window::of(meters, Some(at)));
+        let model = model.map(|at| Window::of(meters, Part::Model(at)));
         own.into_iter().chain(model)
     }
 
     /// Periods whose rights it holds.
     pub(super) fn pids(&self) -> impl Iterator<Item = Pid> {
-        let holds = [&self.budget, &self.model.budget].into_iter().flatten();
-        holds.filter_map(PurseHold::pid)
+        let holds = self.budget.iter().chain(&self.limits);
+        holds.chain(&self.model.budget).filter_map(PurseHold::pid)
     }
 
-    /// Holds `more` money here and for the model, or nothing.
+    /// Everything that it holds money of, and the money.
+    fn purses(&mut self) -> impl Iterator<Item = (Part, &Purse, &mut PurseHold)> {
+        let Self {
+            meters,
+            budget,
+            limits,
+            model,
+            ..
+        } = self;
+        let meters: &Meters = meters;
+        let own = budget.iter_mut();
+        let own = own.map(move |held| (Part::Whole, &meters.budget, held));
+        let limits = limits.iter_mut().zip(meters.limits.iter()).enumerate();
+        let limits = limits.map(|(at, (held, limit))| (Part::Limit(at), &limit.purse, held));
+        let at = model.at.unwrap_or_default();
+        let counted = model.at.and_then(|at| meters.models.at(at));
+        let model = counted.zip(model.budget.as_mut());
+        let model = model.map(|(counted, held)| (Part::Model(at), &counted.budget, held));
+        own.chain(limits).chain(model)
+    }
+
+    /// Holds `more` money in every budget here, or nothing.
     pub(super) fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         if self.counts_only {
             return Ok(());
         }
-        let meters = &self.meters;
-        let lacking = |model| Lacking {
-            meters: Arc::clone(meters),
-            model,
-            need: more,
-        };
-        let Some(reserved) = &mut self.budget else {
-            return Ok(());
-        };
-        let extended = meters.budget.extend(reserved, more, now);
-        extended.map_err(|_| lacking(None))?;
-        let model = self.model.at.and_then(|at| meters.models.at(at));
-        if let Some((model, held)) = model.zip(self.model.budget.as_mut())
-            && model.budget.extend(held, more, now).is_err()
-        {
-            meters.budget.shrink(reserved, more);
-            return Err(lacking(self.model.at));
+        let mut extended = 0;
+        let mut short = None;
+        for (part, purse, held) in self.purses() {
+            if purse.extend(held, more, now).is_err() {
+                short = Some(part);
+                break;
+            }
+            extended += 1;
         }
-        Ok(())
+        let Some(part) = short else { return Ok(()) };
+        for (_, purse, held) in self.purses().take(extended) {
+            purse.shrink(held, more);
+        }
+        Err(Lacking {
+            meters: Arc::clone(&self.meters),
+            part,
+            need: more,
+        })
+    }
+
+    /// Holds `more` for a stream that runs, with rights or, if its policy lets it end, without.
+    pub(super) fn grow(&mut self, more: NanoUsd, all: Policy, now: WallMs) -> Result<(), Lacking> {
+        let cuts = self.meters.policy(all).on_exhausted == OnExhausted::Cut;
+        match self.extend(more, now) {
+            Err(_) if !cuts => {
+                for (_, purse, held) in self.purses() {
+                    if purse.extend(held, more, now).is_err() {
+                        purse.overdraw(held, more);
+                    }
+                }
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     pub(super) fn shrink(&mut self, less: NanoUsd) {
         if self.counts_only {
             return;
         }
-        let meters = &self.meters;
-        if let Some(reserved) = &mut self.budget {
-            meters.budget.shrink(reserved, less);
-        }
-        let model = self.model.at.and_then(|at| meters.models.at(at));
-        if let Some((model, held)) = model.zip(self.model.budget.as_mut()) {
-            model.budget.shrink(held, less);
+        for (_, purse, held) in self.purses() {
+            purse.shrink(held, less);
         }
     }
 
@@ -202,6 +259,12 @@ impl Held {
         let model = std::mem::take(&mut self.model);
         self.end_model(model, end);
         end.rate(&self.meters.rates, self.rate.take());
+        for (held, limit) in std::mem::take(&mut self.limits)
+            .into_iter()
+            .zip(self.meters.limits.iter())
+        {
+            end.budget(&limit.purse, Some(held));
+        }
         let spent = end.budget(&self.meters.budget, self.budget.take())?;
         let End::Settled { cost, .. } = end else {
             return None;

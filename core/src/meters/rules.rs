@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::MODELS_MAX;
 use crate::budget::Terms;
+use crate::budget::policy::OwnPolicy;
 use crate::error::GatewayError;
 use crate::key::KeyRecord;
 use crate::limit::Limits;
@@ -42,6 +43,11 @@ impl Written<'_> {
             resets_at: self.bounds.budget_reset_at,
             extra: self.extra(),
         }
+    }
+
+    /// Further budgets with the durations that name them.
+    pub(super) fn budget_limits(&self) -> Vec<(String, Terms)> {
+        super::limits::read(&self.bounds.budget_limits)
     }
 
     fn extra(&self) -> Option<(NanoUsd, WallMs)> {
@@ -116,6 +122,16 @@ impl Written<'_> {
             let wanted = r#"like {"gpt-4o": {"budget_limit": 10, "time_period": "1d"}}"#;
             return Err(bad("model_max_budget", wanted));
         }
+        if !bounds.budget_limits.is_null() {
+            super::limits::check_budget_limits(&bounds.budget_limits).map_err(|message| {
+                let field = "budget_limits".to_owned();
+                GatewayError::BadField { field, message }
+            })?;
+        }
+        OwnPolicy::check(self.metadata).map_err(|message| {
+            let field = "metadata".to_owned();
+            GatewayError::BadField { field, message }
+        })?;
         if self.says("temp_budget_increase") && self.extra().is_none() {
             return Err(bad(
                 "temp_budget_increase",
@@ -191,7 +207,7 @@ fn read_model_terms(value: &Value) -> Option<Terms> {
     })
 }
 
-fn dollars(value: &Value) -> Option<NanoUsd> {
+pub(super) fn dollars(value: &Value) -> Option<NanoUsd> {
     let number = match value {
         Value::String(text) => text.parse().ok()?,
         other => other.as_f64()?,

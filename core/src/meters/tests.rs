@@ -30,6 +30,8 @@ fn need(cost: i64, tokens: u64) -> Need<'static> {
         free: false,
         key_alias: None,
         decides: Decides::Count,
+        excess: NanoUsd::ZERO,
+        cut_off: None,
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::admission::Lacking;
+use super::models::ModelMeters;
 use super::purse::Purse;
 use super::{Meters, Whose};
+use crate::budget::policy::Policy;
 use crate::escrow::{Gate, ScopeId};
 use crate::limit::RateSlot;
 use crate::money::NanoUsd;
@@ -21,7 +23,18 @@ const INSTALLATION: &str = "installation";
 #[derive(Clone, Debug)]
 pub struct Window {
     meters: Arc<Meters>,
-    model: Option<usize>,
+    part: Part,
+}
+
+/// Which of a scope's budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its own (`max_budget`).
+    Whole,
+    /// One of `budget_limits`, by its place in the scope's list.
+    Limit(usize),
+    /// That of a model, by its place in the scope's list.
+    Model(usize),
 }
 
 /// A budget by name, for nodes that have it under another address.
@@ -34,35 +47,41 @@ pub struct WindowName {
     /// The model whose budget it is; `None` for the scope's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The duration that names it among the scope's `budget_limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
 }
 
 impl From<&Lacking> for Window {
     fn from(lacking: &Lacking) -> Self {
         Self {
             meters: Arc::clone(&lacking.meters),
-            model: lacking.model,
+            part: lacking.part,
         }
     }
 }
 
 impl Window {
-    pub(super) fn of(meters: &Arc<Meters>, model: Option<usize>) -> Self {
+    pub(super) fn of(meters: &Arc<Meters>, part: Part) -> Self {
         Self {
             meters: Arc::clone(meters),
-            model,
+            part,
         }
     }
 
-    /// The budget of a scope, or of one of its models by name.
-    pub fn find(meters: &Arc<Meters>, model: Option<&str>) -> Option<Self> {
-        let model = match model {
-            None => None,
-            Some(name) => Some(meters.models.find(name)?.0),
+    /// A scope's own budget.
+    pub fn whole(meters: &Arc<Meters>) -> Self {
+        Self::of(meters, Part::Whole)
+    }
+
+    /// The budget of a scope that a name means; its kind and id are not looked at.
+    pub fn find(meters: &Arc<Meters>, name: &WindowName) -> Option<Self> {
+        let part = match (&name.model, &name.limit) {
+            (None, None) => Part::Whole,
+            (Some(model), _) => Part::Model(meters.models.find(model)?.0),
+            (None, Some(duration)) => Part::Limit(meters.limits.find(duration)?),
         };
-        Some(Self {
-            meters: Arc::clone(meters),
-            model,
-        })
+        Some(Self::of(meters, part))
     }
 
     /// Where its rights are put.
@@ -78,6 +97,11 @@ impl Window {
     /// End of the running period; `None` is never.
     pub fn resets_at(&self, now: WallMs) -> Option<WallMs> {
         self.purse().slot.resets_at(now)
+    }
+
+    /// What it does when it is used up and when others are out of reach.
+    pub fn policy(&self, all: Policy) -> Policy {
+        self.meters.policy(all)
     }
 
     /// Whether its scope was blocked or deleted.
@@ -105,11 +129,15 @@ impl Window {
             Whose::Scope(scope) => (scope.kind.label(), scope.id.clone()),
             Whose::Installation => ("", INSTALLATION.to_owned()),
         };
-        let model = self.model.and_then(|at| self.meters.models.at(at));
+        let limit = match self.part {
+            Part::Limit(at) => self.meters.limits.at(at),
+            Part::Whole | Part::Model(_) => None,
+        };
         WindowName {
             kind: kind.to_owned(),
             id,
-            model: model.map(|model| model.name().to_owned()),
+            model: self.model().map(|model| model.name().to_owned()),
+            limit: limit.map(|limit| limit.duration().to_owned()),
         }
     }
 
@@ -125,17 +153,18 @@ impl Window {
         let duration = self.purse().slot.duration();
         let duration = duration.map(|duration| duration.to_string());
         let duration = duration.unwrap_or_default();
-        let window = match &name.model {
-            None => duration,
-            Some(model) => format!("{duration}|{model}"),
+        let window = match (&name.model, &name.limit) {
+            (Some(model), _) => format!("{duration}|{model}"),
+            (None, Some(limit)) => format!("limit|{limit}"),
+            (None, None) => duration,
         };
         ScopeId::of(&Scope::new(kind, name.id), &window)
     }
 
     /// The limits per minute and at the same time beside the budget.
     pub fn rates(&self) -> &RateSlot {
-        let model = self.model.and_then(|at| self.meters.models.at(at));
-        model.map_or(&self.meters.rates, |model| &model.rates)
+        self.model()
+            .map_or(&self.meters.rates, |model| &model.rates)
     }
 
     /// The number of those limits: the same for every node.
@@ -147,7 +176,18 @@ impl Window {
     }
 
     fn purse(&self) -> &Purse {
-        let model = self.model.and_then(|at| self.meters.models.at(at));
-        model.map_or(&self.meters.budget, |model| &model.budget)
+        let purse = match self.part {
+            Part::Whole => None,
+            Part::Limit(at) => self.meters.limits.at(at).map(|limit| &limit.purse),
+            Part::Model(_) => self.model().map(|model| &model.budget),
+        };
+        purse.unwrap_or(&self.meters.budget)
+    }
+
+    fn model(&self) -> Option<&ModelMeters> {
+        match self.part {
+            Part::Model(at) => self.meters.models.at(at),
+            Part::Whole | Part::Limit(_) => None,
+        }
     }
 }

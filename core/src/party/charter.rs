@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{Aliases, Rights, Standing, region_set, tags_in};
 use crate::access::ModelRules;
 use crate::auth::Role;
+use crate::budget::policy::{DEGRADED, ON_EXHAUSTED};
 use crate::meters::Written;
 use crate::record::{
     BadRecord, Bounds, Customer, Organization, OrganizationMember, Record, RecordKind, Tag, Team,
@@ -30,7 +31,9 @@ pub struct Charter {
 }
 
 /// Metadata that limits.
-const LIMITING: [&str; 4] = [
+const LIMITING: [&str; 6] = [
+    DEGRADED,
+    ON_EXHAUSTED,
     "model_rpm_limit",
     "model_tpm_limit",
     "temp_budget_increase",
@@ -82,7 +85,7 @@ impl Charter {
                 tags: tags_in(&team.metadata),
                 ..Rights::default()
             },
-            bounds: team.bounds,
+            bounds: team.bounds.with_limits(&team.extra),
             metadata: limiting(team.metadata),
             member_budget_id: boxed(team.team_member_budget_id),
             organization_id: boxed(team.organization_id),
@@ -97,7 +100,7 @@ impl Charter {
                 role: user.user_role.as_deref().and_then(Role::parse),
                 ..Rights::default()
             },
-            bounds: user.bounds,
+            bounds: user.bounds.with_limits(&user.extra),
             metadata: limiting(user.metadata),
             organization_id: boxed(user.organization_id),
             ..Self::default()

@@ -35,9 +35,23 @@ pub struct Bounds {
     /// Money per model: `{"gpt-4o": {"budget_limit": 10, "time_period": "1d"}}`.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub model_max_budget: Map<String, Value>,
+    /// Further budgets with periods of their own, as LiteLLM's `budget_limits`; it lies in the
+    /// record's `extra`.
+    #[serde(skip)]
+    pub budget_limits: Value,
 }
 
+/// The field of `budget_limits` in `extra`.
+const LIMITS: &str = "budget_limits";
+
 impl Bounds {
+    /// These bounds with what a record's `extra` says of further budgets.
+    #[must_use]
+    pub fn with_limits(mut self, extra: &Map<String, Value>) -> Self {
+        self.budget_limits = extra.get(LIMITS).cloned().unwrap_or_default();
+        self
+    }
+
     /// These bounds with what `budget` says where they say nothing. A period goes with its amount.
     #[must_use]
     pub fn or(&self, budget: &Self) -> Self {
@@ -59,6 +73,7 @@ impl Bounds {
             rpm_limit: self.rpm_limit.or(budget.rpm_limit),
             max_parallel_requests: self.max_parallel_requests.or(budget.max_parallel_requests),
             model_max_budget: per_model.clone(),
+            budget_limits: self.budget_limits.clone(),
         }
     }
 }

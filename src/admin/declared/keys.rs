@@ -64,7 +64,10 @@ const KEY: &[Field] = &[
     any("budget_id", "budget whose bounds it takes"),
     any("router_settings", "stored"),
     any("access_group_ids", "stored"),
-    any("budget_limits", "stored"),
+    any(
+        "budget_limits",
+        "further budgets: [{budget_duration, max_budget, reset_at}]",
+    ),
     any("auto_rotate", "stored"),
     any("rotation_interval", "stored"),
 ];

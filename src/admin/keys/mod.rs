@@ -83,8 +83,10 @@ pub(super) async fn rows_of_user(
 
 async fn rows_of(state: &AdminState, query: KeyQuery) -> Result<Vec<Value>, AdminError> {
     let keys = all_of(state, query).await?;
-    let shown = |key: &KeyRecord| Value::Object(shape::info(key, spent(state, key)));
-    Ok(keys.iter().map(shown).collect())
+    Ok(keys
+        .iter()
+        .map(|key| Value::Object(info(state, key)))
+        .collect())
 }
 
 /// The key with this digest.
@@ -202,7 +204,16 @@ fn spent(state: &AdminState, record: &KeyRecord) -> NanoUsd {
 }
 
 pub(super) fn row(state: &AdminState, record: &KeyRecord) -> Map<String, Value> {
-    shape::row(record, spent(state, record))
+    let mut row = shape::row(record, spent(state, record));
+    state.moment().end_limits(&mut row);
+    row
+}
+
+/// The row as `/key/info` shows it: without the digest.
+fn info(state: &AdminState, record: &KeyRecord) -> Map<String, Value> {
+    let mut info = row(state, record);
+    info.remove("token");
+    info
 }
 
 /// Never echoes what was sent: it may be a clear key.

@@ -4,17 +4,22 @@
 
 use std::collections::BTreeMap;
 
+use meridian_core::budget::policy::{DEGRADED, ON_EXHAUSTED};
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use serde_json::{Map, Value};
 
-use super::super::checks::{check_amount, check_model_budgets, check_regions};
+use super::super::checks::{
+    check_amount, check_limits, check_model_budgets, check_policy, check_regions,
+};
 use super::super::fields::{Fields, Given};
 use super::super::reply::AdminError;
 use super::time::{Moment, budget_reset_at, expiry};
 
-/// Fields that LiteLLM folds into `metadata`.
-pub(in crate::admin) const FOLDED: [&str; 18] = [
+/// Fields that are folded into `metadata`, as LiteLLM does with most of them.
+pub(in crate::admin) const FOLDED: [&str; 20] = [
+    ON_EXHAUSTED,
+    DEGRADED,
     "model_rpm_limit",
     "model_tpm_limit",
     "rpm_limit_type",
@@ -35,7 +40,7 @@ pub(in crate::admin) const FOLDED: [&str; 18] = [
     "allowed_passthrough_routes",
 ];
 
-/// Columns that are stored and shown, but decide nothing by themselves.
+/// Columns that are stored as they are given.
 const EXTRA: [&str; 12] = [
     "agent_id",
     "project_id",
@@ -188,7 +193,11 @@ impl KeyPatch {
             check_model_budgets(budgets)?;
         }
         check_regions(self.allowed_regions.as_value().into_iter().flatten())?;
-        Ok(())
+        let limits = self.extra.iter().find(|(name, _)| *name == "budget_limits");
+        match limits.and_then(|(_, limits)| limits.as_value()) {
+            Some(limits) => check_limits(limits),
+            None => Ok(()),
+        }
     }
 
     /// Writes what was given into `record`. Durations count from `at`.
@@ -239,7 +248,9 @@ impl KeyPatch {
         }
         metadata.write_or_empty(&mut record.metadata);
         write_map(folded, &mut record.metadata);
+        check_policy(&record.metadata)?;
         write_map(extra, &mut record.extra);
+        at.end_limits(&mut record.extra);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::super::query::Query;
 use super::super::reply::AdminError;
 use super::super::state::AdminState;
 use super::write::BATCH_KEYS_MAX;
-use super::{find, find_active, row, shape, spent, store_error};
+use super::{find, find_active, info as info_of, row, store_error};
 use crate::store::{KeyQuery, KeySort, PAGE_SIZE_MAX};
 
 type Answer = Result<Json<Value>, AdminError>;
@@ -41,7 +41,7 @@ pub(in crate::admin) async fn info(
         None if caller.sees_all() => return Err(not_found()),
         None => return Err(not_yours(&caller)),
     };
-    let info = shape::info(&record, spent(&state, &record));
+    let info = info_of(&state, &record);
     Ok(Json(json!({"key": shown, "info": info})))
 }
 

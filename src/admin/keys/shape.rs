@@ -115,13 +115,6 @@ pub(in crate::admin) fn row(record: &KeyRecord, spend: NanoUsd) -> Map<String, V
     out
 }
 
-/// The row as `/key/info` shows it: without the digest.
-pub(super) fn info(record: &KeyRecord, spend: NanoUsd) -> Map<String, Value> {
-    let mut out = row(record, spend);
-    out.remove("token");
-    out
-}
-
 /// `GenerateKeyResponse`: the only answer that shows the clear key.
 pub(super) fn generated(record: &KeyRecord, clear: &str, spend: NanoUsd) -> Map<String, Value> {
     let mut out = row(record, spend);

@@ -1,8 +1,10 @@
 //! Durations in LiteLLM's grammar: `30s`, `15m`, `24h`, `30d`, `2w`, `1mo`.
 
 use jiff::tz::TimeZone;
+use meridian_core::meters::shown_budget_limits;
 use meridian_core::period::period_of;
 use meridian_core::time::WallMs;
+use serde_json::{Map, Value};
 
 use super::super::checks::{period, unsupported};
 use super::super::reply::AdminError;
@@ -49,3 +51,14 @@ pub(in crate::admin) struct Moment {
     /// `litellm_settings.timezone`.
     pub(in crate::admin) zone: TimeZone,
 }
+
+impl Moment {
+    /// Gives every entry of `budget_limits` in a row the end of the period that runs.
+    pub(in crate::admin) fn end_limits(&self, row: &mut Map<String, Value>) {
+        if let Some(limits) = row.get_mut(LIMITS) {
+            *limits = shown_budget_limits(limits, &self.zone, self.now);
+        }
+    }
+}
+
+const LIMITS: &str = "budget_limits";

@@ -31,7 +31,7 @@ pub(super) const TEAM: &[Field] = &[
     column("blocked", Kind::Flag),
     column("team_member_permissions", Kind::Texts),
     column("allowed_regions", Kind::Regions),
-    extra("budget_limits", Kind::Any),
+    extra("budget_limits", Kind::BudgetLimits),
     extra("router_settings", Kind::Object),
     extra("access_group_ids", Kind::Texts),
     extra("default_team_member_models", Kind::Texts),

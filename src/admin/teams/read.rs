@@ -14,7 +14,7 @@ use super::super::keys::rows_of_team;
 use super::super::lists::{Listed, page_of, sorted};
 use super::super::query::Query;
 use super::super::reply::AdminError;
-use super::super::rows::{memberships, row, shown_bounds};
+use super::super::rows::{memberships, row_at, shown_bounds};
 use super::super::state::AdminState;
 use super::member_id;
 use super::permissions::no_team;
@@ -37,7 +37,7 @@ pub(in crate::admin) async fn info(
         let text = format!("Team not found, passed team id: {id}.");
         return Err(AdminError::detail(StatusCode::NOT_FOUND, text));
     };
-    let mut shown = row(&stored);
+    let mut shown = row_at(&state, &stored);
     let budget = match &team.team_member_budget_id {
         Some(budget) => find::<Budget>(&state, budget).await?,
         None => None,
@@ -106,7 +106,7 @@ pub(in crate::admin) async fn list_v2(
     let rows = found
         .records
         .iter()
-        .map(|stored| Value::Object(row(stored)));
+        .map(|stored| Value::Object(row_at(&state, stored)));
     Ok(Json(Listed::new(rows.collect(), &found).named("teams")))
 }
 
@@ -165,7 +165,7 @@ fn others_teams(caller: &Caller) -> AdminError {
 /// A team with its keys and its members' limits.
 async fn full(state: &AdminState, stored: &StoredRecord) -> Result<Map<String, Value>, AdminError> {
     let id = &stored.record.id;
-    let mut shown = row(stored);
+    let mut shown = row_at(state, stored);
     shown.insert("keys".to_owned(), json!(rows_of_team(state, id).await?));
     let members = members(state, id).await?;
     shown.insert("team_memberships".to_owned(), json!(members));

@@ -14,7 +14,7 @@ use super::super::body::JsonBody;
 use super::super::draft::{Draft, Tries, find, live, typed};
 use super::super::fields::Fields;
 use super::super::reply::AdminError;
-use super::super::rows::{row, row_now};
+use super::super::rows::{row_at, row_now};
 use super::super::schema::{Patch, Place};
 use super::super::state::AdminState;
 use super::guard_metadata;
@@ -318,7 +318,7 @@ async fn change_models(
     let mut patch = Patch::default();
     patch.set("models", Place::Column, json!(left));
     if stored.record.body.get("models") == Some(&json!(left)) {
-        return Ok(Json(Value::Object(row(&stored))));
+        return Ok(Json(Value::Object(row_at(state, &stored))));
     }
     change(state, caller, &id, action, &patch).await?;
     Ok(Json(Value::Object(

@@ -29,7 +29,7 @@ pub(super) const USER: &[Field] = &[
     column("models", Kind::Texts),
     extra("sso_user_id", Kind::Text),
     extra("allowed_cache_controls", Kind::Texts),
-    extra("budget_limits", Kind::Any),
+    extra("budget_limits", Kind::BudgetLimits),
     extra("object_permission", Kind::Object),
     of_route("spend", Kind::Money),
 ];

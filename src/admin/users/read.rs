@@ -12,7 +12,7 @@ use super::super::draft::{body_of, every, find, live, named};
 use super::super::lists::{Listed, page_of, sorted};
 use super::super::query::Query;
 use super::super::reply::AdminError;
-use super::super::rows::{memberships, row};
+use super::super::rows::{memberships, row_at};
 use super::super::state::AdminState;
 use super::write::keys_of;
 use crate::store::{RecordQuery, RecordSort};
@@ -51,9 +51,12 @@ pub(in crate::admin) async fn info(
     };
     let user: User = body_of(&stored)?;
     let teams = named(&state, RecordKind::Team, &user.teams).await?;
-    let teams: Vec<Value> = teams.iter().map(|team| Value::Object(row(team))).collect();
+    let teams: Vec<Value> = teams
+        .iter()
+        .map(|team| Value::Object(row_at(&state, team)))
+        .collect();
     Ok(Json(json!({
-        "user_id": id, "user_info": with_places(&state, &id, row(&stored)).await?,
+        "user_id": id, "user_info": with_places(&state, &id, row_at(&state, &stored)).await?,
         "keys": keys, "teams": teams,
     })))
 }
@@ -67,7 +70,7 @@ pub(in crate::admin) async fn info_v2(
     let id = named_user(&state, &caller, &query).await?;
     let stored = live(&state, RecordKind::User, &id).await?;
     let stored = stored.ok_or_else(|| absent(RecordKind::User, &id))?;
-    let shown = with_places(&state, &id, row(&stored)).await?;
+    let shown = with_places(&state, &id, row_at(&state, &stored)).await?;
     Ok(Json(Value::Object(shown)))
 }
 
@@ -125,7 +128,7 @@ pub(in crate::admin) async fn list(
     let mut rows = Vec::new();
     for stored in &found.records {
         let key_count = keys_of(&state, &stored.record.id).await?.len();
-        let mut shown = row(stored);
+        let mut shown = row_at(&state, stored);
         shown.insert("key_count".to_owned(), json!(key_count));
         rows.push(Value::Object(shown));
     }
@@ -191,7 +194,7 @@ async fn page_in_memory(
     let skip = usize::try_from((page - 1).saturating_mul(size)).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     for stored in found.iter().skip(skip).take(size as usize) {
-        let mut shown = row(stored);
+        let mut shown = row_at(state, stored);
         let key_count = keys_of(state, &stored.record.id).await?.len();
         shown.insert("key_count".to_owned(), json!(key_count));
         rows.push(Value::Object(shown));
@@ -216,7 +219,7 @@ pub(in crate::admin) async fn filter(
     };
     let found = page_of(&state, asked, page, size).await?;
     let shown = found.records.iter().map(|stored| {
-        let row = row(stored);
+        let row = row_at(&state, stored);
         json!({"user_id": row.get("user_id"), "user_email": row.get("user_email"),
             "user_alias": row.get("user_alias")})
     });

@@ -140,6 +140,7 @@ impl Desk {
             None => self.home_of_nobody(window),
         };
         window.gate().set(Some(Arc::clone(&grant)));
+        let on_disk = grant.slot().used();
         let opened = Opened {
             name: window.name(),
             window: window.clone(),
@@ -156,6 +157,9 @@ impl Desk {
             used: 0,
             active: clock::mono(),
             waiters: Vec::new(),
+            // What was settled before this process began is on disk: it was read from there.
+            on_disk,
+            mark: None,
         };
         let before = self.windows.remove(&pid.scope);
         let mut opened = opened;

@@ -124,11 +124,11 @@ impl Desk {
     pub(super) fn find(&self, name: &WindowName) -> Option<Window> {
         if name.kind.is_empty() {
             let due = self.shared.first()?;
-            return Window::find(&due.meters, name.model.as_deref());
+            return Window::find(&due.meters, name);
         }
         let scope = Scope::new(ScopeKind::of_label(&name.kind)?, name.id.as_str());
         let meters = self.registry.meters_of(&scope, clock::now())?;
-        Window::find(&meters, name.model.as_deref())
+        Window::find(&meters, name)
     }
 }
 

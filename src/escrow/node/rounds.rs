@@ -88,9 +88,7 @@ impl Desk {
         let now = clock::mono();
         self.tell_members();
         for meters in self.registry.take_resets() {
-            let Some(window) = Window::find(&meters, None) else {
-                continue;
-            };
+            let window = Window::whole(&meters);
             let Some(reset) = window.gate().reset() else {
                 continue;
             };
@@ -104,6 +102,8 @@ impl Desk {
             self.follow_limit(scope, now);
         }
         self.step(Event::Tick);
+        self.tell_reach();
+        self.note_synced();
         for opened in self.windows.values_mut() {
             if !opened.waiters.is_empty() {
                 opened.wake(now);
@@ -120,6 +120,61 @@ impl Desk {
         }
         if is_due(&mut self.rounds.checkpointed, CHECKPOINT, now) {
             self.checkpoint();
+        }
+    }
+
+    /// Tells requests whether others who share budgets are in reach, and the log when that changes.
+    fn tell_reach(&mut self) {
+        let lost = self.out_of_reach();
+        let before = self.rights.cut_off.swap(lost.is_some(), Ordering::Relaxed);
+        match lost {
+            Some(what) if !before => tracing::warn!(
+                what,
+                "budgets are not coordinated: each follows its degraded_policy until they are"
+            ),
+            None if before => tracing::info!("budgets are coordinated"),
+            _ => {}
+        }
+    }
+
+    /// Who shares budgets and is not heard.
+    fn out_of_reach(&self) -> Option<String> {
+        let near = self.mail.is_near_up() || self.mail.neighbours() < self.members.near();
+        if !near {
+            return Some("nodes of this region".to_owned());
+        }
+        let heard = |name: &str| {
+            let number = self.numbers.of(name);
+            self.members
+                .live()
+                .iter()
+                .any(|actor| actor.region == number)
+        };
+        let links = self.mail.links();
+        let mut far = links.iter().filter(|(region, ..)| *region != self.region);
+        let silent = far.find(|(region, up, _)| !up || !heard(region));
+        silent.map(|(region, ..)| format!("region {region}"))
+    }
+
+    /// Notes which charges are on disk.
+    fn note_synced(&mut self) {
+        let synced = self.journal.synced();
+        let mut new = Vec::new();
+        for (scope, opened) in &mut self.windows {
+            if opened.note_synced(synced) {
+                new.push((*scope, opened.grant.slot().used()));
+            }
+        }
+        if new.is_empty() {
+            return;
+        }
+        // Whoever was between settling and writing has written when this returns.
+        drop(self.rights.writing());
+        let frame = self.journal.appended();
+        for (scope, used) in new {
+            if let Some(opened) = self.windows.get_mut(&scope) {
+                opened.mark = Some((frame, used));
+            }
         }
     }
 
@@ -226,6 +281,7 @@ impl Desk {
             limits: limits.scopes,
             silent: limits.silent,
             left_out: limits.left_out,
+            cut_off: self.rights.cut_off.load(Ordering::Relaxed),
             ..Status::default()
         };
         status.nodes_far = live.len() as u64 - status.nodes_near;
@@ -234,6 +290,7 @@ impl Desk {
             status.free = status.free.saturating_add(slot.avail().max(0));
             status.reserved = status.reserved.saturating_add(slot.reserved());
             status.bound = status.bound.saturating_add(bound.total());
+            status.unbounded += u64::from(self.is_unbounded(opened));
             let pending = bound.pending_decrease;
             status.pending_decrease = status.pending_decrease.saturating_add(pending);
         }

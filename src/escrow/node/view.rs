@@ -1,5 +1,8 @@
 //! How a budget stands, for `/budget/state`.
 
+use std::sync::atomic::Ordering;
+
+use meridian_core::budget::policy::Degraded;
 use meridian_core::escrow::{Actor, Exposure, Row, Standing};
 use meridian_core::meters::WindowName;
 use serde_json::{Map, Value, json};
@@ -38,6 +41,8 @@ impl Desk {
         let shown = self.windows.values().filter(wanted).take(SHOWN_MAX);
         let bounds = shown.map(|opened| self.exposure(opened));
         let bound = bounds.fold(Exposure::default(), Exposure::plus);
+        let mut shown = self.windows.values().filter(wanted);
+        let unbounded = shown.any(|opened| self.is_unbounded(opened));
         let links = self.mail.links();
         let links = links
             .iter()
@@ -47,9 +52,11 @@ impl Desk {
             "actor": self.me.to_string(),
             "region": self.region,
             "coordination": self.mode(),
+            "cut_off": self.rights.cut_off.load(Ordering::Relaxed),
             "nodes": live.collect::<Vec<_>>(),
             "links": links.collect::<Vec<_>>(),
             "bound": bound_of(bound),
+            "unbounded": unbounded,
             "budgets": budgets,
             "why": null,
         })
@@ -68,7 +75,15 @@ impl Desk {
             let unwritten = book.limit().saturating_sub(limit.0).max(0);
             bound.pending_decrease = bound.pending_decrease.saturating_add(unwritten);
         }
+        bound.unsynced = opened.unsynced();
         bound
+    }
+
+    /// Whether it is spent beyond rights now, because nobody can be asked for some.
+    pub(super) fn is_unbounded(&self, opened: &Opened) -> bool {
+        let all = **self.rights.policy.load();
+        let open = opened.window.policy(all).degraded == Degraded::FailOpen;
+        open && self.rights.cut_off.load(Ordering::Relaxed)
     }
 
     fn budget(&self, opened: &Opened) -> Value {
@@ -92,11 +107,13 @@ impl Desk {
             })
         });
         let limit = opened.window.limit(wall);
+        let policy = opened.window.policy(**self.rights.policy.load());
         json!({
             "scope": {
                 "kind": opened.name.kind,
                 "id": opened.name.id,
                 "model": opened.name.model,
+                "limit": opened.name.limit,
             },
             "budget": pid.scope.to_string(),
             "resets_at": opened.window.resets_at(wall).map(|at| at.to_iso()),
@@ -110,7 +127,10 @@ impl Desk {
             "waiting": opened.waiters.len(),
             "frozen": slot.is_frozen(),
             "store_failed": opened.failed,
+            "on_exhausted": policy.on_exhausted.word(),
+            "degraded_policy": policy.degraded.word(),
             "bound": bound_of(bound),
+            "unbounded": self.is_unbounded(opened),
             "nodes": nodes,
             "regions": regions.collect::<Vec<_>>(),
         })
@@ -135,6 +155,8 @@ fn bound_of(bound: Exposure) -> Value {
     json!({
         "total_nano_usd": bound.total(),
         "metering": dollars(bound.metering),
+        "running": dollars(bound.running),
+        "overdraft": dollars(bound.overdraft),
         "pending_decrease": dollars(bound.pending_decrease),
         "unsynced": dollars(bound.unsynced),
     })

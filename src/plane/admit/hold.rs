@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use meridian_core::auth::KeyView;
+use meridian_core::budget::policy::{Degraded, Policy};
 use meridian_core::config::UnknownPrice;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
+use meridian_core::escrow::Running;
 use meridian_core::journal::{Bound, Open};
 use meridian_core::meters::{Admission, Due, Meters, Need};
 use meridian_core::money::NanoUsd;
@@ -28,6 +30,12 @@ use crate::state::State;
 const OUTPUT_TOKENS_RESERVED: u64 = 4_096;
 /// Output tokens that a stream takes first where rights are shared.
 const STREAM_FIRST_TOKENS: u64 = 512;
+/// How far an estimate of input can be too low, in thousandths.
+const PROMPT_ERROR_PERMILLE: u64 = 100;
+/// Output that a cut stream is still billed for: so fast for so long, and one chunk.
+const LATE_TOKENS_PER_S: u64 = 200;
+const CUT_MS: u64 = 300;
+const LATE_CHUNK_TOKENS: u64 = 64;
 /// Seconds after which rights that could not be asked for are asked for again.
 const RIGHTS_RETRY_S: u64 = 1;
 /// Seconds after which a journal that refused is asked again.
@@ -56,6 +64,8 @@ pub(super) async fn hold(
         free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
         decides: state.decides(),
+        excess: excess(&ask, bound, covered),
+        cut_off: cut_off(state, &rules),
     };
     let admission = take(state, meters, need, dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
@@ -127,6 +137,7 @@ async fn take(
     let Some(rights) = &state.rights else {
         return meters.admit(need, dues, wall).map_err(|no| *no.error);
     };
+    refuse_cut_off(meters, &need, &dues, wall)?;
     let until = clock::mono() + WAIT_MAX;
     loop {
         let denied = match meters.admit(need, dues.clone(), wall) {
@@ -150,6 +161,56 @@ async fn take(
             }
         }
     }
+}
+
+/// What holds for budgets that say nothing themselves while others who share them are out of reach.
+fn cut_off(state: &State, rules: &Rules) -> Option<Policy> {
+    let rights = state.rights.as_ref()?;
+    rights.cut_off(rules.config.meridian.budget_policy)
+}
+
+/// Budgets that are closed while others are out of reach refuse: this is no answer about money.
+fn refuse_cut_off(
+    meters: &Arc<Meters>,
+    need: &Need<'_>,
+    dues: &[Due],
+    wall: WallMs,
+) -> Result<(), GatewayError> {
+    let Some(all) = need.cut_off.filter(|_| !need.free) else {
+        return Ok(());
+    };
+    let refusing = dues.iter().filter(|due| !due.counts_only);
+    let mut all_meters = std::iter::once(meters).chain(refusing.map(|due| &due.meters));
+    let closed = |meters: &Arc<Meters>| {
+        meters.policy(all).degraded == Degraded::FailClosed && meters.is_limited(wall)
+    };
+    match all_meters.any(closed) {
+        false => Ok(()),
+        true => Err(GatewayError::Overloaded {
+            what: "Nodes that share the budget cannot be reached (degraded_policy: fail_closed)",
+            retry_after_s: RIGHTS_RETRY_S,
+        }),
+    }
+}
+
+/// What a request can cost over what is held for it: input that was estimated too low, and for a
+/// stream that may be cut what comes until its provider notices.
+fn excess(ask: &Ask, bound: Bound, covered: u64) -> NanoUsd {
+    let may_be_cut =
+        ask.stream && (ask.completion_max.is_none() || covered < bound.completion_tokens_max);
+    let (tokens_per_s, chunk_tokens) = match may_be_cut {
+        true => (LATE_TOKENS_PER_S, LATE_CHUNK_TOKENS),
+        false => (0, 0),
+    };
+    let running = Running {
+        prompt_tokens: bound.prompt_tokens,
+        prompt_error_permille: PROMPT_ERROR_PERMILLE,
+        tokens_per_s,
+        cut_ms: CUT_MS,
+        chunk_tokens,
+        rates: bound.rates,
+    };
+    running.excess()
 }
 
 /// Cost that is held at first, and the output tokens that it is for: where rights are shared a

@@ -130,6 +130,8 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
         free: bound.reserved == NanoUsd::ZERO,
         key_alias: None,
         decides: state.decides(),
+        excess: NanoUsd::ZERO,
+        cut_off: None,
     };
     let admission = state
         .master_meters

@@ -3,6 +3,7 @@
 mod apply;
 mod audit;
 mod imports;
+mod limits;
 mod logs;
 mod objects;
 mod records;

@@ -7,6 +7,7 @@ use meridian_core::time::WallMs;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Embedded;
+use super::limits::{ids_of_limits, set_limits};
 use crate::clock;
 use crate::store::periods::{period_at, period_of};
 use crate::store::{
@@ -203,7 +204,7 @@ fn begin_borrowed(
     }))
 }
 
-fn spend_of(row: &Row<'_>) -> rusqlite::Result<ScopeSpend> {
+pub(super) fn spend_of(row: &Row<'_>) -> rusqlite::Result<ScopeSpend> {
     let kind: String = row.get(0)?;
     Ok(ScopeSpend {
         // Only labels are written.
@@ -219,9 +220,13 @@ fn spend_of(row: &Row<'_>) -> rusqlite::Result<ScopeSpend> {
 
 /// Takes over the period that a record names.
 pub(super) fn set_period(work: &Transaction<'_>, record: &Record) -> Result<(), StoreError> {
-    match (record.scope(), period_of(record)) {
-        (Some(scope), Some(period)) => write_period(work, &scope, period.as_ref()),
-        _ => Ok(()),
+    let Some(scope) = record.scope() else {
+        return Ok(());
+    };
+    set_limits(work, &scope, record)?;
+    match period_of(record) {
+        Some(period) => write_period(work, &scope, period.as_ref()),
+        None => Ok(()),
     }
 }
 
@@ -282,6 +287,13 @@ pub(super) fn change_spend(
                 "UPDATE scope_early SET id = ?3 WHERE kind = ?1 AND id = ?2",
                 [kind, from, id],
             )?;
+            for limit in ids_of_limits(work, kind, from)? {
+                let moved = format!("{id}{}", &limit[from.len()..]);
+                work.execute(
+                    "UPDATE OR REPLACE scope_spend SET id = ?3 WHERE kind = ?1 AND id = ?2",
+                    params![kind, limit, moved],
+                )?;
+            }
             work.execute(
                 "DELETE FROM scope_spend WHERE kind = ?1 AND id = ?2",
                 [kind, from],
@@ -303,6 +315,18 @@ pub(super) fn add_spend(
         _ => None,
     };
     let (kind, id) = (scope.kind.label(), active.as_ref().unwrap_or(&scope.id));
+    add_to(work, (kind, id.as_str()), costs)?;
+    for limit in ids_of_limits(work, kind, id)? {
+        add_to(work, (kind, &limit), costs)?;
+    }
+    Ok(())
+}
+
+fn add_to(
+    work: &Transaction<'_>,
+    (kind, id): (&str, &str),
+    costs: &[(WallMs, i64)],
+) -> Result<(), StoreError> {
     let period = work
         .prepare_cached(
             "SELECT period_start, period_end FROM scope_spend WHERE kind = ?1 AND id = ?2",
@@ -418,6 +442,8 @@ fn early_since(work: &Transaction<'_>, scope: &Scope, start: WallMs) -> Result<i
 
 /// What the log says about requests of a scope since a moment.
 fn logged_since(work: &Transaction<'_>, scope: &Scope, start: WallMs) -> Result<i64, StoreError> {
+    let whole = scope.limit_of().map(|(whole, _)| whole);
+    let scope = whole.as_ref().unwrap_or(scope);
     let condition = match scope.kind {
         ScopeKind::Key => {
             "api_key IN (SELECT ?1 UNION SELECT id FROM record

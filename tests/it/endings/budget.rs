@@ -36,3 +36,40 @@ async fn a_stream_whose_budget_is_gone_ends_honestly_is_cancelled_and_is_billed(
         assert!(attempts[0].sent_tokens < 90_000, "cancelled on the way");
     }
 }
+
+#[tokio::test]
+async fn a_stream_ends_where_the_budget_lets_it_and_the_next_request_is_refused() {
+    let all = "budget_on_exhausted: finish";
+    let world = World::new(all).await;
+    for (fields, whole) in [
+        (json!({}), true),
+        (json!({"on_exhausted": "refuse_only"}), true),
+        (json!({"on_exhausted": "cut"}), false),
+    ] {
+        let marker = format!("ends{}", fields["on_exhausted"].as_str().unwrap_or("all"));
+        let mut fields = fields;
+        fields["max_budget"] = json!(0.0095);
+        let key = world.gateway.key(&fields).await;
+        let mut body = Api::Chat.body(&Api::Chat.model("+tokens=9000"), &marker, true);
+        for bound in ["max_tokens", "max_completion_tokens"] {
+            body.as_object_mut().unwrap().remove(bound);
+        }
+        let request = Request::post(Api::Chat.path(), &body).bearer(&key);
+        let text = world.send(&request).await.text();
+        assert_eq!(text.contains("[DONE]"), whole, "{marker}");
+        let row = world.row(&marker).await;
+        let reason = if whole { "complete" } else { "budget_cut" };
+        assert_eq!(meta(&row, "end_reason"), reason, "{row:#}");
+        assert_eq!(row["spend"].as_f64().unwrap() > 0.017, whole, "{row:#}");
+        let next = world.send(&request).await;
+        assert_eq!(next.status(), 429, "{}", next.text());
+    }
+    let bad = json!({"on_exhausted": "never"});
+    let answer = world.gateway.admin("POST", "/key/generate", &bad).await;
+    assert_eq!(answer.status(), 400, "{}", answer.text());
+    assert!(
+        answer
+            .text()
+            .contains("on_exhausted must be one of cut, finish, refuse_only")
+    );
+}
