@@ -10,6 +10,7 @@ mod budgets;
 mod faults;
 mod frames;
 mod limits;
+mod lost;
 mod policies;
 mod revocations;
 mod world;
