@@ -147,6 +147,8 @@ fn measure(
         free: false,
         key_alias: None,
         decides,
+        excess: NanoUsd::ZERO,
+        cut_off: None,
     };
     let started = tokio::time::Instant::now();
     for _ in 0..REQUESTS {
