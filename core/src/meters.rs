@@ -50,7 +50,7 @@ pub enum Whose {
     Installation,
 }
 
-/// The counters of one scope: 224 bytes when no model has limits of its own.
+/// The counters of one scope: 240 bytes when it has no limits but its own.
 #[derive(Debug)]
 pub struct Meters {
     whose: Whose,

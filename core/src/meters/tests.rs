@@ -258,7 +258,7 @@ fn rules_that_cannot_be_enforced_are_refused_and_never_ignored() {
 
 #[test]
 fn a_million_keys_fit() {
-    assert!(size_of::<Meters>() <= 224, "{} bytes", size_of::<Meters>());
+    assert!(size_of::<Meters>() <= 240, "{} bytes", size_of::<Meters>());
     println!("Meters {} bytes", size_of::<Meters>());
     println!("KeyPolicy {} bytes", size_of::<crate::auth::KeyPolicy>());
     println!("Admission {} bytes", size_of::<Admission>());
