@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use dashmap::DashMap;
 
-use crate::path_guard;
 pub use crate::store::Owner;
 use crate::store::Store;
 
@@ -60,7 +59,7 @@ impl Owners {
         if others.is_empty() {
             return Ok(found);
         }
-        match path_guard::beside(self.store.find_owners(others)).await {
+        match self.store.find_owners(others).await {
             Ok(stored) => found.extend(stored),
             Err(error) => {
                 tracing::error!(%error, "the store does not say whose an object is");

@@ -31,10 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["clock", "credentials", "path_guard", "priority"]),
     ("registry", &["store"]),
     ("journal", &["clock", "store", "telemetry"]),
-    (
-        "owners",
-        &["clock", "journal", "path_guard", "store", "telemetry"],
-    ),
+    ("owners", &["clock", "journal", "store", "telemetry"]),
     ("routing", &["clock"]),
     ("redis", &["clock", "path_guard"]),
     ("cache", &["clock", "redis", "telemetry"]),

@@ -367,6 +367,4 @@ impl Meters {
 }
 
 #[cfg(test)]
-mod policies;
-#[cfg(test)]
 mod tests;

@@ -358,8 +358,10 @@ mod tests {
         assert_eq!(
             shown,
             json!([
-                {"budget_duration": "1d", "max_budget": 5.0, "reset_at": "2027-01-16T00:00:00.000Z"},
-                {"budget_duration": "14d", "max_budget": 2.5, "reset_at": "2027-01-20T00:00:00.000Z"},
+                {"budget_duration": "1d", "max_budget": 5.0,
+                 "reset_at": "2027-01-16T00:00:00.000Z"},
+                {"budget_duration": "14d", "max_budget": 2.5,
+                 "reset_at": "2027-01-20T00:00:00.000Z"},
             ])
         );
         assert_eq!(

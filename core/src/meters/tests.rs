@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
 use serde_json::json;
 
+mod policies;
+
 use super::*;
 use crate::error::GatewayError;
 use std::sync::Arc;

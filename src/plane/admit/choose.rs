@@ -13,6 +13,7 @@ use meridian_core::wire::json::Value;
 
 use super::{Arrival, Ask};
 use crate::owners::{Owner, Unknown};
+use crate::path_guard;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
@@ -190,7 +191,7 @@ fn without_input() -> GatewayError {
 
 /// Who made an object here. An error where nobody can tell: then it is not the caller's to see.
 async fn owner_of(state: &State, id: &str) -> Result<Option<Owner>, GatewayError> {
-    let found = state.owners.find(id).await;
+    let found = path_guard::beside(state.owners.find(id)).await;
     found.map_err(|Unknown| owner_unknown())
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use serde_json::{Map, json};
 
-use super::*;
 use crate::budget::policy::{Degraded, OnExhausted};
 use crate::escrow::{Grant, Pid, Slot};
+use crate::meters::*;
 use crate::record::Bounds;
 
 const NOW: WallMs = WallMs(1_800_000_000_000);
