@@ -92,6 +92,17 @@ impl Slot {
         })
     }
 
+    /// A hold of nothing, whatever is free: what the request costs counts. `None` where nothing new
+    /// begins.
+    pub fn hold_nothing(&self) -> Option<Hold> {
+        let nothing = Hold {
+            reserved: 0,
+            past: 0,
+            excess: 0,
+        };
+        (!self.is_frozen()).then_some(nothing)
+    }
+
     /// Holds `more` for a request that runs. A frozen slot extends nothing.
     ///
     /// # Errors

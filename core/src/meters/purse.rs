@@ -112,7 +112,7 @@ impl Purse {
             Decides::Rights => self.gate.grant(now),
         };
         let right = grant.and_then(|grant| {
-            let hold = grant.slot().reserve(0).ok()?;
+            let hold = grant.slot().hold_nothing()?;
             Some((grant, hold))
         });
         let counted = self.slot.count(now);
