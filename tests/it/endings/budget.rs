@@ -50,7 +50,7 @@ async fn a_stream_ends_where_the_budget_lets_it_and_the_next_request_is_refused(
         let mut fields = fields;
         fields["max_budget"] = json!(0.0095);
         let key = world.gateway.key(&fields).await;
-        let mut body = Api::Chat.body(&Api::Chat.model("+tokens=9000"), &marker, true);
+        let mut body = Api::Chat.body(&Api::Chat.model("+tokens=90000"), &marker, true);
         for bound in ["max_tokens", "max_completion_tokens"] {
             body.as_object_mut().unwrap().remove(bound);
         }
