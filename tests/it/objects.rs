@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use meridian_core::ids::KeyHash;
 use meridian_testkit::config::{Config, MASTER_KEY};
 use meridian_testkit::deadline::SOON;
 use meridian_testkit::fake::{Asked, Fake, Reply};
@@ -21,6 +22,7 @@ const OUTPUT: &str = "file-output";
 struct Account {
     files: Vec<String>,
     batches: Vec<String>,
+    responses: usize,
 }
 
 /// A list is told newest first, as OpenAI does.
@@ -66,6 +68,10 @@ fn answer(account: &Mutex<Account>, asked: &Asked) -> Reply {
             return Reply::of(200, "application/octet-stream", b"{}\n".to_vec());
         }
         (_, ["v1", "batches", id]) => json!({"id": id, "output_file_id": OUTPUT}),
+        ("POST", ["v1", "responses"]) => {
+            account.responses += 1;
+            json!({"id": format!("resp_{}", account.responses), "object": "response"})
+        }
         (_, ["v1", _, id]) => json!({"id": id, "object": "file"}),
         _ => return Reply::json(404, &json!({"error": {"message": "what?"}})),
     };
@@ -219,6 +225,72 @@ async fn a_batch_and_what_it_wrote_belong_to_its_maker_also_after_a_restart() {
         assert_eq!(own.status(), 200, "{target}: {}", own.text());
         let other = get(&gateway, &theirs, &target).await;
         assert_eq!(other.status(), 404, "{target}: {}", other.text());
+    }
+}
+
+/// The key that follows: by `/key/regenerate`.
+async fn rotated(gateway: &Gateway, key: &str, more: Value) -> String {
+    let mut body = more;
+    body["key"] = json!(key);
+    let made = gateway.admin("POST", "/key/regenerate", &body).await;
+    assert_eq!(made.status(), 200, "{}", made.text());
+    made.json()["key"].as_str().unwrap().to_owned()
+}
+
+async fn respond(gateway: &Gateway, key: &str) -> String {
+    let body = json!({"model": "gpt", "input": "hi"});
+    id_of(
+        &gateway
+            .send(&Request::post("/v1/responses", &body).bearer(key))
+            .await,
+    )
+}
+
+#[tokio::test]
+async fn a_rotated_key_keeps_what_it_made_and_nobody_else_gets_it() {
+    let (_fake, mut gateway) = world().await;
+    let chosen = "sk-chosen-by-a-person";
+    let first = gateway
+        .key(&json!({"key": chosen, "key_alias": "ours"}))
+        .await;
+    let file = format!("/v1/files/{}", upload(&gateway, &first).await);
+    let response = format!("/v1/responses/{}", respond(&gateway, &first).await);
+    let second = rotated(&gateway, &first, json!({"grace_period": "1h"})).await;
+    let later = format!("/v1/files/{}", upload(&gateway, &first).await);
+    let third = rotated(&gateway, &second, json!({})).await;
+    let newest = format!("/v1/responses/{}", respond(&gateway, &third).await);
+    let own = [&file, &response, &later, &newest];
+    // From memory first, then from the store alone.
+    for _ in 0..2 {
+        for target in own {
+            let answer = get(&gateway, &third, target).await;
+            assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
+        }
+        assert_eq!(ids(&get(&gateway, &third, "/v1/files").await).len(), 2);
+        gateway.stop(SOON).await;
+        gateway.start().await;
+    }
+    // Neither the value of an earlier key nor a field of the API leads to what others have made.
+    let gone = gateway
+        .admin("POST", "/key/delete", &json!({"keys": [third]}))
+        .await;
+    assert_eq!(gone.status(), 200, "{}", gone.text());
+    let info = gateway.key(&json!({})).await;
+    let lineage = KeyHash::of_secret(chosen).to_string();
+    let again = gateway
+        .key(&json!({"key": chosen, "lineage": lineage}))
+        .await;
+    let path = format!("/key/{}", KeyHash::of_secret(&second));
+    let put = gateway.admin("PUT", &path, &json!({})).await;
+    assert_eq!(put.status(), 200, "{}", put.text());
+    let sly = json!({"lineage": lineage, "metadata": {"lineage": lineage}});
+    let sly = rotated(&gateway, &info, sly).await;
+    for key in [again, second, sly] {
+        for target in own {
+            let answer = get(&gateway, &key, target).await;
+            assert_eq!(answer.status(), 404, "{target}: {}", answer.text());
+        }
+        assert!(ids(&get(&gateway, &key, "/v1/files").await).is_empty());
     }
 }
 

@@ -203,7 +203,7 @@ pub(crate) fn owner_unknown() -> GatewayError {
 }
 
 fn is_own(owner: &Owner, key: Option<&KeyView>) -> bool {
-    key.is_none_or(|key| owner.key == Some(key.policy.token))
+    key.is_none_or(|key| owner.is(&key.policy))
 }
 
 /// A stored response goes back to the deployment that made it; for anybody else it does not exist.

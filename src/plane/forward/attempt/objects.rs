@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use meridian_core::auth::KeyPolicy;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::ids::KeyHash;
 use meridian_core::wire::object_list::{self, Object, Page, Question};
 
 use super::{Answer, Attempt, Failure};
@@ -99,7 +99,7 @@ impl Attempt<'_> {
         };
         let found = self.state.owners.find(id).await;
         let found = found.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
-        if found.is_some_and(|owner| owner.key == self.caller()) {
+        if found.is_some_and(|owner| self.is_own(&owner)) {
             return Ok(());
         }
         let id = id.to_owned();
@@ -129,8 +129,7 @@ impl Attempt<'_> {
         let ids = objects.iter().map(|object| object.id.clone()).collect();
         let owners = self.state.owners.find_all(ids).await;
         let owners = owners.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
-        let caller = self.caller();
-        let is_own = |object: &Object| owners.get(&object.id).is_some_and(|one| one.key == caller);
+        let is_own = |object: &Object| owners.get(&object.id).is_some_and(|one| self.is_own(one));
         Ok(objects.into_iter().filter(is_own).collect())
     }
 
@@ -143,8 +142,9 @@ impl Attempt<'_> {
         answer
     }
 
-    fn caller(&self) -> Option<KeyHash> {
-        self.admitted.key.as_ref().map(|key| key.policy.token)
+    fn is_own(&self, owner: &Owner) -> bool {
+        let key = self.admitted.key.as_ref();
+        key.is_some_and(|key| owner.is(&key.policy))
     }
 
     /// Keeps who owns what an answer says was made: a new file or batch is its caller's, and what
@@ -163,9 +163,11 @@ impl Attempt<'_> {
         if !made {
             return;
         }
+        let key = self.admitted.key.as_ref().map(|key| &key.policy);
         let owner = match &ask.id {
             None => Owner {
-                key: self.caller(),
+                key: key.map(|policy| policy.token),
+                lineage: key.and_then(KeyPolicy::lineage),
                 model_group: self.admitted.group.name.clone(),
                 deployment_id: self.target.deployment.id.clone(),
             },
