@@ -66,7 +66,7 @@ impl Attempt<'_> {
         let mut own: Vec<(Object, Owner)> = Vec::new();
         for page in 1..=PAGES_MAX {
             let tail = question.tail(after.as_deref(), of_page);
-            let outgoing = self.outgoing(door, client, token, &tail)?;
+            let outgoing = self.outgoing(door, client, token, (&tail, None))?;
             let answer = self.answer(door, outgoing, token).await?;
             let (answer, read) = self.page(answer).await?;
             let last = read.objects.last().map(|object| object.id.clone());
