@@ -107,7 +107,7 @@ pub(super) const MERIDIAN: &[Key] = &[
     on(
         "fetch_bytes_max",
         Whole(0, BYTES_MAX),
-        "web images and documents of one request, for providers that take bytes only; default 20971520, 0 off",
+        "web items of one request, for providers that take bytes only; default 20971520, 0 off",
     ),
     on(
         "fetch_timeout_s",
