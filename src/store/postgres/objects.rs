@@ -15,7 +15,8 @@ impl Postgres {
     ) -> Result<Vec<(String, Owner)>, StoreError> {
         // What was asked for, not what was looked up, is the name of what is found.
         let sql = "SELECT asked.place, one.api_key, one.lineage, one.model_group, \
-            one.deployment_id FROM unnest($1) WITH ORDINALITY AS asked (id, place) CROSS JOIN LATERAL ( \
+            one.deployment_id \
+            FROM unnest($1) WITH ORDINALITY AS asked (id, place) CROSS JOIN LATERAL ( \
                 SELECT 0 AS rank, o.api_key, o.lineage, o.model_group, o.deployment_id \
                 FROM meridian.stored_object o WHERE o.id = asked.id \
                 UNION ALL \
