@@ -1,12 +1,10 @@
 //! House rules that neither rustc nor clippy knows: sizes, names, imports, dependencies, documents.
 #![cfg(test)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
-
 const LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
