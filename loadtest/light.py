@@ -2,8 +2,9 @@
 """Latency and streams through each peer, asked by a client that costs little itself.
 
     loadtest/light.py chats --rate 1000        added latency of a 1 KB chat in an open loop
-    loadtest/light.py streams --streams 500    time to the first byte, CPU of a chunk, the longest silence
+    loadtest/light.py streams --streams 500    time to the first text, CPU of a chunk, the longest silence
     loadtest/light.py streams --burst          all streams begin in the same moment
+    loadtest/light.py streams --dense --streams 100     five times the chunks, so that beginnings hardly count
 
 k6 needs more CPU for a stream than what it measures, on the same cores: this client is one thread over epoll, with
 connections that stand before the clock runs. The provider alone, nginx, a bare Pingora and the gateway are asked in
@@ -22,9 +23,13 @@ import time
 import costs
 import run
 
-# The provider's own pace: 50 chunks, one each 100 ms.
-STREAM = "fake+tokens=50+chunk_ms=100"
-STREAM_S, CHUNKS = 5, 50
+# Names in the gateway and with the provider: 50 chunks, one each 100 ms; 250, one each 20 ms.
+SLOW = "slow-stream", "fake+tokens=50+chunk_ms=100"
+DENSE = "dense-stream", "fake+tokens=250+chunk_ms=20"
+STREAM_S = 5
+# What the first event with text has in it. The one before it says who speaks, and the gateway waits for what follows:
+# as long as nothing was said, another deployment can answer instead.
+FIRST_TEXT = b'"delta":{"content":"'
 
 
 def question(port, key, model, **more):
@@ -65,11 +70,13 @@ class One:
         now = time.perf_counter()
         if not data:
             sys.exit("the peer closed a connection")
-        if self.first is None:
-            self.first = now
+        if self.last == self.sent:
             if not data.startswith(b"HTTP/1.1 200"):
                 sys.exit(f"not served: {data[:300]!r}")
-        self.gap = max(self.gap, now - self.last)
+        if self.first is not None:
+            self.gap = max(self.gap, now - self.last)
+        elif FIRST_TEXT in data:
+            self.first = now
         self.last = now
         self.chunks += data.count(b"data: ")
         self.tail = (self.tail + data)[-32:]
@@ -122,7 +129,8 @@ def chats(port, key, model, args):
 def streams(port, key, model, args):
     """Begins that are spread over the length of a stream, so that as many run at a time, for `--seconds`."""
     poll, connections = connect(port, args.streams)
-    request = question(port, key, model, stream=True)
+    # The gateway asks for usage, whether its client does or not: everybody is told the same.
+    request = question(port, key, model, stream=True, stream_options={"include_usage": True})
     free, firsts, gaps, chunks = list(connections.values()), [], [], 0
     step = 0 if args.burst else STREAM_S * 1.05 / args.streams
     started = time.perf_counter()
@@ -142,7 +150,7 @@ def streams(port, key, model, args):
                 free.append(one)
     for one in connections.values():
         one.socket.close()
-    return {"first byte p50 ms": percentile(firsts, 0.5), "p99 ms": percentile(firsts, 0.99),
+    return {"first text p50 ms": percentile(firsts, 0.5), "p99 ms": percentile(firsts, 0.99),
             "longest silence ms": max(gaps), "streams": len(firsts), "chunks": chunks}
 
 
@@ -152,6 +160,7 @@ def main():
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--burst", action="store_true", help="all streams begin at once")
+    parser.add_argument("--dense", action="store_true", help="streams of 250 chunks, one each 20 ms")
     parser.add_argument("--seconds", type=int, default=10, help="of one turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each peer")
     parser.add_argument("--gateways", help="folders of builds to compare, with commas between")
@@ -170,7 +179,7 @@ def main():
         for _ in range(args.rounds):
             for name, child, port, key, model in found:
                 if args.what == "streams":
-                    model = "slow-stream" if name.startswith("Meridian") else STREAM
+                    model = (DENSE if args.dense else SLOW)[0 if name.startswith("Meridian") else 1]
                 before = run.cpu_seconds(child.pid) if child else 0
                 told = ask(port, key, model, args)
                 spent = run.cpu_seconds(child.pid) - before if child else 0
