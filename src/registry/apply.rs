@@ -275,9 +275,7 @@ impl Registry {
 
     fn refresh_members(&self, team_id: &str, now: WallMs) {
         let of_team = |scope: &Scope| scope.member().is_some_and(|(team, _)| team == team_id);
-        let members = self.parties.find(&[ScopeKind::TeamMember], |entry| {
-            of_team(entry.party.scope())
-        });
+        let members = self.parties.named(ScopeKind::TeamMember, of_team);
         for member in members {
             self.refresh(&member, None, now);
         }
