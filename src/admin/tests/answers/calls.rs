@@ -195,6 +195,7 @@ pub(super) const CALLS: &[(&str, &str, &str)] = &[
     ("GET", "/team/info?team_id=t", ""),
     ("GET", "/team/list", ""),
     ("GET", "/v2/team/list", ""),
+    ("GET", "/team/t/members/me", ""),
     ("GET", "/team/filter/ui?team_id=t", ""),
     ("GET", "/team/available", ""),
     ("POST", "/team/block", r#"{"team_id": "t"}"#),
