@@ -81,6 +81,22 @@ pub(super) async fn write_off(
     rights.write_off(actor).await.map(Json).ok_or_else(away)
 }
 
+/// POST /budget/region_lost: a region is gone for good, and what it held is made anew at home.
+pub(super) async fn region_lost(
+    _: AdminAccess,
+    State(state): State<AdminState>,
+    JsonBody(mut fields): JsonBody,
+) -> Answer {
+    let region = fields.text("region").value();
+    fields.finish()?;
+    let Some(rights) = state.rights() else {
+        return Err(bad("region", "this node shares no budgets".to_owned()));
+    };
+    let lost = rights.call_lost(region.unwrap_or_default()).await;
+    let lost = lost.ok_or_else(away)?;
+    lost.map(Json).map_err(|why| bad("region", why.to_string()))
+}
+
 /// A key, `installation`, or `kind:id`; members are `team_member:team/user`, keys may be in clear.
 fn name_of(text: &str) -> Option<WindowName> {
     let named = |kind: &str, id: String| WindowName {

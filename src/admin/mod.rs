@@ -318,6 +318,7 @@ handlers! {
     BudgetStates: budget_state::all,
     BudgetState: budget_state::one,
     BudgetWriteOff: budget_state::write_off,
+    BudgetRegionLost: budget_state::region_lost,
     RightsFrame: budget_state::frame,
     CustomerNew: customers::new,
     CustomerUpdate: customers::update,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_core::escrow::{Actor, Book, BookEntry, Pid, Rights, ScopeId};
+use meridian_core::escrow::{Actor, Book, BookEntry, Lost, Pid, Rights, ScopeId};
 
 use crate::store::{Store, StoreError};
 
@@ -98,4 +98,57 @@ pub(super) async fn find(store: Store, pid: Pid) -> Result<Option<Book>, StoreEr
     let found = Box::pin(store.book(pid.scope, pid.index));
     let found = tokio::time::timeout(STORE_TIMEOUT, found).await;
     found.unwrap_or(Err(StoreError::Busy))
+}
+
+/// What became of a lost region's rights in the budgets that are at home here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Regained {
+    /// Books with the entry that takes them away.
+    pub(super) books: Vec<Book>,
+    /// Their sum.
+    pub(super) amount: Rights,
+    /// Budgets whose book could not be written: the operator says it once more.
+    pub(super) failed: usize,
+}
+
+/// Writes into the books of periods that a lost region's rights are to be destroyed. Books of
+/// other regions are not in this store. With each goes what the region's actors are known to have
+/// destroyed already.
+pub(super) async fn regain(store: Store, lost: Vec<(Pid, Lost, Rights)>) -> Regained {
+    let mut regained = Regained::default();
+    for (pid, lost, burned) in lost {
+        let work = Box::pin(regain_one(&store, pid, lost, burned));
+        match tokio::time::timeout(STORE_TIMEOUT, work).await {
+            Ok(Ok(Some((book, amount)))) => {
+                regained.books.push(book);
+                regained.amount = regained.amount.saturating_add(amount);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(_)) | Err(_) => regained.failed += 1,
+        }
+    }
+    regained
+}
+
+async fn regain_one(
+    store: &Store,
+    pid: Pid,
+    lost: Lost,
+    burned: Rights,
+) -> Result<Option<(Book, Rights)>, StoreError> {
+    for _ in 0..TRIES {
+        let found = store.book(pid.scope, pid.index).await?;
+        let Some(mut book) = found.filter(|book| book.pid == pid) else {
+            return Ok(None);
+        };
+        let Some(entry) = lost.entry(&book, burned) else {
+            return Ok(None);
+        };
+        let number = u32::try_from(book.entries.len()).unwrap_or(u32::MAX);
+        if store.add_entry(pid, number, entry, book.base).await? {
+            book.entries.push(entry);
+            return Ok(Some((book, entry.amount.saturating_neg())));
+        }
+    }
+    Err(StoreError::Busy)
 }

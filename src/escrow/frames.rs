@@ -118,6 +118,11 @@ pub(super) enum Says {
         /// Its period.
         pid: Pid,
     },
+    /// The operator says that a region is lost.
+    Lost {
+        /// Its number.
+        region: u8,
+    },
 }
 
 impl Frame {

@@ -134,6 +134,17 @@ impl Mail {
         self.posts.count()
     }
 
+    /// The number of another region, by its name.
+    pub(super) fn number_of(&self, name: &str) -> Option<u8> {
+        let named = |(number, way): (&u8, &Way)| (way.region == name).then_some(*number);
+        self.far.iter().find_map(named)
+    }
+
+    /// Names of the other regions.
+    pub(super) fn far_names(&self) -> impl Iterator<Item = &str> {
+        self.far.values().map(|way| way.region.as_str())
+    }
+
     /// How many regions there are, this one included.
     pub(super) fn regions(&self) -> usize {
         self.far.len() + 1

@@ -88,6 +88,22 @@ pub(crate) enum Order {
         actor: meridian_core::escrow::Actor,
         reply: oneshot::Sender<Value>,
     },
+    /// The operator says that a region, by its name, is lost.
+    Lost {
+        region: String,
+        reply: oneshot::Sender<Result<Value, NotLost>>,
+    },
+}
+
+/// Why a region does not count as lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotLost {
+    /// No link leads to it.
+    #[error("no region of this name is linked; linked are {0}")]
+    Unknown(String),
+    /// It was heard in the last seconds.
+    #[error("the region lives: node {0} was heard in the last seconds")]
+    Lives(meridian_core::escrow::Actor),
 }
 
 /// What requests and management know of the task.
@@ -195,6 +211,14 @@ impl Rights {
     pub async fn write_off(&self, actor: meridian_core::escrow::Actor) -> Option<Value> {
         let (reply, answer) = oneshot::channel();
         let order = Order::WriteOff { actor, reply };
+        self.orders.send(order).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Has what a lost region held made anew; `None` when nobody answers.
+    pub async fn call_lost(&self, region: String) -> Option<Result<Value, NotLost>> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Lost { region, reply };
         self.orders.send(order).await.ok()?;
         answer.await.ok()
     }

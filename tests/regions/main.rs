@@ -10,5 +10,6 @@ mod budgets;
 mod faults;
 mod frames;
 mod limits;
+mod lost;
 mod revocations;
 mod world;

@@ -8,6 +8,7 @@ use super::ids::{Actor, Pid};
 use super::members::Members;
 use super::message::{Effect, Message, Standing};
 use super::outbox::Outbox;
+use super::rebalance::Region;
 use super::row::{Rights, Row};
 use super::settings::Settings;
 use super::slot::Slot;
@@ -80,15 +81,6 @@ impl Peer {
         }
         more
     }
-}
-
-/// What is known of another region.
-#[derive(Debug, Default)]
-pub(super) struct Region {
-    pub(super) standing: Option<Standing>,
-    pub(super) used: Rights,
-    /// Not asked again before, and how long the next pause is.
-    pub(super) quiet: Option<(MonoUs, Duration)>,
 }
 
 /// Demand: what is asked for per second, averaged.
@@ -302,6 +294,16 @@ impl Account {
         self.slot.used() + peers.map(|(_, peer)| peer.row.used).sum::<Rights>()
     }
 
+    /// Reserved by requests that run in this node's region, as far as it is known here.
+    pub(super) fn region_open(&self, cx: &Scene<'_>) -> Rights {
+        let sibling = |(actor, _): &(&Actor, &Peer)| actor.region == cx.me.region;
+        let peers = self.peers.iter().filter(sibling);
+        let open = |peer: &Peer| (peer.row.held() - peer.standing.free).max(0);
+        peers.fold(self.slot.reserved(), |sum, (_, peer)| {
+            sum.saturating_add(open(peer))
+        })
+    }
+
     pub(super) fn is_idle(&self, cx: &Scene<'_>) -> bool {
         cx.is_since(self.demand.asked, cx.settings.holding)
     }
@@ -320,6 +322,9 @@ impl Account {
         let given = self.slot.take(amount);
         if given > 0 {
             *self.row.sent.entry(to).or_insert(0) += given;
+            if let Some(region) = self.regions.get_mut(&to.region) {
+                region.given = region.given.saturating_add(given);
+            }
             self.journal(cx);
             self.send_row(cx, to, true);
             let peer = self.peers.entry(to).or_default();
@@ -336,6 +341,9 @@ impl Account {
             return false;
         }
         self.row.received.insert(from, sent);
+        if let Some(region) = self.regions.get_mut(&from.region) {
+            region.sent = region.sent.saturating_add(sent - received);
+        }
         self.journal(cx);
         self.slot.credit(sent - received);
         true

@@ -74,6 +74,9 @@ pub enum Message {
         standing: Standing,
         /// Settled in the region.
         used: Rights,
+        /// Reserved there by requests that run.
+        #[serde(default)]
+        open: Rights,
     },
     /// Digests, by bucket, of what sender and receiver have given each other; zeros left out.
     Digest {

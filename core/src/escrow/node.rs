@@ -7,6 +7,7 @@ use super::account::{Account, Claim, Scene};
 use super::bound::Exposure;
 use super::digest;
 use super::ids::{Actor, Pid, ScopeId};
+use super::lost::Lost;
 use super::members::Members;
 use super::message::{Effect, Event, Message, Standing, Want};
 use super::outbox::Outbox;
@@ -130,6 +131,20 @@ impl Escrow {
         let regions = regions.flat_map(|account| &account.regions);
         let known = regions.filter_map(|(id, region)| Some((*id, region.standing?, region.used)));
         known.collect()
+    }
+
+    /// What is known of the rights that a region without a live node holds, to have them made anew;
+    /// `None` where this node does not speak for its region, or does not know enough.
+    pub fn lost(&self, pid: Pid, region: u8) -> Option<Lost> {
+        let speaks = self.members.vault(pid.scope, self.me.region) == Some(self.me);
+        let account = self.accounts.get(&pid).filter(|_| speaks)?;
+        account.lost(self.me, &self.members, region)
+    }
+
+    /// What actors of a region are known here to have destroyed.
+    pub fn burned_by(&self, pid: Pid, region: u8) -> Rights {
+        let account = self.accounts.get(&pid);
+        account.map_or(0, |account| account.burned_by(region))
     }
 
     /// Terms of the bound that this node can see.
@@ -337,8 +352,9 @@ impl Escrow {
                 pid,
                 standing,
                 used,
+                open,
             } => self.with(now, pid, out, |account, cx| {
-                account.hear_view(cx, from.region, standing, used);
+                account.hear_view(cx, from, standing, (used, open));
             }),
             Message::Digest { buckets } => {
                 for pid in digest::differing(&self.digest(from), &buckets, self.pids()) {

@@ -6,6 +6,7 @@ use super::account::{Account, Claim, Scene, has_moved};
 use super::ids::Actor;
 use super::message::{Effect, Message, Standing, Want};
 use super::row::Rights;
+use crate::time::MonoUs;
 
 /// A region with less than this part of its fair share asks, also above its low water.
 const FAIR_PART: f64 = 0.7;
@@ -15,6 +16,22 @@ const DEMAND_FADES: Duration = Duration::from_secs(10);
 const STIR_PAUSE: Duration = Duration::from_millis(100);
 /// Pause between two requests for rights to destroy.
 const BURN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is known of another region.
+#[derive(Debug, Default)]
+pub(super) struct Region {
+    pub(super) standing: Option<Standing>,
+    pub(super) used: Rights,
+    /// Reserved by requests that run.
+    pub(super) open: Rights,
+    /// Who spoke for it last.
+    pub(super) speaker: Option<Actor>,
+    /// What it has sent here, and what was sent to it, since it said how it stands.
+    pub(super) sent: Rights,
+    pub(super) given: Rights,
+    /// Not asked again before, and how long the next pause is.
+    pub(super) quiet: Option<(MonoUs, Duration)>,
+}
 
 impl Account {
     /// What the vault does: claim, watch the region's level, tell the others.
@@ -116,7 +133,10 @@ impl Account {
         theirs: Standing,
         waiting: Option<Rights>,
     ) {
-        self.regions.entry(asker.region).or_default().standing = Some(theirs);
+        self.regions
+            .entry(asker.region)
+            .or_default()
+            .hear(asker, theirs);
         let ours = self.region_standing(cx);
         // A request that waits there is worth more than one that may come here.
         // Where one waits more will come: of plenty a few more are given along.
@@ -164,7 +184,9 @@ impl Account {
 
     /// The budget was lowered: this region's part of it goes to the one that destroys it.
     pub(super) fn lower(&mut self, cx: &mut Scene<'_>, by: Rights, to: Actor) {
-        if to == cx.me || cx.vault(self.pid) != Some(cx.me) {
+        // Who is away gets nothing sent, and pulls it when it is back.
+        let away = !cx.members.is_live(to);
+        if to == cx.me || away || cx.vault(self.pid) != Some(cx.me) {
             return;
         }
         let ours = self.region_standing(cx).free.max(0);
@@ -224,6 +246,7 @@ impl Account {
             pid: self.pid,
             standing: self.region_standing(cx),
             used: self.region_used(cx),
+            open: self.region_open(cx),
         };
         cx.out.push(Effect::Send { to, message });
     }
@@ -232,15 +255,16 @@ impl Account {
     pub(super) fn hear_view(
         &mut self,
         cx: &Scene<'_>,
-        region: u8,
+        from: Actor,
         standing: Standing,
-        used: Rights,
+        (used, open): (Rights, Rights),
     ) {
-        let known = self.regions.entry(region).or_default();
-        known.standing = Some(standing);
+        let known = self.regions.entry(from.region).or_default();
+        known.hear(from, standing);
+        known.open = open;
         known.used = known.used.max(used);
         if standing.free >= self.standing().need {
-            self.stir(cx, region);
+            self.stir(cx, from.region);
         }
     }
 }

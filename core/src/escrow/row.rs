@@ -42,6 +42,12 @@ impl Row {
         sum(gained).saturating_sub(sum(lost))
     }
 
+    /// What the actor has spent, and may still spend.
+    pub fn rights(&self) -> Rights {
+        let spent = self.used.saturating_sub(self.refund);
+        self.held().saturating_add(spent)
+    }
+
     /// All rights created here.
     pub fn minted_total(&self) -> Rights {
         sum(self.minted.values().copied())

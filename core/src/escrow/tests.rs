@@ -1,5 +1,7 @@
 //! The rules by example. What holds over many nodes and faults is in `core/tests/sim`.
 
+mod lost;
+
 use std::time::Duration;
 
 use super::*;

@@ -305,6 +305,8 @@ pub enum Route {
     BudgetState,
     /// `/budget/write_off`
     BudgetWriteOff,
+    /// `/budget/region_lost`
+    BudgetRegionLost,
     /// `/meridian/rights`
     RightsFrame,
     /// `/customer/new`

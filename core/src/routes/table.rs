@@ -307,6 +307,7 @@ pub const ROWS: &[Row] = &[
     // Signed by the node that sends it.
     own(R::RightsFrame, Public, POST, &["/meridian/rights"]),
     own(R::BudgetWriteOff, Admin, POST, &["/budget/write_off"]),
+    own(R::BudgetRegionLost, Admin, POST, &["/budget/region_lost"]),
     // Customers of the callers.
     own(R::CustomerNew, Admin, POST, &["/end_user/new", "/customer/new"]),
     own(R::CustomerUpdate, Admin, POST, &["/end_user/update", "/customer/update"]),

@@ -63,6 +63,14 @@ pub(crate) enum Fault {
         node: usize,
         for_us: u64,
     },
+    /// All machines of a region are down. Five seconds later the operator calls it lost.
+    LoseRegion {
+        region: u8,
+        for_us: u64,
+    },
+    CallLost {
+        region: u8,
+    },
     SlowDisk {
         node: usize,
         for_us: u64,
@@ -174,7 +182,7 @@ fn turn(budgets: usize, seconds: u64, rng: &mut Rng) -> Turn {
     let node = rng.below(usize::from(NODES) * usize::from(REGIONS));
     let budget = rng.below(budgets);
     let permille = 50 + rng.below(600) as u32;
-    let what = match rng.below(23) {
+    let what = match rng.below(24) {
         0 => Fault::Cut {
             from: region,
             to,
@@ -215,6 +223,7 @@ fn turn(budgets: usize, seconds: u64, rng: &mut Rng) -> Turn {
         },
         20 => Fault::Reset { budget, region },
         21 => Fault::Leave { node, for_us },
+        22 => Fault::LoseRegion { region, for_us },
         _ => Fault::Revoke { budget, region },
     };
     Turn { at_us, what }

@@ -250,7 +250,7 @@ impl World {
                     },
                 );
                 if to == me {
-                    let total = self.office.lowered.get(&pid).copied().unwrap_or(0);
+                    let total = self.office.burns.get(&(pid, to)).copied().unwrap_or(0);
                     self.step(index, Event::BurnOrdered { pid, total });
                 }
             }

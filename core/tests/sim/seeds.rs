@@ -1,7 +1,7 @@
 //! Runs: many seeds, one seed, and every mutant.
 
 use crate::demand::{Load, demand, dollars};
-use crate::faults::{Weather, schedule};
+use crate::faults::{Fault, Turn, Weather, schedule};
 use crate::mutants::Mutant;
 use crate::rng::Rng;
 use crate::shrink::run;
@@ -193,5 +193,52 @@ fn what_is_left_of_a_dollar_is_used_by_regions_that_are_cut_off() {
         let wrong = (0..4).map(run).sum::<f64>() / 4.0;
         println!("{weather:?}: wrongly refused {wrong:.4}");
         assert!(wrong <= most, "{weather:?}: {wrong}");
+    }
+}
+
+/// A region is lost for good while keys are used everywhere: the others use what it held once the
+/// operator has said so, and what they may have missed of its spend is all that can be over.
+#[test]
+fn what_a_lost_region_held_is_used_by_the_others() {
+    const SECONDS: u64 = 120;
+    const LOST_US: u64 = 10_000_000;
+    let run = |seed, told: bool| {
+        let mut rng = Rng(seed);
+        let mut demand = dollars(3, 15.0, SECONDS, &mut rng);
+        for budget in &mut demand.budgets {
+            budget.home %= 2;
+        }
+        let for_us = SECONDS * 1_000_000;
+        let dies = |what| Turn {
+            at_us: LOST_US,
+            what,
+        };
+        let turns = match told {
+            true => vec![dies(Fault::LoseRegion { region: 2, for_us })],
+            false => [4, 5]
+                .map(|node| dies(Fault::Kill { node, for_us }))
+                .to_vec(),
+        };
+        let scenario = Scenario {
+            seed,
+            demand,
+            turns,
+            seconds: SECONDS,
+            mutant: None,
+            trace: false,
+        };
+        World::new(scenario).run().unwrap()
+    };
+    // Each request is in two budgets: its key's and the team's.
+    let spent = |report: &Report| report.billed as f64 / 2e9;
+    for seed in 0..6 {
+        let (told, silent) = (run(seed, true), run(seed, false));
+        let (with, without) = (spent(&told), spent(&silent));
+        println!(
+            "spent {with:.3} of 3 $, {without:.3} if nobody says so, over {} nano$",
+            told.over
+        );
+        assert!(with >= 2.9 && without <= 2.6, "{with} {without}");
+        assert!(with <= 3.0 * 1.05 && told.regained > 0, "{with} {told:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Faults and administrators' deeds as they happen, and as they end.
 
-use meridian_core::escrow::{Actor, Event, Pid, Rights};
+use meridian_core::escrow::{Actor, Book, BookEntry, Event, Pid, Rights};
 
 use crate::demand::REGIONS;
 use crate::disk::Disk;
@@ -27,8 +27,10 @@ impl World {
             | Fault::RedisDown { for_us, .. }
             | Fault::PostgresDown { for_us, .. }
             | Fault::Clock { for_us, .. }
+            | Fault::LoseRegion { for_us, .. }
             | Fault::Split { for_us, .. } => Some(*for_us),
             Fault::Flap { .. } => Some(700_000),
+            Fault::CallLost { .. } => Some(5_000_000),
             _ => None,
         };
         if let Some(us) = lasts {
@@ -53,6 +55,8 @@ impl World {
             Fault::Pause { node, .. } => self.nodes[node].paused = true,
             Fault::Leave { node, .. } => self.leave(node),
             Fault::DiskLost { node, .. } => self.lose_disk(node),
+            Fault::LoseRegion { region, .. } => self.lose_region(region),
+            Fault::CallLost { .. } => {}
             Fault::SlowDisk { node, .. } => self.nodes[node].slow_disk += 1,
             Fault::RedisDown { region, .. } => self.redis[usize::from(region)].down += 1,
             Fault::RedisFlush { region } => self.redis[usize::from(region)].flush(),
@@ -103,6 +107,15 @@ impl World {
                     self.boot(node);
                 }
             }
+            Fault::LoseRegion { region, .. } => {
+                for node in 0..self.nodes.len() {
+                    if self.nodes[node].actor.region == region && self.nodes[node].escrow.is_none()
+                    {
+                        self.boot(node);
+                    }
+                }
+            }
+            Fault::CallLost { region } => self.call_lost(region),
             Fault::Pause { node, .. } => self.nodes[node].paused = false,
             Fault::Leave { node, .. } => {
                 self.take_down(node, false);
@@ -248,21 +261,7 @@ impl World {
         if !reached || self.postgres[usize::from(home)].down > 0 {
             return;
         }
-        let number = self.office.claims.entry(pid).or_insert(0);
-        *number += 1;
-        let claim = *number;
-        self.postgres[usize::from(home)].claim(pid, claim, by, amount);
-        *self.office.raised.entry(pid).or_insert(0) += amount;
-        self.office.decide(
-            Fact::Raised {
-                pid,
-                claim,
-                amount,
-                by,
-            },
-            home,
-            self.now,
-        );
+        self.mint_at(pid, amount, by);
     }
 
     /// Lowered anywhere; destroyed by one node of home.
@@ -273,19 +272,95 @@ impl World {
         let left = self.office.ceiling(pid) - self.office.lowered.get(&pid).copied().unwrap_or(0);
         let by = left * Rights::from(permille) / 1_000;
         let to = *self.office.burner.entry(pid).or_insert(home);
+        self.decide_lowering(pid, by, to, region);
+    }
+
+    fn decide_lowering(&mut self, pid: Pid, by: Rights, to: Actor, region: u8) {
         *self.office.lowered.entry(pid).or_insert(0) += by;
+        *self.office.burns.entry((pid, to)).or_insert(0) += by;
         self.office.lowerings += 1;
         let lowering = self.office.lowerings;
-        self.office.decide(
-            Fact::Lowered {
+        let fact = Fact::Lowered {
+            pid,
+            lowering,
+            by,
+            to,
+        };
+        self.office.decide(fact, region, self.now);
+    }
+
+    /// All nodes of a region die; somewhat later the operator calls it lost.
+    fn lose_region(&mut self, region: u8) {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].actor.region == region {
+                self.take_down(index, false);
+            }
+        }
+        self.strike(Fault::CallLost { region });
+    }
+
+    /// What the lost region held of budgets that are at home elsewhere is made anew there.
+    fn call_lost(&mut self, region: u8) {
+        for budget in 0..self.scenario.demand.budgets.len() {
+            let home = self.scenario.demand.budgets[budget].home;
+            if home == region || self.postgres[usize::from(home)].down > 0 {
+                continue;
+            }
+            let Some(pid) = self.running_pid(budget) else {
+                continue;
+            };
+            if let Some((by, entry)) = self.entry_for_lost(pid, region, home) {
+                self.office.books.entry(pid).or_default().push(entry);
+                self.decide_lowering(pid, -entry.amount, entry.by, home);
+                self.mint_at(pid, -entry.amount, by);
+                self.report.regained += -entry.amount;
+            }
+        }
+    }
+
+    /// The entry that the vault of a budget's home writes, and who that is.
+    fn entry_for_lost(&self, pid: Pid, region: u8, home: u8) -> Option<(Actor, BookEntry)> {
+        let at_home = self.nodes.iter().filter(|node| node.is_up());
+        let mut at_home = at_home.filter(|node| node.actor.region == home);
+        at_home.find_map(|node| {
+            let escrow = node.escrow.as_ref()?;
+            let lost = escrow.lost(pid, region)?;
+            let lowered = self.office.lowered.get(&pid).copied().unwrap_or(0);
+            let rest = BookEntry {
+                amount: self.office.ceiling(pid) - lowered,
+                by: node.actor,
+            };
+            let ordered = self.office.books.get(&pid).into_iter().flatten();
+            let ordered: Vec<BookEntry> = ordered.copied().collect();
+            let sum: Rights = ordered.iter().map(|entry| entry.amount).sum();
+            let all = BookEntry {
+                amount: rest.amount - sum,
+                ..rest
+            };
+            let book = Book {
                 pid,
-                lowering,
-                by,
-                to,
-            },
-            region,
-            self.now,
-        );
+                base: 0,
+                entries: [all].into_iter().chain(ordered).collect(),
+            };
+            let entry = lost.entry(&book, escrow.burned_by(pid, region))?;
+            Some((node.actor, entry))
+        })
+    }
+
+    fn mint_at(&mut self, pid: Pid, amount: Rights, by: Actor) {
+        let home = by.region;
+        let number = self.office.claims.entry(pid).or_insert(0);
+        *number += 1;
+        let claim = *number;
+        self.postgres[usize::from(home)].claim(pid, claim, by, amount);
+        *self.office.raised.entry(pid).or_insert(0) += amount;
+        let fact = Fact::Raised {
+            pid,
+            claim,
+            amount,
+            by,
+        };
+        self.office.decide(fact, home, self.now);
     }
 
     fn reset(&mut self, budget: usize, region: u8) {

@@ -60,6 +60,8 @@ pub(crate) struct Report {
     /// Left at the end of budgets that refused somebody.
     pub(crate) unused: Rights,
     pub(crate) exhausted: Rights,
+    /// Rights of lost regions that were made anew.
+    pub(crate) regained: Rights,
 }
 
 #[derive(Debug)]

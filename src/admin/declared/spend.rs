@@ -429,6 +429,27 @@ pub(super) const BUDGET_WRITE_OFF: Operation = Operation::with(
         text("counted_as_spent", "dollars that this node knows of"),
     ]),
 );
+const LOST_REGION: Field = text("region", "name of the region").required();
+pub(super) const BUDGET_REGION_LOST: Operation = Operation::with(
+    "A region is gone for good: what it held of budgets that are at home elsewhere is made anew",
+    Body::Fields(&[LOST_REGION]),
+    Answer::Object(&[
+        text("region", "its name"),
+        whole(
+            "budgets_looked_at_here",
+            "budgets that this node speaks for",
+        ),
+        whole(
+            "not_known_here",
+            "those of which it does not know what the region held",
+        ),
+        whole(
+            "at_home_in_the_lost_region",
+            "budgets in use here that only the lost region can change",
+        ),
+        text("why", "where the rest is seen"),
+    ]),
+);
 pub(super) const RIGHTS_FRAME: Operation = Operation::with(
     "What nodes tell each other about shared budgets, while their Redis is away",
     Body::Free("a signed frame of a node of this installation"),

@@ -168,6 +168,7 @@ declarations! {
     BudgetStates: spend::BUDGET_STATES,
     BudgetState: spend::BUDGET_STATE,
     BudgetWriteOff: spend::BUDGET_WRITE_OFF,
+    BudgetRegionLost: spend::BUDGET_REGION_LOST,
     RightsFrame: spend::RIGHTS_FRAME,
     CustomerNew: people::CUSTOMER_NEW,
     CustomerUpdate: people::CUSTOMER_UPDATE,

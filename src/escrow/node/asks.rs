@@ -276,6 +276,7 @@ impl Desk {
                 by: NOBODY,
             }),
             Answer::Found(_, Err(error)) => tracing::debug!(%error, "no book is read"),
+            Answer::Regained(regained) => self.regained(regained),
             Answer::Own(Ok(books)) => books.into_iter().for_each(|book| self.learn(book)),
             Answer::Own(Err(error)) => {
                 tracing::debug!(%error, "books of this node are not read yet");

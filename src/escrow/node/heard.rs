@@ -61,6 +61,9 @@ impl Desk {
                 Says::Message(message) => self.receive(from, message),
                 Says::Book(book) => self.learn(book),
                 Says::Opened { name, pid } => self.open_for(&name, pid),
+                Says::Lost { region } => {
+                    self.regain(region);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod asks;
 mod heard;
+mod lost;
 mod rounds;
 mod view;
 
@@ -25,7 +26,7 @@ use tokio::task::JoinHandle;
 
 pub(super) use rounds::CONSUMER;
 
-use super::books::Settled;
+use super::books::{self, Settled};
 use super::frames::Says;
 use super::identity::Identity;
 use super::limits::Limits;
@@ -97,6 +98,8 @@ enum Answer {
     Found(Pid, Result<Option<Book>, StoreError>),
     /// Books with entries of this node, from before it started.
     Own(Result<Vec<Book>, StoreError>),
+    /// Books that take away what a lost region held.
+    Regained(books::Regained),
 }
 
 /// The task at work.
@@ -334,6 +337,9 @@ impl Desk {
             }
             Order::WriteOff { actor, reply } => {
                 let _ = reply.send(self.write_off(actor));
+            }
+            Order::Lost { region, reply } => {
+                let _ = reply.send(self.call_lost(&region));
             }
         }
     }

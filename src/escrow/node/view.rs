@@ -1,6 +1,8 @@
 //! How a budget stands, for `/budget/state`.
 
-use meridian_core::escrow::{Actor, Exposure, Row, Standing};
+use std::collections::BTreeMap;
+
+use meridian_core::escrow::{Actor, Book, Exposure, Row, Standing};
 use meridian_core::meters::WindowName;
 use serde_json::{Map, Value, json};
 
@@ -56,7 +58,8 @@ impl Desk {
     }
 
     /// The bound of a budget on this node. A lowering that home has not written into the book yet
-    /// is told by the vault of each region that knows of it.
+    /// is told by the vault of each region that knows of it, and what a lost region is to destroy
+    /// by that of home.
     pub(super) fn exposure(&self, opened: &Opened) -> Exposure {
         let pid = opened.pid;
         let mut bound = self.escrow.exposure(pid);
@@ -66,9 +69,28 @@ impl Desk {
             && let (Some(book), Some(limit)) = (book, limit)
         {
             let unwritten = book.limit().saturating_sub(limit.0).max(0);
-            bound.pending_decrease = bound.pending_decrease.saturating_add(unwritten);
+            let at_home = opened.home == self.me.region;
+            let owed = if at_home { self.owed_by_lost(book) } else { 0 };
+            let pending = unwritten.saturating_add(owed);
+            bound.pending_decrease = bound.pending_decrease.saturating_add(pending);
         }
         bound
+    }
+
+    /// What regions that were called lost are still to destroy, as far as it is known here.
+    fn owed_by_lost(&self, book: &Book) -> i64 {
+        let mut owed: BTreeMap<u8, i64> = BTreeMap::new();
+        let afar = |region: u8| region != self.me.region;
+        let entries = book.entries.iter();
+        for entry in entries.filter(|entry| entry.amount < 0 && afar(entry.by.region)) {
+            let before = owed.entry(entry.by.region).or_default();
+            *before = before.saturating_sub(entry.amount);
+        }
+        let burned = |region: u8| self.escrow.burned_by(book.pid, region);
+        let owed = owed
+            .into_iter()
+            .map(|(region, sum)| (sum - burned(region)).max(0));
+        owed.fold(0, i64::saturating_add)
     }
 
     fn budget(&self, opened: &Opened) -> Value {
