@@ -22,7 +22,7 @@ general_settings: {master_key: sk-master-key-of-the-tests, store_model_in_db: tr
 ";
 
 /// Routes that never answer 200 in this process, each for a reason of its own.
-const REFUSED: [Route; 12] = [
+const REFUSED: &[Route] = &[
     // No events are sent to services.
     Route::HealthServices,
     // Not in this version, and said so.
@@ -39,6 +39,7 @@ const REFUSED: [Route; 12] = [
     Route::BudgetStates,
     Route::BudgetState,
     Route::BudgetWriteOff,
+    Route::BudgetRegionLost,
 ];
 
 /// The same call with a parameter and a field that nobody declares.
