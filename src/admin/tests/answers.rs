@@ -18,7 +18,8 @@ model_list:
     model_info: {id: of-the-file}
   - {model_name: other, litellm_params: {model: openai/gpt-4o, api_key: sk-file}}
 litellm_settings: {cache: true, cache_params: {type: local}, success_callback: [prometheus]}
-general_settings: {master_key: sk-master-key-of-the-tests, store_model_in_db: true, block_robots: true}
+general_settings:
+  {master_key: sk-master-key-of-the-tests, store_model_in_db: true, block_robots: true}
 ";
 
 /// Routes that never answer 200 in this process, each for a reason of its own.

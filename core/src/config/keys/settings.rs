@@ -289,8 +289,8 @@ pub(super) const SETTINGS: &[Key] = &[
     on(
         "cost_margin_config",
         Map,
-        "put on the price after the discount, by provider or `global`: a share, or `percentage` and \
-         `fixed_amount` in dollars per request",
+        "put on the price after the discount, by provider or `global`: a share, or `percentage` \
+         and `fixed_amount` in dollars per request",
     ),
     later(
         "public_model_groups",
