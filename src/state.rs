@@ -19,6 +19,7 @@ use crate::journal::Journal;
 use crate::owners::Owners;
 use crate::records::{Lookups, Records};
 use crate::registry::Registry;
+use crate::remote::Remote;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
@@ -60,6 +61,8 @@ pub struct State {
     reloading: Mutex<()>,
     /// Who made which stored response, file or batch.
     pub owners: Owners,
+    /// The way to what requests name on the web.
+    pub remote: Remote,
     /// Cached answers; `None` where there is no cache.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
@@ -173,6 +176,7 @@ impl State {
             cut: watch::Sender::new(false),
             reloading: Mutex::new(()),
             owners,
+            remote: Remote::default(),
             cache,
             admin,
             serves_management,

@@ -18,6 +18,7 @@ mod probes;
 mod prompts;
 mod region;
 mod reload;
+mod remote;
 mod routing;
 mod scopes;
 mod secrets;

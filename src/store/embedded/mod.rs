@@ -68,6 +68,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "V7__objects",
         include_str!("../../../migrations/embedded/V7__objects.sql"),
     ),
+    (
+        "V8__lineage",
+        include_str!("../../../migrations/embedded/V8__lineage.sql"),
+    ),
 ];
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;

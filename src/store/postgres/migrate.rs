@@ -41,6 +41,7 @@ const STEPS: &[Step] = &[
     step!("V4__rights"),
     step!("V5__texts"),
     step!("V6__objects"),
+    step!("V7__lineage"),
 ];
 
 /// Connections of a migration.
