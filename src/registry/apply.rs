@@ -38,7 +38,7 @@ impl Registry {
 
     fn apply_key(&self, record: &Record, counted: Option<Counted>, now: WallMs) -> Applied {
         let Some(hash) = KeyHash::from_hex(&record.id) else {
-            return Applied::Unreadable(format!("key {}: not a digest", record.id));
+            return Applied::Unreadable("not a digest".to_owned());
         };
         if self
             .keys
@@ -129,7 +129,7 @@ impl Registry {
 
     fn apply_rotated(&self, record: &Record, now: WallMs) -> Applied {
         let Some(old) = KeyHash::from_hex(&record.id) else {
-            return Applied::Unreadable(format!("rotated_key {}: not a digest", record.id));
+            return Applied::Unreadable("not a digest".to_owned());
         };
         let rotated = match record.deleted {
             true => None,

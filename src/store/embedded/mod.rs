@@ -5,6 +5,7 @@ mod audit;
 mod imports;
 mod logs;
 mod objects;
+mod paces;
 mod records;
 mod reports;
 mod rollups;
