@@ -13,7 +13,7 @@ use meridian_core::auth::KeyView;
 use meridian_core::config::{Config, Deployment};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::price::{AdjustmentRules, PriceBook};
+use meridian_core::price::PriceBook;
 
 pub use target::{Door, HeaderValues, Target};
 
@@ -35,7 +35,6 @@ pub struct Rules {
     groups: HashMap<String, Arc<Group>>,
     wildcards: Vec<Arc<Deployment>>,
     wildcard_groups: DashMap<String, Arc<Group>>,
-    adjustments: AdjustmentRules,
     routing: Arc<Routing>,
     credentials: Arc<Credentials>,
 }
@@ -60,14 +59,12 @@ impl Rules {
         (routing, credentials): (Arc<Routing>, Arc<Credentials>),
         epoch: u64,
     ) -> Self {
-        let adjustments = AdjustmentRules::default();
         let mut rules = Self {
             prices,
             epoch,
             groups: HashMap::new(),
             wildcards: Vec::new(),
             wildcard_groups: DashMap::new(),
-            adjustments,
             routing,
             credentials,
             config,
@@ -227,7 +224,7 @@ impl Rules {
             deployment,
             name,
             &self.prices,
-            &self.adjustments,
+            &self.config.adjustments,
             (&self.routing, &self.credentials),
         ))
     }

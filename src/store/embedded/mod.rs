@@ -6,6 +6,7 @@ mod imports;
 mod limits;
 mod logs;
 mod objects;
+mod paces;
 mod records;
 mod reports;
 mod rollups;
