@@ -219,6 +219,6 @@ pub(in crate::admin) async fn filter(
     let rows = found
         .records
         .iter()
-        .map(|stored| Value::Object(row(stored)));
+        .map(|stored| Value::Object(row_at(&state, stored)));
     Ok(Json(rows.collect()))
 }
