@@ -148,7 +148,6 @@ fn measure(
         key_alias: None,
         decides,
         excess: NanoUsd::ZERO,
-        cut_off: None,
     };
     let started = tokio::time::Instant::now();
     for _ in 0..REQUESTS {

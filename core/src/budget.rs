@@ -15,7 +15,6 @@ use crate::money::NanoUsd;
 use crate::period::{BudgetDuration, period_from};
 use crate::time::WallMs;
 
-pub mod policy;
 mod shared;
 mod word;
 

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use arc_swap::ArcSwapOption;
 use jiff::tz::TimeZone;
 
-use crate::budget::policy::{OwnPolicy, Policy};
 use crate::budget::{BudgetSlot, Terms};
 use crate::error::BudgetScope;
 use crate::ids::KeyHash;
@@ -63,8 +62,6 @@ pub struct Meters {
     soft: AtomicI64,
     /// What runs under it is to be cut.
     ended: AtomicBool,
-    /// What its record says of policies: [`OwnPolicy::pack`].
-    policy: AtomicU8,
     /// Absent where there is one region and the key was not rotated.
     place: ArcSwapOption<Place>,
 }
@@ -101,7 +98,6 @@ impl Meters {
             limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
-            policy: AtomicU8::new(0),
             place: ArcSwapOption::default(),
         };
         meters.update_rest(written, zone, now);
@@ -144,7 +140,6 @@ impl Meters {
             limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
-            policy: AtomicU8::new(0),
             place: ArcSwapOption::default(),
         }
     }
@@ -255,20 +250,6 @@ impl Meters {
         }
     }
 
-    /// What it does when it is used up and when others are out of reach; `all` is what holds for
-    /// those that say nothing.
-    pub fn policy(&self, all: Policy) -> Policy {
-        OwnPolicy::unpack(self.policy.load(Relaxed)).or(all)
-    }
-
-    /// Whether anything of its money is limited now.
-    pub fn is_limited(&self, now: WallMs) -> bool {
-        let limits = self.limits.iter().map(|limit| &limit.purse);
-        let models = self.models.iter().map(|model| &model.budget);
-        let mut purses = std::iter::once(&self.budget).chain(limits).chain(models);
-        purses.any(|purse| purse.slot.limit(now).is_some())
-    }
-
     /// Whether what runs under the scope is to be cut: it was blocked or deleted.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
@@ -283,8 +264,6 @@ impl Meters {
         let soft = written.bounds.soft_budget;
         self.soft
             .store(soft.map_or(NO_ALERT, |amount| amount.0), Relaxed);
-        let policy = OwnPolicy::of(written.metadata).pack();
-        self.policy.store(policy, Relaxed);
         self.limits.set(&written.budget_limits(), zone, now);
         for (model, limits, terms) in written.models() {
             self.models.set(model, limits, terms, zone, now);

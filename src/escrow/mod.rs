@@ -21,7 +21,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use meridian_core::budget::policy::Policy;
 use meridian_core::journal::Position;
 use meridian_core::meters::{Admission, Lacking, Window, WindowName};
 use serde_json::Value;
@@ -116,10 +115,6 @@ pub struct Rights {
     status: ArcSwap<Status>,
     /// Whether other nodes share limits with this one.
     joined: AtomicBool,
-    /// Whether others who share budgets are out of reach.
-    cut_off: AtomicBool,
-    /// What holds for budgets that say nothing themselves.
-    policy: ArcSwap<Policy>,
 }
 
 /// Orders on their way to the task.
@@ -135,9 +130,6 @@ impl Rights {
             closing: RwLock::new(()),
             status: ArcSwap::default(),
             joined: AtomicBool::new(false),
-            // Until somebody was heard.
-            cut_off: AtomicBool::new(true),
-            policy: ArcSwap::default(),
         };
         (Arc::new(rights), Orders(received))
     }
@@ -196,15 +188,6 @@ impl Rights {
             // One that is lost is asked again with the next request.
             let _ = self.orders.try_send(Order::Limits(window));
         }
-    }
-
-    /// What holds now for budgets that say nothing themselves, while others who share them are out
-    /// of reach; `None` while they are not. `all` is what is configured.
-    pub fn cut_off(&self, all: Policy) -> Option<Policy> {
-        if **self.policy.load() != all {
-            self.policy.store(Arc::new(all));
-        }
-        self.cut_off.load(Ordering::Relaxed).then_some(all)
     }
 
     /// Takes what another node said; too much of it is lost, and said again.

@@ -17,10 +17,6 @@ pub struct Status {
     pub reserved: Rights,
     /// How far settled spend can be over budgets, as far as this node has caused it.
     pub bound: Rights,
-    /// Others who share budgets are out of reach.
-    pub cut_off: bool,
-    /// Budgets that are spent beyond rights meanwhile: the bound does not hold for them.
-    pub unbounded: u64,
     /// Lowered and not destroyed yet.
     pub pending_decrease: Rights,
     /// Rights of nodes that were written off.

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use meridian_core::auth::KeyView;
-use meridian_core::budget::policy::OnExhausted;
 use meridian_core::config::OnDisconnect;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -330,18 +329,11 @@ impl Admitted {
         }
         let nano = i128::from(hold.bound.rates.completion_nano_per_mtok) * i128::from(slice);
         let more = NanoUsd(i64::try_from(nano / 1_000_000).unwrap_or(i64::MAX));
-        let all = self.rules.config.meridian.budget_policy;
         if let Err(lacking) = hold.admission.extend(more, clock::now()) {
-            let asks = lacking.meters.policy(all).on_exhausted != OnExhausted::RefuseOnly;
-            if let Some(rights) = self.state.rights.as_ref().filter(|_| asks) {
+            if let Some(rights) = &self.state.rights {
                 rights.hint(&lacking);
             }
-            if completion_tokens <= hold.covered {
-                return true;
-            }
-            if hold.admission.grow(more, all, clock::now()).is_err() {
-                return false;
-            }
+            return completion_tokens <= hold.covered;
         }
         hold.covered += slice;
         if hold.covered > whole {
@@ -434,12 +426,6 @@ impl Admitted {
     /// Whether an answer is read to its end when nobody wants it any more.
     pub(crate) fn drains_after_disconnect(&self) -> bool {
         self.rules.config.meridian.response_on_disconnect == OnDisconnect::Drain
-    }
-
-    /// Whether it was admitted without rights, because nobody could be asked for some.
-    pub(crate) fn is_unbounded(&self) -> bool {
-        let hold = self.hold.as_ref();
-        hold.is_some_and(|hold| hold.admission.is_unbounded())
     }
 
     /// Headers that tell the key's limits.

@@ -118,7 +118,7 @@ fn nodes_that_have_heard_of_a_rotation_and_those_that_have_not_share_its_limits(
     let next = key("sk-b", 3, lineage);
     let limits = |registry: &Registry, clear: &str| {
         let meters = &registry.key(clear).unwrap().meters;
-        Window::find(meters, None).unwrap().rates_id()
+        Window::whole(meters).rates_id()
     };
     let (deaf, here, young) = (registry(), registry(), registry());
     deaf.take(&first);

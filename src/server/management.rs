@@ -342,8 +342,6 @@ fn rights_gauges(status: &Status) -> RightsGauges {
         reserved: status.reserved,
         bound: status.bound,
         pending_decrease: status.pending_decrease,
-        cut_off: status.cut_off,
-        unbounded: status.unbounded,
         suspense: status.suspense,
         nodes: [status.nodes_near, status.nodes_far],
         mode: status.mode,

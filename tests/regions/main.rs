@@ -11,6 +11,5 @@ mod faults;
 mod frames;
 mod limits;
 mod lost;
-mod policies;
 mod revocations;
 mod world;

@@ -17,8 +17,7 @@ pub struct Exposure {
     pub pending_decrease: Rights,
     /// Given to scopes whose plan could not be read (`cold_policy: micro`).
     pub cold: Rights,
-    /// What running requests hold without rights: streams that may end (`on_exhausted: finish` and
-    /// `refuse_only`), and what nobody could be asked for (`degraded_policy: fail_open`).
+    /// What running streams may use past the end (`on_exhausted: finish`).
     pub overdraft: Rights,
     /// Charges that a power loss can take with it: those since the last sync.
     pub unsynced: Rights,

@@ -155,7 +155,6 @@ impl Escrow {
         Exposure {
             metering: account.slot.overrun(),
             running: account.slot.excess(),
-            overdraft: account.slot.past(),
             pending_decrease: account.burn_total - account.row.burned,
             ..Exposure::default()
         }

@@ -25,8 +25,6 @@ pub enum Short {
 #[derive(Debug)]
 pub struct Hold {
     reserved: Rights,
-    /// Part of it for which there were no rights.
-    past: Rights,
     /// What the request can cost over it.
     excess: Rights,
 }
@@ -50,8 +48,6 @@ pub struct Slot {
     need: AtomicI64,
     /// Sum of what requests cost over their reservations: the first term of the bound.
     overrun: AtomicI64,
-    /// What running requests hold without rights.
-    past: AtomicI64,
     /// What running requests can cost over what they hold.
     excess: AtomicI64,
     frozen: AtomicBool,
@@ -87,7 +83,6 @@ impl Slot {
         self.subtract(need)?;
         Ok(Hold {
             reserved: need,
-            past: 0,
             excess: 0,
         })
     }
@@ -97,7 +92,6 @@ impl Slot {
     pub fn hold_nothing(&self) -> Option<Hold> {
         let nothing = Hold {
             reserved: 0,
-            past: 0,
             excess: 0,
         };
         (!self.is_frozen()).then_some(nothing)
@@ -118,32 +112,16 @@ impl Slot {
         Ok(())
     }
 
-    /// Holds `more` whether or not there are rights for it: what runs may end, or nobody can be
-    /// asked. What there were none for is told by [`Self::past`], and `avail` goes below zero.
-    pub fn overdraw(&self, hold: &mut Hold, more: Rights) {
-        let more = more.max(0);
-        self.offered.fetch_add(more, Relaxed);
-        let before = self.avail.fetch_sub(more, AcqRel);
-        self.reserved.fetch_add(more, AcqRel);
-        let past = more - before.clamp(0, more);
-        self.past.fetch_add(past, AcqRel);
-        hold.reserved += more;
-        hold.past += past;
-    }
-
     /// Says what the request can cost over what it holds.
     pub fn expose(&self, hold: &mut Hold, excess: Rights) {
         self.excess.fetch_add(excess - hold.excess, AcqRel);
         hold.excess = excess;
     }
 
-    /// Takes an extension back, as far as the hold goes; what there were no rights for first.
+    /// Takes an extension back, as far as the hold goes.
     pub fn shrink(&self, hold: &mut Hold, less: Rights) {
         let less = less.clamp(0, hold.reserved);
         hold.reserved -= less;
-        let past = less.min(hold.past);
-        hold.past -= past;
-        self.past.fetch_sub(past, AcqRel);
         self.reserved.fetch_sub(less, AcqRel);
         self.avail.fetch_add(less, AcqRel);
     }
@@ -155,9 +133,8 @@ impl Slot {
         self.used.fetch_add(cost, AcqRel);
         self.reserved.fetch_sub(hold.reserved, AcqRel);
         self.avail.fetch_add(hold.reserved - cost, AcqRel);
-        let covered = hold.reserved - hold.past;
-        if cost > covered {
-            self.overrun.fetch_add(cost - covered, Relaxed);
+        if cost > hold.reserved {
+            self.overrun.fetch_add(cost - hold.reserved, Relaxed);
         }
         self.forget(hold);
     }
@@ -170,7 +147,6 @@ impl Slot {
     }
 
     fn forget(&self, hold: Hold) {
-        self.past.fetch_sub(hold.past, AcqRel);
         self.excess.fetch_sub(hold.excess, AcqRel);
     }
 
@@ -192,11 +168,6 @@ impl Slot {
     /// What requests of this node cost over their reservations, in all.
     pub fn overrun(&self) -> Rights {
         self.overrun.load(Relaxed)
-    }
-
-    /// What running requests hold without rights.
-    pub fn past(&self) -> Rights {
-        self.past.load(Acquire)
     }
 
     /// What running requests can cost over what they hold.

@@ -6,7 +6,6 @@ use super::held::{End, Held, ModelHeld};
 use super::purse::Decides;
 use super::window::{Part, Window};
 use super::{Meters, Whose};
-use crate::budget::policy::Policy;
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::money::NanoUsd;
@@ -29,9 +28,6 @@ pub struct Need<'a> {
     pub decides: Decides,
     /// What it can cost over `cost`.
     pub excess: NanoUsd,
-    /// What holds for budgets that say nothing themselves, while others who share them are out of
-    /// reach; `None` while they are not.
-    pub cut_off: Option<Policy>,
 }
 
 /// A request that was not admitted.
@@ -111,6 +107,7 @@ impl Meters {
             first: Held::of(Due::of(Arc::clone(self))),
             others: others.into_iter().map(Held::of).collect(),
             cost: if need.free { NanoUsd::ZERO } else { need.cost },
+            excess: need.excess,
             tokens: need.tokens,
             decides: need.decides,
             sent: false,
@@ -139,6 +136,7 @@ pub struct Admission {
     first: Held,
     others: Vec<Held>,
     cost: NanoUsd,
+    excess: NanoUsd,
     tokens: u64,
     decides: Decides,
     sent: bool,
@@ -187,14 +185,14 @@ impl Admission {
     /// and every budget holds `cost` if that is more than before. `false` when something has no
     /// room; the admission stays as it was.
     pub fn enter(&mut self, model: &str, cost: NanoUsd, tokens: u64, now: WallMs) -> bool {
-        let decides = self.decides;
+        let (decides, excess) = (self.decides, self.excess);
         let take = |held: &mut Held| {
             // The same limits hold it already; they are extended with the rest.
             let at = held.meters.models.find(model).map(|(at, _)| at);
             match at == held.model.at {
                 true => Some(None),
                 false => held
-                    .take_model(model, (cost, tokens), decides, now)
+                    .take_model(model, (cost, excess, tokens), decides, now)
                     .map(Some),
             }
         };
@@ -233,36 +231,6 @@ impl Admission {
     /// The first budget that has no room; the admission stays as it was.
     pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         self.extend_beside(more, &[], now)
-    }
-
-    /// Holds `more` for a stream that runs. A budget without room is passed where its policy, or
-    /// `all` where it has none, lets streams end.
-    ///
-    /// # Errors
-    /// The first budget that cuts it; the admission stays as it was.
-    pub fn grow(&mut self, more: NanoUsd, all: Policy, now: WallMs) -> Result<(), Lacking> {
-        let mut grown = 0;
-        let mut cut = None;
-        for held in self.scopes() {
-            match held.grow(more, all, now) {
-                Ok(()) => grown += 1,
-                Err(lacking) => {
-                    cut = Some(lacking);
-                    break;
-                }
-            }
-        }
-        let Some(lacking) = cut else {
-            self.cost = self.cost.saturating_add(more);
-            return Ok(());
-        };
-        self.scopes().take(grown).for_each(|held| held.shrink(more));
-        Err(lacking)
-    }
-
-    /// Whether it was admitted without rights because nobody could be asked for some.
-    pub fn is_unbounded(&self) -> bool {
-        self.first.unbounded || self.others.iter().any(|held| held.unbounded)
     }
 
     /// As [`Self::extend`]; models that were just taken (`replaced` has what they stand for) hold

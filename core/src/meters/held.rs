@@ -7,7 +7,6 @@ use super::Meters;
 use super::admission::{Crossing, Denied, Due, Lacking, Need};
 use super::purse::{Decides, NoMoney, Purse, PurseHold};
 use super::window::{Part, Window};
-use crate::budget::policy::{Degraded, OnExhausted, Policy};
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::limit::{RateHold, RateSlot};
@@ -19,8 +18,6 @@ use crate::time::WallMs;
 pub(super) struct Held {
     pub(super) meters: Arc<Meters>,
     counts_only: bool,
-    /// It was admitted without rights.
-    pub(super) unbounded: bool,
     rate: Option<RateHold>,
     budget: Option<PurseHold>,
     /// By the places of the scope's `budget_limits`, as many as there were.
@@ -48,7 +45,6 @@ impl Held {
         Self {
             meters: due.meters,
             counts_only: due.counts_only,
-            unbounded: false,
             rate: None,
             budget: None,
             limits: Vec::new(),
@@ -59,22 +55,11 @@ impl Held {
     pub(super) fn take_budget(&mut self, need: Need<'_>, now: WallMs) -> Result<(), Denied> {
         let meters = &self.meters;
         let counts_only = need.free || self.counts_only;
-        let open = need.cut_off.is_some_and(|all| {
-            let policy = meters.policy(all);
-            policy.degraded == Degraded::FailOpen
-        });
-        let mut unbounded = false;
-        let mut hold = |purse: &Purse| -> Result<PurseHold, NoMoney> {
+        let hold = |purse: &Purse| -> Result<PurseHold, NoMoney> {
             if counts_only {
                 return Ok(purse.count(need.decides, now));
             }
-            let mut held = match purse.reserve(need.cost, need.decides, now) {
-                Err(no) if open && no.lacks.is_some() => {
-                    unbounded = true;
-                    purse.reserve_past(need.cost, now).ok_or(no)?
-                }
-                held => held?,
-            };
+            let mut held = purse.reserve(need.cost, need.decides, now)?;
             purse.expose(&mut held, need.excess);
             Ok(held)
         };
@@ -102,7 +87,6 @@ impl Held {
             self.model.budget = Some(reserved?);
             self.model.at = Some(at);
         }
-        self.unbounded = unbounded;
         Ok(())
     }
 
@@ -131,7 +115,7 @@ impl Held {
     pub(super) fn take_model(
         &self,
         model: &str,
-        (cost, tokens): (NanoUsd, u64),
+        (cost, excess, tokens): (NanoUsd, NanoUsd, u64),
         decides: Decides,
         now: WallMs,
     ) -> Option<ModelHeld> {
@@ -140,7 +124,11 @@ impl Held {
         };
         let reserved = match self.counts_only {
             true => model.budget.count(decides, now),
-            false => model.budget.reserve(cost, decides, now).ok()?,
+            false => {
+                let mut held = model.budget.reserve(cost, decides, now).ok()?;
+                model.budget.expose(&mut held, excess);
+                held
+            }
         };
         match model.rates.take(tokens, now) {
             Ok(rate) => Some(ModelHeld {
@@ -228,22 +216,6 @@ impl Held {
             part,
             need: more,
         })
-    }
-
-    /// Holds `more` for a stream that runs, with rights or, if its policy lets it end, without.
-    pub(super) fn grow(&mut self, more: NanoUsd, all: Policy, now: WallMs) -> Result<(), Lacking> {
-        let cuts = self.meters.policy(all).on_exhausted == OnExhausted::Cut;
-        match self.extend(more, now) {
-            Err(_) if !cuts => {
-                for (_, purse, held) in self.purses() {
-                    if purse.extend(held, more, now).is_err() {
-                        purse.overdraw(held, more);
-                    }
-                }
-                Ok(())
-            }
-            result => result,
-        }
     }
 
     pub(super) fn shrink(&mut self, less: NanoUsd) {

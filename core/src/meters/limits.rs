@@ -11,7 +11,7 @@ use crate::money::NanoUsd;
 use crate::period::{BudgetDuration, period_from};
 use crate::time::WallMs;
 
-/// Most of them for one scope.
+/// Most of them for one scope that are written; stored ones count all.
 pub const LIMITS_MAX: usize = 16;
 
 /// Name of a limit whose entry cannot be read: it allows nothing.
@@ -52,14 +52,17 @@ impl LimitChain {
 
     /// Puts these in force and lifts all others. Counters go on.
     pub(super) fn set(&self, limits: &[(String, Terms)], zone: &TimeZone, now: WallMs) {
+        let mut is_full = false;
         for (duration, terms) in limits {
             let make = || LimitPurse {
                 duration: duration.as_str().into(),
                 purse: Purse::new(*terms, NanoUsd::ZERO, zone, now),
             };
             let same = |limit: &LimitPurse| *limit.duration == **duration;
-            if let Some((limit, false)) = self.0.find_or_add(LISTED_MAX, same, make) {
-                limit.purse.slot.update(*terms, now);
+            match self.0.find_or_add(LISTED_MAX, same, make) {
+                Some((_, true)) => {}
+                Some((limit, false)) => limit.purse.slot.update(*terms, now),
+                None => is_full = true,
             }
         }
         let listed = |limit: &&LimitPurse| {
@@ -68,6 +71,10 @@ impl LimitChain {
         };
         for limit in self.iter().filter(|limit| !listed(limit)) {
             limit.purse.slot.update(Terms::default(), now);
+        }
+        // One that has no place here would limit nothing: nothing is allowed instead.
+        if let (true, Some(first)) = (is_full, self.at(0)) {
+            first.purse.slot.update(nothing(), now);
         }
     }
 }
@@ -84,15 +91,9 @@ pub(super) fn read(written: &Value) -> Vec<(String, Terms)> {
         Value::Array(entries) => entries.as_slice(),
         other => std::slice::from_ref(other),
     };
-    for entry in entries.iter().take(LIMITS_MAX) {
-        let (duration, terms) = read_one(entry).unwrap_or_else(|_| {
-            let limit = Some(NanoUsd::ZERO);
-            let nothing = Terms {
-                limit,
-                ..Terms::default()
-            };
-            (UNREADABLE.to_owned(), nothing)
-        });
+    for entry in entries {
+        let unreadable = |_| (UNREADABLE.to_owned(), nothing());
+        let (duration, terms) = read_one(entry).unwrap_or_else(unreadable);
         match limits.iter_mut().find(|(known, _)| *known == duration) {
             Some((_, known)) if known.limit <= terms.limit => {}
             Some((_, known)) => *known = terms,
@@ -100,6 +101,13 @@ pub(super) fn read(written: &Value) -> Vec<(String, Terms)> {
         }
     }
     limits
+}
+
+fn nothing() -> Terms {
+    Terms {
+        limit: Some(NanoUsd::ZERO),
+        ..Terms::default()
+    }
 }
 
 fn read_one(entry: &Value) -> Result<(String, Terms), String> {
@@ -217,7 +225,6 @@ mod tests {
             key_alias: None,
             decides: Decides::Count,
             excess: NanoUsd::ZERO,
-            cut_off: None,
         };
         let admission = meters.admit(need, Vec::new(), now);
         admission.map_err(|no| *no.error)?.settle(cost, 1);
@@ -262,7 +269,6 @@ mod tests {
             key_alias: None,
             decides: Decides::Count,
             excess: NanoUsd::ZERO,
-            cut_off: None,
         };
         let mut admission = meters.admit(need, Vec::new(), NOON).unwrap();
         let other = meters.admit(need, Vec::new(), NOON);
@@ -342,6 +348,19 @@ mod tests {
         }
         let stored = meters(json!([{"budget_duration": "soon", "max_budget": 1}]));
         assert!(spend(&stored, 0.1, NOON).is_err());
+        let many = (1..=LIMITS_MAX + 1).map(|hours| {
+            let limit = if hours > LIMITS_MAX { 1 } else { 5 };
+            json!({"budget_duration": format!("{hours}h"), "max_budget": limit})
+        });
+        let many = Value::Array(many.collect());
+        assert!(
+            check_budget_limits(&many)
+                .unwrap_err()
+                .contains("at most 16")
+        );
+        let many = meters(many);
+        spend(&many, 1.0, NOON).unwrap();
+        assert!(spend(&many, 0.1, NOON).is_err());
         let twice = meters(json!([{"budget_duration": "1d", "max_budget": 5},
             {"budget_duration": "1d", "max_budget": 1}]));
         spend(&twice, 1.0, NOON).unwrap();

@@ -134,30 +134,11 @@ impl Purse {
         })
     }
 
-    /// Holds `more` whether or not there are rights. What is counted alone is settled in full.
-    pub(super) fn overdraw(&self, held: &mut PurseHold, more: NanoUsd) {
-        if let Some((grant, hold)) = &mut held.right {
-            grant.slot().overdraw(hold, more.0);
-        }
-    }
-
     /// Says what the request can cost over what it holds.
     pub(super) fn expose(&self, held: &mut PurseHold, excess: NanoUsd) {
         if let Some((grant, hold)) = &mut held.right {
             grant.slot().expose(hold, excess.0);
         }
-    }
-
-    /// Holds `need` although there are no rights for it, because nobody can be asked for some;
-    /// not where what is known to be spent is all that there is.
-    pub(super) fn reserve_past(&self, need: NanoUsd, now: WallMs) -> Option<PurseHold> {
-        let limit = self.slot.limit(now)?;
-        if self.gate.reset().is_some() || self.spent(now) >= limit {
-            return None;
-        }
-        let mut held = self.count(Decides::Rights, now);
-        self.overdraw(&mut held, need);
-        Some(held)
     }
 
     pub(super) fn shrink(&self, held: &mut PurseHold, less: NanoUsd) {

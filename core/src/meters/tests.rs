@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
 use serde_json::json;
 
-mod policies;
+mod exposure;
 
 use super::*;
 use crate::error::GatewayError;
@@ -33,7 +33,6 @@ fn need(cost: i64, tokens: u64) -> Need<'static> {
         key_alias: None,
         decides: Decides::Count,
         excess: NanoUsd::ZERO,
-        cut_off: None,
     }
 }
 

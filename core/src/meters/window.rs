@@ -9,7 +9,6 @@ use super::admission::Lacking;
 use super::models::ModelMeters;
 use super::purse::Purse;
 use super::{Meters, Whose};
-use crate::budget::policy::Policy;
 use crate::escrow::{Gate, ScopeId};
 use crate::limit::RateSlot;
 use crate::money::NanoUsd;
@@ -97,11 +96,6 @@ impl Window {
     /// End of the running period; `None` is never.
     pub fn resets_at(&self, now: WallMs) -> Option<WallMs> {
         self.purse().slot.resets_at(now)
-    }
-
-    /// What it does when it is used up and when others are out of reach.
-    pub fn policy(&self, all: Policy) -> Policy {
-        self.meters.policy(all)
     }
 
     /// Whether its scope was blocked or deleted.

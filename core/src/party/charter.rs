@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use super::{Aliases, Rights, Standing, region_set, tags_in};
 use crate::access::ModelRules;
 use crate::auth::Role;
-use crate::budget::policy::{DEGRADED, ON_EXHAUSTED};
 use crate::meters::Written;
 use crate::record::{
     BadRecord, Bounds, Customer, Organization, OrganizationMember, Record, RecordKind, Tag, Team,
@@ -31,9 +30,7 @@ pub struct Charter {
 }
 
 /// Metadata that limits.
-const LIMITING: [&str; 6] = [
-    DEGRADED,
-    ON_EXHAUSTED,
+const LIMITING: [&str; 4] = [
     "model_rpm_limit",
     "model_tpm_limit",
     "temp_budget_increase",

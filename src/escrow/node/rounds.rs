@@ -102,7 +102,6 @@ impl Desk {
             self.follow_limit(scope, now);
         }
         self.step(Event::Tick);
-        self.tell_reach();
         self.note_synced();
         for opened in self.windows.values_mut() {
             if !opened.waiters.is_empty() {
@@ -121,39 +120,6 @@ impl Desk {
         if is_due(&mut self.rounds.checkpointed, CHECKPOINT, now) {
             self.checkpoint();
         }
-    }
-
-    /// Tells requests whether others who share budgets are in reach, and the log when that changes.
-    fn tell_reach(&mut self) {
-        let lost = self.out_of_reach();
-        let before = self.rights.cut_off.swap(lost.is_some(), Ordering::Relaxed);
-        match lost {
-            Some(what) if !before => tracing::warn!(
-                what,
-                "budgets are not coordinated: each follows its degraded_policy until they are"
-            ),
-            None if before => tracing::info!("budgets are coordinated"),
-            _ => {}
-        }
-    }
-
-    /// Who shares budgets and is not heard.
-    fn out_of_reach(&self) -> Option<String> {
-        let near = self.mail.is_near_up() || self.mail.neighbours() < self.members.near();
-        if !near {
-            return Some("nodes of this region".to_owned());
-        }
-        let heard = |name: &str| {
-            let number = self.numbers.of(name);
-            self.members
-                .live()
-                .iter()
-                .any(|actor| actor.region == number)
-        };
-        let links = self.mail.links();
-        let mut far = links.iter().filter(|(region, ..)| *region != self.region);
-        let silent = far.find(|(region, up, _)| !up || !heard(region));
-        silent.map(|(region, ..)| format!("region {region}"))
     }
 
     /// Notes which charges are on disk.
@@ -281,7 +247,6 @@ impl Desk {
             limits: limits.scopes,
             silent: limits.silent,
             left_out: limits.left_out,
-            cut_off: self.rights.cut_off.load(Ordering::Relaxed),
             ..Status::default()
         };
         status.nodes_far = live.len() as u64 - status.nodes_near;
@@ -290,7 +255,6 @@ impl Desk {
             status.free = status.free.saturating_add(slot.avail().max(0));
             status.reserved = status.reserved.saturating_add(slot.reserved());
             status.bound = status.bound.saturating_add(bound.total());
-            status.unbounded += u64::from(self.is_unbounded(opened));
             let pending = bound.pending_decrease;
             status.pending_decrease = status.pending_decrease.saturating_add(pending);
         }

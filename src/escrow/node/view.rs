@@ -1,9 +1,7 @@
 //! How a budget stands, for `/budget/state`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
-use meridian_core::budget::policy::Degraded;
 use meridian_core::escrow::{Actor, Book, Exposure, Row, Standing};
 use meridian_core::meters::WindowName;
 use serde_json::{Map, Value, json};
@@ -42,8 +40,6 @@ impl Desk {
         let shown = self.windows.values().filter(wanted).take(SHOWN_MAX);
         let bounds = shown.map(|opened| self.exposure(opened));
         let bound = bounds.fold(Exposure::default(), Exposure::plus);
-        let mut shown = self.windows.values().filter(wanted);
-        let unbounded = shown.any(|opened| self.is_unbounded(opened));
         let links = self.mail.links();
         let links = links
             .iter()
@@ -53,11 +49,9 @@ impl Desk {
             "actor": self.me.to_string(),
             "region": self.region,
             "coordination": self.mode(),
-            "cut_off": self.rights.cut_off.load(Ordering::Relaxed),
             "nodes": live.collect::<Vec<_>>(),
             "links": links.collect::<Vec<_>>(),
             "bound": bound_of(bound),
-            "unbounded": unbounded,
             "budgets": budgets,
             "why": null,
         })
@@ -82,13 +76,6 @@ impl Desk {
         }
         bound.unsynced = opened.unsynced();
         bound
-    }
-
-    /// Whether it is spent beyond rights now, because nobody can be asked for some.
-    pub(super) fn is_unbounded(&self, opened: &Opened) -> bool {
-        let all = **self.rights.policy.load();
-        let open = opened.window.policy(all).degraded == Degraded::FailOpen;
-        open && self.rights.cut_off.load(Ordering::Relaxed)
     }
 
     /// What regions that were called lost are still to destroy, as far as it is known here.
@@ -128,7 +115,6 @@ impl Desk {
             })
         });
         let limit = opened.window.limit(wall);
-        let policy = opened.window.policy(**self.rights.policy.load());
         json!({
             "scope": {
                 "kind": opened.name.kind,
@@ -148,10 +134,7 @@ impl Desk {
             "waiting": opened.waiters.len(),
             "frozen": slot.is_frozen(),
             "store_failed": opened.failed,
-            "on_exhausted": policy.on_exhausted.word(),
-            "degraded_policy": policy.degraded.word(),
             "bound": bound_of(bound),
-            "unbounded": self.is_unbounded(opened),
             "nodes": nodes,
             "regions": regions.collect::<Vec<_>>(),
         })
@@ -177,7 +160,6 @@ fn bound_of(bound: Exposure) -> Value {
         "total_nano_usd": bound.total(),
         "metering": dollars(bound.metering),
         "running": dollars(bound.running),
-        "overdraft": dollars(bound.overdraft),
         "pending_decrease": dollars(bound.pending_decrease),
         "unsynced": dollars(bound.unsynced),
     })

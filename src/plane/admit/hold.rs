@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use meridian_core::auth::KeyView;
-use meridian_core::budget::policy::{Degraded, Policy};
 use meridian_core::config::UnknownPrice;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -65,7 +64,6 @@ pub(super) async fn hold(
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
-        cut_off: cut_off(state, &rules),
     };
     let admission = take(state, meters, need, dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
@@ -137,7 +135,6 @@ async fn take(
     let Some(rights) = &state.rights else {
         return meters.admit(need, dues, wall).map_err(|no| *no.error);
     };
-    refuse_cut_off(meters, &need, &dues, wall)?;
     let until = clock::mono() + WAIT_MAX;
     loop {
         let denied = match meters.admit(need, dues.clone(), wall) {
@@ -160,36 +157,6 @@ async fn take(
                 });
             }
         }
-    }
-}
-
-/// What holds for budgets that say nothing themselves while others who share them are out of reach.
-fn cut_off(state: &State, rules: &Rules) -> Option<Policy> {
-    let rights = state.rights.as_ref()?;
-    rights.cut_off(rules.config.meridian.budget_policy)
-}
-
-/// Budgets that are closed while others are out of reach refuse: this is no answer about money.
-fn refuse_cut_off(
-    meters: &Arc<Meters>,
-    need: &Need<'_>,
-    dues: &[Due],
-    wall: WallMs,
-) -> Result<(), GatewayError> {
-    let Some(all) = need.cut_off.filter(|_| !need.free) else {
-        return Ok(());
-    };
-    let refusing = dues.iter().filter(|due| !due.counts_only);
-    let mut all_meters = std::iter::once(meters).chain(refusing.map(|due| &due.meters));
-    let closed = |meters: &Arc<Meters>| {
-        meters.policy(all).degraded == Degraded::FailClosed && meters.is_limited(wall)
-    };
-    match all_meters.any(closed) {
-        false => Ok(()),
-        true => Err(GatewayError::Overloaded {
-            what: "Nodes that share the budget cannot be reached (degraded_policy: fail_closed)",
-            retry_after_s: RIGHTS_RETRY_S,
-        }),
     }
 }
 

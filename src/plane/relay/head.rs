@@ -210,12 +210,6 @@ fn add_own(head: &mut ResponseHead, admitted: &Admitted) {
     );
     let (header, mode) = reply::coordination(admitted.state.link.coordination());
     head.set(header, mode);
-    if admitted.is_unbounded() {
-        head.set(
-            name("x-meridian-budget"),
-            HeaderValue::from_static("fail_open"),
-        );
-    }
     if let Some(cache) = &admitted.cache {
         head.set(name("x-litellm-cache-key"), text(cache.key));
         let said = HeaderValue::from_static(cache.lookup.label());

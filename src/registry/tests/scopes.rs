@@ -14,7 +14,6 @@ fn ask(view: &KeyView, cost: i64) -> Result<(), String> {
         key_alias: None,
         decides: meridian_core::meters::Decides::Count,
         excess: NanoUsd::ZERO,
-        cut_off: None,
     };
     let admitted = view.meters.admit(need, dues, NOW);
     admitted
@@ -358,7 +357,6 @@ fn customers_without_a_budget_of_their_own_have_the_common_one() {
             key_alias: None,
             decides: meridian_core::meters::Decides::Count,
             excess: NanoUsd::ZERO,
-            cut_off: None,
         };
         let key = registry.key("sk-a").unwrap();
         let admitted = key.meters.admit(need, vec![due], NOW);

@@ -131,7 +131,6 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
         key_alias: None,
         decides: state.decides(),
         excess: NanoUsd::ZERO,
-        cut_off: None,
     };
     let admission = state
         .master_meters

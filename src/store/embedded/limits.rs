@@ -4,7 +4,7 @@
 use meridian_core::meters::limit_periods;
 use meridian_core::record::Record;
 use meridian_core::scope::Scope;
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Embedded;
 use super::scopes::{spend_of, write_period};
@@ -44,10 +44,16 @@ pub(super) fn set_limits(
     let now = clock::now();
     for (duration, ends) in limit_periods(limits) {
         let limit = scope.limit(&duration);
-        let known = ids_of_limits(work, scope.kind.label(), &scope.id)?.contains(&limit.id);
+        let known = work
+            .prepare_cached("SELECT period_end FROM scope_spend WHERE kind = ?1 AND id = ?2")?
+            .query_row([limit.kind.label(), &limit.id], |row| row.get(0))
+            .optional()?;
         // A record tells the end that was known when it was written: the row may know a later one.
         let over = ends.is_none_or(|ends| ends <= now);
-        if known && over {
+        // Its period is over and what was spent in it still stands: the next round begins the new
+        // one from nothing, which it would not find to do when the end moved here.
+        let is_due = known.flatten().is_some_and(|end: i64| end <= now.0);
+        if is_due || known.is_some() && over {
             continue;
         }
         // Without an end it is due at once, and the next round begins the one that runs.

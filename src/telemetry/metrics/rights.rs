@@ -29,16 +29,6 @@ const PENDING: PlainFamily = gauge(
     &[],
     "Budgets that were lowered while rights for the old limit are still out",
 );
-const CUT_OFF: PlainFamily = gauge(
-    "meridian_rights_cut_off",
-    &[],
-    "1 while others who share budgets are out of reach: each budget follows its degraded_policy",
-);
-const UNBOUNDED: PlainFamily = gauge(
-    "meridian_rights_unbounded_budgets",
-    &[],
-    "Budgets in use that are spent beyond rights (fail_open): the bound does not hold for them",
-);
 const SUSPENSE: PlainFamily = gauge(
     "meridian_rights_suspense_dollars",
     &[],
@@ -97,9 +87,9 @@ const LEFT_OUT: PlainFamily = counter(
 );
 
 /// All of them.
-pub(super) const RIGHTS: [&PlainFamily; 18] = [
-    &BUDGETS, &FREE, &RESERVED, &BOUND, &PENDING, &CUT_OFF, &UNBOUNDED, &SUSPENSE, &NODES, &MODE,
-    &LINK_UP, &FRAMES, &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
+pub(super) const RIGHTS: [&PlainFamily; 16] = [
+    &BUDGETS, &FREE, &RESERVED, &BOUND, &PENDING, &SUSPENSE, &NODES, &MODE, &LINK_UP, &FRAMES,
+    &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
 ];
 
 /// Values of the label `mode`.
@@ -118,10 +108,6 @@ pub struct RightsGauges {
     pub bound: i64,
     /// Nano-dollars.
     pub pending_decrease: i64,
-    /// Others who share budgets are out of reach.
-    pub cut_off: bool,
-    /// Budgets that are spent beyond rights.
-    pub unbounded: u64,
     /// Nano-dollars.
     pub suspense: i64,
     /// Live nodes of this region and of others.
@@ -153,8 +139,6 @@ pub(super) fn write(page: &mut Page, rights: Option<&RightsGauges>) {
     page.value(&RESERVED, dollars(|rights| rights.reserved));
     page.value(&BOUND, dollars(|rights| rights.bound));
     page.value(&PENDING, dollars(|rights| rights.pending_decrease));
-    page.value(&CUT_OFF, count(|rights| u64::from(rights.cut_off)));
-    page.value(&UNBOUNDED, count(|rights| rights.unbounded));
     page.value(&SUSPENSE, dollars(|rights| rights.suspense));
     page.plain_header(&NODES);
     let places = rights

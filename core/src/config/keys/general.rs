@@ -162,10 +162,10 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "limits do not depend on a server here",
     ),
-    on(
+    off(
         "fail_closed_budget_enforcement",
         Bool,
-        "true is the default fail_closed of meridian.budget_degraded_policy",
+        "budgets do not depend on a server here",
     ),
     on(
         "background_health_checks",

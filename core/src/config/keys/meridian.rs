@@ -2,7 +2,6 @@
 
 use super::Kind::{Any, Bool, Number, Seconds, Share, Text, Whole};
 use super::{Key, Kind, Section, on};
-use crate::budget::policy::{Degraded, OnExhausted};
 
 /// A day.
 const DAY_S: i64 = 86_400;
@@ -94,16 +93,6 @@ pub(super) const MERIDIAN: &[Key] = &[
         "unknown_price",
         Kind::Word(&["allow", "reject"]),
         "models without price; default allow",
-    ),
-    on(
-        "budget_on_exhausted",
-        Kind::Word(&OnExhausted::WORDS),
-        "streams that run when a budget is used up; default cut",
-    ),
-    on(
-        "budget_degraded_policy",
-        Kind::Word(&Degraded::WORDS),
-        "budgets while others who share them are out of reach; default lease_only",
     ),
     on(
         "metrics_series_max",
