@@ -10,7 +10,7 @@ use meridian_core::record::{Record, Team};
 use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::time::WallMs;
 
-use crate::support::{DAY, HOUR, NOON, apply, conflict_in, on_every_store, record};
+use crate::support::{DAY, HOUR, NOON, apply, conflict_in, embedded, on_every_store, record};
 
 fn team_write() -> RecordWrite {
     let record = Record::new("t1".to_owned(), &Team::default(), NOON);
@@ -109,4 +109,39 @@ on_every_store! {
         let begun = store.begin_borrowed_periods(vec![unknown], true).await.unwrap();
         assert_eq!(begun[0].spend, NanoUsd::ZERO);
     }
+}
+
+/// The team with a budget of a day that ends then.
+fn daily(ends: WallMs) -> Record {
+    let limit = serde_json::json!([
+        {"budget_duration": "1d", "max_budget": 1, "reset_at": ends.to_iso()},
+    ]);
+    let mut team = Team::default();
+    team.extra.insert("budget_limits".to_owned(), limit);
+    Record::new("t1".to_owned(), &team, NOON)
+}
+
+#[tokio::test]
+async fn an_update_between_the_end_of_a_period_and_its_roll_keeps_nothing_that_was_spent() {
+    let (_dir, store) = embedded().await;
+    let now = meridian::clock::now();
+    let (ends, next) = (now.plus_ms(-HOUR), now.plus_ms(DAY));
+    let told = async || {
+        let mut all = store.limit_spends().await.unwrap();
+        assert_eq!(all.len(), 1);
+        let one = all.remove(0);
+        (one.spend, one.period_end)
+    };
+    let create = vec![RecordWrite::create(daily(ends))];
+    let mut stored = store.write_records(create, None).await.unwrap();
+    apply(&store, vec![record(1, "a", now.plus_ms(-2 * HOUR), 30)]).await;
+    assert_eq!(told().await, (NanoUsd(30), Some(ends)));
+    let mut record = stored.remove(0);
+    record.body = daily(next).body;
+    let update = vec![RecordWrite::replace(record)];
+    store.write_records(update, None).await.unwrap();
+    assert_eq!(told().await, (NanoUsd(30), Some(ends)));
+    let at: NextReset = Arc::new(move |_, _| Some(next));
+    store.roll_budget_periods(now, at).await.unwrap();
+    assert_eq!(told().await, (NanoUsd::ZERO, Some(next)));
 }
