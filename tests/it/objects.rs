@@ -312,6 +312,15 @@ async fn a_file_in_a_body_is_its_makers_alone() {
             "the provider hears nothing of it"
         );
     }
+    let address = &asking("https://example.test/a.pdf")[0];
+    let answer = Request::post(address.0, &address.1).bearer(&theirs);
+    let answer = gateway.send(&answer).await;
+    assert_eq!(
+        answer.status(),
+        200,
+        "an address is no id: {}",
+        answer.text()
+    );
     let foreign = &asking("file-foreign0")[0];
     for (key, status) in [(ours.as_str(), 404), (MASTER_KEY, 200)] {
         let answer = Request::post(foreign.0, &foreign.1).bearer(key);

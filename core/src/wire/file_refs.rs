@@ -27,6 +27,8 @@ const NAMING: [&str; 4] = [
 ];
 /// Members whose object names one, whatever its type.
 const HOLDERS: [&str; 3] = ["file", "input_image_mask", "source"];
+/// How addresses begin that a chat's `file_id` may have instead of an id: nothing stored.
+const ADDRESSES: [&str; 3] = ["gs://", "http://", "https://"];
 
 /// A file that a body names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,8 @@ pub struct FileRef {
 
 /// The files that a body names as its input, in their order. Every member of a name counts, in
 /// whatever letters it is written: readers differ in which of two they take. Ids that a provider
-/// gave out itself in an earlier answer (citations, what code has written) are not among them.
+/// gave out itself in an earlier answer (citations, what code has written) are not among them, nor
+/// are addresses in the place of ids.
 ///
 /// # Errors
 /// `InvalidJson` where what may name a file cannot be read, `BadField` for an id that is no text
@@ -163,6 +166,9 @@ impl Walk<'_> {
         let Some(id) = value.text() else {
             return Err(bad(format!("'{field}' must be the id of a file")));
         };
+        if is_address(&id) {
+            return Ok(());
+        }
         let id = id.into_owned();
         // An object of two kinds names the same one twice.
         let file = FileRef { field, id };
@@ -182,6 +188,14 @@ impl Walk<'_> {
         self.path.truncate(length);
         done
     }
+}
+
+fn is_address(id: &str) -> bool {
+    let starts = |scheme: &str| {
+        let start = id.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    ADDRESSES.iter().any(|scheme| starts(scheme))
 }
 
 /// Members with their names as they are meant.

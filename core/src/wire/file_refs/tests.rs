@@ -97,6 +97,8 @@ fn data_of_tools_and_what_a_provider_said_itself_are_no_references() {
         r#"{"tools":[{"parameters":{"properties":{"file":{"file_id":"f"}}}}]}"#,
         r#"{"metadata":{"file":{"file_id":"f"}},"messages":"file_id"}"#,
         r#"{"input":[{"type":"input_file","file_id":null}]}"#,
+        r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"https://a.test/b"}}]}]}"#,
+        r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"GS://bucket/b"}}]}]}"#,
         r#"{"input":[{"type":"input_text","text":"caf\u00e9"}]}"#,
     ] {
         assert_eq!(refs(body), Ok(vec![]), "{body}");
