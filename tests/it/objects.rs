@@ -365,6 +365,51 @@ async fn a_file_in_a_body_takes_the_request_to_where_it_lies() {
     }
 }
 
+#[tokio::test]
+async fn files_of_providers_that_take_none_through_the_gateway_are_that_providers_business() {
+    let account = Arc::new(Mutex::new(Account::default()));
+    let openai = Fake::start(move |asked| answer(&account, asked)).await;
+    let claude = Fake::start(|asked| match asked.json()["max_tokens"].as_u64() {
+        Some(8) => Reply::json(500, &json!({"type": "error", "error": {"message": "down"}})),
+        _ => Reply::json(
+            200,
+            &json!({"id": "m", "type": "message", "role": "assistant", "model": "claude-x",
+                "content": [{"type": "text", "text": "seen"}], "stop_reason": "end_turn",
+                "usage": {"input_tokens": 3, "output_tokens": 1}}),
+        ),
+    })
+    .await;
+    let config = Config::new()
+        .model("gpt", "openai/gpt-x", &format!("{}/v1", openai.url), "")
+        .model("claude", "anthropic/claude-x", &claude.url, "")
+        .router("num_retries: 0")
+        .router("fallbacks: [{claude: [gpt]}]");
+    let gateway = Setup::new(binary(), &config).start().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let file = upload(&gateway, &ours).await;
+    let before = openai.asked().len();
+    let [.., (path, mut body, _)] = asking(&file);
+    body["model"] = json!("claude");
+    let passed = Request::post(path, &body).bearer(&theirs);
+    let passed = gateway.send(&passed).await;
+    assert_eq!(passed.status(), 200, "{}", passed.text());
+    assert!(
+        claude
+            .asked()
+            .pop()
+            .unwrap()
+            .json()
+            .to_string()
+            .contains(&file)
+    );
+    // What is not looked at goes nowhere else, where it would be another tenant's.
+    body["max_tokens"] = json!(8);
+    let failed = Request::post(path, &body).bearer(&theirs);
+    let failed = gateway.send(&failed).await;
+    assert!(failed.status() >= 500, "{}", failed.text());
+    assert_eq!(openai.asked().len(), before);
+}
+
 /// The key that follows: by `/key/regenerate`.
 async fn rotated(gateway: &Gateway, key: &str, more: Value) -> String {
     let mut body = more;
