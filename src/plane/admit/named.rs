@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::wire::file_refs::{FileRef, file_refs};
+use meridian_core::wire::file_refs::{FileRef, ID_BYTES_MAX, file_refs};
 
 use super::ask::Content;
 use super::{Arrival, Ask, owner_unknown};
@@ -63,7 +63,9 @@ pub(super) async fn files(
             has_others: key.is_some(),
         });
     }
-    let ids = files.iter().map(|file| file.id.clone()).collect();
+    // A longer one is nobody's, as if the store had been asked.
+    let asked = files.iter().filter(|file| file.id.len() <= ID_BYTES_MAX);
+    let ids = asked.map(|file| file.id.clone()).collect();
     let owners = state.owners.find_all(ids).await;
     let owners = owners.map_err(|Unknown| owner_unknown())?;
     let mut named = Files::default();
