@@ -24,9 +24,10 @@ const ROOTS: [&str; 5] = ["input", "messages", "prompt", "system", "tools"];
 /// in them. A prompt's variables may have these names, and are looked at.
 const OPAQUE: [&str; 4] = ["arguments", "input", "input_schema", "parameters"];
 /// Objects that name a file of the caller's by a member of their own.
-const NAMING: [&str; 4] = [
+const NAMING: [&str; 5] = [
     "computer_screenshot",
     "container_upload",
+    "file",
     "input_file",
     "input_image",
 ];

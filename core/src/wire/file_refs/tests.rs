@@ -17,6 +17,10 @@ fn each_dialect_names_its_files() {
             "messages[1].content[1].file.file_id",
         ),
         (
+            r#"{"messages":[{"content":[{"type":"file","file_id":"f"}]}]}"#,
+            "messages[0].content[0].file_id",
+        ),
+        (
             r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]}"#,
             "input[0].content[0].file_id",
         ),
