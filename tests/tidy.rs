@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("byte_budget", &[]),
     ("turnstile", &[]),
     ("http_get", &["clock"]),
-    ("remote", &["http_get"]),
+    ("remote", &["byte_budget", "http_get"]),
     ("telemetry", &["clock"]),
     ("upstream", &["clock", "telemetry"]),
     ("credentials", &["clock", "http_get", "telemetry"]),
