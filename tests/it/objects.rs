@@ -477,6 +477,32 @@ async fn a_rotated_key_keeps_what_it_made_and_nobody_else_gets_it() {
 }
 
 #[tokio::test]
+async fn no_import_makes_one_keys_things_another_ones() {
+    let (_fake, gateway) = world().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let file = format!("/v1/files/{}", upload(&gateway, &ours).await);
+    let export = gateway.admin("GET", "/config/export", &Value::Null).await;
+    let all = export.json();
+    let id = KeyHash::of_secret(&theirs).to_string();
+    let own = all["records"].as_array().unwrap().iter();
+    let mut changed = own.clone().find(|one| one["id"] == id).unwrap().clone();
+    changed["body"]["lineage"] = json!(KeyHash::of_secret(&ours).to_string());
+    let mut new = changed.clone();
+    new["id"] = json!(KeyHash::of_secret("sk-new").to_string());
+    let document = json!({"format": all["format"], "version": all["version"],
+        "records": [changed, new]});
+    for written in [1, 0] {
+        let taken = gateway.admin("POST", "/config/import", &document).await;
+        assert_eq!(taken.status(), 200, "{}", taken.text());
+        assert_eq!(taken.json()["written"], written, "{}", taken.text());
+    }
+    for (key, status) in [(ours.as_str(), 200), (&theirs, 404), ("sk-new", 404)] {
+        let answer = get(&gateway, key, &file).await;
+        assert_eq!(answer.status(), status, "{key}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn a_list_that_cannot_be_read_is_refused_and_not_shown() {
     let fake = Fake::start(|_| Reply::json(200, &json!({"files": [{"name": "secret"}]}))).await;
     let config = Config::new().model("odd", "openai/odd", &format!("{}/v1", fake.url), "");
