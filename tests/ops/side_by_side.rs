@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meridian_testkit::config::Config;
-use meridian_testkit::deadline::eventually;
+use meridian_testkit::deadline::{eventually, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::Provider;
@@ -62,9 +62,9 @@ async fn old_program(folder: &Path) -> Option<PathBuf> {
         .succeed()
         .await;
     let target = folder.join("target");
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let home = std::env::var("HOME").unwrap_or_default();
-    let build = Run::new(cargo).dir(&tree).env("HOME", &home);
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let build = Run::new(env!("CARGO")).dir(&tree);
+    let build = build.env("HOME", &home.to_string_lossy());
     let build = build.env("CARGO_TARGET_DIR", &target.display().to_string());
     let build = build
         .arg("build")
@@ -179,7 +179,7 @@ async fn two_versions_share_a_database_and_the_older_one_refuses_what_it_cannot_
 }
 
 async fn refused_soon(gateway: &Gateway, key: &str) {
-    let began = std::time::Instant::now();
+    let began = now();
     loop {
         let body = json!({"model": "fake-x", "messages": [{"role": "user", "content": "?"}]});
         let request = Request::post("/v1/chat/completions", &body).bearer(key);
