@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use memchr::memmem;
 
 use super::json::{JsonError, Kind, Members, Reader, Value};
-use super::span::{BodySpans, clipped, member_name};
+use super::span::{BodySpans, clipped, member_name, start};
 use crate::error::GatewayError;
 
 /// Most files of one request.
@@ -194,7 +194,7 @@ impl Walk {
         }
         let id = match id.len() > ID_BYTES_MAX {
             false => id.into_owned(),
-            true => format!("{}...", &id[..id.floor_char_boundary(ID_BYTES_MAX)]),
+            true => format!("{}...", start(&id, ID_BYTES_MAX)),
         };
         // An object of two kinds names the same one twice, and a conversation in each turn.
         if self.seen.contains(&id) {

@@ -265,11 +265,14 @@ const SHOWN_MAX: usize = 64;
 pub(crate) fn clipped(name: &str) -> Cow<'_, str> {
     match name.len() > SHOWN_MAX {
         false => Cow::Borrowed(name),
-        true => Cow::Owned(format!(
-            "{}...",
-            &name[..name.floor_char_boundary(SHOWN_MAX)]
-        )),
+        true => Cow::Owned(format!("{}...", start(name, SHOWN_MAX))),
     }
+}
+
+/// The start of a text: no more than that many bytes, of whole characters.
+pub(crate) fn start(text: &str, bytes_max: usize) -> &str {
+    let mut ends = (0..=bytes_max.min(text.len())).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// Name of a member without quotes and escapes; `None` when it is not valid text, which no name
