@@ -45,10 +45,10 @@ pub struct FileRef {
     pub id: String,
 }
 
-/// The files that a body names as its input, each once, in their order. Every member of a name counts, in
-/// whatever letters it is written: readers differ in which of two they take. Ids that a provider
-/// gave out itself in an earlier answer (citations, what code has written) are not among them, nor
-/// are addresses in the place of ids.
+/// The files that a body names as its input, each once, in their order. Every member of a name
+/// counts, in whatever letters it is written: readers differ in which of two they take. Ids that a
+/// provider gave out itself in an earlier answer (citations, what code has written) are not among
+/// them, nor are addresses in the place of ids.
 ///
 /// # Errors
 /// `InvalidJson` where what may name a file cannot be read, `BadField` for an id that is no text
