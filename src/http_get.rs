@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::path_guard;
 
-/// Redirects followed, to the same scheme only.
+/// Redirects followed, to the same scheme only; a caller's also from http to https.
 const REDIRECTS_MAX: usize = 3;
 /// Addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -37,8 +37,8 @@ pub struct GetLimits {
 #[derive(Debug, Error)]
 pub enum GetError {
     /// Not an http or https URL with a host, or one with a user name in it.
-    #[error("not a usable url: {0}")]
-    BadUrl(String),
+    #[error("not a usable url")]
+    BadUrl,
     /// The host has no address.
     #[error("{host} cannot be resolved: {reason}")]
     Dns {
@@ -62,8 +62,8 @@ pub enum GetError {
     #[error("status {0}")]
     Status(u16),
     /// A redirect without, or with an unusable, `Location`, or to another scheme.
-    #[error("redirect cannot be followed: {0}")]
-    BadRedirect(String),
+    #[error("redirect cannot be followed")]
+    BadRedirect,
     /// More redirects than are followed.
     #[error("more than {REDIRECTS_MAX} redirects")]
     TooManyRedirects,
@@ -73,6 +73,9 @@ pub enum GetError {
     /// The body is above the limit.
     #[error("body is larger than {0} bytes")]
     TooLarge(usize),
+    /// The gateway has no room for more of the body.
+    #[error("no room for the body")]
+    NoRoom,
     /// The time is up.
     #[error("no complete answer within {} ms", .0.as_millis())]
     Timeout(Duration),
@@ -88,9 +91,17 @@ pub async fn get(connector: &Connector, url: &str, limits: GetLimits) -> Result<
 pub enum Within<'a> {
     /// All: the URL is the operator's.
     Anywhere,
-    /// A caller's URL: what this says of a name and an address of it is why it must not be
-    /// reached. A name that has any such address is not reached at all.
-    Caller(&'a (dyn Fn(&str, IpAddr) -> Option<&'static str> + Sync)),
+    /// Those that a caller's URL may reach.
+    Caller(Caller<'a>),
+}
+
+/// Bounds of a caller's URL.
+pub struct Caller<'a> {
+    /// Why an address of a name must not be reached. A name that has any such address is not
+    /// reached at all.
+    pub refuses: &'a (dyn Fn(&str, IpAddr) -> Option<&'static str> + Sync),
+    /// Asked before that many more bytes of a body are kept.
+    pub takes: &'a (dyn Fn(usize) -> Result<(), GetError> + Sync),
 }
 
 /// What a GET gave.
@@ -131,14 +142,14 @@ async fn follow(
                 let said = head.headers.get(header::CONTENT_TYPE);
                 let said = said.and_then(|value| value.to_str().ok());
                 let content_type = said.unwrap_or_default().to_owned();
-                let body = read_body(&mut session, bytes_max).await?;
+                let body = read_body(&mut session, bytes_max, within).await?;
                 return Ok(Fetched { content_type, body });
             }
             StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
             | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT => target = target.redirected(head)?,
+            | StatusCode::PERMANENT_REDIRECT => target = target.redirected(head, within)?,
             status => return Err(GetError::Status(status.as_u16())),
         }
         // The rest of the answer is not wanted.
@@ -178,7 +189,7 @@ async fn connect(
         .await
         .map_err(|error| dns(error.to_string()))?
         .collect();
-    if let Within::Caller(refuses) = within {
+    if let Within::Caller(Caller { refuses, .. }) = within {
         let mut ips = addresses.iter().map(SocketAddr::ip);
         if let Some(class) = ips.find_map(|ip| refuses(&target.host, ip)) {
             let host = target.host.clone();
@@ -199,7 +210,11 @@ async fn connect(
     Err(failure)
 }
 
-async fn read_body(session: &mut HttpSession, bytes_max: usize) -> Result<Bytes, GetError> {
+async fn read_body(
+    session: &mut HttpSession,
+    bytes_max: usize,
+    within: &Within<'_>,
+) -> Result<Bytes, GetError> {
     let head = session.response_header().ok_or(GetError::Status(0))?;
     if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -211,6 +226,9 @@ async fn read_body(session: &mut HttpSession, bytes_max: usize) -> Result<Bytes,
     while let Some(chunk) = session.read_response_body().await? {
         if chunk.len() > bytes_max.saturating_sub(body.len()) {
             return Err(GetError::TooLarge(bytes_max));
+        }
+        if let Within::Caller(Caller { takes, .. }) = within {
+            takes(chunk.len())?;
         }
         body.extend_from_slice(&chunk);
     }
@@ -232,8 +250,8 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, GetError> {
-        // Credentials in a URL would end up in messages: the text is cut out of the error.
-        let bad = || GetError::BadUrl(url.rsplit('@').next().unwrap_or_default().to_owned());
+        // No text of it in the error: a URL may have credentials anywhere.
+        let bad = || GetError::BadUrl;
         let uri: Uri = url.parse().map_err(|_| bad())?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -259,24 +277,59 @@ impl Target {
         if self.tls { "https" } else { "http" }
     }
 
-    fn redirected(&self, head: &ResponseHeader) -> Result<Self, GetError> {
+    fn redirected(&self, head: &ResponseHeader, within: &Within<'_>) -> Result<Self, GetError> {
         let location = head.headers.get(header::LOCATION);
         let location = location.and_then(|value| value.to_str().ok());
-        let location = location.unwrap_or_default();
-        let bad = || GetError::BadRedirect(location.rsplit('@').next().unwrap_or("").to_owned());
-        let url = match location {
-            _ if location.starts_with("//") => format!("{}:{location}", self.scheme()),
-            _ if location.starts_with('/') => {
-                format!("{}://{}{location}", self.scheme(), self.authority)
-            }
-            _ => location.to_owned(),
-        };
-        let target = Self::parse(&url).map_err(|_| bad())?;
-        if target.tls != self.tls {
-            return Err(bad());
+        let location = location.and_then(|text| text.split('#').next());
+        let location = location.filter(|text| !text.is_empty());
+        let location = location.ok_or(GetError::BadRedirect)?;
+        let target = Self::parse(&self.resolved(location)).map_err(|_| GetError::BadRedirect)?;
+        let upgrades = target.tls && matches!(within, Within::Caller(_));
+        match target.tls == self.tls || upgrades {
+            true => Ok(target),
+            false => Err(GetError::BadRedirect),
         }
-        Ok(target)
     }
+
+    /// A reference from here, as a whole URL.
+    fn resolved(&self, location: &str) -> String {
+        let root = format!("{}://{}", self.scheme(), self.authority);
+        let own = self.path.split('?').next().unwrap_or_default();
+        let first = location.split(['/', '?']).next().unwrap_or_default();
+        match location {
+            _ if location.starts_with("//") => format!("{}:{location}", self.scheme()),
+            _ if location.starts_with('/') => format!("{root}{location}"),
+            _ if location.starts_with('?') => format!("{root}{own}{location}"),
+            _ if first.contains(':') => location.to_owned(),
+            _ => {
+                let (path, query) = match location.find('?') {
+                    Some(at) => location.split_at(at),
+                    None => (location, ""),
+                };
+                let folder = own.rsplit_once('/').map_or("", |(folder, _)| folder);
+                format!("{root}{}{query}", without_dots(&format!("{folder}/{path}")))
+            }
+        }
+    }
+}
+
+/// A path without steps up and to itself.
+fn without_dots(path: &str) -> String {
+    let mut steps: Vec<&str> = Vec::new();
+    for step in path.split('/').skip(1) {
+        match step {
+            "." => {}
+            ".." => drop(steps.pop()),
+            step => steps.push(step),
+        }
+    }
+    let is_folder = path.ends_with("/.") || path.ends_with("/..");
+    let end = if is_folder && !steps.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    format!("/{}{end}", steps.join("/"))
 }
 
 #[cfg(test)]

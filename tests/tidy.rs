@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("byte_budget", &[]),
     ("turnstile", &[]),
     ("http_get", &["clock", "path_guard"]),
-    ("remote", &["http_get"]),
+    ("remote", &["byte_budget", "http_get"]),
     ("telemetry", &["clock"]),
     ("upstream", &["clock", "path_guard", "telemetry"]),
     ("credentials", &["clock", "http_get", "telemetry"]),

@@ -193,10 +193,15 @@ impl<'a> Draft<'a> {
         self.counts.push((scope, ScopeChange::Period(period)));
     }
 
+    /// What a record was before this draft.
+    pub(super) fn stored(&self, kind: RecordKind, id: &str) -> Option<&Map<String, Value>> {
+        let entry = self.entries.get(&(kind, id.to_owned()))?;
+        Some(&entry.before.as_ref()?.record.body)
+    }
+
     /// What a field of a record was before this draft.
     pub(super) fn before(&self, kind: RecordKind, id: &str, field: &str) -> Option<&Value> {
-        let entry = self.entries.get(&(kind, id.to_owned()))?;
-        entry.before.as_ref()?.record.body.get(field)
+        self.stored(kind, id)?.get(field)
     }
 
     /// Sets what a scope has spent, together with the records.

@@ -6,6 +6,7 @@
 //! off goes on where it was when it is sent once more.
 
 mod document;
+mod identity;
 mod spool;
 
 use axum::Json;
@@ -24,6 +25,8 @@ use meridian_core::record::{
 };
 use meridian_core::scope::Scope;
 use serde_json::{Map, Value, json};
+
+use identity::Identities;
 
 use super::access::{AdminAccess, Caller};
 use super::checks::id_fault;
@@ -155,7 +158,7 @@ pub(super) async fn import(
     let spooled = spool::of_body(request.into_body()).await?;
     let total = document::check(&spooled).await?;
     let mut records = document::Records::of(&spooled)?;
-    let mut written = 0;
+    let (mut written, mut identities) = (0, Identities::default());
     loop {
         let (rest, batch) = document::next(records, WRITTEN_TOGETHER).await?;
         records = rest;
@@ -164,19 +167,25 @@ pub(super) async fn import(
                 "records": total, "written": written, "unchanged": total - written,
             })));
         }
-        written += write(&state, &caller, &batch).await?;
+        written += write(&state, &caller, &batch, &mut identities).await?;
     }
 }
 
 /// Writes some records together; gives how many were not there.
-async fn write(state: &AdminState, caller: &Caller, batch: &[Wanted]) -> Result<usize, AdminError> {
+async fn write(
+    state: &AdminState,
+    caller: &Caller,
+    batch: &[Wanted],
+    identities: &mut Identities,
+) -> Result<usize, AdminError> {
     let mut tries = Tries::default();
     loop {
         let mut draft = Draft::as_is(state, caller);
         let places = batch.iter().map(|record| (record.kind, record.id.clone()));
         draft.read_all(places).await?;
         for record in batch {
-            draft.write_body(record.kind, &record.id, record.body.clone());
+            let body = identities.settled(state.store(), &draft, record).await?;
+            draft.write_body(record.kind, &record.id, body);
         }
         for record in batch {
             follow_budget(&mut draft, record).await?;

@@ -1,5 +1,7 @@
 //! Files and batches of one account that several tenants use: nobody sees another's.
 
+mod named;
+
 use std::sync::{Arc, Mutex};
 
 use meridian_core::ids::KeyHash;
@@ -257,105 +259,6 @@ async fn what_a_batch_wrote_is_its_makers_once_a_list_has_shown_it() {
     }
 }
 
-/// A question about a file in each dialect, and where it names the file.
-fn asking(id: &str) -> [(&'static str, Value, &'static str); 3] {
-    let file = json!({"type": "file", "file": {"file_id": id}});
-    let source = json!({"type": "document", "source": {"type": "file", "file_id": id}});
-    let input = json!({"type": "input_image", "file_id": id});
-    let of = |part: Value| json!([{"role": "user", "content": [part]}]);
-    [
-        (
-            "/v1/chat/completions",
-            json!({"model": "gpt", "messages": of(file)}),
-            "messages[0].content[0].file.file_id",
-        ),
-        (
-            "/v1/responses",
-            json!({"model": "gpt", "input": of(input)}),
-            "input[0].content[0].file_id",
-        ),
-        (
-            "/v1/messages",
-            json!({"model": "gpt", "max_tokens": 9, "messages": of(source)}),
-            "messages[0].content[0].source.file_id",
-        ),
-    ]
-}
-
-#[tokio::test]
-async fn a_file_in_a_body_is_its_makers_alone() {
-    let (fake, gateway) = world().await;
-    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
-    let file = upload(&gateway, &ours).await;
-    for (path, body, field) in asking(&file) {
-        let own = gateway
-            .send(&Request::post(path, &body).bearer(&ours))
-            .await;
-        assert_eq!(own.status(), 200, "{path}: {}", own.text());
-        let before = fake.asked().len();
-        let other = gateway
-            .send(&Request::post(path, &body).bearer(&theirs))
-            .await;
-        assert_eq!(other.status(), 404, "{path}: {}", other.text());
-        let error = &other.json()["error"];
-        assert!(
-            error["message"].as_str().unwrap().contains(field),
-            "{error}"
-        );
-        match path {
-            "/v1/messages" => assert_eq!(other.json()["type"], "error"),
-            _ => assert_eq!(error["param"], field),
-        }
-        assert_eq!(
-            fake.asked().len(),
-            before,
-            "the provider hears nothing of it"
-        );
-    }
-    let foreign = &asking("file-foreign0")[0];
-    for (key, status) in [(ours.as_str(), 404), (MASTER_KEY, 200)] {
-        let answer = Request::post(foreign.0, &foreign.1).bearer(key);
-        assert_eq!(gateway.send(&answer).await.status(), status);
-    }
-}
-
-#[tokio::test]
-async fn a_file_in_a_body_takes_the_request_to_where_it_lies() {
-    let accounts = [(), ()].map(|()| Arc::new(Mutex::new(Account::default())));
-    let [first, second] = accounts.map(|account| Fake::start(move |asked| answer(&account, asked)));
-    let (first, second) = (first.await, second.await);
-    let mut config = Config::new();
-    for fake in [&first, &second] {
-        config = config.model("gpt", "openai/gpt-x", &format!("{}/v1", fake.url), "");
-    }
-    let config = config.model("far", "openai/gpt-y", &format!("{}/far/v1", first.url), "");
-    let gateway = Setup::new(binary(), &config).start().await;
-    let key = gateway.key(&json!({})).await;
-    let mut request = Request::new("POST", "/v1/files?model=gpt")
-        .bearer(&key)
-        .field("content-type", "multipart/form-data; boundary=b");
-    request.body =
-        b"--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nx\r\n--b--\r\n".to_vec();
-    let file = id_of(&gateway.send(&request).await);
-    let has_it = |fake: &Fake| fake.asked().iter().any(|one| one.path() == "/v1/files");
-    let (keeper, other) = match has_it(&first) {
-        true => (&first, &second),
-        false => (&second, &first),
-    };
-    let [(path, mut body, field), ..] = asking(&file);
-    for _ in 0..8 {
-        let answer = gateway.send(&Request::post(path, &body).bearer(&key)).await;
-        assert_eq!(answer.status(), 200, "{}", answer.text());
-    }
-    assert_eq!((keeper.asked().len(), other.asked().len()), (9, 0));
-    if std::ptr::eq(keeper, &second) {
-        body["model"] = json!("far");
-        let refused = gateway.send(&Request::post(path, &body).bearer(&key)).await;
-        assert_eq!(refused.status(), 400, "{}", refused.text());
-        assert_eq!(refused.json()["error"]["param"], field);
-    }
-}
-
 /// The key that follows: by `/key/regenerate`.
 async fn rotated(gateway: &Gateway, key: &str, more: Value) -> String {
     let mut body = more;
@@ -419,6 +322,32 @@ async fn a_rotated_key_keeps_what_it_made_and_nobody_else_gets_it() {
             assert_eq!(answer.status(), 404, "{target}: {}", answer.text());
         }
         assert!(ids(&get(&gateway, &key, "/v1/files").await).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn no_import_makes_one_keys_things_another_ones() {
+    let (_fake, gateway) = world().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let file = format!("/v1/files/{}", upload(&gateway, &ours).await);
+    let export = gateway.admin("GET", "/config/export", &Value::Null).await;
+    let all = export.json();
+    let id = KeyHash::of_secret(&theirs).to_string();
+    let own = all["records"].as_array().unwrap().iter();
+    let mut changed = own.clone().find(|one| one["id"] == id).unwrap().clone();
+    changed["body"]["lineage"] = json!(KeyHash::of_secret(&ours).to_string());
+    let mut new = changed.clone();
+    new["id"] = json!(KeyHash::of_secret("sk-new").to_string());
+    let document = json!({"format": all["format"], "version": all["version"],
+        "records": [changed, new]});
+    for written in [1, 0] {
+        let taken = gateway.admin("POST", "/config/import", &document).await;
+        assert_eq!(taken.status(), 200, "{}", taken.text());
+        assert_eq!(taken.json()["written"], written, "{}", taken.text());
+    }
+    for (key, status) in [(ours.as_str(), 200), (&theirs, 404), ("sk-new", 404)] {
+        let answer = get(&gateway, key, &file).await;
+        assert_eq!(answer.status(), status, "{key}: {}", answer.text());
     }
 }
 

@@ -262,11 +262,11 @@ async fn what_does_not_come_or_is_none_is_said_with_its_place() {
         let answer = world.look("nova", &["/a.png", path]).await;
         refused(&answer, &field(1), why);
     }
-    refused(
-        &world.look("nova", &["/half", "/half"]).await,
-        &field(1),
-        "65536 bytes together",
-    );
+    // Each takes of what is left as it comes: either may be the one too many.
+    let halves = world.look("nova", &["/half", "/half"]).await;
+    assert_eq!(halves.status(), 400, "{}", halves.text());
+    let text = halves.text();
+    assert!(text.contains("65536 bytes together"), "{text}");
     assert_eq!(world.models.asked().len(), 0);
     let claude = json!({"model": "claude", "max_tokens": 9, "messages": [{"role": "user",
         "content": [{"type": "image", "source": {"type": "url", "url": world.on_web("/page")}}]}]});
@@ -302,6 +302,21 @@ async fn who_fetches_by_itself_gets_the_address_also_as_a_fallback() {
     );
     assert!(second.json().to_string().contains(&url));
     assert_eq!(world.web.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_come_is_asked_of_who_fetches_by_itself_and_what_is_wrong_is_not() {
+    let world = world(&["fetch_allow: [127.0.0.1]", "fetch_timeout_s: 1"]).await;
+    for path in ["/none", "/never"] {
+        let answer = world.look("down", &[path]).await;
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+        assert!(world.last().to_string().contains(&world.on_web(path)));
+    }
+    let asked = world.models.asked().len();
+    let field = "messages[0].content[0].image_url.url";
+    refused(&world.look("down", &["/page"]).await, field, "no PNG");
+    refused(&world.look("down", &["/inside"]).await, field, "loopback");
+    assert_eq!((asked, world.models.asked().len()), (2, 2));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Fetched, Use};
 use crate::wire::json::{Kind, Value};
-use crate::wire::span::BodySpans;
+use crate::wire::span::{BodySpans, clipped};
 
 /// Most things of one request; more are left as they are, for the translation to refuse.
 pub const ITEMS_MAX: usize = 100;
@@ -126,7 +126,8 @@ impl<'a> Search<'a> {
         match value.kind {
             Kind::Object => self.object(value, below),
             Kind::Array => {
-                for (index, item) in value.items().enumerate() {
+                let items = value.items().enumerate();
+                for (index, item) in items.filter(|(_, item)| is_deep(*item)) {
                     let step = format!("[{index}]");
                     self.at(&step, |search| search.value(item, below));
                 }
@@ -145,7 +146,7 @@ impl<'a> Search<'a> {
             if OPAQUE.contains(&name) {
                 continue;
             }
-            let step = format!(".{}", String::from_utf8_lossy(name));
+            let step = format!(".{}", clipped(&String::from_utf8_lossy(name)));
             self.at(&step, |search| match name {
                 b"image_url" if value.kind == Kind::Object => {
                     search.member(value, b"url", (Use::Image, Form::Data));
@@ -233,6 +234,11 @@ impl<'a> Search<'a> {
         self.path.truncate(length);
         done
     }
+}
+
+/// Whether something may be in it.
+fn is_deep(value: Value<'_>) -> bool {
+    matches!(value.kind, Kind::Object | Kind::Array)
 }
 
 fn is_web(url: &str) -> bool {

@@ -2,15 +2,20 @@
 //! asked before the provider reads them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use memchr::memmem;
 
 use super::json::{JsonError, Kind, Members, Reader, Value};
-use super::span::{BodySpans, member_name};
+use super::span::{BodySpans, clipped, member_name, start};
 use crate::error::GatewayError;
 
 /// Most files of one request.
 pub const FILES_MAX: usize = 200;
+/// Longest id that a store is asked for; of a longer one no more is kept than that and dots.
+pub const ID_BYTES_MAX: usize = 256;
+/// Longest name with escapes that is read: longer than any known one with an escape per letter.
+const ESCAPED_MAX: usize = 512;
 /// Levels below a top-level member at which dialects name files, and some more.
 const LEVELS_MAX: usize = 16;
 /// Top-level members below which files are named.
@@ -19,35 +24,44 @@ const ROOTS: [&str; 5] = ["input", "messages", "prompt", "system", "tools"];
 /// in them. A prompt's variables may have these names, and are looked at.
 const OPAQUE: [&str; 4] = ["arguments", "input", "input_schema", "parameters"];
 /// Objects that name a file of the caller's by a member of their own.
-const NAMING: [&str; 4] = [
+const NAMING: [&str; 5] = [
     "computer_screenshot",
     "container_upload",
+    "file",
     "input_file",
     "input_image",
 ];
 /// Members whose object names one, whatever its type.
 const HOLDERS: [&str; 3] = ["file", "input_image_mask", "source"];
+/// How addresses begin that a chat's `file_id` may have instead of an id: nothing stored.
+const ADDRESSES: [&str; 3] = ["gs://", "http://", "https://"];
 
 /// A file that a body names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRef {
     /// Where: `messages[0].content[1].file.file_id`.
     pub field: String,
-    /// The provider's id.
+    /// The provider's id; of a long one its start, longer than [`ID_BYTES_MAX`] all the same.
     pub id: String,
 }
 
-/// The files that a body names as its input, in their order. Every member of a name counts, in
-/// whatever letters it is written: readers differ in which of two they take. Ids that a provider
-/// gave out itself in an earlier answer (citations, what code has written) are not among them.
+/// The files that a body names as its input, each once, in their order. Every member of a name
+/// counts, in whatever letters it is written: readers differ in which of two they take. Ids that a
+/// provider gave out itself in an earlier answer (citations, what code has written) are not among
+/// them, nor are addresses in the place of ids.
 ///
 /// # Errors
 /// `InvalidJson` where what may name a file cannot be read, `BadField` for an id that is no text
 /// and for more than [`FILES_MAX`].
 pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, GatewayError> {
-    let mut found = Vec::new();
+    let mut walk = Walk {
+        is_prompt: false,
+        path: String::new(),
+        found: Vec::new(),
+        seen: HashSet::new(),
+    };
     if !may_name_files(body) {
-        return Ok(found);
+        return Ok(walk.found);
     }
     for member in spans.members() {
         let Some(name) = member_name(body, *member) else {
@@ -56,15 +70,11 @@ pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, Gateway
         let raw = body.get(member.value.range());
         if let (true, Some(raw)) = (ROOTS.contains(&&*name), raw) {
             let kind = member.kind;
-            let mut walk = Walk {
-                is_prompt: name == "prompt",
-                path: name.into_owned(),
-                found: &mut found,
-            };
-            walk.value(Value { raw, kind }, LEVELS_MAX)?;
+            walk.is_prompt = name == "prompt";
+            walk.at(&name, |walk| walk.value(Value { raw, kind }, LEVELS_MAX))?;
         }
     }
-    Ok(found)
+    Ok(walk.found)
 }
 
 /// Whether `file_id` can be a name in it: as it is, or with an escaped letter. Such letters are in
@@ -74,65 +84,82 @@ fn may_name_files(body: &[u8]) -> bool {
     memmem::find(body, b"file_id").is_some() || memmem::find_iter(body, b"\\u00").any(is_escaped)
 }
 
-struct Walk<'f> {
+struct Walk {
     is_prompt: bool,
     path: String,
-    found: &'f mut Vec<FileRef>,
+    found: Vec<FileRef>,
+    /// Ids of those.
+    seen: HashSet<String>,
 }
 
-impl Walk<'_> {
+impl Walk {
     fn value(&mut self, value: Value<'_>, levels: usize) -> Result<(), GatewayError> {
         let Some(below) = levels.checked_sub(1) else {
             return Ok(());
         };
         match value.kind {
-            Kind::Object => self.object(&members(value)?, below),
-            Kind::Array => self.items(value, |walk, item| walk.value(item, below)),
+            Kind::Object => self.object(value, below),
+            Kind::Array => self.items(value, |walk, item| walk.value(item, below), is_deep),
             _ => Ok(()),
         }
     }
 
+    /// Does something with those items of a list that are wanted, one after the other: a list may
+    /// have millions.
     fn items(
         &mut self,
         list: Value<'_>,
         mut each: impl FnMut(&mut Self, Value<'_>) -> Result<(), GatewayError>,
+        wanted: fn(Value<'_>) -> bool,
     ) -> Result<(), GatewayError> {
-        let mut items = Vec::new();
-        let mut reader = Reader::new(list.raw);
-        let read = reader.items(|reader| {
-            items.push(reader.value()?);
+        let mut failure = None;
+        let mut index = 0_usize;
+        let read = Reader::new(list.raw).items(|reader| {
+            let item = reader.value()?;
+            if failure.is_none() && wanted(item) {
+                let step = format!("[{index}]");
+                failure = self.at(&step, |walk| each(walk, item)).err();
+            }
+            index += 1;
             Ok(())
         });
         read.map_err(unreadable)?;
-        for (index, item) in items.into_iter().enumerate() {
-            self.at(&format!("[{index}]"), |walk| each(walk, item))?;
-        }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
-    fn object(
-        &mut self,
-        members: &[(Cow<'_, str>, Value<'_>)],
-        below: usize,
-    ) -> Result<(), GatewayError> {
-        let is_naming = members.iter().any(|(name, value)| {
-            let kind = value.text().filter(|_| name == "type");
-            kind.is_some_and(|kind| NAMING.contains(&&*kind))
-        });
-        for (name, value) in members {
-            if OPAQUE.contains(&&**name) && !self.is_prompt {
+    fn object(&mut self, object: Value<'_>, below: usize) -> Result<(), GatewayError> {
+        let mut is_naming = false;
+        // Whose they are is known at the object's end.
+        let mut ids = Vec::new();
+        for member in members(object) {
+            let (name, value) = member?;
+            match &*name {
+                "type" => {
+                    let kind = value.text();
+                    is_naming |= kind.is_some_and(|kind| NAMING.contains(&&*kind));
+                }
+                "file_id" if ids.len() <= FILES_MAX => ids.push(value),
+                _ => {}
+            }
+            let is_opaque = OPAQUE.contains(&&*name) && !self.is_prompt;
+            if is_opaque || !is_deep(value) {
                 continue;
             }
-            let is_holder = HOLDERS.contains(&&**name);
-            self.at(&format!(".{name}"), |walk| match &**name {
-                "file_id" if is_naming => walk.id(*value),
-                "container" => walk.held(*value, "file_ids"),
+            let is_holder = HOLDERS.contains(&&*name);
+            self.at(&format!(".{}", clipped(&name)), |walk| match &*name {
+                "container" => walk.held(value, "file_ids"),
                 _ if is_holder => {
-                    walk.held(*value, "file_id")?;
-                    walk.value(*value, below)
+                    walk.held(value, "file_id")?;
+                    walk.value(value, below)
                 }
-                _ => walk.value(*value, below),
+                _ => walk.value(value, below),
             })?;
+        }
+        if is_naming {
+            return self.at(".file_id", |walk| match ids.len() > FILES_MAX {
+                true => Err(walk.too_many()),
+                false => ids.into_iter().try_for_each(|id| walk.id(id)),
+            });
         }
         Ok(())
     }
@@ -142,10 +169,14 @@ impl Walk<'_> {
         if object.kind != Kind::Object {
             return Ok(());
         }
-        for (_, value) in members(object)?.iter().filter(|(name, _)| name == wanted) {
+        for member in members(object) {
+            let (name, value) = member?;
+            if name != wanted {
+                continue;
+            }
             self.at(&format!(".{wanted}"), |walk| match value.kind {
-                Kind::Array if wanted == "file_ids" => walk.items(*value, Self::id),
-                _ => walk.id(*value),
+                Kind::Array if wanted == "file_ids" => walk.items(value, Self::id, |_| true),
+                _ => walk.id(value),
             })?;
         }
         Ok(())
@@ -155,24 +186,40 @@ impl Walk<'_> {
         if value.kind == Kind::Null {
             return Ok(());
         }
-        let field = self.path.clone();
-        let bad = |message: String| GatewayError::BadField {
+        let Some(id) = value.text() else {
+            return Err(self.bad(format!("'{}' must be the id of a file", self.path)));
+        };
+        if is_address(&id) {
+            return Ok(());
+        }
+        let id = match id.len() > ID_BYTES_MAX {
+            false => id.into_owned(),
+            true => format!("{}...", start(&id, ID_BYTES_MAX)),
+        };
+        // An object of two kinds names the same one twice, and a conversation in each turn.
+        if self.seen.contains(&id) {
+            return Ok(());
+        }
+        if self.found.len() >= FILES_MAX {
+            return Err(self.too_many());
+        }
+        self.seen.insert(id.clone());
+        self.found.push(FileRef {
+            field: self.path.clone(),
+            id,
+        });
+        Ok(())
+    }
+
+    fn too_many(&self) -> GatewayError {
+        self.bad(format!("more than {FILES_MAX} files in one request"))
+    }
+
+    fn bad(&self, message: String) -> GatewayError {
+        GatewayError::BadField {
             field: self.path.clone(),
             message,
-        };
-        let Some(id) = value.text() else {
-            return Err(bad(format!("'{field}' must be the id of a file")));
-        };
-        let id = id.into_owned();
-        // An object of two kinds names the same one twice.
-        let file = FileRef { field, id };
-        if !self.found.contains(&file) {
-            if self.found.len() >= FILES_MAX {
-                return Err(bad(format!("more than {FILES_MAX} files in one request")));
-            }
-            self.found.push(file);
         }
-        Ok(())
     }
 
     fn at<T>(&mut self, step: &str, then: impl FnOnce(&mut Self) -> T) -> T {
@@ -184,13 +231,29 @@ impl Walk<'_> {
     }
 }
 
+/// Whether something may be in it.
+fn is_deep(value: Value<'_>) -> bool {
+    matches!(value.kind, Kind::Object | Kind::Array)
+}
+
+fn is_address(id: &str) -> bool {
+    let starts = |scheme: &str| {
+        let start = id.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    ADDRESSES.iter().any(|scheme| starts(scheme))
+}
+
 /// Members with their names as they are meant.
-fn members(object: Value<'_>) -> Result<Vec<(Cow<'_, str>, Value<'_>)>, GatewayError> {
-    let mut found = Vec::new();
-    for member in Members::new(object.raw) {
+fn members<'a>(
+    object: Value<'a>,
+) -> impl Iterator<Item = Result<(Cow<'a, str>, Value<'a>), GatewayError>> {
+    Members::new(object.raw).map(|member| {
         let member = member.map_err(unreadable)?;
         let name = match member.name_escaped {
             false => String::from_utf8_lossy(member.name),
+            // Nobody knows a name of that length.
+            true if member.name.len() > ESCAPED_MAX => Cow::Borrowed(""),
             true => {
                 let quoted = [b"\"", member.name, b"\""].concat();
                 let name: Option<String> = serde_json::from_slice(&quoted).ok();
@@ -198,9 +261,8 @@ fn members(object: Value<'_>) -> Result<Vec<(Cow<'_, str>, Value<'_>)>, GatewayE
                 Cow::Owned(name.unwrap_or_default())
             }
         };
-        found.push((name, member.value));
-    }
-    Ok(found)
+        Ok((name, member.value))
+    })
 }
 
 fn unreadable(error: JsonError) -> GatewayError {

@@ -258,6 +258,23 @@ fn wrong(field: Field, expected: &'static str) -> ScanError {
     ScanError::Type { name, expected }
 }
 
+/// Bytes of a member's name that are shown where a place in a body is named.
+const SHOWN_MAX: usize = 64;
+
+/// A member's name as it is shown: names may be megabytes long.
+pub(crate) fn clipped(name: &str) -> Cow<'_, str> {
+    match name.len() > SHOWN_MAX {
+        false => Cow::Borrowed(name),
+        true => Cow::Owned(format!("{}...", start(name, SHOWN_MAX))),
+    }
+}
+
+/// The start of a text: no more than that many bytes, of whole characters.
+pub(crate) fn start(text: &str, bytes_max: usize) -> &str {
+    let mut ends = (0..=bytes_max.min(text.len())).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// Name of a member without quotes and escapes; `None` when it is not valid text, which no name
 /// that means something is.
 pub(crate) fn member_name(body: &[u8], member: MemberSpan) -> Option<Cow<'_, str>> {

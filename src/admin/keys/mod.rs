@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 pub(super) use patch::{FOLDED, KeyPatch};
 pub(super) use remove::{delete_all_with, delete_of_member, note_end};
 pub(super) use time::{Moment, budget_reset_at};
+pub(super) use write::new_lineage;
 
 use super::access::Caller;
 use super::reply::AdminError;

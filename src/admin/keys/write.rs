@@ -338,7 +338,7 @@ async fn set_blocked(
 }
 
 /// Of a key whose value was chosen: what an earlier key of the same value made is not its own.
-pub(super) fn new_lineage() -> KeyHash {
+pub(in crate::admin) fn new_lineage() -> KeyHash {
     KeyHash::of_secret(&new_clear_key())
 }
 

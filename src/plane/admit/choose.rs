@@ -45,10 +45,10 @@ pub(super) async fn group(
         return Ok(Chosen::pinned(account(rules, key)?));
     }
     let group = by_model(rules, key, ask, arrival)?;
-    let files = named::files(state, rules, key, ask, arrival).await?;
-    let (group, has_files) = match files.is_empty() {
-        true => (group, false),
-        false => (named::keepers(&group, &files)?, true),
+    let files = named::files(state, (rules, &group), key, ask, arrival).await?;
+    let (group, has_files) = match files.kept.is_empty() {
+        true => (group, files.has_others),
+        false => (named::keepers(&group, &files.kept)?, true),
     };
     match previous_response(ask) {
         Some(id) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::wire::file_refs::{FileRef, file_refs};
+use meridian_core::wire::file_refs::{FileRef, ID_BYTES_MAX, file_refs};
 
 use super::ask::Content;
 use super::{Arrival, Ask, owner_unknown};
@@ -19,15 +19,26 @@ pub(super) struct Named {
     keeper: Arc<Target>,
 }
 
+/// What a request names.
+#[derive(Default)]
+pub(super) struct Files {
+    /// Those that were made here, with where.
+    pub(super) kept: Vec<Named>,
+    /// A tenant's others: the model's own provider knows them or does not; no other is asked.
+    pub(super) has_others: bool,
+}
+
 /// The files that a request names. For anybody but its owner a file does not exist; the master key
-/// also names what nobody made here, which is asked of whichever deployment comes.
+/// also names what nobody made here, which is asked of whichever deployment comes. So does
+/// everybody with a model none of whose deployments take files through the gateway: nobody can
+/// have made one there.
 pub(super) async fn files(
     state: &State,
-    rules: &Rules,
+    (rules, group): (&Rules, &Group),
     key: Option<&KeyView>,
     ask: &Ask,
     arrival: &Arrival,
-) -> Result<Vec<Named>, GatewayError> {
+) -> Result<Files, GatewayError> {
     let may_name = matches!(
         arrival.endpoint,
         Endpoint::ChatCompletions
@@ -37,19 +48,27 @@ pub(super) async fn files(
             | Endpoint::CountTokens
     );
     let Content::Json(spans) = &ask.content else {
-        return Ok(Vec::new());
+        return Ok(Files::default());
     };
     if !may_name {
-        return Ok(Vec::new());
+        return Ok(Files::default());
     }
     let files = file_refs(&ask.body.bytes, spans)?;
     if files.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Files::default());
     }
-    let ids = files.iter().map(|file| file.id.clone()).collect();
+    if !group.serves(Endpoint::Files) {
+        return Ok(Files {
+            kept: Vec::new(),
+            has_others: key.is_some(),
+        });
+    }
+    // A longer one is nobody's, as if the store had been asked.
+    let asked = files.iter().filter(|file| file.id.len() <= ID_BYTES_MAX);
+    let ids = asked.map(|file| file.id.clone()).collect();
     let owners = state.owners.find_all(ids).await;
     let owners = owners.map_err(|Unknown| owner_unknown())?;
-    let mut named = Vec::with_capacity(files.len());
+    let mut named = Files::default();
     for file in files {
         let owner = owners.get(&file.id);
         if owner.is_none() && key.is_none() {
@@ -62,7 +81,7 @@ pub(super) async fn files(
             let FileRef { field, id } = file;
             return Err(GatewayError::FileNotFound { field, id });
         };
-        named.push(Named { file, keeper });
+        named.kept.push(Named { file, keeper });
     }
     Ok(named)
 }

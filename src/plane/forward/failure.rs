@@ -47,6 +47,17 @@ impl Failure {
         Self::of(error, FailureClass::Client.verdict())
     }
 
+    /// What the request names on the web did not come: nobody's failure, nothing was sent, and a
+    /// deployment that fetches by itself may get it.
+    pub(crate) fn not_fetched(error: GatewayError) -> Self {
+        let verdict = Verdict {
+            class: FailureClass::Network,
+            blame: Blame::Nobody,
+            again: Again::Elsewhere,
+        };
+        Self::of(error, verdict)
+    }
+
     /// An error that the provider answered with.
     pub(crate) fn refused(judged: Judged) -> Self {
         let wait = judged.fault.error.retry_after_s.map(Duration::from_secs);

@@ -1,5 +1,7 @@
 //! Who made what lies at providers: responses, files, batches.
 
+use std::collections::HashSet;
+
 use meridian_core::ids::KeyHash;
 use tokio_postgres::types::Type;
 
@@ -13,17 +15,33 @@ impl Postgres {
         &self,
         ids: Vec<String>,
     ) -> Result<Vec<(String, Owner)>, StoreError> {
-        // What was asked for, not what was looked up, is the name of what is found.
-        let sql = "SELECT asked.place, one.api_key, one.lineage, one.model_group, \
+        // What was asked for, not what was looked up, is the name of what is found. The log, in all
+        // of its partitions, is asked only for what is not kept.
+        let kept = "SELECT asked.place, o.api_key, o.lineage, o.model_group, o.deployment_id \
+            FROM unnest($1) WITH ORDINALITY AS asked (id, place) \
+                JOIN meridian.stored_object o ON o.id = asked.id";
+        let logged = "SELECT asked.place, one.api_key, one.lineage, one.model_group, \
             one.deployment_id \
             FROM unnest($1) WITH ORDINALITY AS asked (id, place) CROSS JOIN LATERAL ( \
-                SELECT 0 AS rank, o.api_key, o.lineage, o.model_group, o.deployment_id \
-                FROM meridian.stored_object o WHERE o.id = asked.id \
-                UNION ALL \
-                (SELECT 1, l.api_key, l.context ->> 'lineage', l.model_group, l.deployment_id \
+                SELECT l.api_key, l.context ->> 'lineage' AS lineage, l.model_group, \
+                    l.deployment_id \
                 FROM meridian.spend_log l WHERE l.response_id = asked.id \
-                ORDER BY length(COALESCE(l.api_key, '')) = 0, l.started LIMIT 1) \
-                ORDER BY rank LIMIT 1) AS one";
+                ORDER BY length(COALESCE(l.api_key, '')) = 0, l.started LIMIT 1) AS one";
+        let mut found = self.owners_of(kept, &ids).await?;
+        let known: HashSet<&String> = found.iter().map(|(id, _)| id).collect();
+        let mut others = ids.clone();
+        others.retain(|id| !known.contains(id));
+        if !others.is_empty() {
+            found.extend(self.owners_of(logged, &others).await?);
+        }
+        Ok(found)
+    }
+
+    async fn owners_of(
+        &self,
+        sql: &str,
+        ids: &[String],
+    ) -> Result<Vec<(String, Owner)>, StoreError> {
         let cleaned: Vec<String> = ids.iter().map(|id| clean(id).into_owned()).collect();
         let work = self.work(Access::Read).await?;
         let rows = work.rows(sql, &[(&cleaned, Type::TEXT_ARRAY)]).await;

@@ -17,6 +17,10 @@ fn each_dialect_names_its_files() {
             "messages[1].content[1].file.file_id",
         ),
         (
+            r#"{"messages":[{"content":[{"type":"file","file_id":"f"}]}]}"#,
+            "messages[0].content[0].file_id",
+        ),
+        (
             r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]}"#,
             "input[0].content[0].file_id",
         ),
@@ -84,8 +88,13 @@ fn what_cannot_be_read_is_refused_and_not_skipped() {
         let read = refs(&format!(r#"{{"input":[{inner}]}}"#));
         assert!(read.is_err(), "{inner}: {read:?}");
     }
-    let many = vec![r#"{"type":"input_file","file_id":"f"}"#; FILES_MAX + 1].join(",");
-    assert!(refs(&format!(r#"{{"input":[{many}]}}"#)).is_err());
+    let many = |count| {
+        let each = |index| format!(r#"{{"type":"input_file","file_id":"f{index}"}}"#);
+        let each: Vec<String> = (0..count).map(each).collect();
+        refs(&format!(r#"{{"input":[{}]}}"#, each.join(",")))
+    };
+    assert!(many(FILES_MAX + 1).is_err());
+    assert_eq!(many(FILES_MAX).unwrap().len(), FILES_MAX);
 }
 
 #[test]
@@ -97,8 +106,28 @@ fn data_of_tools_and_what_a_provider_said_itself_are_no_references() {
         r#"{"tools":[{"parameters":{"properties":{"file":{"file_id":"f"}}}}]}"#,
         r#"{"metadata":{"file":{"file_id":"f"}},"messages":"file_id"}"#,
         r#"{"input":[{"type":"input_file","file_id":null}]}"#,
+        r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"https://a.test/b"}}]}]}"#,
+        r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"GS://bucket/b"}}]}]}"#,
         r#"{"input":[{"type":"input_text","text":"caf\u00e9"}]}"#,
     ] {
         assert_eq!(refs(body), Ok(vec![]), "{body}");
     }
+}
+
+#[test]
+fn neither_long_names_nor_long_ids_are_kept_whole() {
+    let (name, id) = ("n".repeat(100_000), "i".repeat(100_000));
+    let file = |id: &str| format!(r#"{{"file":{{"file_id":"{id}"}}}}"#);
+    let parts: Vec<String> = (0..FILES_MAX).map(|at| file(&format!("f{at}"))).collect();
+    let body = format!(r#"{{"messages":[{{"{name}":[{}]}}]}}"#, parts.join(","));
+    let found = refs(&body).unwrap();
+    assert_eq!(found.len(), FILES_MAX);
+    assert!(found.iter().all(|(field, _)| field.len() < 200));
+    let found = refs(&format!(r#"{{"messages":[{},{}]}}"#, file(&id), file("f"))).unwrap();
+    assert!((ID_BYTES_MAX + 1..ID_BYTES_MAX + 9).contains(&found[0].1.len()));
+    let twice = [file("f"), file("f"), file("g")].join(",");
+    assert_eq!(
+        refs(&format!(r#"{{"messages":[{twice}]}}"#)).unwrap().len(),
+        2
+    );
 }

@@ -11,7 +11,7 @@ use meridian_core::wire::span::BodySpans;
 use super::{Attempt, Failure};
 use crate::byte_budget::ByteLease;
 use crate::plane::admit::Content;
-use crate::remote::Bounds;
+use crate::remote::{Bounds, NotFetched, no_room};
 
 /// Bytes of items from which they are put into the body beside the threads that serve requests.
 const LARGE: usize = 256 * 1_024;
@@ -42,17 +42,17 @@ impl Attempt<'_> {
             bytes_max: meridian.fetch_bytes_max,
             timeout: meridian.fetch_timeout.min(self.limit),
             reach: &meridian.fetch_reach,
+            key: self.admitted.key.as_ref().map(|key| key.policy.identity()),
+            budget: &self.state.bytes,
         };
         let fetched = self.state.remote.fetch(places, taker, bounds).await;
-        let items = fetched.map_err(Failure::terminal)?;
+        let (items, mut lease) = fetched.map_err(|not| match not {
+            NotFetched::Refused(error) => Failure::terminal(error),
+            NotFetched::Failed(error) => Failure::not_fetched(error),
+        })?;
         let size: usize = items.iter().map(|(_, item)| item.bytes.len()).sum();
-        let mut lease = ByteLease::new(&self.state.bytes);
-        // The bytes, their base64 in the body, and what a translation makes of that.
-        if !lease.grow(size as u64 * 4 + body.len() as u64) {
-            return Err(Failure::terminal(GatewayError::Overloaded {
-                what: "The gateway is holding as many bytes of requests as it may",
-                retry_after_s: 1,
-            }));
+        if !lease.grow(body.len() as u64) {
+            return Err(Failure::not_fetched(no_room()));
         }
         let body = body.clone();
         let fill = move || Bytes::from(remote::filled(&body, &items));
