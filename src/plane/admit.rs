@@ -248,6 +248,11 @@ async fn admit_caller(
 }
 
 impl Admitted {
+    /// Whether it makes a batch.
+    pub(crate) fn makes_batch(&self) -> bool {
+        self.ask.makes_batch(self.arrival.endpoint)
+    }
+
     /// Attempts after the first that this request may make.
     pub(crate) fn retries(&self) -> u32 {
         let of_deployment = self

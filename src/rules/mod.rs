@@ -13,7 +13,7 @@ use meridian_core::auth::KeyView;
 use meridian_core::config::{Config, Deployment};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::price::{AdjustmentRules, PriceBook};
+use meridian_core::price::{AdjustmentRules, BillingPlace, ModelPrice, PriceBook};
 
 pub use target::{Door, HeaderValues, Target};
 
@@ -38,6 +38,17 @@ pub struct Rules {
     adjustments: AdjustmentRules,
     routing: Arc<Routing>,
     credentials: Arc<Credentials>,
+}
+
+/// What a model costs in one account.
+#[derive(Clone, Debug)]
+pub struct AccountPrice {
+    /// Name that clients ask for it by; the provider's where they cannot.
+    pub model_group: String,
+    /// Its price; `None` is unknown.
+    pub price: Option<Arc<ModelPrice>>,
+    /// Facts that change the price.
+    pub place: BillingPlace,
 }
 
 /// The deployments that can serve one model name.
@@ -220,6 +231,37 @@ impl Rules {
         }
         accounts.sort_by(|a, b| a.deployment.id.cmp(&b.deployment.id));
         accounts
+    }
+
+    /// What the provider's model costs in the account of a deployment: by the deployment of that
+    /// account that is this model, else by the price map.
+    pub fn price_in_account(&self, target: &Target, model: &str) -> AccountPrice {
+        let undated = meridian_core::price::undated(model);
+        let is_it = |other: &&Arc<Target>| {
+            let base = other.deployment.base_model.as_deref();
+            let names = [Some(other.model.as_str()), base];
+            let named = names.into_iter().flatten();
+            let is_named = named
+                .into_iter()
+                .any(|name| name == model || name == undated);
+            is_named && other.same_account(target)
+        };
+        let of_group = self.every_target();
+        if let Some(own) = of_group.iter().find(is_it) {
+            return AccountPrice {
+                model_group: own.deployment.model_name.clone(),
+                price: own.price.clone(),
+                place: own.place,
+            };
+        }
+        let label = target.deployment.provider.label();
+        let mut place = target.place;
+        place.adjustment = self.adjustments.resolve(label, model);
+        AccountPrice {
+            model_group: model.to_owned(),
+            price: self.prices.find(label, model, None),
+            place,
+        }
     }
 
     fn target(&self, deployment: &Arc<Deployment>, name: &str) -> Arc<Target> {

@@ -197,6 +197,7 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
             .cloned()
             .and_then(kept_metadata),
         periods: Vec::new(),
+        batch: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod batches;
 mod imports;
 mod logs;
 mod objects;
@@ -66,6 +67,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V7__objects",
         include_str!("../../../migrations/embedded/V7__objects.sql"),
+    ),
+    (
+        "V9__batches",
+        include_str!("../../../migrations/embedded/V9__batches.sql"),
     ),
 ];
 

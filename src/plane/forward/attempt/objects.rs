@@ -2,13 +2,15 @@
 //! shows its caller those of its own.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use meridian_core::batch;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
 use meridian_core::ids::KeyHash;
-use meridian_core::wire::object_list::{self, Object, Page, Question};
+use meridian_core::wire::object_list::{self, Next, Object, Page, Question, Search};
 
 use super::{Answer, Attempt, Failure};
 use crate::byte_budget::ByteLease;
@@ -27,6 +29,8 @@ const FILES_ASKED: usize = 10_000;
 const BATCHES_ASKED: usize = 20;
 /// Pages of the account that are searched for one of the caller's.
 const PAGES_MAX: usize = 100;
+/// How long is searched: what was found by then is the answer.
+const SEARCH_MAX: Duration = Duration::from_secs(20);
 
 /// Whether the request is a list that its caller may see only a part of.
 pub(super) fn is_shared_list(admitted: &Admitted) -> bool {
@@ -64,6 +68,7 @@ impl Attempt<'_> {
         }
         let mut lease = ByteLease::new(&self.state.bytes);
         let mut own: Vec<Object> = Vec::new();
+        let mut search = Search::new(wanted);
         for page in 1..=PAGES_MAX {
             let tail = question.tail(after.as_deref(), of_page);
             let outgoing = self.outgoing(door, client, token, &tail)?;
@@ -80,12 +85,15 @@ impl Attempt<'_> {
                     retry_after_s: 1,
                 }));
             }
-            let is_searched = page == PAGES_MAX && !own.is_empty();
-            if own.len() > wanted || is_last || is_searched {
-                let has_more = own.len() > wanted || !is_last;
-                own.truncate(wanted);
-                let objects = own;
-                return Ok(self.listed(answer, Page { objects, has_more }, lease));
+            let is_late = page == PAGES_MAX || self.sent_at.elapsed() > SEARCH_MAX;
+            match search.after_page(own.len(), is_last, is_late) {
+                Next::Page => {}
+                Next::Answer { has_more } => {
+                    own.truncate(wanted);
+                    let objects = own;
+                    return Ok(self.listed(answer, Page { objects, has_more }, lease));
+                }
+                Next::GiveUp => return Err(Failure::terminal(too_long(of_page * page))),
             }
             after = last;
         }
@@ -152,6 +160,10 @@ impl Attempt<'_> {
     pub(super) async fn keep_owners(&self, answer: &Answer) {
         let ask = &self.admitted.ask;
         let endpoint = self.admitted.arrival.endpoint;
+        if let Some(id) = ask.id.as_ref().filter(|_| ask.method == Method::DELETE) {
+            self.state.owners.forget(id).await;
+            return;
+        }
         let Prelude::Whole(body, _) = &answer.prelude else {
             return;
         };
@@ -162,6 +174,10 @@ impl Attempt<'_> {
         };
         if !made {
             return;
+        }
+        if let Some(id) = ask.id.as_ref().filter(|_| batch::is_over(body)) {
+            // One that finds no place is found by the look at what nobody reads.
+            let _ = self.state.batches_over.try_send(id.clone());
         }
         let owner = match &ask.id {
             None => Owner {
