@@ -4,7 +4,7 @@ mod call;
 
 pub use call::{Called, Request, call};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -48,6 +48,14 @@ pub enum GetError {
     /// The connection or the exchange on it failed.
     #[error("{0}")]
     Transport(#[from] Box<pingora_core::Error>),
+    /// The address is one that must not be reached.
+    #[error("{host} is at an address that must not be reached ({class})")]
+    Refused {
+        /// Name looked up.
+        host: String,
+        /// What the address is.
+        class: &'static str,
+    },
     /// The answer is neither 200 nor a redirect.
     #[error("status {0}")]
     Status(u16),
@@ -70,21 +78,59 @@ pub enum GetError {
 
 /// Fetches a URL: status 200 and the whole body, or an error. Certificates are verified.
 pub async fn get(connector: &Connector, url: &str, limits: GetLimits) -> Result<Bytes, GetError> {
-    tokio::time::timeout(
-        limits.timeout,
-        follow(connector, url, limits.body_bytes_max),
-    )
-    .await
-    .unwrap_or(Err(GetError::Timeout(limits.timeout)))
+    let fetched = get_within(connector, url, limits, &Within::Anywhere).await?;
+    Ok(fetched.body)
 }
 
-async fn follow(connector: &Connector, url: &str, bytes_max: usize) -> Result<Bytes, GetError> {
+/// Which addresses a GET may reach. Each redirect is asked about anew.
+pub enum Within<'a> {
+    /// All: the URL is the operator's.
+    Anywhere,
+    /// A caller's URL: what this says of a name and an address of it is why it must not be
+    /// reached. A name that has any such address is not reached at all.
+    Caller(&'a (dyn Fn(&str, IpAddr) -> Option<&'static str> + Sync)),
+}
+
+/// What a GET gave.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The answer's `content-type`; empty where it has none.
+    pub content_type: String,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// As [`get`], within bounds and with what the server says of the body.
+pub async fn get_within(
+    connector: &Connector,
+    url: &str,
+    limits: GetLimits,
+    within: &Within<'_>,
+) -> Result<Fetched, GetError> {
+    let followed = follow(connector, url, limits.body_bytes_max, within);
+    tokio::time::timeout(limits.timeout, followed)
+        .await
+        .unwrap_or(Err(GetError::Timeout(limits.timeout)))
+}
+
+async fn follow(
+    connector: &Connector,
+    url: &str,
+    bytes_max: usize,
+    within: &Within<'_>,
+) -> Result<Fetched, GetError> {
     let mut target = Target::parse(url)?;
     for _ in 0..=REDIRECTS_MAX {
-        let mut session = send(connector, &target).await?;
+        let mut session = send(connector, &target, within).await?;
         let head = session.response_header().ok_or(GetError::Status(0))?;
         match head.status {
-            StatusCode::OK => return read_body(&mut session, bytes_max).await,
+            StatusCode::OK => {
+                let said = head.headers.get(header::CONTENT_TYPE);
+                let said = said.and_then(|value| value.to_str().ok());
+                let content_type = said.unwrap_or_default().to_owned();
+                let body = read_body(&mut session, bytes_max).await?;
+                return Ok(Fetched { content_type, body });
+            }
             StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
@@ -99,8 +145,12 @@ async fn follow(connector: &Connector, url: &str, bytes_max: usize) -> Result<By
 }
 
 /// One request up to its response head.
-async fn send(connector: &Connector, target: &Target) -> Result<HttpSession, GetError> {
-    let mut session = connect(connector, target).await?;
+async fn send(
+    connector: &Connector,
+    target: &Target,
+    within: &Within<'_>,
+) -> Result<HttpSession, GetError> {
+    let mut session = connect(connector, target, within).await?;
     let mut head = RequestHeader::build("GET", target.path.as_bytes(), Some(5))?;
     head.insert_header(header::HOST, target.authority.as_str())?;
     head.insert_header(header::USER_AGENT, "meridian")?;
@@ -112,7 +162,11 @@ async fn send(connector: &Connector, target: &Target) -> Result<HttpSession, Get
     Ok(session)
 }
 
-async fn connect(connector: &Connector, target: &Target) -> Result<HttpSession, GetError> {
+async fn connect(
+    connector: &Connector,
+    target: &Target,
+    within: &Within<'_>,
+) -> Result<HttpSession, GetError> {
     let dns = |reason: String| GetError::Dns {
         host: target.host.clone(),
         reason,
@@ -120,10 +174,17 @@ async fn connect(connector: &Connector, target: &Target) -> Result<HttpSession, 
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((target.host.as_str(), target.port))
         .await
         .map_err(|error| dns(error.to_string()))?
-        .take(ADDRESSES_MAX)
         .collect();
+    if let Within::Caller(refuses) = within {
+        let mut ips = addresses.iter().map(SocketAddr::ip);
+        if let Some(class) = ips.find_map(|ip| refuses(&target.host, ip)) {
+            let host = target.host.clone();
+            return Err(GetError::Refused { host, class });
+        }
+    }
     let mut failure = dns("no address".to_owned());
-    for address in addresses {
+    // What was looked at is what is connected to: the name is not asked for again.
+    for address in addresses.into_iter().take(ADDRESSES_MAX) {
         let mut peer = HttpPeer::new(address, target.tls, target.host.clone());
         peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
         peer.options.total_connection_timeout = Some(CONNECT_TIMEOUT);

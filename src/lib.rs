@@ -23,6 +23,7 @@ pub mod priority;
 pub mod records;
 mod redis;
 pub mod registry;
+pub mod remote;
 pub mod routing;
 pub mod rules;
 pub mod server;

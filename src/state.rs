@@ -19,6 +19,7 @@ use crate::journal::Journal;
 use crate::owners::Owners;
 use crate::records::{Lookups, Records};
 use crate::registry::Registry;
+use crate::remote::Remote;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
@@ -62,6 +63,8 @@ pub struct State {
     pub owners: Owners,
     /// Batches that somebody has read and that are over: they are billed.
     pub batches_over: mpsc::Sender<String>,
+    /// The way to what requests name on the web.
+    pub remote: Remote,
     /// Cached answers; `None` where there is no cache.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
@@ -179,6 +182,7 @@ impl State {
             reloading: Mutex::new(()),
             owners,
             batches_over,
+            remote: Remote::default(),
             cache,
             admin,
             serves_management,

@@ -125,6 +125,8 @@ pub struct KeyPolicy {
 /// Apart, so that a key that says none of it is small: there may be a million.
 #[derive(Debug)]
 struct Rare {
+    /// Whose what it made is, where that is not the key itself.
+    lineage: Option<KeyHash>,
     /// Model names it rewrites.
     aliases: Aliases,
     /// Routes it may call.
@@ -139,10 +141,12 @@ impl Rare {
     /// `None` when nothing of it is said.
     fn of(record: &KeyRecord) -> Option<Arc<Self>> {
         let tags = tags_in(&record.metadata);
-        if tags.is_empty() && record.aliases.is_empty() && record.allowed_routes.is_empty() {
+        let says_nothing = record.lineage.is_none() && tags.is_empty();
+        if says_nothing && record.aliases.is_empty() && record.allowed_routes.is_empty() {
             return None;
         }
         Some(Arc::new(Self {
+            lineage: record.lineage,
             aliases: Aliases::of(&record.aliases),
             routes: RouteSet::of_entries(&record.allowed_routes),
             routes_written: record.allowed_routes.as_slice().into(),
@@ -171,6 +175,16 @@ impl KeyPolicy {
             team_id: boxed(&record.team_id),
             organization_id: boxed(&record.organization_id),
         }
+    }
+
+    /// Whose what it made is, where that is not the key itself: [`KeyRecord::identity`].
+    pub fn lineage(&self) -> Option<KeyHash> {
+        self.rare.as_ref()?.lineage
+    }
+
+    /// [`KeyRecord::identity`].
+    pub fn identity(&self) -> KeyHash {
+        self.lineage().unwrap_or(self.token)
     }
 
     /// The name that a model asked for stands for under this key: one step, no chains.

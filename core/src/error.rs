@@ -322,6 +322,14 @@ pub enum GatewayError {
         /// Its id.
         id: String,
     },
+    /// A file that a body names and that does not exist, or not for this caller.
+    #[error("File not found: {id} ('{field}')")]
+    FileNotFound {
+        /// Where the body names it.
+        field: String,
+        /// Its id.
+        id: String,
+    },
     /// A WebSocket upgrade; clients fall back to HTTP on 426.
     #[error("WebSocket is not supported here, use HTTP.")]
     UpgradeRequired,
@@ -394,6 +402,7 @@ impl GatewayError {
             Self::KeysUnavailable { .. } => (503, "auth_unavailable", None),
             Self::StaleAuth { .. } => (503, "stale_auth", None),
             Self::RouteNotFound | Self::ObjectNotFound { .. } => (404, "not_found_error", None),
+            Self::FileNotFound { field, .. } => (404, "not_found_error", Some(field.clone())),
             Self::MethodNotAllowed => (405, "invalid_request_error", None),
             Self::UpgradeRequired => (426, "invalid_request_error", None),
             Self::UpstreamTimeout { .. } => (408, "", None),

@@ -18,6 +18,10 @@ use crate::time::WallMs;
 pub struct KeyRecord {
     /// Digest of the clear key; its identity.
     pub token: KeyHash,
+    /// What it made belongs to this identity, which lives through rotations; `None` is `token`.
+    /// The gateway alone gives it: [`Self::identity`].
+    #[serde(default)]
+    pub lineage: Option<KeyHash>,
     /// `sk-...` plus the last four characters, for people.
     pub key_name: String,
     /// Unique name given by the owner.
@@ -130,6 +134,13 @@ impl KeyRecord {
             max_parallel_requests: self.max_parallel_requests,
             model_max_budget: self.model_max_budget.clone(),
         }
+    }
+
+    /// Whose its files, batches, stored responses and limits per minute are: the first key of its
+    /// rotations. A key whose value was chosen has one of its own, for the value may have been
+    /// another key's before.
+    pub fn identity(&self) -> KeyHash {
+        self.lineage.unwrap_or(self.token)
     }
 
     /// The budget that it refers to.

@@ -32,6 +32,7 @@ pub mod rate;
 pub mod record;
 pub mod region;
 pub mod relay;
+pub mod remote;
 pub mod restream;
 pub mod routes;
 pub mod routing;

@@ -67,6 +67,8 @@ struct Place {
     home: Option<Arc<str>>,
     /// The key that took over from the one that it was made for.
     heir: Option<KeyHash>,
+    /// The key's identity, where that is another than its digest.
+    lineage: Option<KeyHash>,
 }
 
 const NO_ALERT: i64 = i64::MAX;
@@ -186,6 +188,17 @@ impl Meters {
     /// Says that the key was rotated and goes on under this digest.
     pub fn set_heir(&self, token: KeyHash) {
         self.change_place(|place| place.heir = Some(token));
+    }
+
+    /// Says whose the limits per minute are: they go on through a rotation.
+    pub fn set_lineage(&self, lineage: KeyHash) {
+        if self.lineage() != Some(lineage) {
+            self.change_place(|place| place.lineage = Some(lineage));
+        }
+    }
+
+    fn lineage(&self) -> Option<KeyHash> {
+        self.place.load().as_ref()?.lineage
     }
 
     fn heir(&self) -> Option<KeyHash> {

@@ -141,6 +141,9 @@ pub struct RequestContext {
     /// The cached answer that it got; `None` when the answer is a provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_hit: Option<CacheHit>,
+    /// Whose a stored response is, where that is not the paying key itself: a key that was rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<KeyHash>,
     /// Periods of shared budgets that it is charged to: what a recovery settles it in. The
     /// ledger does not keep them.
     #[serde(skip_serializing_if = "Vec::is_empty")]

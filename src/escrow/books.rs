@@ -8,6 +8,8 @@ use crate::store::{Store, StoreError};
 
 /// Tries to add an entry while others add some.
 const TRIES: usize = 8;
+/// So many budgets may fail before the store counts as away.
+const FAILED_MAX: usize = 3;
 /// Longest wait for the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -103,24 +105,30 @@ pub(super) async fn find(store: Store, pid: Pid) -> Result<Option<Book>, StoreEr
 /// What became of a lost region's rights in the budgets that are at home here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Regained {
-    /// Books with the entry that takes them away.
+    /// Books as they are now.
     pub(super) books: Vec<Book>,
-    /// Their sum.
+    /// How many rights were made anew in.
+    pub(super) budgets: usize,
+    /// What was made anew.
     pub(super) amount: Rights,
     /// Budgets whose book could not be written: the operator says it once more.
     pub(super) failed: usize,
 }
 
-/// Writes into the books of periods that a lost region's rights are to be destroyed. Books of
-/// other regions are not in this store. With each goes what the region's actors are known to have
-/// destroyed already.
-pub(super) async fn regain(store: Store, lost: Vec<(Pid, Lost, Rights)>) -> Regained {
+/// Writes into the books of periods that a lost region's rights are to be destroyed, and as many
+/// made by `me`. After some errors of the store the rest counts as failed.
+pub(super) async fn regain(store: Store, me: Actor, lost: Vec<(Pid, Lost)>) -> Regained {
     let mut regained = Regained::default();
-    for (pid, lost, burned) in lost {
-        let work = Box::pin(regain_one(&store, pid, lost, burned));
+    for (pid, lost) in lost {
+        if regained.failed >= FAILED_MAX {
+            regained.failed += 1;
+            continue;
+        }
+        let work = Box::pin(regain_one(&store, me, pid, lost));
         match tokio::time::timeout(STORE_TIMEOUT, work).await {
             Ok(Ok(Some((book, amount)))) => {
                 regained.books.push(book);
+                regained.budgets += usize::from(amount > 0);
                 regained.amount = regained.amount.saturating_add(amount);
             }
             Ok(Ok(None)) => {}
@@ -130,24 +138,33 @@ pub(super) async fn regain(store: Store, lost: Vec<(Pid, Lost, Rights)>) -> Rega
     regained
 }
 
+/// The book as it is then, also where nothing was to be written.
 async fn regain_one(
     store: &Store,
+    me: Actor,
     pid: Pid,
     lost: Lost,
-    burned: Rights,
 ) -> Result<Option<(Book, Rights)>, StoreError> {
+    let mut regained = 0;
     for _ in 0..TRIES {
         let found = store.book(pid.scope, pid.index).await?;
         let Some(mut book) = found.filter(|book| book.pid == pid) else {
             return Ok(None);
         };
-        let Some(entry) = lost.entry(&book, burned) else {
-            return Ok(None);
+        let Some(entries) = lost.entries(&book, me) else {
+            return Ok(Some((book, regained)));
         };
-        let number = u32::try_from(book.entries.len()).unwrap_or(u32::MAX);
-        if store.add_entry(pid, number, entry, book.base).await? {
+        for entry in entries {
+            let number = u32::try_from(book.entries.len()).unwrap_or(u32::MAX);
+            // Should the second one fail the limit is not made into rights: whoever looks makes it.
+            if !store.add_entry(pid, number, entry, book.base).await? {
+                break;
+            }
             book.entries.push(entry);
-            return Ok(Some((book, entry.amount.saturating_neg())));
+            regained = entry.amount.max(0);
+        }
+        if regained > 0 {
+            return Ok(Some((book, regained)));
         }
     }
     Err(StoreError::Busy)

@@ -24,6 +24,9 @@ pub(super) struct Frame {
     /// It does not hear the region's Redis and wants to be told node to node.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) deaf: bool,
+    /// The operator says that this region is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lost: Option<u8>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) items: Vec<Item>,
     /// Drawn by the process when it started; zero before limits were shared.
@@ -118,11 +121,6 @@ pub(super) enum Says {
         /// Its period.
         pid: Pid,
     },
-    /// The operator says that a region is lost.
-    Lost {
-        /// Its number.
-        region: u8,
-    },
 }
 
 impl Frame {
@@ -133,6 +131,7 @@ impl Frame {
             at,
             leaves: false,
             deaf: false,
+            lost: None,
             items,
             boot: 0,
             rates: Vec::new(),

@@ -52,6 +52,8 @@ struct Way {
     sent: Option<Instant>,
     /// When all frames that left would have been due.
     due: Option<Instant>,
+    /// A region that is lost, and until when that is said.
+    lost: Option<(u8, Instant)>,
 }
 
 impl Mail {
@@ -132,6 +134,13 @@ impl Mail {
     /// Other nodes of the region that its store knows.
     pub(super) fn neighbours(&self) -> usize {
         self.posts.count()
+    }
+
+    /// Says with every frame until then that a region is lost.
+    pub(super) fn call_lost(&mut self, region: u8, until: Instant) {
+        for way in self.far.values_mut().chain([&mut self.near]) {
+            way.lost = Some((region, until));
+        }
     }
 
     /// The number of another region, by its name.
@@ -238,6 +247,8 @@ impl Way {
         let items = self.items.drain(..count).collect();
         let mut frame = Frame::new(me.actor, clock::now(), items);
         frame.boot = me.boot;
+        let told = self.lost.filter(|(_, until)| clock::mono() < *until);
+        frame.lost = told.map(|(region, _)| region);
         while frame.rates.len() < RATES_MAX
             && let Some((_, rates)) = self.rates.pop_first()
         {

@@ -8,7 +8,7 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_http::RequestHeader;
 
-use super::{GetError, GetLimits, Target, connect};
+use super::{GetError, GetLimits, Target, Within, connect};
 
 /// A request. No redirect is followed: it would carry a credential elsewhere.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ async fn exchange(
     bytes_max: usize,
 ) -> Result<Called, GetError> {
     let target = Target::parse(&request.url)?;
-    let mut session = connect(connector, &target).await?;
+    let mut session = connect(connector, &target, &Within::Anywhere).await?;
     let head = head(request, &target)?;
     session.write_request_header(Box::new(head)).await?;
     if !request.body.is_empty() {

@@ -8,6 +8,7 @@ mod choose;
 mod client_ip;
 pub(super) mod hold;
 mod limits;
+mod named;
 mod overrides;
 mod scopes;
 

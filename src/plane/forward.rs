@@ -17,6 +17,7 @@ use meridian_core::translate::Loss;
 use pingora_core::protocols::http::ServerSession;
 use tokio::time::Instant;
 
+pub(super) use self::attempt::Inlined;
 use self::course::{Course, Onward, Step};
 pub(crate) use self::failure::Failure;
 pub(crate) use self::flight::InFlight;

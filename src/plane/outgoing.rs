@@ -15,6 +15,7 @@ use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
 
 use super::admit::{Admitted, Content};
+use super::forward::Inlined;
 use crate::credentials::Token;
 use crate::rules::{Door, Target};
 use crate::upstream::{RequestHead, is_hop_by_hop};
@@ -115,22 +116,43 @@ impl Body {
     }
 }
 
+/// What is asked of a deployment.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The client's request.
+    pub(super) admitted: &'a Admitted,
+    /// Its body with the bytes of what it names on the web, where the deployment wants them.
+    pub(super) inlined: Option<&'a Inlined>,
+}
+
+impl<'a> Asked<'a> {
+    /// Its JSON body.
+    fn json(self) -> Result<(&'a Bytes, &'a BodySpans), GatewayError> {
+        match (self.inlined, &self.admitted.ask.content) {
+            (Some(inlined), _) => Ok((&inlined.bytes, &inlined.spans)),
+            (None, Content::Json(spans)) => Ok((&self.admitted.ask.body.bytes, spans)),
+            (None, Content::Form(_) | Content::Bytes) => Err(not_json()),
+        }
+    }
+}
+
 /// Makes the request for one deployment; `token` is what its identity gives, `tail` the path of
 /// its endpoint where no translation gives another.
 pub(super) fn build(
-    admitted: &Admitted,
+    asked: Asked<'_>,
     target: &Target,
     door: &Door,
     client: &HeaderMap,
     token: Option<&Token>,
     tail: &str,
 ) -> Result<Outgoing, GatewayError> {
+    let admitted = asked.admitted;
     let endpoint = admitted.arrival.endpoint;
     let way = target.deployment.way(endpoint, &target.model);
     let made = match way {
-        Some(Way::Door(dialect)) => door::build(admitted, target, door, client, dialect)?,
-        Some(Way::Told(pair)) => told::build(admitted, target, door, client, pair)?,
-        Some(Way::Counted) => door::count(admitted, target, door, client)?,
+        Some(Way::Door(dialect)) => door::build(asked, target, door, client, dialect)?,
+        Some(Way::Told(pair)) => told::build(asked, target, door, client, pair)?,
+        Some(Way::Counted) => door::count(asked, target, door, client)?,
         Some(Way::Pass | Way::Estimated) | None => passed(admitted, target, endpoint)?,
     };
     let path = match &made.path {
@@ -291,7 +313,8 @@ fn set_over(edit: &mut BodyEdit<'_>, target: &Target) {
 }
 
 fn passed(admitted: &Admitted, target: &Target, endpoint: Endpoint) -> Result<Body, GatewayError> {
-    let pruned = pruned(admitted, target)?;
+    let json = admitted.ask.json();
+    let pruned = pruned(admitted, target, json)?;
     let (parts, usage_chunk) = match &pruned {
         Some(one) => json_body(admitted, target, endpoint, &one.bytes, &one.spans)?,
         None => body(admitted, target, endpoint)?,
@@ -312,9 +335,13 @@ struct Pruned {
 }
 
 /// `None`: nothing is taken out.
-fn pruned(admitted: &Admitted, target: &Target) -> Result<Option<Pruned>, GatewayError> {
+fn pruned(
+    admitted: &Admitted,
+    target: &Target,
+    json: Option<&[u8]>,
+) -> Result<Option<Pruned>, GatewayError> {
     let paths = &target.deployment.losses.additional_drop_params;
-    let Some(json) = admitted.ask.json().filter(|_| !paths.is_empty()) else {
+    let Some(json) = json.filter(|_| !paths.is_empty()) else {
         return Ok(None);
     };
     let (body, taken) = translate::without(json, paths);

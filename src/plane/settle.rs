@@ -395,6 +395,7 @@ fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
     if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
         let owner = Owner {
             key: record.payer.key,
+            lineage: record.context.lineage,
             deployment_id: record.deployment_id.clone(),
             model_group: record.model_group.clone(),
         };

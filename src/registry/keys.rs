@@ -186,6 +186,9 @@ impl Keys {
                 Arc::new(Meters::new(whose, written, record.spend, zone, now))
             }
         };
+        if let Some(lineage) = record.lineage {
+            meters.set_lineage(lineage);
+        }
         meters.set_ended(record.blocked);
         self.link(record);
         let mut policy = KeyPolicy::of(record);

@@ -7,7 +7,7 @@ use meridian_core::access::ModelFacts;
 use meridian_core::auth::{KeyView, Role};
 use meridian_core::ids::KeyHash;
 use meridian_core::key::{KeyRecord, RotatedKey};
-use meridian_core::meters::{Due, Need};
+use meridian_core::meters::{Due, Need, Window};
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{
     Bounds, Budget, Customer, Organization, Record, Restriction, Restricts, Team, TeamMember, User,
@@ -109,6 +109,31 @@ fn a_deleted_record_stays_deleted_until_it_is_made_anew() {
     registry.take(&ended(team.clone(), 4));
     assert_eq!(registry.apply(&team, None, NOW), Applied::Stale);
     registry.take(&of("t", 5, &Team::default()));
+}
+
+#[test]
+fn nodes_that_have_heard_of_a_rotation_and_those_that_have_not_share_its_limits() {
+    let first = key("sk-a", 1, json!({"rpm_limit": 3}));
+    let lineage = json!({"rpm_limit": 3, "lineage": digest("sk-a")});
+    let next = key("sk-b", 3, lineage);
+    let limits = |registry: &Registry, clear: &str| {
+        let meters = &registry.key(clear).unwrap().meters;
+        Window::find(meters, None).unwrap().rates_id()
+    };
+    let (deaf, here, young) = (registry(), registry(), registry());
+    deaf.take(&first);
+    here.take(&first);
+    here.take_all(&[
+        ended(first, 3),
+        next.clone(),
+        rotated("sk-a", "sk-b", 3, NOW.plus_ms(1000)),
+    ]);
+    young.take(&next);
+    for registry in [&here, &young] {
+        assert_eq!(limits(registry, "sk-b"), limits(&deaf, "sk-a"));
+    }
+    young.take(&key("sk-a", 4, json!({"lineage": digest("sk-x")})));
+    assert_ne!(limits(&young, "sk-a"), limits(&deaf, "sk-a"), "made anew");
 }
 
 #[test]

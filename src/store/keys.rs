@@ -107,7 +107,7 @@ impl Store {
     }
 
     /// Gives a key a new token (`new.token`) if its stored version is still `new.version`. Its
-    /// spend goes on. The old token is listed as deprecated until `revoke_at`.
+    /// spend and what it made go on. The old token is listed as deprecated until `revoke_at`.
     pub async fn rotate_key(
         &self,
         old: KeyHash,
@@ -129,6 +129,10 @@ impl Store {
         revoke_at: WallMs,
     ) -> Result<Vec<RecordWrite>, StoreError> {
         let now = new.updated_at;
+        let new = &KeyRecord {
+            lineage: Some(new.lineage.unwrap_or(old)),
+            ..new.clone()
+        };
         let mut ended = new.to_record();
         ended.id = old.to_string();
         let mut begun = RecordWrite::create(new.to_record());

@@ -1,5 +1,6 @@
 //! Questions to the store and its answers.
 
+use meridian_core::auth::KeyPolicy;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
@@ -282,8 +283,17 @@ pub struct DaySpend {
 pub struct Owner {
     /// Key that made it; `None` for the master key.
     pub key: Option<KeyHash>,
+    /// Whose what that key made is, where it is not the key itself.
+    pub lineage: Option<KeyHash>,
     /// Name that the client asked for; empty if it named none.
     pub model_group: String,
     /// Deployment that holds it.
     pub deployment_id: String,
+}
+
+impl Owner {
+    /// Whether it is the key's own: also one that a rotation replaced made what is the key's.
+    pub fn is(&self, key: &KeyPolicy) -> bool {
+        self.lineage.or(self.key) == Some(key.identity())
+    }
 }

@@ -19,6 +19,7 @@ mod probes;
 mod prompts;
 mod region;
 mod reload;
+mod remote;
 mod routing;
 mod scopes;
 mod secrets;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use meridian_core::ids::KeyHash;
 use meridian_testkit::config::{Config, MASTER_KEY};
 use meridian_testkit::deadline::SOON;
 use meridian_testkit::fake::{Asked, Fake, Reply};
@@ -21,6 +22,7 @@ const OUTPUT: &str = "file-output";
 struct Account {
     files: Vec<String>,
     batches: Vec<String>,
+    responses: usize,
 }
 
 /// A list is told newest first, as OpenAI does.
@@ -36,7 +38,10 @@ fn page(ids: &[String], asked: &Asked) -> Value {
     let shown: Vec<Value> = newest[from..]
         .iter()
         .take(limit)
-        .map(|id| json!({"id": id, "filename": format!("secret of {id}")}))
+        .map(|id| {
+            let written = format!("file-of-{id}");
+            json!({"id": id, "filename": format!("secret of {id}"), "output_file_id": written})
+        })
         .collect();
     let has_more = newest.len() > from + shown.len();
     json!({"object": "list", "data": shown, "has_more": has_more})
@@ -66,6 +71,13 @@ fn answer(account: &Mutex<Account>, asked: &Asked) -> Reply {
             return Reply::of(200, "application/octet-stream", b"{}\n".to_vec());
         }
         (_, ["v1", "batches", id]) => json!({"id": id, "output_file_id": OUTPUT}),
+        ("POST", ["v1", "chat", "completions"]) => {
+            json!({"id": "c", "choices": [{"message": {"role": "assistant", "content": "ok"}}]})
+        }
+        ("POST", ["v1", "responses"]) => {
+            account.responses += 1;
+            json!({"id": format!("resp_{}", account.responses), "object": "response"})
+        }
         (_, ["v1", _, id]) => json!({"id": id, "object": "file"}),
         _ => return Reply::json(404, &json!({"error": {"message": "what?"}})),
     };
@@ -243,6 +255,194 @@ async fn a_batch_and_what_it_wrote_belong_to_its_maker_also_after_a_restart() {
         assert_eq!(own.status(), 200, "{target}: {}", own.text());
         let other = get(&gateway, &theirs, &target).await;
         assert_eq!(other.status(), 404, "{target}: {}", other.text());
+    }
+}
+
+#[tokio::test]
+async fn what_a_batch_wrote_is_its_makers_once_a_list_has_shown_it() {
+    let (_fake, mut gateway) = world().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let input = upload(&gateway, &ours).await;
+    let body = json!({"input_file_id": input, "endpoint": "/v1/responses"});
+    let made = Request::post("/v1/batches", &body).bearer(&ours);
+    let batch = id_of(&gateway.send(&made).await);
+    let content = format!("/v1/files/file-of-{batch}/content");
+    assert_eq!(get(&gateway, &ours, &content).await.status(), 404);
+    assert!(ids(&get(&gateway, &theirs, "/v1/batches").await).is_empty());
+    assert_eq!(get(&gateway, &theirs, &content).await.status(), 404);
+    assert_eq!(ids(&get(&gateway, &ours, "/v1/batches").await), [batch]);
+    for _ in 0..2 {
+        let own = get(&gateway, &ours, &content).await;
+        assert_eq!(own.status(), 200, "{}", own.text());
+        let other = get(&gateway, &theirs, &content).await;
+        assert_eq!(other.status(), 404, "{}", other.text());
+        gateway.stop(SOON).await;
+        gateway.start().await;
+    }
+}
+
+/// A question about a file in each dialect, and where it names the file.
+fn asking(id: &str) -> [(&'static str, Value, &'static str); 3] {
+    let file = json!({"type": "file", "file": {"file_id": id}});
+    let source = json!({"type": "document", "source": {"type": "file", "file_id": id}});
+    let input = json!({"type": "input_image", "file_id": id});
+    let of = |part: Value| json!([{"role": "user", "content": [part]}]);
+    [
+        (
+            "/v1/chat/completions",
+            json!({"model": "gpt", "messages": of(file)}),
+            "messages[0].content[0].file.file_id",
+        ),
+        (
+            "/v1/responses",
+            json!({"model": "gpt", "input": of(input)}),
+            "input[0].content[0].file_id",
+        ),
+        (
+            "/v1/messages",
+            json!({"model": "gpt", "max_tokens": 9, "messages": of(source)}),
+            "messages[0].content[0].source.file_id",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_file_in_a_body_is_its_makers_alone() {
+    let (fake, gateway) = world().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let file = upload(&gateway, &ours).await;
+    for (path, body, field) in asking(&file) {
+        let own = gateway
+            .send(&Request::post(path, &body).bearer(&ours))
+            .await;
+        assert_eq!(own.status(), 200, "{path}: {}", own.text());
+        let before = fake.asked().len();
+        let other = gateway
+            .send(&Request::post(path, &body).bearer(&theirs))
+            .await;
+        assert_eq!(other.status(), 404, "{path}: {}", other.text());
+        let error = &other.json()["error"];
+        assert!(
+            error["message"].as_str().unwrap().contains(field),
+            "{error}"
+        );
+        match path {
+            "/v1/messages" => assert_eq!(other.json()["type"], "error"),
+            _ => assert_eq!(error["param"], field),
+        }
+        assert_eq!(
+            fake.asked().len(),
+            before,
+            "the provider hears nothing of it"
+        );
+    }
+    let foreign = &asking("file-foreign0")[0];
+    for (key, status) in [(ours.as_str(), 404), (MASTER_KEY, 200)] {
+        let answer = Request::post(foreign.0, &foreign.1).bearer(key);
+        assert_eq!(gateway.send(&answer).await.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_a_body_takes_the_request_to_where_it_lies() {
+    let accounts = [(), ()].map(|()| Arc::new(Mutex::new(Account::default())));
+    let [first, second] = accounts.map(|account| Fake::start(move |asked| answer(&account, asked)));
+    let (first, second) = (first.await, second.await);
+    let mut config = Config::new();
+    for fake in [&first, &second] {
+        config = config.model("gpt", "openai/gpt-x", &format!("{}/v1", fake.url), "");
+    }
+    let config = config.model("far", "openai/gpt-y", &format!("{}/far/v1", first.url), "");
+    let gateway = Setup::new(binary(), &config).start().await;
+    let key = gateway.key(&json!({})).await;
+    let mut request = Request::new("POST", "/v1/files?model=gpt")
+        .bearer(&key)
+        .field("content-type", "multipart/form-data; boundary=b");
+    request.body =
+        b"--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nx\r\n--b--\r\n".to_vec();
+    let file = id_of(&gateway.send(&request).await);
+    let has_it = |fake: &Fake| fake.asked().iter().any(|one| one.path() == "/v1/files");
+    let (keeper, other) = match has_it(&first) {
+        true => (&first, &second),
+        false => (&second, &first),
+    };
+    let [(path, mut body, field), ..] = asking(&file);
+    for _ in 0..8 {
+        let answer = gateway.send(&Request::post(path, &body).bearer(&key)).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    assert_eq!((keeper.asked().len(), other.asked().len()), (9, 0));
+    if std::ptr::eq(keeper, &second) {
+        body["model"] = json!("far");
+        let refused = gateway.send(&Request::post(path, &body).bearer(&key)).await;
+        assert_eq!(refused.status(), 400, "{}", refused.text());
+        assert_eq!(refused.json()["error"]["param"], field);
+    }
+}
+
+/// The key that follows: by `/key/regenerate`.
+async fn rotated(gateway: &Gateway, key: &str, more: Value) -> String {
+    let mut body = more;
+    body["key"] = json!(key);
+    let made = gateway.admin("POST", "/key/regenerate", &body).await;
+    assert_eq!(made.status(), 200, "{}", made.text());
+    made.json()["key"].as_str().unwrap().to_owned()
+}
+
+async fn respond(gateway: &Gateway, key: &str) -> String {
+    let body = json!({"model": "gpt", "input": "hi"});
+    id_of(
+        &gateway
+            .send(&Request::post("/v1/responses", &body).bearer(key))
+            .await,
+    )
+}
+
+#[tokio::test]
+async fn a_rotated_key_keeps_what_it_made_and_nobody_else_gets_it() {
+    let (_fake, mut gateway) = world().await;
+    let chosen = "sk-chosen-by-a-person";
+    let first = gateway
+        .key(&json!({"key": chosen, "key_alias": "ours"}))
+        .await;
+    let file = format!("/v1/files/{}", upload(&gateway, &first).await);
+    let response = format!("/v1/responses/{}", respond(&gateway, &first).await);
+    let second = rotated(&gateway, &first, json!({"grace_period": "1h"})).await;
+    let later = format!("/v1/files/{}", upload(&gateway, &first).await);
+    let third = rotated(&gateway, &second, json!({})).await;
+    let newest = format!("/v1/responses/{}", respond(&gateway, &third).await);
+    let own = [&file, &response, &later, &newest];
+    // From memory first, then from the store alone.
+    for _ in 0..2 {
+        for target in own {
+            let answer = get(&gateway, &third, target).await;
+            assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
+        }
+        assert_eq!(ids(&get(&gateway, &third, "/v1/files").await).len(), 2);
+        gateway.stop(SOON).await;
+        gateway.start().await;
+    }
+    // Neither the value of an earlier key nor a field of the API leads to what others have made.
+    let gone = gateway
+        .admin("POST", "/key/delete", &json!({"keys": [third]}))
+        .await;
+    assert_eq!(gone.status(), 200, "{}", gone.text());
+    let info = gateway.key(&json!({})).await;
+    let lineage = KeyHash::of_secret(chosen).to_string();
+    let again = gateway
+        .key(&json!({"key": chosen, "lineage": lineage}))
+        .await;
+    let path = format!("/key/{}", KeyHash::of_secret(&second));
+    let put = gateway.admin("PUT", &path, &json!({})).await;
+    assert_eq!(put.status(), 200, "{}", put.text());
+    let sly = json!({"lineage": lineage, "metadata": {"lineage": lineage}});
+    let sly = rotated(&gateway, &info, sly).await;
+    for key in [again, second, sly] {
+        for target in own {
+            let answer = get(&gateway, &key, target).await;
+            assert_eq!(answer.status(), 404, "{target}: {}", answer.text());
+        }
+        assert!(ids(&get(&gateway, &key, "/v1/files").await).is_empty());
     }
 }
 

@@ -44,7 +44,7 @@ impl Client {
             Self::Messages => json!({"model": model, "max_tokens": 8000, "stream": stream,
                 "thinking": {"type": "enabled", "budget_tokens": 2000}, "messages": history,
                 "tools": [{"name": "Bash", "description": "Runs it", "input_schema": schema}]}),
-            Self::Chat => json!({"model": model, "max_completion_tokens": 8000,
+            Self::Chat => json!({"model": model, "max_completion_tokens": 8000, "stream": stream,
                 "reasoning_effort": "medium", "messages": history,
                 "tools": [{"type": "function", "function": function}]}),
             Self::Responses => json!({"model": model, "store": false, "stream": stream,
@@ -72,7 +72,10 @@ impl Client {
                 )
             }
             Self::Chat => {
-                let message = answer.json()["choices"][0]["message"].clone();
+                let message = match stream {
+                    true => gathered(&answer.events()),
+                    false => answer.json()["choices"][0]["message"].clone(),
+                };
                 let calls = list(&message["tool_calls"]);
                 let calls = calls.iter().map(|one| id(one, "id")).collect();
                 (vec![message], calls)
@@ -112,14 +115,66 @@ fn completed(events: &[String]) -> Value {
     last.expect("response.completed")["response"].clone()
 }
 
+/// Adds a piece of text to a member.
+fn add(to: &mut Value, name: &str, more: &Value) {
+    if let Some(more) = more.as_str() {
+        let so_far = to[name].as_str().unwrap_or_default();
+        to[name] = json!(format!("{so_far}{more}"));
+    }
+}
+
+/// The message of a chat stream, as LiteLLM's clients put it together.
+fn gathered(events: &[String]) -> Value {
+    let mut message = json!({"role": "assistant", "content": null});
+    let mut calls: Vec<Value> = Vec::new();
+    let mut thoughts: Vec<Value> = Vec::new();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for event in events.iter().filter_map(|event| data(event)) {
+        let delta = &event["choices"][0]["delta"];
+        add(&mut message, "content", &delta["content"]);
+        add(
+            &mut message,
+            "reasoning_content",
+            &delta["reasoning_content"],
+        );
+        for piece in list(&delta["thinking_blocks"]) {
+            let is_open = |last: &&mut Value| {
+                last["type"] == "thinking"
+                    && piece["type"] == "thinking"
+                    && last["signature"].is_null()
+            };
+            match thoughts.last_mut().filter(is_open) {
+                None => thoughts.push(piece),
+                Some(last) => {
+                    add(last, "thinking", &piece["thinking"]);
+                    add(last, "signature", &piece["signature"]);
+                }
+            }
+        }
+        for piece in list(&delta["tool_calls"]) {
+            let at = usize::try_from(piece["index"].as_u64().unwrap()).unwrap();
+            match calls.get_mut(at) {
+                None => calls.push(piece),
+                Some(call) => {
+                    let more = &piece["function"]["arguments"];
+                    add(&mut call["function"], "arguments", more);
+                }
+            }
+        }
+    }
+    if !thoughts.is_empty() {
+        message["thinking_blocks"] = json!(thoughts);
+    }
+    if !calls.is_empty() {
+        message["tool_calls"] = json!(calls);
+    }
+    message
+}
+
 /// Content blocks from a stream, as Anthropic's SDK puts them together.
 fn collected(events: &[String]) -> Vec<Value> {
     let mut blocks: Vec<Value> = Vec::new();
     let mut arguments = String::new();
-    let add = |block: &mut Value, name: &str, more: &Value| {
-        let so_far = block[name].as_str().unwrap_or_default();
-        block[name] = json!(format!("{so_far}{}", more.as_str().unwrap()));
-    };
     for event in events.iter().filter_map(|event| data(event)) {
         match event["type"].as_str() {
             Some("content_block_start") => blocks.push(event["content_block"].clone()),
@@ -207,12 +262,14 @@ async fn a_client_of_chat_thinks_and_calls_ten_times_at_every_provider() {
     let models = [
         "anthropic",
         "bedrock",
+        "converse",
         "vertex-claude",
+        "vertex-gemini",
         "gemini",
         "openai",
         "chat",
     ];
-    all_turns(Client::Chat, &models, &[false]).await;
+    all_turns(Client::Chat, &models, &[false, true]).await;
 }
 
 #[tokio::test]

@@ -116,6 +116,8 @@ on_every_store! {
         )
         .await;
         assert_eq!(spend_of(&store, "newer").await, 534);
+        let key = store.get_key(token("newer")).await.unwrap().unwrap();
+        assert_eq!(key.identity(), token("old"), "what the first one made is the last one's");
         let deprecated = store.load_deprecated_keys(NOON).await.unwrap();
         assert_eq!(deprecated.len(), 2);
         assert!(deprecated.iter().all(|old| old.active == token("newer")));

@@ -166,13 +166,23 @@ on_every_store! {
         looked.payer.key = None;
         looked.response_id = Some("resp_1".into());
         apply(&store, vec![looked]).await;
-        let asked = vec!["resp_9".to_owned(), "resp_1".to_owned()];
-        let found = store.find_owners(asked.clone()).await.unwrap();
-        let [(id, owner)] = &found[..] else {
-            panic!("{found:?}")
+        let mut rotated = record(3, "b", NOON.plus_ms(2), 0);
+        rotated.context.lineage = Some(token("first"));
+        apply(&store, vec![rotated]).await;
+        let asked = ["resp_9", "resp_3", "resp_1"].map(String::from).to_vec();
+        let mut found = store.find_owners(asked.clone()).await.unwrap();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let owner = |key: &str, lineage: Option<&str>| Owner {
+            key: Some(token(key)),
+            lineage: lineage.map(token),
+            model_group: "gpt-4o".into(),
+            deployment_id: "d1".into(),
         };
-        let owner = (owner.key, owner.deployment_id.as_str());
-        assert_eq!((id.as_str(), owner), ("resp_1", (Some(token("a")), "d1")));
+        let expected = [
+            ("resp_1".to_owned(), owner("a", None)),
+            ("resp_3".to_owned(), owner("b", Some("first"))),
+        ];
+        assert_eq!(found, expected);
         store.drop_logs_before(NOON.plus_ms(DAY)).await.unwrap();
         assert_eq!(store.find_owners(asked).await.unwrap(), []);
     }
@@ -182,6 +192,7 @@ on_every_store! {
     async fn who_made_a_file_is_known_for_ever_and_never_changes(store: Store) {
         let owner = |key: &str| Owner {
             key: Some(token(key)),
+            lineage: None,
             model_group: "m".into(),
             deployment_id: "d1".into(),
         };
@@ -190,13 +201,16 @@ on_every_store! {
         store.keep_owner(vec![ids[1].clone()], owner("b")).await.unwrap();
         let master = Owner { key: None, ..owner("a") };
         store.keep_owner(vec!["file-3".into()], master.clone()).await.unwrap();
-        let asked = vec!["file-3".into(), "file-2".into(), "file-0".into(), ids[0].clone()];
+        let rotated = Owner { lineage: Some(token("first")), ..owner("a") };
+        store.keep_owner(vec!["file-4".into()], rotated.clone()).await.unwrap();
+        let asked = ["file-3", "file-2", "file-0", "file-4", "file-1"].map(String::from).to_vec();
         let mut found = store.find_owners(asked).await.unwrap();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let expected = [
             ("file-1".to_owned(), owner("a")),
             ("file-2".to_owned(), owner("a")),
             ("file-3".to_owned(), master),
+            ("file-4".to_owned(), rotated),
         ];
         assert_eq!(found, expected);
     }

@@ -8,6 +8,7 @@ use super::environ;
 use super::problem::Problems;
 use super::section::Area;
 use super::target::check_url;
+use crate::remote::Reach;
 
 /// Settings that LiteLLM does not have.
 #[derive(Clone, Debug)]
@@ -52,6 +53,12 @@ pub struct Meridian {
     pub metrics_series_max: usize,
     /// Whose `x-forwarded-for` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Web images and documents of one request that are fetched, together; zero is none.
+    pub fetch_bytes_max: u64,
+    /// Until they are all there.
+    pub fetch_timeout: Duration,
+    /// Where they may come from besides the public internet.
+    pub fetch_reach: Reach,
     /// PEM file of authorities trusted instead of the system's.
     pub upstream_ca_file: Option<String>,
     /// Address of `--role admin`.
@@ -208,6 +215,9 @@ pub(super) fn resolve(
         },
         metrics_series_max: usize::try_from(series).unwrap_or(usize::MAX),
         trusted_proxies: trusted_proxies(area, general, problems),
+        fetch_bytes_max: fetch_bytes_max(area, env),
+        fetch_timeout: seconds("fetch_timeout_s", 15),
+        fetch_reach: fetch_reach(area, problems),
         upstream_ca_file: area.text("upstream_ca_file").map(str::to_owned),
         admin_bind: admin_bind(area, problems),
         tls: tls(&area.child("tls"), problems),
@@ -230,6 +240,36 @@ fn body_bytes_max(area: &Area<'_>, general: &Area<'_>, problems: &mut Problems) 
         (None, Some(mb)) => ((mb * MIB as f64) as u64).max(1),
         (None, None) => 32 * MIB,
     }
+}
+
+/// `meridian.fetch_bytes_max`, else LiteLLM's variable, else 20 MiB.
+fn fetch_bytes_max(area: &Area<'_>, env: &HashMap<String, String>) -> u64 {
+    let theirs = environ::variable(env, "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB");
+    let theirs = theirs.and_then(|mb| mb.trim().parse::<f64>().ok());
+    let theirs = theirs.filter(|mb| (0.0..1e6).contains(mb));
+    area.count("fetch_bytes_max")
+        .or(theirs.map(|mb| (mb * MIB as f64) as u64))
+        .unwrap_or(20 * MIB)
+}
+
+fn fetch_reach(area: &Area<'_>, problems: &mut Problems) -> Reach {
+    const KEY: &str = "fetch_allow";
+    let mut reach = Reach::default();
+    for (text, at) in area.texts(KEY) {
+        let is_name = !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        match Network::parse(text) {
+            Some(network) => reach.networks.push(network),
+            None if is_name => reach.hosts.push(text.to_ascii_lowercase()),
+            None => {
+                let message = "expected a host name, an address or a network, such as `10.0.0.0/8`";
+                problems.error(at, &area.path_of(KEY), message);
+            }
+        }
+    }
+    reach
 }
 
 fn trusted_proxies(area: &Area<'_>, general: &Area<'_>, problems: &mut Problems) -> TrustedProxies {

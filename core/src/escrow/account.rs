@@ -298,7 +298,7 @@ impl Account {
     pub(super) fn region_open(&self, cx: &Scene<'_>) -> Rights {
         let sibling = |(actor, _): &(&Actor, &Peer)| actor.region == cx.me.region;
         let peers = self.peers.iter().filter(sibling);
-        let open = |peer: &Peer| (peer.row.held() - peer.standing.free).max(0);
+        let open = |peer: &Peer| peer.row.held().saturating_sub(peer.standing.free).max(0);
         peers.fold(self.slot.reserved(), |sum, (_, peer)| {
             sum.saturating_add(open(peer))
         })
@@ -379,6 +379,13 @@ impl Account {
         if burned > 0 {
             self.row.burned += burned;
             self.journal(cx);
+            // Home looks whether it was done.
+            for region in cx.members.regions() {
+                let vault = cx.members.vault(self.pid.scope, region);
+                if let Some(vault) = vault.filter(|_| region != cx.me.region) {
+                    self.send_row(cx, vault, false);
+                }
+            }
         }
         due - burned
     }

@@ -1,9 +1,8 @@
 //! A region that is gone for good: its rights are made anew where somebody lives.
 //!
 //! Home writes into the budget's book that an actor of the lost region is to destroy what that held
-//! when it was last heard, and so finds its limit not made into rights any more: the difference is
-//! made at home. Should the region come back, it reads the book and destroys as much; what it has
-//! spent meanwhile is pulled from the others.
+//! when it was last heard, and that as much is made at home. Should the region come back, it reads
+//! the book and destroys it; what it has spent meanwhile is pulled from the others.
 
 use super::account::Account;
 use super::book::{Book, BookEntry};
@@ -18,38 +17,46 @@ use super::row::Rights;
 pub struct Lost {
     /// Who spoke for it last: destroys them, should it come back.
     pub speaker: Actor,
-    /// Rights that all others have or have spent, and what the region had spent.
+    /// What the region had by its own words, with what was sent from there and to there since.
+    most: Rights,
+    /// Rights that all others are known to have, and all that is known to be spent.
     elsewhere: Rights,
-    /// What the region had by its own words, with what was sent from there and to there since: the
-    /// most that is taken away while not all others are heard, who may have got some of it.
-    most: Option<Rights>,
+    /// What is known to be destroyed, and which part of it the region did.
+    burned: Rights,
+    burned_there: Rights,
 }
 
 impl Lost {
-    /// The entry for the book that takes the region's rights away: what the others leave of what
-    /// was made. `None` if that is nothing, or an earlier one is still to be carried out.
-    pub fn entry(&self, book: &Book, burned: Rights) -> Option<BookEntry> {
-        let region = self.speaker.region;
-        let of_region = book
-            .entries
-            .iter()
-            .filter(|entry| entry.by.region == region);
-        let ordered = of_region.map(|entry| entry.amount.min(0).saturating_neg());
-        if ordered.fold(0, Rights::saturating_add) > burned {
+    /// The entries for the book that take the region's rights away and make as much anew by `me`:
+    /// what the others leave of what was made and not destroyed. Never more than the region had by
+    /// its own words: what others have may not be known here. `None` if that is nothing, or an
+    /// earlier order is still to be carried out.
+    pub fn entries(&self, book: &Book, me: Actor) -> Option<[BookEntry; 2]> {
+        let (mut made, mut ordered): (Rights, Rights) = (0, 0);
+        for entry in &book.entries {
+            made = made.saturating_add(entry.amount.max(0));
+            if entry.by.region == self.speaker.region {
+                ordered = ordered.saturating_sub(entry.amount.min(0));
+            }
+        }
+        if ordered > self.burned_there {
             return None;
         }
-        let made = book.limit().saturating_sub(book.base);
-        let rest = made.saturating_sub(self.elsewhere);
-        let amount = self.most.map_or(rest, |most| rest.min(most));
-        (amount > 0).then_some(BookEntry {
-            amount: -amount,
+        let rest = made
+            .saturating_sub(self.burned)
+            .saturating_sub(self.elsewhere);
+        let amount = rest.min(self.most);
+        let taken = BookEntry {
+            amount: amount.saturating_neg(),
             by: self.speaker,
-        })
+        };
+        let anew = BookEntry { amount, by: me };
+        (amount > 0).then_some([taken, anew])
     }
 }
 
 impl Region {
-    /// It says how it stands.
+    /// It says what it has.
     pub(super) fn hear(&mut self, speaker: Actor, standing: Standing) {
         self.standing = Some(standing);
         self.speaker = Some(speaker);
@@ -58,55 +65,75 @@ impl Region {
 }
 
 impl Account {
+    /// `None` where the region lives, or this node does not know enough since it speaks for its own.
     pub(super) fn lost(&self, me: Actor, members: &Members, region: u8) -> Option<Lost> {
         let live = members.regions();
-        if live.contains(&region) {
+        let lost = self.regions.get(&region).filter(|lost| lost.viewed)?;
+        let unheard = |other: &u8| *other != me.region && !self.has_view(*other);
+        if live.contains(&region) || live.iter().any(unheard) {
             return None;
         }
-        let lost = self.regions.get(&region)?;
-        let mut elsewhere = lost.used;
         let others = self.regions.iter().filter(|(id, _)| **id != region);
-        let silent = others.clone().any(|(id, _)| !live.contains(id));
-        for other in live.iter().filter(|other| **other != me.region) {
-            self.regions.get(other)?.standing?;
-        }
-        for (_, other) in others {
+        let others = others.map(|(_, other)| {
             let free = other.standing.map_or(0, |standing| standing.free.max(0));
-            let all = [free, other.open, other.used].into_iter();
-            elsewhere = all.fold(elsewhere, Rights::saturating_add);
-        }
-        let own = self
-            .slot
-            .avail()
-            .max(0)
-            .saturating_add(self.slot.reserved());
-        let own = own
-            .saturating_add(self.slot.used())
-            .saturating_sub(self.row.refund);
+            free.saturating_add(other.open).saturating_add(other.used)
+        });
+        let spent = self.slot.used().saturating_sub(self.row.refund);
+        let own = [
+            self.slot.avail().max(0),
+            self.slot.reserved(),
+            spent,
+            lost.used,
+        ];
         let siblings = self.peers.iter().filter(|(id, _)| id.region == me.region);
         let siblings = siblings.map(|(_, peer)| peer.row.rights());
-        let elsewhere = siblings.fold(elsewhere.saturating_add(own), Rights::saturating_add);
-        let actors = self.row.sent.iter().filter(|(to, _)| to.region == region);
-        let on_the_way = actors.map(|(to, sent)| (sent - self.arrived(me, *to)).max(0));
-        let on_the_way = on_the_way.fold(0, Rights::saturating_add);
-        let said = lost.standing?.free.saturating_sub(lost.sent);
+        let burned = self.peers.values().map(|peer| peer.row.burned);
+        let said = lost.standing?.free.max(0).saturating_add(lost.open);
+        let given = self.on_the_way(me, region).max(lost.given);
         Some(Lost {
             speaker: lost.speaker?,
-            elsewhere,
-            most: silent.then(|| said.saturating_add(on_the_way.max(lost.given))),
+            most: said.saturating_sub(lost.sent).saturating_add(given),
+            elsewhere: sum(own.into_iter().chain(others).chain(siblings)),
+            burned: sum(burned.chain([self.row.burned])),
+            burned_there: self.burned_by(region),
         })
-    }
-
-    /// What another actor is known to have received from here.
-    fn arrived(&self, me: Actor, to: Actor) -> Rights {
-        let peer = self.peers.get(&to);
-        peer.map_or(0, |peer| peer.row.received_from(me))
     }
 
     /// What actors of a region are known to have destroyed.
     pub(super) fn burned_by(&self, region: u8) -> Rights {
         let of_region = self.peers.iter().filter(|(id, _)| id.region == region);
-        let burned = of_region.map(|(_, peer)| peer.row.burned);
-        burned.fold(0, Rights::saturating_add)
+        sum(of_region.map(|(_, peer)| peer.row.burned))
     }
+
+    /// What was sent to a region and is not known to have arrived. Who was never heard since this
+    /// node started says nothing.
+    fn on_the_way(&self, me: Actor, region: u8) -> Rights {
+        let actors = self.peers.iter().filter(|(id, _)| id.region == region);
+        let missing = |(actor, peer): (&Actor, &super::account::Peer)| {
+            let sent = self.row.sent_to(*actor);
+            let heard = !peer.row.is_empty();
+            let arrived = peer.row.received_from(me);
+            if heard {
+                sent.saturating_sub(arrived).max(0)
+            } else {
+                0
+            }
+        };
+        sum(actors.map(missing))
+    }
+
+    fn has_view(&self, region: u8) -> bool {
+        self.regions.get(&region).is_some_and(|known| known.viewed)
+    }
+
+    /// Who does not speak for its region is told nothing of the others: what it knows gets old.
+    pub(super) fn leave_pool(&mut self) {
+        for region in self.regions.values_mut() {
+            region.viewed = false;
+        }
+    }
+}
+
+fn sum(all: impl IntoIterator<Item = Rights>) -> Rights {
+    all.into_iter().fold(0, Rights::saturating_add)
 }

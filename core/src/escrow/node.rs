@@ -299,7 +299,10 @@ impl Escrow {
                 account.donate(cx, vault, Rights::MAX);
             }
             Some(vault) if vault == cx.me => account.tend_pool(cx),
-            Some(vault) => account.tend_lease(cx, vault),
+            Some(vault) => {
+                account.leave_pool();
+                account.tend_lease(cx, vault);
+            }
             None => {}
         }
         account.publish(cx);

@@ -22,6 +22,8 @@ const BURN_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Region {
     pub(super) standing: Option<Standing>,
     pub(super) used: Rights,
+    /// Whether it was heard how the whole region stands since this node speaks for its own.
+    pub(super) viewed: bool,
     /// Reserved by requests that run.
     pub(super) open: Rights,
     /// Who spoke for it last.
@@ -261,7 +263,7 @@ impl Account {
     ) {
         let known = self.regions.entry(from.region).or_default();
         known.hear(from, standing);
-        known.open = open;
+        (known.open, known.viewed) = (open, true);
         known.used = known.used.max(used);
         if standing.free >= self.standing().need {
             self.stir(cx, from.region);

@@ -152,6 +152,7 @@ impl Payload for RequestContext {
             user_agent,
             spend_logs_metadata,
             cache_hit,
+            lineage,
             periods,
             batch,
         } = self;
@@ -164,6 +165,9 @@ impl Payload for RequestContext {
         object.text_if("user_agent", user_agent)?;
         object.value_if("spend_logs_metadata", spend_logs_metadata)?;
         object.value_if("cache_hit", cache_hit)?;
+        if let Some(lineage) = lineage {
+            quoted(object.key("lineage"), &lineage.digits());
+        }
         if !periods.is_empty() {
             object.value("periods", periods)?;
         }
@@ -341,6 +345,7 @@ mod tests {
                     key: text.to_owned(),
                     saved: NanoUsd(9),
                 }),
+                lineage: Some(KeyHash::of_secret("sk-first")),
                 periods: vec![Pid {
                     scope: ScopeId::from_bits(77),
                     index: 1,

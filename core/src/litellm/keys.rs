@@ -156,6 +156,7 @@ fn read(row: &mut Row, token: KeyHash, team_id: Option<String>) -> Result<KeyRec
     let updated_at = row.moment("updated_at")?.unwrap_or(created_at);
     Ok(KeyRecord {
         token,
+        lineage: None,
         key_name: row.text("key_name")?.unwrap_or_else(|| "sk-...".to_owned()),
         key_alias: row.text("key_alias")?,
         expires: row.moment("expires")?,

@@ -196,6 +196,7 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
             .filter(|value| !value.is_null())
             .cloned()
             .and_then(kept_metadata),
+        lineage: None,
         periods: Vec::new(),
         batch: None,
     })

@@ -143,7 +143,10 @@ impl Window {
         let name = self.name();
         let kind = ScopeKind::of_label(&name.kind).unwrap_or(ScopeKind::Key);
         let model = name.model.as_deref().unwrap_or_default();
-        ScopeId::of(&Scope::new(kind, name.id), &format!("rates|{model}"))
+        // Nodes hear of a rotation one after the other, and a key has one set of limits meanwhile.
+        let id = self.meters.lineage().map(|key| key.to_string());
+        let scope = Scope::new(kind, id.unwrap_or(name.id));
+        ScopeId::of(&scope, &format!("rates|{model}"))
     }
 
     fn purse(&self) -> &Purse {

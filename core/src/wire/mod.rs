@@ -4,6 +4,7 @@ pub mod edit;
 pub mod event_stream;
 pub mod fallbacks;
 pub mod field;
+pub mod file_refs;
 pub mod http1;
 pub mod json;
 pub mod json_array;

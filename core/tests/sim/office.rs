@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_core::escrow::{Actor, BookEntry, Pid, Plan, Rights};
+use meridian_core::escrow::{Actor, Pid, Plan, Rights};
 
 use crate::demand::{Budget, REGIONS};
 use crate::network::Network;
@@ -51,8 +51,6 @@ pub(crate) struct Office {
     pub(crate) lowered: BTreeMap<Pid, Rights>,
     /// The same by who destroys.
     pub(crate) burns: BTreeMap<(Pid, Actor), Rights>,
-    /// Books of periods that a region was lost to, as far as they speak of that.
-    pub(crate) books: BTreeMap<Pid, Vec<BookEntry>>,
     /// Who destroys; fixed by the first lowering.
     pub(crate) burner: BTreeMap<Pid, Actor>,
     pub(crate) claims: BTreeMap<Pid, u32>,

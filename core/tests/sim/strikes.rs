@@ -1,6 +1,6 @@
 //! Faults and administrators' deeds as they happen, and as they end.
 
-use meridian_core::escrow::{Actor, Book, BookEntry, Event, Pid, Rights};
+use meridian_core::escrow::{Actor, Book, BookEntry, Event, Pid, Rights, Row};
 
 use crate::demand::REGIONS;
 use crate::disk::Disk;
@@ -309,42 +309,78 @@ impl World {
             let Some(pid) = self.running_pid(budget) else {
                 continue;
             };
-            if let Some((by, entry)) = self.entry_for_lost(pid, region, home) {
-                self.office.books.entry(pid).or_default().push(entry);
-                self.decide_lowering(pid, -entry.amount, entry.by, home);
-                self.mint_at(pid, -entry.amount, by);
-                self.report.regained += -entry.amount;
+            if let Some([taken, anew]) = self.entries_for_lost(pid, region, home) {
+                self.check_lost(pid, region, anew);
+                self.decide_lowering(pid, anew.amount, taken.by, home);
+                self.mint_at(pid, anew.amount, anew.by);
+                self.report.regained += anew.amount;
             }
         }
     }
 
-    /// The entry that the vault of a budget's home writes, and who that is.
-    fn entry_for_lost(&self, pid: Pid, region: u8, home: u8) -> Option<(Actor, BookEntry)> {
+    /// What the vault of a budget's home writes into its book.
+    fn entries_for_lost(&self, pid: Pid, region: u8, home: u8) -> Option<[BookEntry; 2]> {
         let at_home = self.nodes.iter().filter(|node| node.is_up());
         let mut at_home = at_home.filter(|node| node.actor.region == home);
         at_home.find_map(|node| {
-            let escrow = node.escrow.as_ref()?;
-            let lost = escrow.lost(pid, region)?;
-            let lowered = self.office.lowered.get(&pid).copied().unwrap_or(0);
-            let rest = BookEntry {
-                amount: self.office.ceiling(pid) - lowered,
+            let lost = node.escrow.as_ref()?.lost(pid, region)?;
+            let made = BookEntry {
+                amount: self.office.ceiling(pid),
                 by: node.actor,
             };
-            let ordered = self.office.books.get(&pid).into_iter().flatten();
-            let ordered: Vec<BookEntry> = ordered.copied().collect();
-            let sum: Rights = ordered.iter().map(|entry| entry.amount).sum();
-            let all = BookEntry {
-                amount: rest.amount - sum,
-                ..rest
-            };
+            let of_pid = self.office.burns.iter().filter(|((of, _), _)| *of == pid);
+            let lowered = of_pid.map(|((_, by), amount)| BookEntry {
+                amount: -amount,
+                by: *by,
+            });
             let book = Book {
                 pid,
                 base: 0,
-                entries: [all].into_iter().chain(ordered).collect(),
+                entries: [made].into_iter().chain(lowered).collect(),
             };
-            let entry = lost.entry(&book, escrow.burned_by(pid, region))?;
-            Some((node.actor, entry))
+            lost.entries(&book, node.actor)
         })
+    }
+
+    /// No more is made anew than the region holds, what it was sent included, and what it has spent
+    /// since it was heard; a tenth of that it need not have said.
+    fn check_lost(&mut self, pid: Pid, region: u8, anew: BookEntry) {
+        let told = |node: &Node| {
+            let known = node.escrow.as_ref()?.regions(pid);
+            let of_region = known.into_iter().find(|(id, ..)| *id == region);
+            of_region.map(|(.., used)| used)
+        };
+        let vault = self.nodes.iter().find(|node| node.actor == anew.by);
+        let said = vault.and_then(told).unwrap_or(0);
+        let rows: Vec<(Actor, Row)> = self.rows_of_period(pid);
+        let (mut held, mut sent, mut received) = (-said, 0, 0);
+        for (actor, row) in &rows {
+            let there = actor.region == region;
+            let arrived = row.received.iter();
+            let to_there = row.sent.iter().filter(|(to, _)| to.region == region);
+            match there {
+                true => {
+                    held += row.held() + row.used;
+                    let arrived = arrived.filter(|(from, _)| from.region != region);
+                    received += arrived.map(|(_, amount)| amount).sum::<Rights>();
+                }
+                false => sent += to_there.map(|(_, amount)| amount).sum::<Rights>(),
+            }
+        }
+        let most = held + (sent - received).max(0);
+        if anew.amount > most + most / 10 + self.office.ceiling(pid) / 20 {
+            self.fail(6, format!("{} made anew of {most}: {pid:?}", anew.amount));
+        }
+    }
+
+    fn rows_of_period(&self, pid: Pid) -> Vec<(Actor, Row)> {
+        let nodes = self.nodes.iter();
+        let live = nodes.map(|node| (node.actor, node.all_rows()));
+        let tombs = self.truth.tombs.iter().cloned();
+        let of_pid = |(actor, mut rows): (Actor, std::collections::BTreeMap<Pid, Row>)| {
+            Some((actor, rows.remove(&pid)?))
+        };
+        live.chain(tombs).filter_map(of_pid).collect()
     }
 
     fn mint_at(&mut self, pid: Pid, amount: Rights, by: Actor) {

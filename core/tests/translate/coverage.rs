@@ -93,7 +93,9 @@ fn document() -> String {
         else be a 400; `additional_drop_params` takes fields out before anything else; \
         `allowed_openai_params` passes a field under its own name.\n\
         - Flags of the price map (`supports_sampling_params`, `supports_forced_tool_use`, \
-        `supports_adaptive_thinking`, ...) decide for the models that have them.\n",
+        `supports_adaptive_thinking`, ...) decide for the models that have them.\n\
+        - Web addresses that a provider does not take are rejected here only where the gateway was \
+        told to fetch nothing: else they arrive as bytes ([PROVIDERS](PROVIDERS.md)).\n",
     );
     for pair in all_pairs() {
         let (client, provider) = (pair.client.label(), pair.provider.label());

@@ -17,7 +17,7 @@ use super::super::draft::{Draft, Tries};
 use super::super::reply::AdminError;
 use super::super::state::AdminState;
 use super::patch::{KeyPatch, known};
-use super::write::{bare, check_record};
+use super::write::{bare, check_record, new_lineage};
 use super::{find, hash_of_alias, rights, row};
 
 /// PUT /key/{key}
@@ -83,6 +83,7 @@ fn whole(
     let digest = hash.to_string();
     let name = format!("sk-...{}", &digest[digest.len() - 4..]);
     let mut key = bare(hash, name);
+    key.lineage = before.map_or_else(|| Some(new_lineage()), |before| before.lineage);
     if let Some(before) = before {
         key.key_name.clone_from(&before.key_name);
         key.created_by.clone_from(&before.created_by);

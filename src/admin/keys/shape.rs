@@ -51,6 +51,7 @@ const FOLDED_AWAY: [&str; 11] = [
 pub(in crate::admin) fn row(record: &KeyRecord, spend: NanoUsd) -> Map<String, Value> {
     let KeyRecord {
         token,
+        lineage: _,
         key_name,
         key_alias,
         expires,

@@ -105,12 +105,13 @@ pub(in crate::admin) async fn prepare_key(
     let config = state.rules().config;
     check_required(&patch, &config.new_keys)?;
     let patch = bound(patch, &config.new_keys)?;
-    let clear = match clear {
-        Some(clear) => checked_clear_key(clear)?,
-        None => new_clear_key(),
+    let (clear, lineage) = match clear {
+        Some(clear) => (checked_clear_key(clear)?, Some(new_lineage())),
+        None => (new_clear_key(), None),
     };
     let at = state.moment();
     let mut record = KeyRecord {
+        lineage,
         created_at: at.now,
         created_by: caller.user_id(),
         updated_at: at.now,
@@ -336,6 +337,11 @@ async fn set_blocked(
     Ok(Json(Value::Object(row(state, &record))))
 }
 
+/// Of a key whose value was chosen: what an earlier key of the same value made is not its own.
+pub(super) fn new_lineage() -> KeyHash {
+    KeyHash::of_secret(&new_clear_key())
+}
+
 /// `sk-` and 22 URL-safe characters of sixteen random bytes.
 pub(super) fn new_clear_key() -> String {
     let random = crate::clock::random_bytes();
@@ -388,6 +394,7 @@ pub(super) fn check_record(record: &KeyRecord) -> Result<(), AdminError> {
 pub(super) fn bare(token: KeyHash, key_name: String) -> KeyRecord {
     KeyRecord {
         token,
+        lineage: None,
         key_name,
         key_alias: None,
         expires: None,

@@ -53,6 +53,9 @@ impl Desk {
         };
         self.members.hear(from, heard);
         self.tell_members();
+        if let Some(region) = frame.lost {
+            self.hear_lost(region, offset_ms);
+        }
         for item in frame.items {
             if item.to.is_some_and(|to| to != self.me) {
                 continue;
@@ -61,9 +64,6 @@ impl Desk {
                 Says::Message(message) => self.receive(from, message),
                 Says::Book(book) => self.learn(book),
                 Says::Opened { name, pid } => self.open_for(&name, pid),
-                Says::Lost { region } => {
-                    self.regain(region);
-                }
             }
         }
     }

@@ -136,6 +136,7 @@ struct Desk {
     rounds: rounds::Rounds,
     tally: Tally,
     limits: Limits,
+    lost: Option<lost::Order>,
 }
 
 /// What is counted for metrics.
@@ -255,6 +256,7 @@ impl Desk {
             rounds: rounds::Rounds::default(),
             tally: Tally::default(),
             limits: Limits::new(life, MonoUs(0)),
+            lost: None,
         };
         desk.restore(rows);
         desk

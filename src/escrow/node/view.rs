@@ -89,7 +89,7 @@ impl Desk {
         let burned = |region: u8| self.escrow.burned_by(book.pid, region);
         let owed = owed
             .into_iter()
-            .map(|(region, sum)| (sum - burned(region)).max(0));
+            .map(|(region, sum)| sum.saturating_sub(burned(region)).max(0));
         owed.fold(0, i64::saturating_add)
     }
 

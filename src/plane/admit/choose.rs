@@ -10,7 +10,7 @@ use meridian_core::litellm::response_id;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::json::Value;
 
-use super::{Arrival, Ask};
+use super::{Arrival, Ask, named};
 use crate::owners::{Owner, Unknown};
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
@@ -43,6 +43,11 @@ pub(super) async fn group(
         return Ok(Chosen::pinned(account(rules, key)?));
     }
     let group = by_model(rules, key, ask, arrival)?;
+    let files = named::files(state, rules, key, ask, arrival).await?;
+    let (group, has_files) = match files.is_empty() {
+        true => (group, false),
+        false => (named::keepers(&group, &files)?, true),
+    };
     match previous_response(ask) {
         Some(id) => {
             let (maker, own) = maker_of(state, rules, key, &id).await?;
@@ -53,7 +58,7 @@ pub(super) async fn group(
         }
         None => Ok(Chosen {
             group,
-            pinned: false,
+            pinned: has_files,
         }),
     }
 }
@@ -202,7 +207,7 @@ pub(crate) fn owner_unknown() -> GatewayError {
 }
 
 fn is_own(owner: &Owner, key: Option<&KeyView>) -> bool {
-    key.is_none_or(|key| owner.key == Some(key.policy.token))
+    key.is_none_or(|key| owner.is(&key.policy))
 }
 
 /// A stored response goes back to the deployment that made it; for anybody else it does not exist.

@@ -341,6 +341,7 @@ fn record(arrival: &Arrival, ask: &Ask, key: Option<&KeyView>, group: &Group) ->
         error: None,
         texts: None,
     };
+    record.context.lineage = key.and_then(|key| key.policy.lineage());
     if let Some(target) = group.targets().first() {
         target.name_in(&mut record);
     }

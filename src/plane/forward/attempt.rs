@@ -3,6 +3,7 @@
 //! It knows nothing of the client: dropping it cancels it, which is how a client that left, a
 //! deadline and a faster second request end it.
 
+mod inlined;
 mod objects;
 mod several;
 
@@ -16,6 +17,8 @@ use http::HeaderMap;
 use meridian_core::routing::failure::{self, Silence};
 use meridian_core::wire::upstream_error::ErrorAnswer;
 use tokio::time::Instant;
+
+pub(in crate::plane) use inlined::Inlined;
 
 use super::{Answer, Failure, canned, counted};
 use crate::byte_budget::ByteLease;
@@ -81,14 +84,20 @@ impl<'a> Attempt<'a> {
     }
 
     /// Makes it. `client` are the headers of the client's request.
-    pub(super) async fn run(self, client: &HeaderMap) -> Result<Box<Answer>, Failure> {
-        let Some(door) = &self.target.door else {
+    pub(super) async fn run(mut self, client: &HeaderMap) -> Result<Box<Answer>, Failure> {
+        let target = Arc::clone(&self.target);
+        let Some(door) = &target.door else {
             return canned::answer(self.admitted, &self.target, self.sent_at);
         };
         if counted::is_estimated(self.admitted, &self.target) {
             return Ok(counted::estimate(self.admitted, &self.target, self.sent_at).await);
         }
-        let answered = self.prepared(door, client);
+        let inlined = self.inlined().boxed().await?;
+        if inlined.is_some() {
+            // How long that took says nothing about the deployment.
+            self = Self::new(self.state, self.admitted, Arc::clone(&target), self.sent);
+        }
+        let answered = self.prepared(door, client, inlined.as_ref());
         match tokio::time::timeout_at(self.sent_at + self.limit, answered).await {
             Ok(answered) => answered,
             Err(_) => {
@@ -104,7 +113,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Builds the request, with credentials that are held or, where none is, on their way.
-    async fn prepared(&self, door: &Door, client: &HeaderMap) -> Result<Box<Answer>, Failure> {
+    async fn prepared(
+        &self,
+        door: &Door,
+        client: &HeaderMap,
+        inlined: Option<&Inlined>,
+    ) -> Result<Box<Answer>, Failure> {
         let token = match &door.source {
             None => None,
             Some(source) => Some(source.token().await.map_err(|missing| {
@@ -117,7 +131,8 @@ impl<'a> Attempt<'a> {
         if objects::is_shared_list(self.admitted) {
             return self.own_list(door, client, token).boxed().await;
         }
-        let outgoing = self.outgoing(door, client, token, &self.admitted.ask.tail)?;
+        let tail = &self.admitted.ask.tail;
+        let outgoing = self.outgoing(door, client, token, (tail, inlined))?;
         let answer = self.answer(door, outgoing, token).await?;
         if objects::stores(self.admitted.arrival.endpoint) {
             self.keep_owners(&answer).boxed().await;
@@ -130,10 +145,13 @@ impl<'a> Attempt<'a> {
         door: &Door,
         client: &HeaderMap,
         token: Option<&Token>,
-        tail: &str,
+        (tail, inlined): (&str, Option<&Inlined>),
     ) -> Result<Outgoing, Failure> {
-        let (admitted, target) = (self.admitted, &self.target);
-        let outgoing = outgoing::build(admitted, target, door, client, token, tail);
+        let asked = outgoing::Asked {
+            admitted: self.admitted,
+            inlined,
+        };
+        let outgoing = outgoing::build(asked, &self.target, door, client, token, tail);
         outgoing.map_err(Failure::terminal)
     }
 

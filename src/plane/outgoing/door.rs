@@ -12,8 +12,7 @@ use meridian_core::wire::field::Field;
 use meridian_core::wire::json::{Kind, Value};
 use meridian_core::wire::span::BodySpans;
 
-use super::{Body, Telling, defaults, not_json};
-use crate::plane::admit::{Admitted, Content};
+use super::{Asked, Body, Telling, defaults};
 use crate::rules::{Door, Target};
 
 /// Version that a body names where the caller named no newer one.
@@ -27,19 +26,18 @@ const BILLING: &[u8] = b"x-anthropic-billing-header";
 
 /// A request through a door.
 pub(super) fn build(
-    admitted: &Admitted,
+    asked: Asked<'_>,
     target: &Target,
     door: &Door,
     client: &HeaderMap,
     dialect: ProviderDialect,
 ) -> Result<Body, GatewayError> {
-    let Content::Json(spans) = &admitted.ask.content else {
-        return Err(not_json());
-    };
-    let pruned = super::pruned(admitted, target)?;
+    let admitted = asked.admitted;
+    let (bytes, spans) = asked.json()?;
+    let pruned = super::pruned(admitted, target, Some(&bytes[..]))?;
     let (bytes, spans) = match &pruned {
         Some(one) => (&one.bytes, &one.spans),
-        None => (&admitted.ask.body.bytes, spans),
+        None => (bytes, spans),
     };
     let stream = admitted.ask.stream;
     let mut edit = BodyEdit::new(bytes, spans);
@@ -151,16 +149,13 @@ fn without_billing(body: &Bytes, system: Value<'_>) -> Option<Vec<u8>> {
 
 /// A count of tokens by the provider itself.
 pub(super) fn count(
-    admitted: &Admitted,
+    asked: Asked<'_>,
     target: &Target,
     door: &Door,
     client: &HeaderMap,
 ) -> Result<Body, GatewayError> {
-    debug_assert_eq!(admitted.arrival.endpoint, Endpoint::CountTokens);
-    let Content::Json(spans) = &admitted.ask.content else {
-        return Err(not_json());
-    };
-    let bytes = &admitted.ask.body.bytes;
+    debug_assert_eq!(asked.admitted.arrival.endpoint, Endpoint::CountTokens);
+    let (bytes, spans) = asked.json()?;
     let mut edit = BodyEdit::new(bytes, spans);
     edit.remove_gateway_only();
     let mut body = Body::default();

@@ -9,22 +9,21 @@ use meridian_core::translate::{self, Context, Operation, Pair, Platform, Policy,
 use meridian_core::wire::edit::BodyEdit;
 use meridian_core::wire::span::BodySpans;
 
-use super::{Body, Telling, defaults_under, not_json, set_over};
-use crate::plane::admit::{Admitted, Content};
+use super::{Asked, Body, Telling, defaults_under, set_over};
+use crate::plane::admit::Admitted;
 use crate::rules::{Door, Target};
 
 /// A request in the provider's dialect.
 pub(super) fn build(
-    admitted: &Admitted,
+    asked: Asked<'_>,
     target: &Target,
     door: &Door,
     client: &HeaderMap,
     pair: Pair,
 ) -> Result<Body, GatewayError> {
-    let Content::Json(spans) = &admitted.ask.content else {
-        return Err(not_json());
-    };
-    let mut edit = BodyEdit::new(&admitted.ask.body.bytes, spans);
+    let admitted = asked.admitted;
+    let (bytes, spans) = asked.json()?;
+    let mut edit = BodyEdit::new(bytes, spans);
     edit.remove_gateway_only();
     defaults_under(&mut edit, target);
     let asked = edit.finish().into_bytes();

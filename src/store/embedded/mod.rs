@@ -69,6 +69,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("../../../migrations/embedded/V7__objects.sql"),
     ),
     (
+        "V8__lineage",
+        include_str!("../../../migrations/embedded/V8__lineage.sql"),
+    ),
+    (
         "V9__batches",
         include_str!("../../../migrations/embedded/V9__batches.sql"),
     ),

@@ -31,12 +31,13 @@ impl Embedded {
             let work = db.transaction()?;
             for id in ids {
                 work.prepare_cached(
-                    "INSERT INTO stored_object (id, api_key, model_group, deployment_id)
-                     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO stored_object (id, api_key, lineage, model_group, deployment_id)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
                 )?
                 .execute(params![
                     id,
                     owner.key.map(|key| key.to_string()),
+                    owner.lineage.map(|key| key.to_string()),
                     owner.model_group,
                     owner.deployment_id,
                 ])?;
@@ -50,10 +51,10 @@ impl Embedded {
 /// The log has a row for each request that named the object: its owner's is the first of a key,
 /// for nobody else but the master key gets to see it.
 fn owner_of(db: &Connection, id: &str) -> Result<Option<Owner>, StoreError> {
-    const KEPT: &str = "SELECT api_key, model_group, deployment_id FROM stored_object
+    const KEPT: &str = "SELECT api_key, lineage, model_group, deployment_id FROM stored_object
         WHERE id = ?1";
-    const LOGGED: &str = "SELECT api_key, model_group, deployment_id FROM spend_log
-        WHERE response_id = ?1 ORDER BY api_key IS NULL, id LIMIT 1";
+    const LOGGED: &str = "SELECT api_key, json_extract(context, '$.lineage'), model_group,
+        deployment_id FROM spend_log WHERE response_id = ?1 ORDER BY api_key IS NULL, id LIMIT 1";
     for sql in [KEPT, LOGGED] {
         let found = db.prepare_cached(sql)?.query_row([id], owner).optional()?;
         if found.is_some() {
@@ -64,10 +65,14 @@ fn owner_of(db: &Connection, id: &str) -> Result<Option<Owner>, StoreError> {
 }
 
 fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
-    let key = row.get::<_, Option<String>>(0)?;
+    let key = |at| -> rusqlite::Result<_> {
+        let digits = row.get::<_, Option<String>>(at)?;
+        Ok(digits.as_deref().and_then(hash_of))
+    };
     Ok(Owner {
-        key: key.as_deref().and_then(hash_of),
-        model_group: row.get(1)?,
-        deployment_id: row.get(2)?,
+        key: key(0)?,
+        lineage: key(1)?,
+        model_group: row.get(2)?,
+        deployment_id: row.get(3)?,
     })
 }

@@ -54,6 +54,7 @@ const STEPS: &[Step] = &[
     step!("V4__rights"),
     step!("V5__texts"),
     step!("V6__objects"),
+    step!("V7__lineage"),
     step!("V8__batches"),
 ];
 

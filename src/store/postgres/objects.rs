@@ -1,5 +1,6 @@
 //! Who made what lies at providers: responses, files, batches.
 
+use meridian_core::ids::KeyHash;
 use tokio_postgres::types::Type;
 
 use super::Postgres;
@@ -13,12 +14,13 @@ impl Postgres {
         ids: Vec<String>,
     ) -> Result<Vec<(String, Owner)>, StoreError> {
         // What was asked for, not what was looked up, is the name of what is found.
-        let sql = "SELECT asked.place, one.api_key, one.model_group, one.deployment_id \
+        let sql = "SELECT asked.place, one.api_key, one.lineage, one.model_group, \
+            one.deployment_id \
             FROM unnest($1) WITH ORDINALITY AS asked (id, place) CROSS JOIN LATERAL ( \
-                SELECT 0 AS rank, o.api_key, o.model_group, o.deployment_id \
+                SELECT 0 AS rank, o.api_key, o.lineage, o.model_group, o.deployment_id \
                 FROM meridian.stored_object o WHERE o.id = asked.id \
                 UNION ALL \
-                (SELECT 1, l.api_key, l.model_group, l.deployment_id \
+                (SELECT 1, l.api_key, l.context ->> 'lineage', l.model_group, l.deployment_id \
                 FROM meridian.spend_log l WHERE l.response_id = asked.id \
                 ORDER BY length(COALESCE(l.api_key, '')) = 0, l.started LIMIT 1) \
                 ORDER BY rank LIMIT 1) AS one";
@@ -30,8 +32,9 @@ impl Postgres {
             let place = usize::try_from(row.get::<_, i64>(0)).ok()?.checked_sub(1)?;
             let owner = Owner {
                 key: row.get::<_, Option<&[u8]>>(1).and_then(digest_of),
-                model_group: row.get(2),
-                deployment_id: row.get(3),
+                lineage: row.get::<_, Option<&str>>(2).and_then(KeyHash::from_hex),
+                model_group: row.get(3),
+                deployment_id: row.get(4),
             };
             Some((ids.get(place)?.clone(), owner))
         });
@@ -45,15 +48,19 @@ impl Postgres {
     ) -> Result<(), StoreError> {
         let ids: Vec<String> = ids.iter().map(|id| clean(id).into_owned()).collect();
         let key = digest(owner.key);
+        let lineage = owner.lineage.map(|key| key.to_string());
         let (group, deployment) = (clean(&owner.model_group), clean(&owner.deployment_id));
-        let params: [Param<'_>; 4] = [
+        let params: [Param<'_>; 5] = [
             (&ids, Type::TEXT_ARRAY),
             (&key, Type::BYTEA),
             (&group, Type::TEXT),
             (&deployment, Type::TEXT),
+            (&lineage, Type::TEXT),
         ];
-        let sql = "INSERT INTO meridian.stored_object (id, api_key, model_group, deployment_id) \
-            SELECT id, $2, $3, $4 FROM unnest($1) AS asked (id) ON CONFLICT (id) DO NOTHING";
+        let sql = "INSERT INTO meridian.stored_object \
+                (id, api_key, model_group, deployment_id, lineage) \
+            SELECT id, $2, $3, $4, $5 FROM unnest($1) AS asked (id) \
+            ON CONFLICT (id) DO NOTHING";
         let work = self.work(Access::Write).await?;
         let kept = work.change(sql, &params).await;
         work.finish(kept).await?;

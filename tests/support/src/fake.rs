@@ -62,6 +62,7 @@ pub struct Reply {
     parts: Vec<Vec<u8>>,
     is_cut: bool,
     is_mute: bool,
+    location: Option<String>,
 }
 
 impl Reply {
@@ -73,6 +74,15 @@ impl Reply {
             parts: vec![body],
             is_cut: false,
             is_mute: false,
+            location: None,
+        }
+    }
+
+    /// Go there instead.
+    pub fn redirect(location: &str) -> Self {
+        Self {
+            location: Some(location.to_owned()),
+            ..Self::of(302, "text/plain", Vec::new())
         }
     }
 
@@ -89,6 +99,7 @@ impl Reply {
             parts,
             is_cut: false,
             is_mute: false,
+            location: None,
         }
     }
 
@@ -152,10 +163,14 @@ impl Fake {
         if reply.is_mute {
             std::future::pending::<()>().await;
         }
+        let location = reply.location.as_ref();
+        let location = location.map(|to| format!("location: {to}\r\n"));
         let head = format!(
             "HTTP/1.1 {} X\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\
-             connection: close\r\n\r\n",
-            reply.status, reply.kind
+             {}connection: close\r\n\r\n",
+            reply.status,
+            reply.kind,
+            location.unwrap_or_default()
         );
         let _ = stream.write_all(head.as_bytes()).await;
         for part in reply.parts.iter().filter(|part| !part.is_empty()) {

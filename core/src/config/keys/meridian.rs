@@ -110,6 +110,21 @@ pub(super) const MERIDIAN: &[Key] = &[
         "a count, or addresses and networks; default 0",
     ),
     on(
+        "fetch_bytes_max",
+        Whole(0, BYTES_MAX),
+        "web items of one request, for providers that take bytes only; default 20971520, 0 off",
+    ),
+    on(
+        "fetch_timeout_s",
+        Whole(1, 600),
+        "until they are all there; default 15",
+    ),
+    on(
+        "fetch_allow",
+        Kind::Texts,
+        "hosts and networks that they may come from although they are not public; default: none",
+    ),
+    on(
         "upstream_ca_file",
         Text,
         "PEM file of authorities trusted instead of the system's",

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use meridian_core::auth::KeyPolicy;
 use meridian_core::batch;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::ids::KeyHash;
 use meridian_core::wire::object_list::{self, Next, Object, Page, Question, Search};
 
 use super::{Answer, Attempt, Failure};
@@ -67,17 +67,17 @@ impl Attempt<'_> {
             self.check_own(id).await?;
         }
         let mut lease = ByteLease::new(&self.state.bytes);
-        let mut own: Vec<Object> = Vec::new();
+        let mut own: Vec<(Object, Owner)> = Vec::new();
         let mut search = Search::new(wanted);
         for page in 1..=PAGES_MAX {
             let tail = question.tail(after.as_deref(), of_page);
-            let outgoing = self.outgoing(door, client, token, &tail)?;
+            let outgoing = self.outgoing(door, client, token, (&tail, None))?;
             let answer = self.answer(door, outgoing, token).await?;
             let (answer, read) = self.page(answer).await?;
             let last = read.objects.last().map(|object| object.id.clone());
             let is_last = !read.has_more || last.is_none() || last == after;
             let more = self.own_of(read.objects).await?;
-            let bytes: usize = more.iter().map(|object| object.raw.len()).sum();
+            let bytes: usize = more.iter().map(|(object, _)| object.raw.len()).sum();
             own.extend(more);
             if !lease.grow(bytes as u64) {
                 return Err(Failure::terminal(GatewayError::Overloaded {
@@ -90,7 +90,8 @@ impl Attempt<'_> {
                 Next::Page => {}
                 Next::Answer { has_more } => {
                     own.truncate(wanted);
-                    let objects = own;
+                    self.keep_written(&own).await;
+                    let objects = own.into_iter().map(|(object, _)| object).collect();
                     return Ok(self.listed(answer, Page { objects, has_more }, lease));
                 }
                 Next::GiveUp => return Err(Failure::terminal(too_long(of_page * page))),
@@ -107,7 +108,7 @@ impl Attempt<'_> {
         };
         let found = self.state.owners.find(id).await;
         let found = found.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
-        if found.is_some_and(|owner| owner.key == self.caller()) {
+        if found.is_some_and(|owner| self.is_own(&owner)) {
             return Ok(());
         }
         let id = id.to_owned();
@@ -133,13 +134,48 @@ impl Attempt<'_> {
         }
     }
 
-    async fn own_of(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
+    async fn own_of(&self, objects: Vec<Object>) -> Result<Vec<(Object, Owner)>, Failure> {
         let ids = objects.iter().map(|object| object.id.clone()).collect();
         let owners = self.state.owners.find_all(ids).await;
-        let owners = owners.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
-        let caller = self.caller();
-        let is_own = |object: &Object| owners.get(&object.id).is_some_and(|one| one.key == caller);
-        Ok(objects.into_iter().filter(is_own).collect())
+        let mut owners = owners.map_err(|Unknown| Failure::terminal(owner_unknown()))?;
+        let own = objects.into_iter().filter_map(|object| {
+            let owner = owners.remove(&object.id)?;
+            self.is_own(&owner).then_some((object, owner))
+        });
+        Ok(own.collect())
+    }
+
+    /// What the batches of a page have written belongs to who owns them from here on.
+    async fn keep_written(&self, page: &[(Object, Owner)]) {
+        if self.admitted.arrival.endpoint != Endpoint::Batches {
+            return;
+        }
+        let of_batch = |(batch, owner)| {
+            let (batch, owner): (&Object, &Owner) = (batch, owner);
+            let written = object_list::made(&batch.raw).into_iter();
+            let written = written.filter(|id| *id != batch.id);
+            written.map(|id| (owner.clone(), id)).collect::<Vec<_>>()
+        };
+        let written: Vec<_> = page
+            .iter()
+            .map(|(one, owner)| (one, owner))
+            .flat_map(of_batch)
+            .collect();
+        let ids = written.iter().map(|(_, id)| id.clone()).collect();
+        let Ok(known) = self.state.owners.find_all(ids).await else {
+            return;
+        };
+        let mut new = written;
+        new.retain(|(_, id)| !known.contains_key(id));
+        // Batches of one key at one deployment together.
+        while let Some((owner, _)) = new.first() {
+            let owner = owner.clone();
+            let (same, others): (Vec<_>, Vec<_>) =
+                new.into_iter().partition(|(one, _)| *one == owner);
+            let ids = same.into_iter().map(|(_, id)| id).collect();
+            self.state.owners.keep(ids, owner).await;
+            new = others;
+        }
     }
 
     fn listed(&self, mut answer: Box<Answer>, page: Page, lease: ByteLease) -> Box<Answer> {
@@ -151,8 +187,9 @@ impl Attempt<'_> {
         answer
     }
 
-    fn caller(&self) -> Option<KeyHash> {
-        self.admitted.key.as_ref().map(|key| key.policy.token)
+    fn is_own(&self, owner: &Owner) -> bool {
+        let key = self.admitted.key.as_ref();
+        key.is_some_and(|key| owner.is(&key.policy))
     }
 
     /// Keeps who owns what an answer says was made: a new file or batch is its caller's, and what
@@ -179,9 +216,11 @@ impl Attempt<'_> {
             // One that finds no place is found by the look at what nobody reads.
             let _ = self.state.batches_over.try_send(id.clone());
         }
+        let key = self.admitted.key.as_ref().map(|key| &key.policy);
         let owner = match &ask.id {
             None => Owner {
-                key: self.caller(),
+                key: key.map(|policy| policy.token),
+                lineage: key.and_then(KeyPolicy::lineage),
                 model_group: self.admitted.group.name.clone(),
                 deployment_id: self.target.deployment.id.clone(),
             },

@@ -183,7 +183,7 @@ fn source(
             emit.name("data").text(data);
         }
         Source::Url(url) => {
-            // These clouds do not fetch; the gateway does not reach into the web for callers.
+            // These clouds do not fetch, and the gateway was told not to.
             let platform = draft.context.platform;
             if matches!(platform, Platform::BedrockInvoke | Platform::Vertex) {
                 let why = "the platform does not fetch URLs: send the bytes in a data: URL";
