@@ -151,7 +151,12 @@ on_every_store! {
     }
 
     async fn old_objects_are_forgotten_bit_by_bit_and_stay_nobody_elses(store: Store) {
-        let owner = Owner { key: Some(token("a")), lineage: None, model_group: String::new(), deployment_id: "d1".into() };
+        let owner = Owner {
+            key: Some(token("a")),
+            lineage: None,
+            model_group: String::new(),
+            deployment_id: "d1".into(),
+        };
         let ids = |from: u64| (from..from + 3).map(|id| format!("file-{id}")).collect::<Vec<_>>();
         let old = |today, before| OldObjects { today, before, most: 2 };
         store.keep_owner(ids(1), owner.clone()).await.unwrap();
