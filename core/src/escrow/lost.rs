@@ -65,7 +65,8 @@ impl Region {
 }
 
 impl Account {
-    /// `None` where the region lives, or this node does not know enough since it speaks for its own.
+    /// `None` where the region lives, or this node does not know enough since it speaks for its
+    /// own.
     pub(super) fn lost(&self, me: Actor, members: &Members, region: u8) -> Option<Lost> {
         let live = members.regions();
         let lost = self.regions.get(&region).filter(|lost| lost.viewed)?;
