@@ -5,6 +5,7 @@
     loadtest/costs.py instructions         callgrind: instructions of a request, by thread and function
     loadtest/costs.py syscalls             strace: system calls of a request
     loadtest/costs.py memory MIX@SECONDS.. memory after each ingredient of the soak
+    loadtest/costs.py stores               what Redis and Postgres get at --rate requests a second
 
 A closed loop of `wrk` over 32 connections asks for a 1 KB chat with key, budget, limits, journal, ledger and
 metrics on; each peer has core 0 to itself while it is asked. `--gateways A,B` compares builds: folders that
@@ -199,19 +200,80 @@ def memory(args, stage):
         print(f"{phase}: {memory_of(child.pid)}", flush=True)
 
 
+def redis_calls(port):
+    with run.socket.create_connection(("127.0.0.1", port)) as one:
+        one.sendall(b"INFO commandstats\r\n")
+        text = one.recv(1 << 20).decode()
+    return {name: int(calls) for name, calls in re.findall(r"cmdstat_([\w|]+):calls=(\d+)", text)
+            if name not in ("info", "hello", "auth", "client|setname", "ping")}
+
+
+def stores(args, stage):
+    """One node with a Redis and a Postgres of its own, asked in an open loop with a key that has everything on."""
+    import drill
+    import light
+    _, upstream = stage.provider()
+    drill.Postgres.BIN = drill.postgres_bin()
+    # Postgres runs as another user and has to get here.
+    stage.dir.chmod(0o755)
+    postgres, redis = drill.Postgres(stage.dir, "costs"), run.free_port()
+    postgres.dir.mkdir()
+    if os.geteuid() == 0:
+        run.shutil.chown(postgres.dir, "postgres")
+    postgres.create()
+    postgres.start()
+    try:
+        postgres.sql("postgres", "CREATE DATABASE llm")
+        stage.start("redis", ["redis-server", "--port", redis, "--save", "", "--appendonly", "no", "--dir", stage.dir],
+                    1, redis)
+        url = f"postgresql://postgres@127.0.0.1:{postgres.port}/llm"
+        os.environ["DATABASE_URL"] = url
+        subprocess.run([stage.program("meridian"), "migrate", "up"], check=True, stdout=subprocess.DEVNULL)
+        for cached in ("", "cache: true, "):
+            settings = f"litellm_settings: {{{cached}cache_params: {{type: redis, url: 'redis://127.0.0.1:{redis}'}}, "
+            port = run.free_port()
+            config = stage.dir / f"config-{port}.yaml"
+            config.write_text(run.gateway_config([upstream], "").replace("litellm_settings: {", settings))
+            command = [stage.program("meridian"), "serve", "--config", config, "--host", "127.0.0.1", "--port", port,
+                       "--data-dir", stage.dir / f"data-{port}"]
+            child = stage.start("meridian", command, 0, port)
+            key = make_key(port)
+            light.chats(port, key, "fast", argparse.Namespace(rate=args.rate, seconds=3))
+            time.sleep(3)
+            count = "SELECT count(*) FROM meridian.spend_log"
+            sums = "SELECT xact_commit, tup_inserted, tup_updated FROM pg_stat_database WHERE datname = 'llm'"
+            before, rows = redis_calls(redis), int(postgres.sql("llm", count))
+            busy = [int(one) for one in postgres.sql("llm", sums).split("|")]
+            told = light.chats(port, key, "fast", argparse.Namespace(rate=args.rate, seconds=args.seconds))
+            time.sleep(3)
+            calls = {name: calls - before.get(name, 0) for name, calls in redis_calls(redis).items()}
+            calls = {name: f"{each / args.seconds:.1f}/s" for name, each in calls.items() if each}
+            rows = int(postgres.sql("llm", count)) - rows
+            busy = [int(one) - past for one, past in zip(postgres.sql("llm", sums).split("|"), busy)]
+            print(f"{cached or 'no cache, '}{told['requests']} requests in {args.seconds} s: Redis {calls}; Postgres "
+                  f"{rows} rows of requests, {busy[0] / args.seconds:.1f} commits/s, {busy[1] / args.seconds:.0f} rows "
+                  f"inserted/s, {busy[2] / args.seconds:.0f} updated/s", flush=True)
+            child.send_signal(signal.SIGINT)
+            child.wait()
+    finally:
+        postgres.kill()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cpu", "instructions", "syscalls", "memory"])
+    parser.add_argument("what", choices=["cpu", "instructions", "syscalls", "memory", "stores"])
     parser.add_argument("phases", nargs="*", help="of `memory`")
     parser.add_argument("--seconds", type=int, default=3, help="of one turn")
     parser.add_argument("--rounds", type=int, default=4, help="turns of each peer")
+    parser.add_argument("--rate", type=int, default=500, help="requests a second of `stores`")
     parser.add_argument("--gateways", help="folders of builds to compare, with commas between")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(run.ROOT / "target/release")))
     parser.add_argument("--out", help="folder for callgrind's files")
     args = parser.parse_intermixed_args()
     stage = run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
     try:
-        {"cpu": cpu, "instructions": instructions, "syscalls": syscalls, "memory": memory}[args.what](args, stage)
+        {"cpu": cpu, "instructions": instructions, "syscalls": syscalls, "memory": memory,
+         "stores": stores}[args.what](args, stage)
     finally:
         stage.end()
 

@@ -48,6 +48,8 @@ class Relay:
     def __init__(self, target, round_trip_ms):
         self.target, self.delay, self.cut = target, round_trip_ms / 2000, False
         self.open, self.port = set(), free_port()
+        self.passing = asyncio.Event()
+        self.passing.set()
 
     async def start(self):
         self.server = await asyncio.start_server(self.accept, "127.0.0.1", self.port)
@@ -57,6 +59,7 @@ class Relay:
         if self.cut:
             writer.transport.abort()
             return
+        await self.passing.wait()
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -78,11 +81,16 @@ class Relay:
                 writer.write(chunk)
         try:
             while chunk := await reader.read(65536):
+                await self.passing.wait()
                 # In order: equal delays keep the order of their starts.
                 loop.call_later(self.delay, deliver, chunk)
         except OSError:
             pass
         loop.call_later(self.delay, writer.close)
+
+    def set_silent(self, silent):
+        """Nothing passes and nobody is told, as with packets that are dropped; what waits comes late."""
+        self.passing.clear() if silent else self.passing.set()
 
     def set_cut(self, cut):
         self.cut = cut
@@ -454,6 +462,22 @@ async def region(drill):
     await rest(drill, 15)
 
 
+async def silent(drill):
+    """As packets that a firewall drops: no connection ends, no answer comes."""
+    drill.note("ap-southeast-1 hears no other region and no user, us-east-1 not its Postgres; nobody is told")
+    drill.regions["ap-southeast-1"].dark = True
+    quiet = [relay for pair, relay in drill.relays.items() if "ap-southeast-1" in pair]
+    quiet.append(drill.regions["us-east-1"].postgres_relay)
+    for relay in quiet:
+        relay.set_silent(True)
+    await rest(drill, 30 if drill.args.scale < 1 else 120)
+    for relay in quiet:
+        relay.set_silent(False)
+    drill.regions["ap-southeast-1"].dark = False
+    drill.note("all hear again")
+    await rest(drill, 15)
+
+
 async def drained(drill):
     nodes = drill.regions["us-east-1"].nodes
     drill.note("us-east-1 is drained (SIGTERM)")
@@ -516,6 +540,7 @@ async def published_bound(node, key):
 
 
 DRILLS = {"gateway": (gateway, 10), "redis": (redis, 10), "postgres": (postgres, 10), "region": (region, 30),
+          "silent": (silent, 30),
           "drained": (drained, 30), "upgrade": (upgrade, 0), "budget": (budget, None)}
 
 

@@ -147,6 +147,7 @@ def gateway_config(ports, extra):
     text = "model_list:\n"
     text += model("fast", "fake+tokens=8", ports[0])
     text += model("slow-stream", "fake+tokens=50+chunk_ms=100", ports[0])
+    text += model("dense-stream", "fake+tokens=250+chunk_ms=20", ports[0])
     text += model("broken", "fake+status=500", ports[0], ", num_retries: 0")
     for port in ports:
         text += model("pair", "fake+tokens=8", port)

@@ -26,6 +26,8 @@ pub struct PriceSettings {
     pub file: Option<PathBuf>,
     /// A map to fetch at each refresh.
     pub url: Option<String>,
+    /// `LITELLM_LOCAL_MODEL_COST_MAP`: never fetch one.
+    pub local: bool,
     /// Share of entries that a refreshed map may lose before it is refused, 0.5 for half.
     pub shrink_share_max: f64,
 }
@@ -35,6 +37,7 @@ impl Default for PriceSettings {
         Self {
             file: None,
             url: None,
+            local: false,
             shrink_share_max: SHRINK_SHARE_MAX,
         }
     }
@@ -56,6 +59,7 @@ impl PriceSettings {
             url: given("LITELLM_MODEL_COST_MAP_URL")
                 .filter(|_| !local)
                 .cloned(),
+            local,
             shrink_share_max: shrink.unwrap_or(SHRINK_SHARE_MAX),
         }
     }
@@ -167,6 +171,11 @@ impl PriceSource {
     /// The prices in use with where and when they came from.
     pub fn current(&self) -> Arc<Loaded> {
         self.current.load_full()
+    }
+
+    /// What was asked for.
+    pub fn settings(&self) -> &PriceSettings {
+        &self.settings
     }
 
     /// Whether `refresh` has anything to do.

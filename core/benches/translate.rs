@@ -1,5 +1,5 @@
 //! CPU of one chunk: passed through, and told in another dialect.
-//! `cargo bench -p meridian-core --bench translate`.
+//! `cargo bench -p meridian-core --bench translate`, `-- gemini` for one provider alone.
 
 use std::io::Write;
 
@@ -22,6 +22,9 @@ const DELTAS: u32 = 1_000;
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout();
+    // Cargo adds `--bench` to what it is given.
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = wanted.iter().find(|word| !word.starts_with("--"));
     for (client, provider) in [
         (ClientDialect::Messages, ProviderDialect::Chat),
         (ClientDialect::Responses, ProviderDialect::Chat),
@@ -39,6 +42,9 @@ fn main() -> std::io::Result<()> {
         let Some(pair) = Pair::new(client, provider) else {
             continue;
         };
+        if wanted.is_some_and(|wanted| wanted != provider.label()) {
+            continue;
+        }
         let (endpoint, passes) = passing(client, provider);
         let stream = told(provider);
         let (passed, told) = best(
@@ -56,10 +62,12 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a told stream is held against: the same stream passed through, or the caller's own where
-/// nobody gets the provider's.
+/// What a told stream is held against: the same stream passed through. Nobody gets Gemini's or
+/// Cohere's own; what passes from them is what their OpenAI-compatible doors say.
 fn passing(client: ClientDialect, provider: ProviderDialect) -> (Endpoint, Vec<Bytes>) {
     match (provider, client) {
+        (ProviderDialect::Gemini, _) => (Endpoint::ChatCompletions, gemini_as_chat()),
+        (ProviderDialect::Cohere, _) => (Endpoint::ChatCompletions, cohere_as_chat()),
         (ProviderDialect::Chat, _) => (Endpoint::ChatCompletions, chat()),
         (ProviderDialect::Messages, _) => (Endpoint::Messages, messages()),
         (ProviderDialect::Responses, _) => (Endpoint::Responses, responses()),
@@ -210,6 +218,20 @@ fn gemini() -> Vec<Bytes> {
     let delta = r#"data: {"candidates":[{"content":{"parts":[{"text":" a few words"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":3,"totalTokenCount":10},"modelVersion":"gemini-2.5-flash","responseId":"abcdefghijklmnopqrstuvw"}"#;
     let end = r#"data: {"candidates":[{"content":{"parts":[{"text":"."}],"role":"model"},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":3,"totalTokenCount":10}}"#;
     stream(&[], delta, &[end])
+}
+
+/// The same at `/v1beta/openai`: usage in every chunk, as there.
+fn gemini_as_chat() -> Vec<Bytes> {
+    let delta = r#"data: {"choices":[{"delta":{"content":" a few words","role":"assistant"},"index":0}],"created":1782955817,"id":"abcdefghijklmnopqrstuvw","model":"gemini-2.5-flash","object":"chat.completion.chunk","usage":{"completion_tokens":3,"prompt_tokens":7,"total_tokens":10}}"#;
+    let end = r#"data: {"choices":[{"delta":{"content":"."},"finish_reason":"stop","index":0}],"created":1,"id":"a","model":"g","object":"chat.completion.chunk","usage":{"completion_tokens":3,"prompt_tokens":7,"total_tokens":10}}"#;
+    stream(&[], delta, &[end, "data: [DONE]"])
+}
+
+/// The same at `/compatibility/v1`.
+fn cohere_as_chat() -> Vec<Bytes> {
+    let delta = r#"data: {"id":"4a5f3c1e-6f1b-4e0a-9a53-1d0f6c2b7e11","choices":[{"index":0,"finish_reason":null,"delta":{"content":" a few words"}}],"created":1782955817,"model":"command-a-03-2025","object":"chat.completion.chunk"}"#;
+    let end = r#"data: {"id":"a","choices":[{"index":0,"finish_reason":"stop","delta":{}}],"created":1,"model":"c","object":"chat.completion.chunk"}"#;
+    stream(&[], delta, &[end, "data: [DONE]"])
 }
 
 fn cohere() -> Vec<Bytes> {

@@ -1,5 +1,7 @@
 //! `/cache/*`: whether cached answers can be kept, and how to be rid of them.
 
+pub(super) mod settings;
+
 use std::sync::Arc;
 
 use axum::Json;

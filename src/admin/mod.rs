@@ -57,8 +57,8 @@ use meridian_core::routes::{Access, Route, Target, resolve};
 pub use newcomers::record as record_newcomers;
 pub use reply::AdminError;
 pub use state::{
-    AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, Pending, Routes, Rules,
-    Test, Tested,
+    AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, Pending, PriceMap, Routes,
+    Rules, Test, Tested,
 };
 
 use crate::clock;
@@ -335,6 +335,37 @@ handlers! {
     TagList: tags::list,
     TagPut: put::tag,
     KeyPut: keys::put::put,
+    ModelSettings: models::catalog::settings,
+    ModelCostMapSource: models::catalog::cost_map_source,
+    ModelCostMapSchedule: models::catalog::schedule,
+    ModelMetrics: spend::pace::metrics,
+    ModelStreamingMetrics: spend::pace::streaming,
+    ModelSlowResponses: spend::pace::slow,
+    ModelExceptions: spend::pace::exceptions,
+    ConfigCallbackDelete: config::callbacks::delete,
+    ConfigDiscount: config::costs::discount,
+    ConfigDiscountSet: config::costs::set_discount,
+    ConfigMargin: config::costs::margin,
+    ConfigMarginSet: config::costs::set_margin,
+    ConfigPassThrough: config::callbacks::doors,
+    ConfigPassThroughNew: config::callbacks::new_door,
+    ConfigPassThroughDelete: config::callbacks::delete_door,
+    ConfigYaml: config::callbacks::yaml,
+    CacheSettings: cache::settings::get,
+    CacheSettingsSet: cache::settings::set,
+    CacheSettingsTest: cache::settings::test,
+    TagDistinct: spend::active::distinct,
+    TagDau: spend::active::daily,
+    TagWau: spend::active::weekly,
+    TagMau: spend::active::monthly,
+    TagSummary: spend::active::summary,
+    TagPerUser: spend::active::per_user,
+    GlobalEndUsers: spend::active::end_users,
+    TeamPermissionsBulkUpdate: teams::permissions::bulk_update,
+    TeamFilter: teams::read::filter,
+    TeamCallbacks: teams::logging::get,
+    TeamCallbackAdd: teams::logging::add,
+    TeamDisableLogging: teams::logging::disable,
     ConfigExport: transfer::export,
     ConfigImport: transfer::import,
 }

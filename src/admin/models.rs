@@ -1,5 +1,6 @@
 //! `/v1/models`, `/model/info`, `/model_group/info`, `/reload/model_cost_map`.
 
+pub(super) mod catalog;
 pub(super) mod test;
 pub(super) mod write;
 

@@ -40,6 +40,15 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// Every value of a name that is repeated.
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
+        let named = self
+            .0
+            .iter()
+            .filter(|(key, value)| key == name && !value.is_empty());
+        named.map(|(_, value)| value.clone()).collect()
+    }
+
     /// `true`, `1`, `yes` and `on`; everything else is false.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.flag_or(name, false)

@@ -24,6 +24,16 @@ const ANSWER_MAX: Duration = Duration::from_millis(850);
 /// Longest wait for a turn: with less time than this leaves, few reports would be answered.
 const TURN_MAX: Duration = Duration::from_millis(450);
 
+/// Reports among the routes of tags.
+const OF_TAGS: [&str; 6] = [
+    "/tag/dau",
+    "/tag/wau",
+    "/tag/mau",
+    "/tag/summary",
+    "/tag/distinct",
+    "/tag/user-agent/per-user-analytics",
+];
+
 /// Turns of the reports of a node.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -60,6 +70,9 @@ pub(super) fn is_report(method: &Method, path: &str) -> bool {
     let of_ledger = path.starts_with("/spend/")
         || path.starts_with("/global/")
         || path.starts_with("/provider/budgets")
+        || path.starts_with("/model/metrics")
+        || path == "/model/streaming_metrics"
+        || OF_TAGS.contains(&path)
         || path.contains("/daily/activity");
     reads && of_ledger
 }
@@ -102,6 +115,8 @@ mod tests {
         assert!(is_report(&Method::GET, "/global/spend/report"));
         assert!(is_report(&Method::GET, "/user/daily/activity/aggregated"));
         assert!(!is_report(&Method::POST, "/global/spend/reset"));
+        assert!(is_report(&Method::GET, "/tag/mau"));
+        assert!(!is_report(&Method::GET, "/tag/info"));
         assert!(!is_report(&Method::GET, "/key/info"));
     }
 }

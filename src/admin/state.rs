@@ -84,6 +84,8 @@ pub struct Hooks {
     pub flush_spend: Box<dyn Fn() -> Pending<()> + Send + Sync>,
     /// The metrics in Prometheus' text form.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Where the price map in use is from.
+    pub price_map: Box<dyn Fn() -> PriceMap + Send + Sync>,
     /// Loads the price map anew; the number of models, or why it stays as it is.
     pub reload_prices: Box<dyn Fn() -> Pending<Result<usize, String>> + Send + Sync>,
     /// Whether this node should get traffic.
@@ -110,6 +112,17 @@ pub struct Hooks {
     /// Makes one real call through the deployment with this id of a configuration that is not in
     /// force; what was called, or what went wrong.
     pub test: Test,
+}
+
+/// Where a price map is from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceMap {
+    /// It was fetched from the URL.
+    pub remote: bool,
+    /// Where it is fetched from; `None` where it is the binary's or a file.
+    pub url: Option<String>,
+    /// The environment forbids to fetch one.
+    pub forced: bool,
 }
 
 /// What a test of a connection called.
@@ -268,6 +281,10 @@ impl AdminState {
 
     pub(super) fn metrics_text(&self) -> String {
         (self.0.hooks.metrics)()
+    }
+
+    pub(super) fn price_map(&self) -> PriceMap {
+        (self.0.hooks.price_map)()
     }
 
     pub(super) async fn reload_prices(&self) -> Result<usize, String> {

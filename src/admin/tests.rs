@@ -1,11 +1,13 @@
 //! The router in process, over a real store in a temporary directory.
 
+mod answers;
 mod audit;
 mod budgets;
 mod cache;
 mod defaults;
 mod errors;
 mod escalation;
+mod figures;
 mod keys;
 mod members;
 mod openapi;
@@ -15,6 +17,7 @@ mod put;
 mod regions;
 mod roles;
 mod router;
+mod settings;
 mod spend;
 mod stored;
 mod table;
@@ -178,6 +181,7 @@ async fn admin_with(text: &str) -> Admin {
         }),
         flush_spend: Box::new(|| Box::pin(async {})),
         metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
+        price_map: Box::new(PriceMap::default),
         reload_prices: Box::new(|| Box::pin(async { Ok(3) })),
         readiness: Box::new(move || ready(leaving.load(Ordering::SeqCst))),
         in_flight: Box::new(|| 7),

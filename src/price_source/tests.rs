@@ -26,7 +26,11 @@ fn the_environment_is_litellms() {
     assert_eq!(settings.url.as_deref(), Some("http://prices.test/map"));
     let local = ("LITELLM_LOCAL_MODEL_COST_MAP", "True");
     let settings = PriceSettings::from_environment(&environment(&[url, local]));
-    assert_eq!(settings, PriceSettings::default());
+    let expected = PriceSettings {
+        local: true,
+        ..PriceSettings::default()
+    };
+    assert_eq!(settings, expected);
 }
 
 #[tokio::test]

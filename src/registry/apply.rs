@@ -38,7 +38,7 @@ impl Registry {
 
     fn apply_key(&self, record: &Record, counted: Option<Counted>, now: WallMs) -> Applied {
         let Some(hash) = KeyHash::from_hex(&record.id) else {
-            return Applied::Unreadable(format!("key {}: not a digest", record.id));
+            return Applied::Unreadable("not a digest".to_owned());
         };
         if self
             .keys
@@ -129,7 +129,7 @@ impl Registry {
 
     fn apply_rotated(&self, record: &Record, now: WallMs) -> Applied {
         let Some(old) = KeyHash::from_hex(&record.id) else {
-            return Applied::Unreadable(format!("rotated_key {}: not a digest", record.id));
+            return Applied::Unreadable("not a digest".to_owned());
         };
         let rotated = match record.deleted {
             true => None,
@@ -275,9 +275,7 @@ impl Registry {
 
     fn refresh_members(&self, team_id: &str, now: WallMs) {
         let of_team = |scope: &Scope| scope.member().is_some_and(|(team, _)| team == team_id);
-        let members = self.parties.find(&[ScopeKind::TeamMember], |entry| {
-            of_team(entry.party.scope())
-        });
+        let members = self.parties.named(ScopeKind::TeamMember, of_team);
         for member in members {
             self.refresh(&member, None, now);
         }

@@ -96,6 +96,17 @@ pub enum Applied {
     Unreadable(String),
 }
 
+/// A record that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its id: in a line of the log only through `whose` of the telemetry.
+    pub id: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 impl Registry {
     /// Nothing is known. Budget periods follow the calendar of `zone`.
     pub fn new(zone: TimeZone) -> Self {
@@ -180,14 +191,18 @@ impl Registry {
         &self,
         records: impl IntoIterator<Item = (&'a Record, Option<Counted>)>,
         now: WallMs,
-    ) -> Vec<String> {
+    ) -> Vec<Unread> {
         let mut records: Vec<_> = records.into_iter().collect();
         records.sort_by_key(|(record, _)| place(record));
         let _writer = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let apply = |(record, counted): (&Record, Option<Counted>)| match self
             .apply_one(record, counted, now)
         {
-            Applied::Unreadable(why) => Some(why),
+            Applied::Unreadable(why) => Some(Unread {
+                kind: record.kind.as_str(),
+                id: record.id.clone(),
+                why,
+            }),
             Applied::Taken | Applied::Stale | Applied::NotHere => None,
         };
         records.into_iter().filter_map(apply).collect()

@@ -1,5 +1,7 @@
 //! Scopes other than keys: their records in compact form, and the objects that keys refer to.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,11 +25,36 @@ pub(super) struct Parties {
 
 #[derive(Debug, Default)]
 struct ByKind {
-    /// Boxed: half of a map's places may be empty.
-    entries: DashMap<Box<str>, Box<Entry>>,
+    /// `None`: keys refer to it, and nothing is known of it. So it is with most users of most
+    /// keys. Boxed: half of a map's places may be empty.
+    entries: DashMap<Name, Option<Box<Entry>>>,
     /// Those of which a live record is known: none is the common case.
     recorded: AtomicUsize,
 }
+
+/// Finds a scope by its id, which its object has already: there may be a million of them.
+#[derive(Debug)]
+struct Name(Arc<Party>);
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0.scope().id
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<str>::borrow(self).hash(state);
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        Borrow::<str>::borrow(self) == Borrow::<str>::borrow(other)
+    }
+}
+
+impl Eq for Name {}
 
 /// A scope and what its record says.
 #[derive(Debug)]
@@ -59,9 +86,9 @@ pub(super) struct Around {
 }
 
 impl Entry {
-    fn new(scope: Scope) -> Self {
+    fn new(party: Arc<Party>) -> Self {
         Self {
-            party: Arc::new(Party::unknown(scope)),
+            party,
             version: 0,
             generation: 0,
             charter: None,
@@ -128,21 +155,24 @@ impl Parties {
 
     /// The object of a scope, made if need be.
     pub(super) fn party(&self, scope: &Scope) -> Arc<Party> {
-        self.with(scope, |entry| Arc::clone(&entry.party))
+        let kind = self.of(scope.kind);
+        if let Some(known) = kind.entries.get(scope.id.as_str()) {
+            return Arc::clone(&known.key().0);
+        }
+        let party = Arc::new(Party::unknown(scope.clone()));
+        let held = kind.entries.entry(Name(party)).or_insert(None);
+        Arc::clone(&held.key().0)
     }
 
     /// Works on the entry of a scope, made if need be.
     pub(super) fn with<T>(&self, scope: &Scope, work: impl FnOnce(&mut Entry) -> T) -> T {
-        let kind = self.of(scope.kind);
-        if let Some(mut entry) = kind.entries.get_mut(scope.id.as_str()) {
-            return work(&mut entry);
-        }
-        let new = || Box::new(Entry::new(scope.clone()));
-        let mut entry = kind
+        let party = self.party(scope);
+        let mut held = self
+            .of(scope.kind)
             .entries
-            .entry(scope.id.as_str().into())
-            .or_insert_with(new);
-        work(&mut entry)
+            .entry(Name(Arc::clone(&party)))
+            .or_insert(None);
+        work(held.get_or_insert_with(|| Box::new(Entry::new(party))))
     }
 
     /// Reads the entry of a scope.
@@ -152,10 +182,8 @@ impl Parties {
         id: &str,
         look: impl FnOnce(&Entry) -> Option<T>,
     ) -> Option<T> {
-        self.of(kind)
-            .entries
-            .get(id)
-            .and_then(|entry| look(entry.value()))
+        let held = self.of(kind).entries.get(id)?;
+        held.as_deref().and_then(look)
     }
 
     /// What is known of a scope: nothing at once where no record of the kind is.
@@ -182,13 +210,20 @@ impl Parties {
         }
     }
 
-    /// Scopes whose entry fits.
+    /// Scopes of which something is known, and that fits.
     pub(super) fn find(&self, kinds: &[ScopeKind], fits: impl Fn(&Entry) -> bool) -> Vec<Scope> {
         let entries = kinds.iter().flat_map(|kind| self.of(*kind).entries.iter());
         entries
-            .filter(|entry| fits(entry.value()))
-            .map(|entry| entry.party.scope().clone())
+            .filter(|held| held.value().as_deref().is_some_and(&fits))
+            .map(|held| held.key().0.scope().clone())
             .collect()
+    }
+
+    /// Scopes of a kind that fit, whether or not anything is known of them.
+    pub(super) fn named(&self, kind: ScopeKind, fits: impl Fn(&Scope) -> bool) -> Vec<Scope> {
+        let entries = self.of(kind).entries.iter();
+        let scopes = entries.map(|held| held.key().0.scope().clone());
+        scopes.filter(|scope| fits(scope)).collect()
     }
 
     /// Scopes that are limited, with the budget that `of` names for them. `of` may read scopes of
@@ -198,16 +233,21 @@ impl Parties {
         of: impl Fn(&Entry) -> Option<Box<str>>,
     ) -> Vec<(Scope, Box<str>)> {
         let entries = self.kinds.iter().flat_map(|kind| kind.entries.iter());
-        let limited = entries.filter(|entry| entry.meters.is_some());
-        limited
-            .filter_map(|entry| Some((entry.party.scope().clone(), of(entry.value())?)))
+        entries
+            .filter_map(|held| {
+                let entry = held.value().as_deref()?;
+                entry.meters.as_ref()?;
+                Some((entry.party.scope().clone(), of(entry)?))
+            })
             .collect()
     }
 
     /// Every scope of a kind has spent nothing from now on.
     pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) -> Vec<Arc<Meters>> {
         let entries = self.of(kind).entries.iter();
-        let all: Vec<_> = entries.filter_map(|entry| entry.meters.clone()).collect();
+        let all: Vec<_> = entries
+            .filter_map(|held| held.value().as_ref()?.meters.clone())
+            .collect();
         for meters in &all {
             meters.set_spent(NanoUsd::ZERO, now);
         }
@@ -218,9 +258,15 @@ impl Parties {
     pub(super) fn sweep(&self, now: WallMs) {
         let oldest = now.plus_ms(-REMOVED_MS);
         for kind in &self.kinds {
-            kind.entries.retain(|_, entry| {
-                let needed = Arc::strong_count(&entry.party) > 1 || entry.charter.is_some();
-                needed || entry.deleted_at.is_some_and(|at| at > oldest)
+            kind.entries.retain(|name, entry| {
+                // The name has it, and the entry.
+                let own = 1 + usize::from(entry.is_some());
+                let entry = entry.as_deref();
+                Arc::strong_count(&name.0) > own
+                    || entry.is_some_and(|entry| {
+                        let deleted_at = entry.deleted_at;
+                        entry.charter.is_some() || deleted_at.is_some_and(|at| at > oldest)
+                    })
             });
         }
     }

@@ -92,8 +92,8 @@ impl Registry {
         }
         let party = |scope: Scope| {
             let party = self.parties.party(&scope);
-            if scope.kind == ScopeKind::TeamMember && party.view().is_none() {
-                // The team may have limits for members that have no record.
+            // The team may have limits for members that have no record.
+            if party.view().is_none() && self.default_charter(&scope, None).is_some() {
                 self.refresh(&scope, None, now);
             }
             party

@@ -66,7 +66,7 @@ impl Registry {
 
     fn take_all(&self, records: &[Record]) {
         let none = records.iter().map(|record| (record, None));
-        assert_eq!(self.apply_all(none, NOW), Vec::<String>::new());
+        assert_eq!(self.apply_all(none, NOW), Vec::new());
     }
 
     fn key(&self, clear: &str) -> Option<Arc<KeyView>> {

@@ -13,7 +13,7 @@ use meridian_core::auth::KeyView;
 use meridian_core::config::{Config, Deployment};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::price::{AdjustmentRules, BillingPlace, ModelPrice, PriceBook};
+use meridian_core::price::{BillingPlace, ModelPrice, PriceBook};
 
 pub use target::{Door, HeaderValues, Target};
 
@@ -35,7 +35,6 @@ pub struct Rules {
     groups: HashMap<String, Arc<Group>>,
     wildcards: Vec<Arc<Deployment>>,
     wildcard_groups: DashMap<String, Arc<Group>>,
-    adjustments: AdjustmentRules,
     routing: Arc<Routing>,
     credentials: Arc<Credentials>,
 }
@@ -71,14 +70,12 @@ impl Rules {
         (routing, credentials): (Arc<Routing>, Arc<Credentials>),
         epoch: u64,
     ) -> Self {
-        let adjustments = AdjustmentRules::default();
         let mut rules = Self {
             prices,
             epoch,
             groups: HashMap::new(),
             wildcards: Vec::new(),
             wildcard_groups: DashMap::new(),
-            adjustments,
             routing,
             credentials,
             config,
@@ -256,7 +253,7 @@ impl Rules {
         }
         let label = target.deployment.provider.label();
         let mut place = target.place;
-        place.adjustment = self.adjustments.resolve(label, model);
+        place.adjustment = self.config.adjustments.resolve(label, model);
         AccountPrice {
             model_group: model.to_owned(),
             price: self.prices.find(label, model, None),
@@ -269,7 +266,7 @@ impl Rules {
             deployment,
             name,
             &self.prices,
-            &self.adjustments,
+            &self.config.adjustments,
             (&self.routing, &self.credentials),
         ))
     }

@@ -12,7 +12,7 @@ use meridian_core::record::RecordKind;
 use meridian_core::scope::Scope;
 use meridian_core::time::WallMs;
 
-use super::memory::InForce;
+use super::memory::{InForce, tell_unread};
 use crate::clock;
 use crate::registry::{Counted, Registry};
 use crate::store::{BorrowedPeriod, ScopeSpend, Store, StoreError, TimeRange};
@@ -53,9 +53,7 @@ async fn load_kind(
         after = (last.kind, last.id.clone());
         let of_kind = step.iter().filter(|stored| stored.record.kind == kind);
         let counted = of_kind.map(|stored| (&stored.record, Some(Counted::of(stored))));
-        for why in registry.apply_all(counted, now) {
-            tracing::error!(why, "a stored record cannot be read");
-        }
+        tell_unread(&registry.apply_all(counted, now));
         if done {
             return Ok(());
         }

@@ -17,13 +17,13 @@ use tokio::sync::watch;
 
 use super::memory::InForce;
 use super::{StartError, passive, probes};
-use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, Routes};
+use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, PriceMap, Routes};
 use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::escrow::Status;
 use crate::journal::Drain;
 use crate::merged::Merged;
-use crate::price_source::PriceSource;
+use crate::price_source::{self, PriceSource};
 use crate::records::{Answer, StoreState};
 use crate::state::State;
 use crate::store::Store;
@@ -181,6 +181,7 @@ impl Management {
                 })
             }),
             metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
+            price_map: price_map(&prices),
             reload_prices: Box::new(move || {
                 let (state, prices) = (Arc::clone(&for_prices), Arc::clone(&prices));
                 Box::pin(async move { reload_prices(&state, &prices).await })
@@ -206,6 +207,18 @@ impl Management {
             }),
         }
     }
+}
+
+fn price_map(prices: &Arc<PriceSource>) -> Box<dyn Fn() -> PriceMap + Send + Sync> {
+    let prices = Arc::clone(prices);
+    Box::new(move || {
+        let settings = prices.settings();
+        PriceMap {
+            remote: prices.current().origin == price_source::Origin::Url,
+            url: settings.url.clone(),
+            forced: settings.local,
+        }
+    })
 }
 
 fn find_key(state: &Arc<State>) -> FindKey {

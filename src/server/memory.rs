@@ -13,9 +13,10 @@ use super::force;
 use crate::clock;
 use crate::merged::Merged;
 use crate::records::{Memory, Running};
-use crate::registry::{Counted, Registry};
+use crate::registry::{Counted, Registry, Unread};
 use crate::state::State;
 use crate::store::StoredRecord;
+use crate::telemetry::logs::whose;
 
 /// All that follows the records.
 pub(super) struct InForce {
@@ -95,14 +96,19 @@ impl InForce {
         records: impl Iterator<Item = (&'a Record, Option<Counted>)> + Clone,
     ) {
         let of_configuration = records.clone().map(|(record, _)| record);
-        for why in self.registry.apply_all(records, clock::now()) {
-            tracing::error!(why, "a record cannot be read");
-        }
+        tell_unread(&self.registry.apply_all(records, clock::now()));
         let changed = self.merged.take(of_configuration);
         let state = self.state.get().and_then(Weak::upgrade);
         if let Some(state) = state.filter(|_| changed) {
             force::put(&state, &self.merged, None);
         }
+    }
+}
+
+/// The one place where records that cannot be read get into the log.
+pub(super) fn tell_unread(unread: &[Unread]) {
+    for Unread { kind, id, why } in unread {
+        tracing::error!(kind, id = %whose(id), why, "a record cannot be read");
     }
 }
 

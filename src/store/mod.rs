@@ -10,6 +10,7 @@ mod embedded;
 mod home;
 mod imports;
 mod keys;
+mod paces;
 mod periods;
 mod postgres;
 mod records;
@@ -35,6 +36,7 @@ pub use deadline::with_deadline;
 pub use embedded::Embedded;
 pub use imports::{IMPORT_BATCH_MAX, ImportWrite, Imported};
 pub use keys::in_words_of_keys;
+pub use paces::{Failures, Pace, PaceQuery};
 pub use postgres::{
     Direction, MigrateError, Migrated, Outside, Postgres, Reading, Schema, TextRow, migrate,
 };
@@ -432,6 +434,22 @@ impl Store {
         match self {
             Self::Embedded(store) => store.spend_cells(query).await,
             Self::Postgres(store) => store.spend_cells(query).await,
+        }
+    }
+
+    /// How fast providers' models answered, per day and place; read from the log.
+    pub async fn paces(&self, query: PaceQuery) -> Result<Vec<Pace>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.paces(query).await,
+            Self::Postgres(store) => store.paces(query).await,
+        }
+    }
+
+    /// How often they failed; read from the log.
+    pub async fn failures(&self, query: PaceQuery) -> Result<Vec<Failures>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.failures(query).await,
+            Self::Postgres(store) => store.failures(query).await,
         }
     }
 

@@ -6,5 +6,6 @@ mod failures;
 mod ledger;
 mod loadtest;
 mod monitoring;
+mod side_by_side;
 mod units;
 mod upgrade;

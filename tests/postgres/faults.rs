@@ -10,8 +10,9 @@ use meridian_core::money::NanoUsd;
 use meridian_testkit::deadline::now;
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::relay::{Mode, Relay};
+use meridian_testkit::scale::scaled;
 
-use super::support::{NOON, apply, database, record, store};
+use super::support::{NOON, apply, ask, database, record, store};
 
 /// A call that the store cannot carry out may take so long, not longer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -172,4 +173,31 @@ async fn texts_that_postgres_cannot_hold_stop_no_batch() {
     odd.ended.0 = i64::MAX;
     assert_eq!(apply(&store, vec![odd]).await.unwrap(), 1);
     assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(5));
+}
+
+/// Seconds that another node holds the roll-ups; with `MERIDIAN_LONG` longer than a statement, and
+/// than the whole of another transaction, may take.
+const HELD_S: (u32, u32) = (2, 26);
+
+#[tokio::test]
+async fn a_drain_waits_for_roll_ups_that_others_hold_and_does_its_work_once() {
+    let (name, store) = store().await;
+    apply(&store, vec![record(1, NOON, 5)]).await.unwrap();
+    let seconds = scaled(HELD_S.0, HELD_S.1);
+    let held = format!(
+        "BEGIN; SELECT spend FROM meridian.daily_spend FOR UPDATE; SELECT pg_sleep({seconds}); COMMIT"
+    );
+    let of_holder = name.clone();
+    let holder = tokio::task::spawn_blocking(move || ask(&of_holder, &held));
+    let holds = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND wait_event = 'PgSleep'";
+    while ask(&name, holds) != "1" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(apply(&store, vec![record(2, NOON, 7)]).await.unwrap(), 1);
+    holder.await.unwrap();
+    let sums = "SELECT (SELECT sum(cost) FROM meridian.spend_log), (SELECT sum(spend) FROM \
+        meridian.daily_spend), (SELECT sum(spend) FROM meridian.daily_entity_spend \
+        WHERE kind = 'tag')";
+    assert_eq!(ask(&name, sums), "12|12|12");
 }

@@ -11,6 +11,8 @@ mod keys;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod paces;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod scopes;

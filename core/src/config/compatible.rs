@@ -16,6 +16,11 @@ pub(super) fn find(label: &str) -> Option<&'static Compatible> {
     ROWS.iter().find(|row| row.label == label)
 }
 
+/// Every row.
+pub(super) fn every() -> impl Iterator<Item = &'static Compatible> {
+    ROWS.iter()
+}
+
 const fn hosted(
     label: &'static str,
     base: &'static str,

@@ -5,6 +5,7 @@
 //! (`LITELLM_MASTER_KEY`, `OPENAI_API_KEY`, ...); the default. Over all of it lie the records of
 //! the management API: [`overlay`].
 
+mod adjustments;
 mod audit;
 mod base_url;
 mod cloud;
@@ -69,6 +70,7 @@ pub use way::Way;
 /// where no other credential of Azure is configured.
 const MANAGED_IDENTITY: &str = "ENABLE_AZURE_AD_TOKEN_REFRESH";
 
+use crate::price::AdjustmentRules;
 use crate::routing::policy::RoutingPolicy;
 use deployment::Defaults;
 use files::Files;
@@ -91,6 +93,8 @@ pub struct Config {
     pub settings: Settings,
     /// What keys get by default, and at most.
     pub new_keys: NewKeys,
+    /// Discounts and margins on the providers' prices.
+    pub adjustments: AdjustmentRules,
     /// `router_settings.provider_budget_config`: shown, not enforced.
     pub provider_budgets: Vec<ProviderBudget>,
     /// Deadlines of one attempt.
@@ -267,6 +271,7 @@ fn resolve(
         aliases,
         new_keys: new_keys::resolve(litellm, general, has_links, problems),
         provider_budgets: provider_budgets::resolve(router, problems),
+        adjustments: adjustments::resolve(litellm, problems),
     }
 }
 

@@ -144,8 +144,25 @@ impl Provider {
         !matches!(self, Self::Unserved(_))
     }
 
+    /// Every provider that this version sends requests to.
+    pub fn served() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::OpenAi,
+            Self::Azure,
+            Self::AzureAi,
+            Self::Anthropic,
+            Self::Bedrock,
+            Self::VertexAi,
+            Self::Gemini,
+            Self::Cohere,
+            Self::HostedVllm,
+        ];
+        own.into_iter()
+            .chain(compatible::every().map(Self::OpenAiCompatible))
+    }
+
     /// Where it is when `api_base` is absent. `None`: `api_base` is required, or it has none.
-    pub(super) fn default_base(self) -> Option<&'static str> {
+    pub fn default_base(self) -> Option<&'static str> {
         match self {
             Self::OpenAi => Some("https://api.openai.com/v1"),
             Self::Anthropic => Some("https://api.anthropic.com"),
@@ -155,7 +172,7 @@ impl Provider {
     }
 
     /// Variables that hold its credential when `api_key` is absent.
-    pub(super) fn key_variables(self) -> &'static [&'static str] {
+    pub fn key_variables(self) -> &'static [&'static str] {
         match self {
             Self::OpenAi => &["OPENAI_API_KEY"],
             Self::Azure => &["AZURE_API_KEY", "AZURE_OPENAI_API_KEY"],

@@ -93,7 +93,8 @@ impl Default for Rights {
 
 impl Party {
     /// A scope of which no record is known.
-    pub fn unknown(scope: Scope) -> Self {
+    pub fn unknown(mut scope: Scope) -> Self {
+        scope.id.shrink_to_fit();
         let view = ArcSwapOption::empty();
         Self { scope, view }
     }

@@ -154,9 +154,10 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// A body that does not hold what its kind needs.
+/// A body that does not hold what its kind needs. Its text does not say whose it is: lines of the
+/// log may have to leave that out.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} {id}: {error}")]
+#[error("{kind}: {error}")]
 pub struct BadRecord {
     /// Its kind.
     pub kind: &'static str,

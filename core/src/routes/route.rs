@@ -343,4 +343,66 @@ pub enum Route {
     ConfigExport,
     /// `/config/import`
     ConfigImport,
+    /// `/model/settings`
+    ModelSettings,
+    /// `/model/cost_map/source`
+    ModelCostMapSource,
+    /// `/schedule/model_cost_map_reload`
+    ModelCostMapSchedule,
+    /// `/model/metrics`
+    ModelMetrics,
+    /// `/model/streaming_metrics`
+    ModelStreamingMetrics,
+    /// `/model/metrics/slow_responses`
+    ModelSlowResponses,
+    /// `/model/metrics/exceptions`
+    ModelExceptions,
+    /// `/config/callback/delete`
+    ConfigCallbackDelete,
+    /// `/config/cost_discount_config`
+    ConfigDiscount,
+    /// PATCH `/config/cost_discount_config`
+    ConfigDiscountSet,
+    /// `/config/cost_margin_config`
+    ConfigMargin,
+    /// PATCH `/config/cost_margin_config`
+    ConfigMarginSet,
+    /// `/config/pass_through_endpoint`
+    ConfigPassThrough,
+    /// POST `/config/pass_through_endpoint`
+    ConfigPassThroughNew,
+    /// DELETE `/config/pass_through_endpoint`
+    ConfigPassThroughDelete,
+    /// `/config/yaml`
+    ConfigYaml,
+    /// `/cache/settings`
+    CacheSettings,
+    /// POST `/cache/settings`
+    CacheSettingsSet,
+    /// `/cache/settings/test`
+    CacheSettingsTest,
+    /// `/tag/distinct`
+    TagDistinct,
+    /// `/tag/dau`
+    TagDau,
+    /// `/tag/wau`
+    TagWau,
+    /// `/tag/mau`
+    TagMau,
+    /// `/tag/summary`
+    TagSummary,
+    /// `/tag/user-agent/per-user-analytics`
+    TagPerUser,
+    /// `/global/all_end_users`
+    GlobalEndUsers,
+    /// `/team/permissions_bulk_update`
+    TeamPermissionsBulkUpdate,
+    /// `/team/filter/ui`
+    TeamFilter,
+    /// `/team/{id}/callback`
+    TeamCallbacks,
+    /// POST `/team/{id}/callback`
+    TeamCallbackAdd,
+    /// `/team/{id}/disable_logging`
+    TeamDisableLogging,
 }

@@ -30,6 +30,7 @@ const PUT: &[Method] = &[Put];
 const PATCH: &[Method] = &[Patch];
 const DELETE: &[Method] = &[Delete];
 const GET_POST: &[Method] = &[Get, Post];
+const POST_DELETE: &[Method] = &[Post, Delete];
 const GET_DELETE: &[Method] = &[Get, Delete];
 const GET_OPTIONS: &[Method] = &[Get, Options];
 
@@ -279,7 +280,7 @@ pub const ROWS: &[Row] = &[
     own(R::UserDelete, Admin, POST, &["/user/delete"]),
     own(R::UserRead, OwnKeyOrAdmin, GET, &["/user/info"]),
     own(R::UserInfoV2, OwnKeyOrAdmin, GET, &["/v2/user/info"]),
-    own(R::UserList, OwnKeyOrAdmin, GET, &["/user/list"]),
+    own(R::UserList, OwnKeyOrAdmin, GET, &["/user/get_users", "/user/list"]),
     own(R::UserAvailableRoles, AnyKey, GET, &["/user/available_roles"]),
     own(R::UserFilter, AdminViewer, GET, &["/user/filter/ui"]),
     own(R::UserPut, Admin, PUT, &["/user/{id}"]),
@@ -324,6 +325,38 @@ pub const ROWS: &[Row] = &[
     own(R::TagList, AdminViewer, GET, &["/tag/list"]),
     own(R::TagPut, Admin, PUT, &["/tag/{id}"]),
     // Every record at once.
+    // Settings, figures and filters of LiteLLM's dashboard.
+    own(R::ModelSettings, AnyKey, GET, &["/model/settings"]),
+    own(R::ModelCostMapSource, AdminViewer, GET, &["/model/cost_map/source"]),
+    own(R::ModelCostMapSchedule, Admin, POST_DELETE, &["/schedule/model_cost_map_reload"]),
+    own(R::ModelMetrics, AdminViewer, GET, &["/model/metrics"]),
+    own(R::ModelStreamingMetrics, AdminViewer, GET, &["/model/streaming_metrics"]),
+    own(R::ModelSlowResponses, AdminViewer, GET, &["/model/metrics/slow_responses"]),
+    own(R::ModelExceptions, AdminViewer, GET, &["/model/metrics/exceptions"]),
+    own(R::ConfigCallbackDelete, Admin, POST, &["/config/callback/delete"]),
+    own(R::ConfigDiscount, AdminViewer, GET, &["/config/cost_discount_config"]),
+    own(R::ConfigDiscountSet, Admin, PATCH, &["/config/cost_discount_config"]),
+    own(R::ConfigMargin, AdminViewer, GET, &["/config/cost_margin_config"]),
+    own(R::ConfigMarginSet, Admin, PATCH, &["/config/cost_margin_config"]),
+    own(R::ConfigPassThrough, AdminViewer, GET, &["/config/pass_through_endpoint"]),
+    own(R::ConfigPassThroughNew, Admin, POST, &["/config/pass_through_endpoint"]),
+    own(R::ConfigPassThroughDelete, Admin, DELETE, &["/config/pass_through_endpoint"]),
+    own(R::ConfigYaml, Public, GET, &["/config/yaml"]),
+    own(R::CacheSettings, AdminViewer, GET, &["/cache/settings"]),
+    own(R::CacheSettingsSet, Admin, POST, &["/cache/settings"]),
+    own(R::CacheSettingsTest, Admin, POST, &["/cache/settings/test"]),
+    own(R::TagDistinct, AdminViewer, GET, &["/tag/distinct"]),
+    own(R::TagDau, AdminViewer, GET, &["/tag/dau"]),
+    own(R::TagWau, AdminViewer, GET, &["/tag/wau"]),
+    own(R::TagMau, AdminViewer, GET, &["/tag/mau"]),
+    own(R::TagSummary, AdminViewer, GET, &["/tag/summary"]),
+    own(R::TagPerUser, AdminViewer, GET, &["/tag/user-agent/per-user-analytics"]),
+    own(R::GlobalEndUsers, AdminViewer, GET, &["/global/all_end_users"]),
+    own(R::TeamPermissionsBulkUpdate, Admin, POST, &["/team/permissions_bulk_update"]),
+    own(R::TeamFilter, AdminViewer, GET, &["/team/filter/ui"]),
+    own(R::TeamCallbacks, OwnKeyOrAdmin, GET, &["/team/{id}/callback"]),
+    own(R::TeamCallbackAdd, Delegated, POST, &["/team/{id}/callback"]),
+    own(R::TeamDisableLogging, Delegated, POST, &["/team/{id}/disable_logging"]),
     own(R::ConfigExport, Admin, GET, &["/config/export"]),
     own(R::ConfigImport, Admin, POST, &["/config/import"]),
 ];

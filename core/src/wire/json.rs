@@ -104,6 +104,11 @@ impl<'a> Value<'a> {
         if self.kind != Kind::Number {
             return None;
         }
+        // Nineteen digits always fit.
+        if self.raw.len() <= 19 && self.raw.iter().all(u8::is_ascii_digit) {
+            let digits = self.raw.iter().map(|digit| u64::from(digit - b'0'));
+            return Some(digits.fold(0, |count, digit| count * 10 + digit));
+        }
         let text = std::str::from_utf8(self.raw).ok()?;
         text.parse().ok().or_else(|| {
             let number: f64 = text.parse().ok()?;

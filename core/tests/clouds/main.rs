@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 mod answers;
 mod costs;
 mod embeddings;
+mod golden;
 mod requests;
 mod turns;
 

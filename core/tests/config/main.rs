@@ -12,6 +12,8 @@ use meridian_core::money::NanoUsd;
 use meridian_core::routing::policy::{LatencyArgs, Strategy};
 
 #[cfg(test)]
+mod adjustments;
+#[cfg(test)]
 mod cache;
 #[cfg(test)]
 mod database;

@@ -77,7 +77,7 @@ fn one_shown(name: &str, value: Value) -> Value {
 }
 
 /// LiteLLM's names of types, which are Python's.
-fn python_type(kind: Kind) -> &'static str {
+pub(in crate::admin) fn python_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Any => "Any",
         Kind::Bool => "Boolean",

@@ -1,5 +1,7 @@
 //! `/config/*`: settings over those of the files, key by key.
 
+pub(super) mod callbacks;
+pub(super) mod costs;
 pub(super) mod fallback;
 pub(super) mod field;
 mod section;
@@ -18,7 +20,8 @@ use super::state::AdminState;
 use super::stored;
 use crate::merged::SEALED_SECTION;
 use crate::store::RecordWrite;
-use section::StoredSection;
+pub(super) use field::python_type;
+pub(super) use section::StoredSection;
 
 type Answer = Result<Json<Value>, AdminError>;
 
@@ -80,7 +83,7 @@ pub(super) async fn callbacks(_: ViewerAccess, State(state): State<AdminState>) 
 }
 
 /// Lays changes over what is stored of a section. What is stored then is given back, masked.
-async fn change(
+pub(super) async fn change(
     state: &AdminState,
     caller: &Caller,
     section: StoredSection,
@@ -127,7 +130,7 @@ fn stored_values(state: &AdminState, section: StoredSection) -> Map<String, Valu
 }
 
 /// The value of a key: of its record, else of the files.
-fn in_force(state: &AdminState, section: StoredSection, key: &str) -> Option<Value> {
+pub(super) fn in_force(state: &AdminState, section: StoredSection, key: &str) -> Option<Value> {
     let stored = stored_values(state, section).remove(key);
     stored.or_else(|| state.merged().written(section.as_str(), key))
 }

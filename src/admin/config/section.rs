@@ -21,7 +21,7 @@ const OF_FILES: [&str; 6] = [
 
 /// A section that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoredSection {
+pub(in crate::admin) enum StoredSection {
     /// `general_settings`
     General,
     /// `litellm_settings`
@@ -33,7 +33,7 @@ pub(super) enum StoredSection {
 }
 
 impl StoredSection {
-    pub(super) const ALL: [Self; 4] = [
+    pub(in crate::admin) const ALL: [Self; 4] = [
         Self::General,
         Self::Settings,
         Self::Router,
@@ -41,7 +41,7 @@ impl StoredSection {
     ];
 
     /// Its name in the file, and the id of its record.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::admin) fn as_str(self) -> &'static str {
         match self {
             Self::General => "general_settings",
             Self::Settings => "litellm_settings",
@@ -51,7 +51,7 @@ impl StoredSection {
     }
 
     /// Its table of keys; variables have none.
-    pub(super) fn section(self) -> Option<Section> {
+    pub(in crate::admin) fn section(self) -> Option<Section> {
         match self {
             Self::General => Some(Section::General),
             Self::Settings => Some(Section::Settings),
@@ -61,7 +61,7 @@ impl StoredSection {
     }
 
     /// The section of a call's `config_type`.
-    pub(super) fn of_type(name: &str) -> Result<Self, AdminError> {
+    pub(in crate::admin) fn of_type(name: &str) -> Result<Self, AdminError> {
         let tabled = Self::ALL.into_iter().filter(|one| one.section().is_some());
         let found = tabled.into_iter().find(|one| one.as_str() == name);
         found.ok_or_else(|| {
@@ -74,7 +74,7 @@ impl StoredSection {
 
     /// Refuses keys that are not known, that would do nothing, or that only files may say. `null`
     /// takes any key back.
-    pub(super) fn check(self, values: &Map<String, Value>) -> Result<(), AdminError> {
+    pub(in crate::admin) fn check(self, values: &Map<String, Value>) -> Result<(), AdminError> {
         let refusals: Vec<String> = values
             .iter()
             .filter(|(_, value)| !value.is_null())
@@ -118,7 +118,7 @@ impl StoredSection {
     }
 
     /// Values as they are shown.
-    pub(super) fn shown(self, values: &Map<String, Value>) -> Map<String, Value> {
+    pub(in crate::admin) fn shown(self, values: &Map<String, Value>) -> Map<String, Value> {
         match (self, mask::masked(&Value::Object(values.clone()))) {
             (Self::Environment, Value::Object(masked)) => masked,
             _ => mask::settings(values),

@@ -212,3 +212,64 @@ pub(super) const AUDIT_ONE: Operation = Operation::get(
     &[],
     Answer::Object(AUDIT_ENTRY),
 );
+
+pub(super) const CALLBACK_DELETE: Operation = Operation::post(
+    "Takes a callback out of success_callback",
+    &[text("callback_name", "the callback").required()],
+    Answer::Object(&[
+        text("message", "what was done"),
+        text("removed_callback", "the callback"),
+        texts("remaining_callbacks", "those that are left"),
+        moment("deleted_at", "when"),
+    ]),
+);
+pub(super) const COSTS: Operation = Operation::get(
+    "What is taken off or put on the providers' prices",
+    &[],
+    Answer::Object(&[object("values", "by provider")]),
+);
+const COSTS_SET: Answer = Answer::Object(&[
+    text("message", "what was done"),
+    text("status", "`success`"),
+    object("values", "by provider"),
+]);
+pub(super) const DISCOUNT_SET: Operation = Operation::with(
+    "Replaces all discounts; in force for requests that begin later",
+    Body::Free("A share from 0 to 1 by provider or `provider/model`: `{\"openai\": 0.05}`."),
+    COSTS_SET,
+);
+pub(super) const MARGIN_SET: Operation = Operation::with(
+    "Replaces all margins; in force for requests that begin later",
+    Body::Free(
+        "By provider or `global` a share from 0 to 10, or `percentage` and `fixed_amount` in \
+         dollars per request: `{\"global\": 0.05, \"openai\": {\"fixed_amount\": 0.001}}`.",
+    ),
+    COSTS_SET,
+);
+pub(super) const PASS_THROUGH: Operation = Operation::get(
+    "Paths that are forwarded as they are: none in this version",
+    &[
+        text("endpoint_id", "only this one"),
+        text("team_id", "only this team's"),
+    ],
+    Answer::Object(&[list("endpoints", "none")]),
+);
+pub(super) const PASS_THROUGH_NEW: Operation = Operation::post(
+    "Refused: this version forwards no other paths",
+    &[
+        text("path", "the path").required(),
+        text("target", "where it would lead").required(),
+    ],
+    Answer::Free("Never given: the call is refused."),
+);
+pub(super) const PASS_THROUGH_DELETE: Operation = Operation {
+    summary: "Refused: there are none",
+    query: &[text("endpoint_id", "the one to delete").required()],
+    body: Body::None,
+    answer: Answer::Free("Never given: the call is refused."),
+};
+pub(super) const YAML: Operation = Operation::get(
+    "LiteLLM's page about the configuration file; it says nothing",
+    &[],
+    Answer::Object(&[text("hello", "`world`")]),
+);

@@ -5,6 +5,7 @@
 
 mod cache;
 mod config;
+mod figures;
 mod health;
 mod keys;
 mod models;

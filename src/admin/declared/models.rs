@@ -1,8 +1,8 @@
 //! Models and prices.
 
 use super::{
-    Answer, Body, Field, Operation, flag, list, moment, number, object, rows, text, texts, whole,
-    word,
+    Answer, Body, Field, Operation, any, flag, list, moment, number, object, rows, text, texts,
+    whole, word,
 };
 
 /// A deployment as `/model/info` shows it.
@@ -132,4 +132,39 @@ pub(super) const TEST_CONNECTION: Operation = Operation::post(
         word("status", &["success", "error"], "how it went"),
         object("result", "what was called, or the provider's error"),
     ]),
+);
+
+const PROVIDER: &[Field] = &[
+    text("name", "the provider"),
+    rows(
+        "fields",
+        &[
+            text("field_name", "a parameter of the model"),
+            text("field_type", "its type"),
+            text("field_description", "what it is"),
+            any("field_value", "what it is when absent"),
+        ],
+        "what a model of it may need",
+    ),
+];
+pub(super) const SETTINGS: Operation = Operation::get(
+    "Providers that requests are sent to",
+    &[],
+    Answer::List(PROVIDER),
+);
+pub(super) const COST_MAP_SOURCE: Operation = Operation::get(
+    "Where the prices in use are from",
+    &[],
+    Answer::Object(&[
+        text("source", "`local` (the binary or a file) or `remote`"),
+        text("url", "where the map is fetched from; null: nowhere"),
+        flag("is_env_forced", "the environment forbids to fetch one"),
+        text("fallback_reason", "why it is local although there is a URL"),
+        whole("model_count", "models that have a price"),
+    ]),
+);
+pub(super) const COST_MAP_SCHEDULE: Operation = Operation::with(
+    "Refused: how often prices are fetched is a setting",
+    Body::None,
+    Answer::Free("Never given: the call is refused."),
 );

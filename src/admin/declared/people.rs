@@ -1,7 +1,9 @@
 //! Teams, users, organizations, budgets, customers, tags, and everything at once.
 
 use super::super::{budgets, customers, organizations, tags, teams, users};
-use super::{Answer, Body, Field, Operation, any, flag, object, text, texts, whole};
+use super::{
+    Answer, Body, Field, Operation, any, fields, flag, list, object, text, texts, whole, word,
+};
 
 const TEAM_ID: Field = text("team_id", "the team").required();
 const ORGANIZATION_ID: Field = text("organization_id", "the organization").required();
@@ -429,4 +431,64 @@ pub(super) const CONFIG_IMPORT: Operation = Operation::with(
     "Takes a document of records; the same again changes nothing",
     Body::Free("what `/config/export` gives"),
     ROW,
+);
+
+pub(super) const TEAM_PERMISSIONS_BULK_UPDATE: Operation = Operation::post(
+    "Adds permissions of members to many teams",
+    &[
+        texts("permissions", "what is added").required(),
+        texts("team_ids", "the teams"),
+        flag("apply_to_all_teams", "or all teams"),
+    ],
+    Answer::Object(&[
+        text("message", "what was done"),
+        whole("teams_updated", "teams that had not all of them"),
+        texts("permissions_appended", "what was added"),
+    ]),
+);
+pub(super) const TEAM_FILTER: Operation = Operation::get(
+    "Finds teams by a part of their id or alias",
+    &[
+        text("team_id", "a part of the id or alias"),
+        text("team_alias", "the same"),
+        PAGE[0],
+        PAGE[1],
+    ],
+    ROWS,
+);
+const CALLBACKS: &[Field] = &[
+    text("team_id", "the team"),
+    list("success_callbacks", "what its metadata names"),
+    list("failure_callbacks", "what its metadata names"),
+    object("callback_vars", "their variables, masked"),
+];
+pub(super) const TEAM_CALLBACKS: Operation = Operation::get(
+    "Callbacks in a team's metadata; none of them runs here",
+    &[],
+    Answer::Object(&[
+        text("status", "`success`"),
+        fields("data", CALLBACKS, "the callbacks"),
+    ]),
+);
+pub(super) const TEAM_CALLBACK_ADD: Operation = Operation::post(
+    "Refused: this version sends requests to no logging service",
+    &[
+        text("callback_name", "the service").required(),
+        word(
+            "callback_type",
+            &["success", "failure", "success_and_failure"],
+            "when",
+        ),
+        object("callback_vars", "its variables"),
+    ],
+    Answer::Free("Never given: the call is refused."),
+);
+pub(super) const TEAM_DISABLE_LOGGING: Operation = Operation::with(
+    "Takes every callback out of a team's metadata",
+    Body::None,
+    Answer::Object(&[
+        text("status", "`success`"),
+        text("message", "what was done"),
+        object("data", "the team and its empty lists"),
+    ]),
 );

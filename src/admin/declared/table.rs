@@ -2,7 +2,7 @@
 
 use meridian_core::routes::Route;
 
-use super::{Operation, cache, config, health, keys, models, pages, people, spend};
+use super::{Operation, cache, config, figures, health, keys, models, pages, people, spend};
 
 /// Makes `operation`, which is one long match.
 macro_rules! declarations {
@@ -185,6 +185,37 @@ declarations! {
     TagList: people::TAG_LIST,
     TagPut: people::TAG_PUT,
     KeyPut: people::KEY_PUT,
+    ModelSettings: models::SETTINGS,
+    ModelCostMapSource: models::COST_MAP_SOURCE,
+    ModelCostMapSchedule: models::COST_MAP_SCHEDULE,
+    ModelMetrics: figures::MODEL_METRICS,
+    ModelStreamingMetrics: figures::MODEL_STREAMING,
+    ModelSlowResponses: figures::MODEL_SLOW,
+    ModelExceptions: figures::MODEL_EXCEPTIONS,
+    ConfigCallbackDelete: config::CALLBACK_DELETE,
+    ConfigDiscount: config::COSTS,
+    ConfigDiscountSet: config::DISCOUNT_SET,
+    ConfigMargin: config::COSTS,
+    ConfigMarginSet: config::MARGIN_SET,
+    ConfigPassThrough: config::PASS_THROUGH,
+    ConfigPassThroughNew: config::PASS_THROUGH_NEW,
+    ConfigPassThroughDelete: config::PASS_THROUGH_DELETE,
+    ConfigYaml: config::YAML,
+    CacheSettings: cache::SETTINGS,
+    CacheSettingsSet: cache::SETTINGS_SET,
+    CacheSettingsTest: cache::SETTINGS_TEST,
+    TagDistinct: figures::TAG_DISTINCT,
+    TagDau: figures::TAG_ACTIVE,
+    TagWau: figures::TAG_ACTIVE,
+    TagMau: figures::TAG_ACTIVE,
+    TagSummary: figures::TAG_SUMMARY,
+    TagPerUser: figures::TAG_PER_USER,
+    GlobalEndUsers: figures::ALL_END_USERS,
+    TeamPermissionsBulkUpdate: people::TEAM_PERMISSIONS_BULK_UPDATE,
+    TeamFilter: people::TEAM_FILTER,
+    TeamCallbacks: people::TEAM_CALLBACKS,
+    TeamCallbackAdd: people::TEAM_CALLBACK_ADD,
+    TeamDisableLogging: people::TEAM_DISABLE_LOGGING,
     ConfigExport: people::CONFIG_EXPORT,
     ConfigImport: people::CONFIG_IMPORT,
 }

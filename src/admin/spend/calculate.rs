@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use meridian_core::config::Provider;
 use meridian_core::money::NanoUsd;
-use meridian_core::price::{BillingPlace, ModelPrice};
+use meridian_core::price::{Adjustment, BillingPlace, ModelPrice};
 use meridian_core::usage::Usage;
 use serde_json::{Value, json};
 
@@ -51,16 +51,21 @@ pub(in crate::admin) async fn calculate(
 
 fn cost(rules: &Rules, model: &str, usage: &Usage) -> Result<NanoUsd, AdminError> {
     let unknown = || bad("This model has no price in the price map");
-    let price = price(rules, model).ok_or_else(unknown)?;
-    let cost = price.cost(usage, &BillingPlace::default());
+    let (price, adjustment) = price(rules, model).ok_or_else(unknown)?;
+    let place = BillingPlace {
+        adjustment,
+        ..BillingPlace::default()
+    };
+    let cost = price.cost(usage, &place);
     if cost.price_unknown {
         return Err(unknown());
     }
     Ok(cost.total)
 }
 
-/// The price of a model that clients ask for, or of a provider's model.
-fn price(rules: &Rules, model: &str) -> Option<ModelPrice> {
+/// The price of a model that clients ask for, or of a provider's model; and what the configuration
+/// takes off and puts on it.
+fn price(rules: &Rules, model: &str) -> Option<(ModelPrice, Adjustment)> {
     let config = &rules.config;
     let meant = config
         .aliases
@@ -69,11 +74,17 @@ fn price(rules: &Rules, model: &str) -> Option<ModelPrice> {
     if let Some(group) = config.group_of(model) {
         let mut members = config.models.iter();
         let deployment = members.find(|deployment| deployment.model_name == group)?;
-        return price_of(deployment, meant, &rules.prices);
+        let price = price_of(deployment, meant, &rules.prices)?;
+        let (label, model) = (
+            deployment.provider.label(),
+            deployment.upstream_model(meant),
+        );
+        return Some((price, config.adjustments.resolve(label, &model)));
     }
     let (provider, model) = Provider::of_model(meant, None).ok()?;
     let found = rules.prices.find(provider.label(), model, Some(meant))?;
-    Some(ModelPrice::clone(&found))
+    let adjustment = config.adjustments.resolve(provider.label(), model);
+    Some((ModelPrice::clone(&found), adjustment))
 }
 
 /// Usage of a stored answer in either dialect. OpenAI counts cached tokens inside the prompt,

@@ -1,11 +1,13 @@
 //! `/spend/*` and `/global/*`: what was used, by whom and for how much.
 
+pub(super) mod active;
 pub(super) mod activity;
 pub(super) mod calculate;
 pub(super) mod daily;
 pub(super) mod events;
 pub(super) mod global;
 pub(super) mod logs;
+pub(super) mod pace;
 pub(super) mod report;
 mod row;
 

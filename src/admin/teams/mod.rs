@@ -3,6 +3,7 @@
 mod budget;
 pub(super) mod joining;
 mod keys;
+pub(super) mod logging;
 pub(super) mod members;
 pub(super) mod open;
 pub(super) mod permissions;

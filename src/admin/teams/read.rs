@@ -7,7 +7,7 @@ use meridian_core::auth::Action;
 use meridian_core::record::{Budget, Facet, RecordKind, Team};
 use serde_json::{Map, Value, json};
 
-use super::super::access::{Caller, OwnOrViewerAccess, PathParameter};
+use super::super::access::{Caller, OwnOrViewerAccess, PathParameter, ViewerAccess};
 use super::super::authorize::may_team;
 use super::super::draft::{every, find, live};
 use super::super::keys::rows_of_team;
@@ -201,4 +201,24 @@ pub(in crate::admin) async fn me(
     shown.insert("user_email".to_owned(), json!(member.user_email));
     shown.insert("role".to_owned(), json!(member.role));
     Ok(Json(Value::Object(shown)))
+}
+
+/// GET /team/filter/ui: teams by a part of their id or alias.
+pub(in crate::admin) async fn filter(
+    _: ViewerAccess,
+    State(state): State<AdminState>,
+    query: Query,
+) -> Answer {
+    let (page, size) = query.page(50)?;
+    let asked = RecordQuery {
+        search: query.text("team_id").or_else(|| query.text("team_alias")),
+        descending: true,
+        ..RecordQuery::all(RecordKind::Team)
+    };
+    let found = page_of(&state, asked, page, size).await?;
+    let rows = found
+        .records
+        .iter()
+        .map(|stored| Value::Object(row(stored)));
+    Ok(Json(rows.collect()))
 }

@@ -13,7 +13,7 @@ use crate::store::SpendBatch;
 
 const DAY: i64 = 86_400_000;
 
-fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecord {
+pub(super) fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecord {
     SpendRecord {
         call_id: CallId::from_bytes([number; 16]),
         response_id: Some(format!("chatcmpl-{number}")),
@@ -56,7 +56,7 @@ fn record(number: u8, key: Option<KeyHash>, at: WallMs, nano: i64) -> SpendRecor
 }
 
 /// A ledger with two requests of a key today, one of the master key yesterday.
-async fn with_ledger() -> (Admin, String) {
+pub(super) async fn with_ledger() -> (Admin, String) {
     let admin = admin().await;
     admin.done("/team/new", json!({"team_id": "t1"})).await;
     let key = admin
@@ -69,6 +69,13 @@ async fn with_ledger() -> (Admin, String) {
         record(2, Some(hash), now.plus_ms(1), 250_000),
         record(3, None, now.plus_ms(-DAY), 600_000),
     ];
+    write(&admin, records).await;
+    (admin, key)
+}
+
+/// Adds records to the ledger.
+pub(super) async fn write(admin: &Admin, records: Vec<SpendRecord>) {
+    let count = records.len();
     let batch = SpendBatch {
         writer: "test".to_owned(),
         from: Position::default(),
@@ -76,8 +83,7 @@ async fn with_ledger() -> (Admin, String) {
         records,
         keeps_logs: true,
     };
-    assert_eq!(admin.store.apply_spend(batch).await.unwrap(), 3);
-    (admin, key)
+    assert_eq!(admin.store.apply_spend(batch).await.unwrap(), count);
 }
 
 #[tokio::test]

@@ -111,6 +111,12 @@ const INSIDE: &[(&str, &str, [u8; 8])] = &[
         [0, 0, 0, 1, 1, 1, 1, 1],
     ),
     ("GET", "/team/info?team_id=team", [0, 0, 0, 1, 1, 1, 1, 1]),
+    ("GET", "/team/team/callback", [0, 0, 0, 1, 1, 1, 1, 1]),
+    (
+        "POST",
+        "/team/team/disable_logging",
+        [0, 0, 0, 0, 1, 1, 0, 1],
+    ),
     ("POST", "/team/member_update", [0, 0, 0, 0, 1, 1, 0, 1]),
     (
         "GET",

@@ -51,14 +51,14 @@ impl Embedded {
 }
 
 /// Conditions of a query and their values.
-struct Filter {
-    clause: String,
-    values: Vec<Value>,
+pub(super) struct Filter {
+    pub(super) clause: String,
+    pub(super) values: Vec<Value>,
 }
 
 impl Filter {
     /// Adds a condition; `?` in it stands for the value.
-    fn add(&mut self, condition: &str, value: Option<impl Into<Value>>) {
+    pub(super) fn add(&mut self, condition: &str, value: Option<impl Into<Value>>) {
         let Some(value) = value else { return };
         self.values.push(value.into());
         let place = format!("?{}", self.values.len());
@@ -66,7 +66,7 @@ impl Filter {
         self.clause.push_str(&condition.replace('?', &place));
     }
 
-    fn of_query(query: &SpendQuery) -> Self {
+    pub(super) fn of_query(query: &SpendQuery) -> Self {
         let SpendQuery {
             api_key,
             key_alias,

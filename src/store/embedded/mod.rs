@@ -6,6 +6,7 @@ mod batches;
 mod imports;
 mod logs;
 mod objects;
+mod paces;
 mod records;
 mod reports;
 mod rollups;

@@ -16,6 +16,10 @@ use super::{LOCK_PERIODS, LOCK_SPACE, Postgres, batches, rollups, scopes};
 use crate::store::sums::Sums;
 use crate::store::{SpendBatch, StoreError};
 
+/// How often a batch queues for the roll-ups, each time for as long as a statement may take: two
+/// minutes, in which a line of a hundred nodes has passed.
+const TURNS_MAX: u32 = 6;
+
 impl Postgres {
     pub(crate) async fn journal_position(
         &self,
@@ -30,8 +34,8 @@ impl Postgres {
         if batch.keeps_logs {
             self.add_days_of(&batch.records).await?;
         }
-        let work = self.work(Access::Write).await?;
-        let added = apply(&work, batch).await;
+        let mut work = self.work(Access::Write).await?;
+        let added = apply(&mut work, batch).await;
         if matches!(added, Err(StoreError::Postgres(_))) {
             // Perhaps a day was dropped meanwhile.
             self.forget_days();
@@ -72,7 +76,7 @@ async fn lock_cursor(work: &Work, name: &str) -> Result<Cursor, StoreError> {
     cursor.ok_or(StoreError::Busy)
 }
 
-async fn apply(work: &Work, batch: &SpendBatch) -> Result<usize, StoreError> {
+async fn apply(work: &mut Work, batch: &SpendBatch) -> Result<usize, StoreError> {
     let lock = format!("SELECT pg_advisory_xact_lock_shared({LOCK_SPACE}, {LOCK_PERIODS})");
     work.batch(&lock).await?;
     let cursor = lock_cursor(work, &batch.writer).await?;
@@ -91,9 +95,31 @@ async fn apply(work: &Work, batch: &SpendBatch) -> Result<usize, StoreError> {
     scopes::add(work, &sums.scopes, cursor.writer).await?;
     move_cursor(work, cursor.writer, batch.next).await?;
     // Last: their rows are those that other drains wait for.
-    rollups::add_daily(work, &sums.daily).await?;
-    rollups::add_entities(work, &sums.entities).await?;
+    add_sums(work, &sums).await?;
     Ok(new.len())
+}
+
+/// Adds to the roll-ups. Who has waited as long as a statement may take gives back the rows that it
+/// has and queues again: the rows of the log, most of the work, stay.
+async fn add_sums(work: &mut Work, sums: &Sums<'_>) -> Result<(), StoreError> {
+    work.batch("SAVEPOINT sums").await?;
+    let mut turn = 1;
+    loop {
+        let added = try_sums(work, sums).await;
+        work.renew();
+        match added {
+            Err(StoreError::Busy) if turn < TURNS_MAX => turn += 1,
+            other => return other,
+        }
+        work.batch("ROLLBACK TO SAVEPOINT sums").await?;
+    }
+}
+
+async fn try_sums(work: &mut Work, sums: &Sums<'_>) -> Result<(), StoreError> {
+    work.renew();
+    rollups::add_daily(work, &sums.daily).await?;
+    work.renew();
+    rollups::add_entities(work, &sums.entities).await
 }
 
 /// Adds log rows; returns the records that were not there.

@@ -31,14 +31,14 @@ impl Postgres {
 }
 
 /// Conditions of a query and their values.
-struct Filter {
-    clause: String,
-    values: Values,
+pub(super) struct Filter {
+    pub(super) clause: String,
+    pub(super) values: Values,
 }
 
 impl Filter {
     /// Adds a condition; `?` in it stands for the value.
-    fn text(&mut self, condition: &str, value: &Option<String>) {
+    pub(super) fn text(&mut self, condition: &str, value: &Option<String>) {
         let Some(value) = value else { return };
         let place = self.values.add(clean(value).into_owned(), Type::TEXT);
         self.and(condition, &place);
@@ -61,7 +61,7 @@ impl Filter {
         self.clause.push_str(&condition.replace('?', place));
     }
 
-    fn of_query(query: &SpendQuery) -> Self {
+    pub(super) fn of_query(query: &SpendQuery) -> Self {
         let mut filter = Self {
             clause: String::from("true"),
             values: Values::default(),

@@ -14,6 +14,7 @@ mod logs;
 mod migrate;
 mod objects;
 mod outside;
+mod paces;
 mod params;
 mod password;
 mod periods;

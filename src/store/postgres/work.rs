@@ -173,6 +173,12 @@ impl Work {
         self.late.load(Ordering::Relaxed)
     }
 
+    /// Gives what follows as much time as a new transaction has: the server has answered until now,
+    /// and what takes so long is that others are before this one.
+    pub(super) fn renew(&mut self) {
+        self.ends = clock::mono() + self.access.time_max();
+    }
+
     /// The rows that a statement gives.
     pub(super) async fn rows(
         &self,

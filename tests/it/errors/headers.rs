@@ -1,12 +1,14 @@
 //! LiteLLM's response headers on a plain answer, a stream and an error.
 
 use meridian_testkit::deadline::{SOON, eventually};
+use meridian_testkit::gateway::Setup;
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
 use serde_json::json;
 
 use super::{chat, messages};
-use crate::world::gateway;
+use crate::ledger;
+use crate::world::{binary, gateway, tried_once};
 
 #[track_caller]
 fn has(answer: &Response, names: &[&str]) {
@@ -202,4 +204,27 @@ async fn a_call_id_that_was_sent_hides_nothing_from_the_ledger() {
     }
     let rows = crate::ledger::rows(&gateway).await;
     assert_eq!(rows.len(), 3, "identity is the gateway's own");
+}
+
+#[tokio::test]
+async fn discount_and_margin_are_billed_and_the_price_before_them_is_told() {
+    let provider = Provider::start();
+    let config = tried_once(&provider)
+        .litellm("cost_discount_config: {openai: 0.5}")
+        .litellm("cost_margin_config: {global: {percentage: 0.1, fixed_amount: 0.001}}");
+    let gateway = Setup::new(binary(), &config).start().await;
+    let key = gateway.key(&json!({})).await;
+    let answer = gateway
+        .send(&chat("fake-x+prompt=10+tokens=5").bearer(&key))
+        .await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let cost = |name: &str| {
+        answer
+            .header(name)
+            .and_then(|text| text.parse::<f64>().ok())
+    };
+    // 20 micro-dollars, half of them, a tenth on top, and a tenth of a cent.
+    assert_eq!(cost("x-litellm-response-cost-original"), Some(2e-5));
+    assert_eq!(cost("x-litellm-response-cost"), Some(0.001_011));
+    assert_eq!(ledger::key_spend(&gateway, &key).await, 1_011_000);
 }

@@ -137,3 +137,28 @@ fn holds_answers_alone(redis: &Redis) {
         assert!(!value.contains("sk-"), "{value}");
     }
 }
+
+/// What a test of a Redis says, and the moment after: nothing of it is stored.
+#[tokio::test]
+async fn a_redis_is_tested_before_it_is_used() {
+    let (provider, redis) = (Provider::start(), Redis::with_password("of-the-cache"));
+    let config = Config::standard(&provider);
+    let gateway = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config)
+        .start()
+        .await;
+    let test = async |password: &str| {
+        let (host, port) = (redis.addr().ip().to_string(), redis.addr().port());
+        let settings = json!({"type": "redis", "host": host, "port": port, "password": password});
+        let body = json!({"cache_settings": settings});
+        let answer = gateway.admin("POST", "/cache/settings/test", &body).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        answer.json()
+    };
+    let right = test("of-the-cache").await;
+    assert_eq!(right["status"], "success", "{right}");
+    let wrong = test("another").await;
+    assert_eq!(wrong["status"], "failed", "{wrong}");
+    assert!(!wrong.to_string().contains("another"), "{wrong}");
+    let settings = gateway.admin("GET", "/cache/settings", &Value::Null).await;
+    assert_eq!(settings.json()["current_values"], json!({}));
+}

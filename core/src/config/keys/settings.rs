@@ -280,8 +280,18 @@ pub(super) const SETTINGS: &[Key] = &[
         Bool,
         "label `end_user` stays `None`",
     ),
-    later("cost_discount_config", Map, "costs are not discounted"),
-    later("cost_margin_config", Map, "no margin is added to costs"),
+    on(
+        "cost_discount_config",
+        Map,
+        "share taken off the price by provider or `provider/model` (`*` stands for anything): \
+         docs/PRICES.md",
+    ),
+    on(
+        "cost_margin_config",
+        Map,
+        "put on the price after the discount, by provider or `global`: a share, or `percentage` \
+         and `fixed_amount` in dollars per request",
+    ),
     later(
         "public_model_groups",
         Texts,

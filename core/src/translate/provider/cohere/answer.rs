@@ -4,7 +4,7 @@ use crate::translate::Emit;
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::text::Text;
 use crate::usage::Usage;
-use crate::wire::json::{JsonError, Kind, Value, whole};
+use crate::wire::json::{JsonError, Kind, Reader as Json, Value, whole};
 use crate::wire::upstream_error::Complaint;
 
 /// Reads one answer of Cohere.
@@ -15,6 +15,69 @@ pub(crate) struct Reader {
     open: Vec<(u64, u32)>,
     /// Thoughts run, or the plan of tool calls, which is told as thoughts.
     thinks: bool,
+}
+
+/// What an event says. It is read in one pass: a look by name reads all that stands before it.
+#[derive(Default)]
+struct Told<'a> {
+    kind: Option<Value<'a>>,
+    id: Option<Value<'a>>,
+    index: u64,
+    plan: Option<Value<'a>>,
+    text: Option<Value<'a>>,
+    thinking: Option<Value<'a>>,
+    calls: Option<Value<'a>>,
+    citations: Option<Value<'a>>,
+}
+
+impl<'a> Told<'a> {
+    fn read(data: &'a [u8]) -> Result<Self, JsonError> {
+        let mut told = Self::default();
+        let mut json = Json::new(data);
+        json.members(|json, name| match name {
+            b"type" => put(json, &mut told.kind),
+            b"id" => put(json, &mut told.id),
+            b"index" => {
+                told.index = json.value()?.count().unwrap_or(0);
+                Ok(())
+            }
+            b"delta" => inside(json, |json, name| match name {
+                b"message" => inside(json, |json, name| told.message(json, name)),
+                _ => json.value().map(drop),
+            }),
+            _ => json.value().map(drop),
+        })?;
+        json.end().map(|()| told)
+    }
+
+    fn message(&mut self, json: &mut Json<'a>, name: &[u8]) -> Result<(), JsonError> {
+        match name {
+            b"tool_plan" => put(json, &mut self.plan),
+            b"tool_calls" => put(json, &mut self.calls),
+            b"citations" => put(json, &mut self.citations),
+            b"content" => inside(json, |json, name| match name {
+                b"text" => put(json, &mut self.text),
+                b"thinking" => put(json, &mut self.thinking),
+                _ => json.value().map(drop),
+            }),
+            _ => json.value().map(drop),
+        }
+    }
+}
+
+/// Reads the members of an object; another value means nothing here.
+fn inside<'a>(
+    json: &mut Json<'a>,
+    each: impl FnMut(&mut Json<'a>, &'a [u8]) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
+    json.members(each).map(drop)
+}
+
+/// Takes the next value; the first of a name counts.
+fn put<'a>(json: &mut Json<'a>, place: &mut Option<Value<'a>>) -> Result<(), JsonError> {
+    let value = json.value()?;
+    *place = place.or(Some(value));
+    Ok(())
 }
 
 impl Reader {
@@ -85,32 +148,27 @@ impl Reader {
         if data.trim_ascii() == b"[DONE]" {
             return Ok(());
         }
-        let event = whole(data)?;
-        let delta = event.field(b"delta");
-        let message = delta.and_then(|delta| delta.field(b"message"));
-        let member = |name: &[u8]| message.and_then(|message| message.field(name));
-        let index = event.field(b"index").and_then(Value::count).unwrap_or(0);
-        match event.field(b"type").and_then(Value::inner) {
+        let told = Told::read(data)?;
+        let index = told.index;
+        match told.kind.and_then(Value::inner) {
             Some(b"message-start") => {
-                let id = event.field(b"id").and_then(Text::of);
+                let id = told.id.and_then(Text::of);
                 sink.take(0, Piece::Start { id, model: None });
             }
             Some(b"tool-plan-delta") => {
-                if let Some(plan) = member(b"tool_plan").and_then(Text::of) {
+                if let Some(plan) = told.plan.and_then(Text::of) {
                     self.thinks = true;
                     sink.take(0, Piece::Thinking(plan));
                 }
             }
-            Some(b"content-start" | b"content-delta") => {
-                self.content(member(b"content"), sink);
-            }
+            Some(b"content-start" | b"content-delta") => self.content(&told, sink),
             Some(b"content-end") => {
                 self.thinks = false;
                 sink.take(0, Piece::BlockEnd);
             }
             Some(b"tool-call-start") => {
                 self.end_thoughts(sink);
-                if let Some(found) = member(b"tool_calls") {
+                if let Some(found) = told.calls {
                     let call = self.call(found, sink);
                     self.open.push((index, call));
                     arguments(found, call, sink);
@@ -118,7 +176,7 @@ impl Reader {
             }
             Some(b"tool-call-delta") => {
                 let call = self.open.iter().find(|(known, _)| *known == index);
-                if let (Some((_, call)), Some(found)) = (call, member(b"tool_calls")) {
+                if let (Some((_, call)), Some(found)) = (call, told.calls) {
                     arguments(found, *call, sink);
                 }
             }
@@ -130,35 +188,30 @@ impl Reader {
                 }
             }
             Some(b"citation-start") => {
-                if let Some(found) = member(b"citations") {
+                if let Some(found) = told.citations {
                     citation(found, sink);
                 }
             }
             Some(b"message-end") => {
                 self.end_thoughts(sink);
-                if let Some(delta) = delta {
+                if let Some(delta) = whole(data)?.field(b"delta") {
                     end(delta, sink);
                 }
             }
             // Cohere's errors have a message and no type.
-            None => error(event, data, sink),
+            None => error(whole(data)?, data, sink),
             Some(_) => {}
         }
         Ok(())
     }
 
-    fn content(&mut self, content: Option<Value<'_>>, sink: &mut dyn Sink) {
-        let text = |name: &[u8]| content.and_then(|content| content.field(name));
+    fn content<'a>(&mut self, told: &Told<'a>, sink: &mut dyn Sink) {
         let full =
-            |value: Option<Value<'_>>| value.and_then(Value::inner).is_some_and(|t| !t.is_empty());
-        if full(text(b"thinking")) {
-            if let Some(thoughts) = text(b"thinking").and_then(Text::of) {
-                self.thinks = true;
-                sink.take(0, Piece::Thinking(thoughts));
-            }
-        } else if full(text(b"text"))
-            && let Some(text) = text(b"text").and_then(Text::of)
-        {
+            |value: Option<Value<'a>>| value.and_then(Text::of).filter(|text| !text.is_empty());
+        if let Some(thoughts) = full(told.thinking) {
+            self.thinks = true;
+            sink.take(0, Piece::Thinking(thoughts));
+        } else if let Some(text) = full(told.text) {
             self.end_thoughts(sink);
             sink.take(0, Piece::Text(text));
         }

@@ -150,13 +150,18 @@ impl Reader {
     }
 
     fn delta(&mut self, event: Value<'_>, sink: &mut dyn Sink) {
-        let Some(delta) = event.field(b"delta") else {
+        // Both in one pass: there is one such event for every few words.
+        let (mut delta, mut index) = (None, 0);
+        for (name, value) in event.fields() {
+            match name {
+                b"delta" => delta = value.fields().next(),
+                b"contentBlockIndex" => index = value.count().unwrap_or(0),
+                _ => {}
+            }
+        }
+        let Some((name, value)) = delta else {
             return;
         };
-        let Some((name, value)) = delta.fields().next() else {
-            return;
-        };
-        let index = index_of(event);
         // Texts and thoughts begin without saying so.
         let kind = match name {
             b"text" | b"citation" => Block::Text,

@@ -2,11 +2,12 @@
 
 use super::partial::Arguments;
 use super::{ground, usage};
+use crate::translate::emit::escape;
 use crate::translate::event::{Finish, Piece, Sink};
 use crate::translate::prompt::Proof;
 use crate::translate::text::Text;
 use crate::usage::Usage;
-use crate::wire::json::{JsonError, Kind, Value, whole};
+use crate::wire::json::{JsonError, Reader as Json, Value, whole};
 use crate::wire::upstream_error::Complaint;
 
 /// Reads one answer of Gemini.
@@ -27,8 +28,8 @@ struct Choice {
     calls: u32,
     /// A call whose arguments come piece by piece.
     open_call: Option<(u32, Arguments)>,
-    /// Text so far.
-    said: String,
+    /// Text so far, as between the quotes of JSON.
+    said: Vec<u8>,
     finished: bool,
 }
 
@@ -40,33 +41,53 @@ enum Running {
     Thinking,
 }
 
-/// Members of an answer. Found in one pass: a look by name reads all that stands before it.
-#[derive(Clone, Copy, Default)]
+/// What an answer says. All of it is read in one pass, before anything of it is told: an answer
+/// that breaks off is not told in part.
+#[derive(Default)]
 struct Answer<'a> {
     error: Option<Value<'a>>,
     id: Option<Value<'a>>,
     model: Option<Value<'a>>,
-    candidates: Option<Value<'a>>,
-    usage: Option<Value<'a>>,
+    /// Most answers have one candidate, which costs no list.
+    candidate: Option<Candidate<'a>>,
+    more_candidates: Vec<Candidate<'a>>,
+    usage: Option<Usage>,
     feedback: Option<Value<'a>>,
 }
 
 impl<'a> Answer<'a> {
-    fn of(object: Value<'a>) -> Self {
+    fn read(json: &mut Json<'a>) -> Result<Self, JsonError> {
         let mut found = Self::default();
-        for (name, value) in object.fields() {
+        json.members(|json, name| {
             let place = match name {
                 b"error" => &mut found.error,
                 b"responseId" => &mut found.id,
                 b"modelVersion" => &mut found.model,
-                b"candidates" => &mut found.candidates,
-                b"usageMetadata" => &mut found.usage,
                 b"promptFeedback" => &mut found.feedback,
-                _ => continue,
+                b"candidates" => return found.candidates(json),
+                b"usageMetadata" => {
+                    found.usage = usage::read(json)?;
+                    return Ok(());
+                }
+                _ => return json.value().map(drop),
             };
+            let value = json.value()?;
             *place = place.or(Some(value));
-        }
-        found
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn candidates(&mut self, json: &mut Json<'a>) -> Result<(), JsonError> {
+        json.items(|json| {
+            let candidate = Candidate::read(json)?;
+            match &self.candidate {
+                None => self.candidate = Some(candidate),
+                Some(_) => self.more_candidates.push(candidate),
+            }
+            Ok(())
+        })
+        .map(drop)
     }
 }
 
@@ -82,9 +103,9 @@ struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn of(object: Value<'a>) -> Self {
+    fn read(json: &mut Json<'a>) -> Result<Self, JsonError> {
         let mut found = Self::default();
-        for (name, value) in object.fields() {
+        json.members(|json, name| {
             let place = match name {
                 b"index" => &mut found.index,
                 b"content" => &mut found.content,
@@ -92,11 +113,50 @@ impl<'a> Candidate<'a> {
                 b"groundingMetadata" => &mut found.grounding,
                 b"finishReason" => &mut found.reason,
                 b"finishMessage" => &mut found.why,
-                _ => continue,
+                _ => return json.value().map(drop),
             };
+            let value = json.value()?;
             *place = place.or(Some(value));
-        }
-        found
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// Members of a part.
+#[derive(Clone, Copy, Default)]
+struct Part<'a> {
+    text: Option<Value<'a>>,
+    thought: bool,
+    signature: Option<Value<'a>>,
+    call: Option<Value<'a>>,
+    image: Option<Value<'a>>,
+    code: Option<Value<'a>>,
+    printed: Option<Value<'a>>,
+}
+
+impl<'a> Part<'a> {
+    fn read(json: &mut Json<'a>) -> Result<Self, JsonError> {
+        let mut found = Self::default();
+        json.members(|json, name| {
+            let place = match name {
+                b"text" => &mut found.text,
+                b"thoughtSignature" => &mut found.signature,
+                b"functionCall" => &mut found.call,
+                b"inlineData" => &mut found.image,
+                b"executableCode" => &mut found.code,
+                b"codeExecutionResult" => &mut found.printed,
+                b"thought" => {
+                    found.thought = json.value()?.raw == b"true";
+                    return Ok(());
+                }
+                _ => return json.value().map(drop),
+            };
+            let value = json.value()?;
+            *place = place.or(Some(value));
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 
@@ -109,17 +169,20 @@ impl Reader {
 
     /// One event, or a whole body; an array of them is read item by item.
     pub(crate) fn event(&mut self, data: &[u8], sink: &mut dyn Sink) -> Result<(), JsonError> {
-        let answer = whole(data)?;
-        if answer.kind == Kind::Array {
-            answer.items().for_each(|item| self.answer(item, sink));
-        } else {
+        if data.trim_ascii_start().first() != Some(&b'[') {
+            let mut json = Json::new(data);
+            let answer = Answer::read(&mut json)?;
+            json.end()?;
             self.answer(answer, sink);
+            return Ok(());
+        }
+        for item in whole(data)?.items() {
+            self.answer(Answer::read(&mut Json::new(item.raw))?, sink);
         }
         Ok(())
     }
 
-    fn answer(&mut self, answer: Value<'_>, sink: &mut dyn Sink) {
-        let answer = Answer::of(answer);
+    fn answer(&mut self, answer: Answer<'_>, sink: &mut dyn Sink) {
         if let Some(error) = answer.error {
             sink.take(0, Piece::Error(&complaint(error)));
             return;
@@ -130,11 +193,11 @@ impl Reader {
             let model = answer.model.and_then(Text::of);
             sink.take(0, Piece::Start { id, model });
         }
-        for candidate in answer.candidates.into_iter().flat_map(Value::items) {
-            self.candidate(Candidate::of(candidate), sink);
+        for candidate in answer.candidate.into_iter().chain(answer.more_candidates) {
+            self.candidate(candidate, sink);
         }
         if let Some(found) = answer.usage {
-            self.usage = usage::usage(found);
+            self.usage = found;
             self.usage.units.web_searches = self.searches;
             if self.usage.total() > 0 {
                 sink.take(0, Piece::Usage(&self.usage));
@@ -168,17 +231,15 @@ impl Reader {
         let Some(choice) = self.choices.get_mut(at) else {
             return;
         };
-        let parts = candidate
-            .content
-            .and_then(|content| content.field(b"parts"));
-        for part in parts.into_iter().flat_map(Value::items) {
-            choice.part(part, sink);
+        if let Some(content) = candidate.content {
+            choice.content(content, sink);
         }
         if let Some(result) = candidate.logprobs {
             ground::logprobs(index, result, sink);
         }
         if let Some(found) = candidate.grounding {
-            ground::annotations(index, found, &choice.said, sink);
+            let said = Text::Escaped((&choice.said).into());
+            ground::annotations(index, found, &said.clear(), sink);
             self.searches = self.searches.max(ground::searches(found));
         }
         let reason = candidate.reason.and_then(Text::of);
@@ -199,29 +260,38 @@ impl Reader {
 }
 
 impl Choice {
-    fn part(&mut self, part: Value<'_>, sink: &mut dyn Sink) {
-        let (mut signature, mut thought) = (None, None);
-        for (name, value) in part.fields() {
-            match name {
-                b"thoughtSignature" => signature = signature.or(Some(value)),
-                b"thought" => thought = thought.or(Some(value)),
-                _ => {}
-            }
+    /// Its parts are told as they are read. What is no JSON after all ends the content: brackets
+    /// and strings of it were checked with the whole answer.
+    fn content(&mut self, content: Value<'_>, sink: &mut dyn Sink) {
+        let mut json = Json::new(content.raw);
+        let _ = json.members(|json, name| match name {
+            b"parts" => json
+                .items(|json| {
+                    self.part(Part::read(json)?, sink);
+                    Ok(())
+                })
+                .map(drop),
+            _ => json.value().map(drop),
+        });
+    }
+
+    fn part(&mut self, part: Part<'_>, sink: &mut dyn Sink) {
+        let signature = part.signature.and_then(Text::of);
+        if let Some(text) = part.text {
+            self.text(text, part.thought, sink);
         }
-        let signature = signature.and_then(Text::of);
-        let is_thought = thought.is_some_and(|thought| thought.raw == b"true");
-        for (name, value) in part.fields() {
-            match name {
-                b"text" => self.text(value, is_thought, sink),
-                b"functionCall" => {
-                    self.call(value, signature.clone(), sink);
-                    return;
-                }
-                b"inlineData" if !is_thought => self.image(value, sink),
-                b"executableCode" => self.code(value.field(b"code"), sink),
-                b"codeExecutionResult" => self.code(value.field(b"output"), sink),
-                _ => {}
-            }
+        if let Some(call) = part.call {
+            self.call(call, signature, sink);
+            return;
+        }
+        if let (Some(image), false) = (part.image, part.thought) {
+            self.image(image, sink);
+        }
+        if let Some(code) = part.code {
+            self.code(code.field(b"code"), sink);
+        }
+        if let Some(printed) = part.printed {
+            self.code(printed.field(b"output"), sink);
         }
         if let Some(signature) = signature {
             if self.running != Running::Thinking {
@@ -247,7 +317,10 @@ impl Choice {
         if is_thought {
             sink.take(self.index, Piece::Thinking(text));
         } else {
-            self.said.push_str(&text.clear());
+            match &text {
+                Text::Escaped(inner) => self.said.extend_from_slice(inner),
+                Text::Plain(clear) => escape(clear, &mut self.said),
+            }
             sink.take(self.index, Piece::Text(text));
         }
     }
@@ -262,7 +335,7 @@ impl Choice {
             self.running = Running::Text;
         }
         let fenced = format!("\n```\n{}\n```\n", text.clear().trim_end());
-        self.said.push_str(&fenced);
+        escape(&fenced, &mut self.said);
         sink.take(self.index, Piece::Text(Text::plain(fenced)));
     }
 

@@ -1,7 +1,7 @@
 //! Gemini's `usageMetadata`.
 
 use crate::usage::{ServiceTier, Units, Usage};
-use crate::wire::json::Value;
+use crate::wire::json::{JsonError, Reader, Value};
 
 /// Tokens by modality.
 #[derive(Clone, Copy, Default)]
@@ -11,11 +11,12 @@ struct Media {
 }
 
 /// Reads it: prompts include what came from the cache, and thoughts are not in the candidates.
-pub(super) fn usage(object: Value<'_>) -> Usage {
+pub(super) fn read(json: &mut Reader<'_>) -> Result<Option<Usage>, JsonError> {
     let mut usage = Usage::default();
     let (mut candidates, mut tool_use) = (0_u64, 0_u64);
     let mut tier = ServiceTier::Standard;
-    for (name, value) in object.fields() {
+    let is_there = json.members(|json, name| {
+        let value = json.value()?;
         let count = value.count().unwrap_or(0);
         match name {
             b"promptTokenCount" => usage.prompt = count,
@@ -43,12 +44,13 @@ pub(super) fn usage(object: Value<'_>) -> Usage {
             }
             _ => {}
         }
-    }
+        Ok(())
+    })?;
     usage.tier = tier;
     usage.prompt = usage.prompt.saturating_add(tool_use);
     usage.completion = candidates.saturating_add(usage.reasoning);
     usage.units = Units::default();
-    usage
+    Ok(is_there.then_some(usage))
 }
 
 fn media(details: Value<'_>) -> Media {
