@@ -9,6 +9,7 @@ CREATE TABLE batch (
     leased_until    INTEGER NOT NULL DEFAULT 0, -- until then somebody is at it
     leased_by       TEXT NOT NULL DEFAULT '',   -- who
     tries           INTEGER NOT NULL DEFAULT 0, -- looks that failed, one after the other
+    gone_since      INTEGER,                    -- since then its provider does not have it
     decided         INTEGER NOT NULL DEFAULT 0, -- what it used is known: its bills are written
     done_at         INTEGER,                    -- nothing is left to do
     PRIMARY KEY (id, deployment_id)

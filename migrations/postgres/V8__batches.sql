@@ -10,6 +10,7 @@ CREATE TABLE meridian.batch (
     leased_until    bigint NOT NULL DEFAULT 0,  -- until then somebody is at it
     leased_by       text NOT NULL DEFAULT '',   -- who
     tries           integer NOT NULL DEFAULT 0, -- looks that failed, one after the other
+    gone_since      bigint,                     -- since then its provider does not have it
     decided         boolean NOT NULL DEFAULT false, -- what it used is known: its bills are written
     done_at         bigint,                     -- nothing is left to do
     PRIMARY KEY (id, deployment_id)

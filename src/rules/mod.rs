@@ -216,6 +216,16 @@ impl Rules {
         concrete.cloned().or_else(wildcard)
     }
 
+    /// A deployment of this provider at this address, for objects whose own was edited meanwhile.
+    pub fn deployment_at(&self, provider: &str, api_base: &str) -> Option<Arc<Target>> {
+        let is_there = |target: &Arc<Target>| {
+            target.door.is_some()
+                && target.deployment.provider.label() == provider
+                && target.api_base == api_base
+        };
+        self.every_target().into_iter().find(is_there)
+    }
+
     /// Deployments of any model that speak OpenAI's dialect and have a credential of their own:
     /// where files and batches live.
     pub fn accounts(&self) -> Vec<Arc<Target>> {
@@ -230,12 +240,14 @@ impl Rules {
         accounts
     }
 
-    /// What the provider's model costs in the account of a deployment: by the deployment of that
-    /// account that is this model, else by the price map.
+    /// What the provider's model costs in the account of a deployment: by this one where it is that
+    /// model, by another deployment of the account that is, by a wildcard of it, else by the price
+    /// map.
     pub fn price_in_account(&self, target: &Target, model: &str) -> AccountPrice {
         let undated = meridian_core::price::undated(model);
         let is_it = |other: &&Arc<Target>| {
             let base = other.deployment.base_model.as_deref();
+            let base = base.map(|base| base.split_once('/').map_or(base, |(_, name)| name));
             let names = [Some(other.model.as_str()), base];
             let named = names.into_iter().flatten();
             let is_named = named
@@ -243,8 +255,11 @@ impl Rules {
                 .any(|name| name == model || name == undated);
             is_named && other.same_account(target)
         };
-        let of_group = self.every_target();
-        if let Some(own) = of_group.iter().find(is_it) {
+        let mut others = self.every_target();
+        // The one that has it first.
+        others.sort_by_key(|other| other.deployment.id != target.deployment.id);
+        let concrete = others.iter().filter(|one| !one.deployment.is_wildcard());
+        if let Some(own) = concrete.into_iter().find(is_it) {
             return AccountPrice {
                 model_group: own.deployment.model_name.clone(),
                 price: own.price.clone(),
@@ -252,7 +267,21 @@ impl Rules {
             };
         }
         let label = target.deployment.provider.label();
+        let is_wildcard = |other: &&Arc<Target>| {
+            other.deployment.is_wildcard()
+                && !other.deployment.prices.is_empty()
+                && other.same_account(target)
+        };
         let mut place = target.place;
+        if let Some(wildcard) = others.iter().find(is_wildcard) {
+            place = wildcard.place;
+            place.adjustment = self.config.adjustments.resolve(label, model);
+            return AccountPrice {
+                model_group: model.to_owned(),
+                price: target::price_of(&wildcard.deployment, model, &self.prices),
+                place,
+            };
+        }
         place.adjustment = self.config.adjustments.resolve(label, model);
         AccountPrice {
             model_group: model.to_owned(),

@@ -31,14 +31,39 @@ pub struct OpenBatch {
     pub made: SpendRecord,
     /// Its bills are written; they may not all be in the ledger.
     pub is_decided: bool,
-    /// Looks that failed, one after the other, this one included.
+    /// Looks that failed, one after the other.
     pub tries: u32,
+    /// Since when its provider does not have it.
+    pub gone_since: Option<WallMs>,
+}
+
+/// A batch's row, whose record may not be readable.
+pub(super) struct BatchRow {
+    /// The record of the request that made it, as JSON.
+    pub(super) made: String,
+    /// Its bills are written.
+    pub(super) is_decided: bool,
+    /// Looks that failed.
+    pub(super) tries: u32,
+    /// Since when its provider does not have it.
+    pub(super) gone_since: Option<WallMs>,
+}
+
+impl BatchRow {
+    pub(super) fn read(self) -> Result<OpenBatch, serde_json::Error> {
+        Ok(OpenBatch {
+            made: serde_json::from_str(&self.made)?,
+            is_decided: self.is_decided,
+            tries: self.tries,
+            gone_since: self.gone_since,
+        })
+    }
 }
 
 /// Which batches to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// This one, due or not.
+    /// This one, due or not; one whose last look failed only when it is due.
     One(String),
     /// Those that are due, the longest waiting first.
     Due {
@@ -71,6 +96,21 @@ pub struct NextLook {
     pub at: WallMs,
     /// This look failed; otherwise failures are counted anew.
     pub failed: bool,
+    /// Since when its provider does not have it.
+    pub gone_since: Option<WallMs>,
+}
+
+impl NextLook {
+    /// Of a row that this version cannot read: the others are not to wait for it.
+    pub(super) fn unreadable(batch: &BatchKey, error: &serde_json::Error, at: WallMs) -> Self {
+        let (id, deployment) = (&batch.id, &batch.deployment_id);
+        tracing::error!(batch = id, deployment, %error, "a batch's row cannot be read");
+        Self {
+            at,
+            failed: true,
+            gone_since: None,
+        }
+    }
 }
 
 /// What is forgotten of objects at providers.
@@ -101,7 +141,8 @@ impl Store {
         }
     }
 
-    /// Takes batches that nobody is at and that are not billed whole.
+    /// Takes batches that nobody is at and that are not billed whole. A row that cannot be read is
+    /// put off until the lease would end.
     pub async fn claim_batches(&self, claim: BatchClaim) -> Result<Vec<OpenBatch>, StoreError> {
         match self {
             Self::Embedded(store) => store.claim_batches(claim).await,

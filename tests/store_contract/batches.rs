@@ -96,7 +96,7 @@ on_every_store! {
         apply(&store, vec![made.clone(), read]).await;
         assert!(claimed(&store, due("n1", "", 0)).await.is_empty(), "before it was made");
         let open = store.claim_batches(due("n1", "", 2_000)).await.unwrap();
-        assert_eq!((open.len(), &open[0].made, open[0].tries), (1, &made, 1));
+        assert_eq!((open.len(), &open[0].made, open[0].tries), (1, &made, 0));
         assert!(!open[0].is_decided);
         assert!(claimed(&store, due("n2", "", 3_000)).await.is_empty(), "it is n1's");
         let one = |by: &str| BatchClaim {
@@ -106,11 +106,14 @@ on_every_store! {
         assert!(claimed(&store, one("n2")).await.is_empty(), "also by its name");
         assert_eq!(claimed(&store, one("n1")).await, ["batch_1"], "n1 has died meanwhile");
 
-        let next = NextLook { at: NOON.plus_ms(HOUR), failed: true };
+        let gone_since = Some(NOON);
+        let next = NextLook { at: NOON.plus_ms(HOUR), failed: true, gone_since };
         store.put_off_batch(batch.clone(), next).await.unwrap();
+        assert!(claimed(&store, one("n2")).await.is_empty(), "reads do not hurry what failed");
         assert!(claimed(&store, due("n2", "", HOUR - 1)).await.is_empty(), "it is put off");
         let open = store.claim_batches(due("n2", "", HOUR)).await.unwrap();
-        assert_eq!(open[0].tries, 3, "a look that failed counts");
+        assert_eq!(open[0].tries, 1, "looks that failed count, and only those");
+        assert_eq!(open[0].gone_since, gone_since);
         let bills = bills(&made);
         assert!(store.decide_batch(batch.clone(), bills.clone()).await.unwrap());
         let mut other = bills.clone();

@@ -19,10 +19,12 @@ use crate::routes::{self, Target};
 use crate::spend::{EndReason, SpendRecord};
 use crate::time::WallMs;
 use crate::usage::Usage;
-use crate::wire::json;
+use crate::wire::json::{self, Value};
 
 /// Longest name of a model or id that is kept.
 const NAME_BYTES_MAX: usize = 256;
+/// Longest id of a file that is asked for.
+const FILE_BYTES_MAX: usize = 1_024;
 
 /// What a record has to do with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,18 @@ pub struct Batch {
     /// What all its lines used, where the provider says so.
     pub usage: Option<Usage>,
     /// The file that has its answers; partial ones too, of a batch that expired or was cancelled.
-    pub output: Option<String>,
+    pub output: Output,
+}
+
+/// Where the answers of a batch lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// It has none.
+    None,
+    /// This file, as it stands in a path.
+    File(String),
+    /// What is told cannot be asked for: nobody knows what it used.
+    Unusable,
 }
 
 impl Batch {
@@ -66,9 +79,38 @@ impl Batch {
             endpoint: text(b"endpoint").map_or(Endpoint::ChatCompletions, |path| of_path(&path)),
             model: text(b"model"),
             usage: reported.filter(|usage| usage.total() > 0),
-            output: text(b"output_file_id").filter(|id| is_plain(id)),
+            output: output(object.field(b"output_file_id")),
         })
     }
+}
+
+fn output(id: Option<Value<'_>>) -> Output {
+    let Some(id) = id.filter(|id| id.kind != json::Kind::Null) else {
+        return Output::None;
+    };
+    match id.text().map(Cow::into_owned) {
+        Some(id) if id.is_empty() => Output::None,
+        Some(id) => segment(&id).map_or(Output::Unusable, Output::File),
+        None => Output::Unusable,
+    }
+}
+
+/// A file's id as a part of a path: what providers use besides plain letters is encoded.
+fn segment(id: &str) -> Option<String> {
+    if id.len() > FILE_BYTES_MAX || id.starts_with('.') {
+        return None;
+    }
+    let mut segment = String::with_capacity(id.len());
+    for letter in id.chars() {
+        match letter {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' | ':' => segment.push(letter),
+            '=' => segment.push_str("%3D"),
+            '/' => segment.push_str("%2F"),
+            '+' => segment.push_str("%2B"),
+            _ => return None,
+        }
+    }
+    Some(segment)
 }
 
 /// Whether an answer to a read says that nothing more will be used.
@@ -77,7 +119,7 @@ pub fn is_over(body: &[u8]) -> bool {
         .ok()
         .and_then(|object| object.field(b"status"));
     status
-        .and_then(json::Value::text)
+        .and_then(Value::text)
         .is_some_and(|status| is_final(&status))
 }
 

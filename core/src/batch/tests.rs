@@ -64,15 +64,33 @@ fn a_batch_says_whether_it_is_over_and_where_its_output_lies() {
             endpoint: Endpoint::Embeddings,
             model: Some("m".to_owned()),
             usage: Some(usage),
-            output: Some("file-1".to_owned()),
+            output: Output::File("file-1".to_owned()),
         })
     );
     // Zeros say nothing, and a name that would lead elsewhere is none.
     let odd = batch(json!({"status": "expired", "usage": {"input_tokens": 0},
         "output_file_id": "../keys", "endpoint": "/v2/x"}));
     let odd = odd.unwrap();
-    assert_eq!((odd.usage, odd.output), (None, None));
+    assert_eq!((odd.usage, odd.output), (None, Output::Unusable));
     assert_eq!(odd.endpoint, Endpoint::ChatCompletions);
+    let output = |id: serde_json::Value| {
+        let batch = batch(json!({"status": "completed", "output_file_id": id}));
+        batch.unwrap().output
+    };
+    for none in [json!(null), json!("")] {
+        assert_eq!(output(none), Output::None);
+    }
+    assert_eq!(
+        batch(json!({"status": "failed"})).unwrap().output,
+        Output::None
+    );
+    let long = "a".repeat(1_024);
+    for (id, path) in [("Zm9v+/==", "Zm9v%2B%2F%3D%3D"), (&long, &long)] {
+        assert_eq!(output(json!(id)), Output::File(path.to_owned()));
+    }
+    for unusable in [json!(7), json!("a b"), json!("a?b"), json!(long + "a")] {
+        assert_eq!(output(unusable), Output::Unusable);
+    }
     assert!(batch(json!({"error": {"message": "no"}})).is_none());
     assert!(Batch::read(b"[").is_none());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use meridian_core::batch::{
-    Batch, Cut, LINE_BYTES_MAX, Line, Lines, Part, Priced, Tally, is_plain,
+    Batch, Cut, LINE_BYTES_MAX, Line, Lines, Output, Part, Priced, Tally, is_plain,
 };
 use meridian_core::endpoint::Endpoint;
 use meridian_core::price::ModelPrice;
@@ -59,12 +59,15 @@ pub(super) enum Trouble {
     /// The gateway holds as many bytes as it may.
     #[error("the gateway holds as many bytes as it may")]
     Memory,
+    /// A defect of the gateway.
+    #[error("the look at it broke off")]
+    Broken,
 }
 
 impl Trouble {
-    /// Whether looking again is in vain.
-    pub(super) fn is_final(&self, tries: u32) -> bool {
-        matches!(self, Self::Gone(_)) && tries >= super::GONE_TRIES
+    /// Whether the provider says that there is nothing to read.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_))
     }
 
     /// Label of metrics.
@@ -78,6 +81,7 @@ impl Trouble {
             Self::Unreadable(_) => "unreadable",
             Self::Late => "late",
             Self::Memory => "memory",
+            Self::Broken => "broken",
         }
     }
 }
@@ -85,7 +89,10 @@ impl Trouble {
 /// Looks at the batch that a request made.
 pub(super) async fn at(state: &State, made: &SpendRecord) -> Result<Seen, Trouble> {
     let rules = state.rules.load_full();
-    let target = rules.deployment(&made.deployment_id, &made.model_group);
+    let own = rules.deployment(&made.deployment_id, &made.model_group);
+    let is_own = own.is_some();
+    // One that was edited has another id.
+    let target = own.or_else(|| rules.deployment_at(&made.provider, &made.api_base));
     let target = target.ok_or(Trouble::NoDeployment)?;
     let door = target.door.as_ref().ok_or(Trouble::NoDeployment)?;
     let account = Account {
@@ -95,9 +102,12 @@ pub(super) async fn at(state: &State, made: &SpendRecord) -> Result<Seen, Troubl
         door,
         prices: HashMap::new(),
     };
-    account
-        .look(made.response_id.as_deref().unwrap_or_default())
-        .await
+    let id = made.response_id.as_deref().unwrap_or_default();
+    match account.look(id).await {
+        // Of another account it says nothing.
+        Err(Trouble::Gone(_)) if !is_own => Err(Trouble::NoDeployment),
+        seen => seen,
+    }
 }
 
 /// Where a batch lies.
@@ -122,14 +132,17 @@ impl Account<'_> {
             return Ok(Seen::Running);
         }
         let told = self.told(&batch);
-        let Some(output) = &batch.output else {
+        if batch.output == Output::None {
             return Ok(Seen::Over(told.unwrap_or_default().parts()));
-        };
+        }
         // The sum of all lines is the bill, unless a price asks for the size of each.
         let is_enough = told.as_ref().is_some_and(|tally| !tally.is_estimate());
         if let Some(tally) = told.clone().filter(|_| is_enough) {
             return Ok(Seen::Over(tally.parts()));
         }
+        let Output::File(output) = &batch.output else {
+            return Err(Trouble::Unreadable("the id of its output"));
+        };
         match (self.output(output, batch.endpoint).await, told) {
             (Ok(tally), _) => Ok(Seen::Over(tally.parts())),
             (Err(Trouble::Gone(_)), Some(tally)) => Ok(Seen::Over(tally.parts())),

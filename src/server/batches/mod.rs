@@ -46,8 +46,8 @@ const ELSEWHERE_MS: i64 = 600_000;
 const LEDGER_WITHIN: Duration = Duration::from_secs(20);
 /// Label of batches that are never billed.
 const GIVEN_UP: &str = "given_up";
-/// Looks that find nothing at the provider until a batch is given up.
-const GONE_TRIES: u32 = 12;
+/// A batch is given up when its provider has not had it, or its output, for this long.
+const GONE_MS: i64 = 3 * 86_400_000;
 
 /// Bills batches.
 pub(super) struct Biller {
@@ -113,7 +113,7 @@ impl Biller {
         match claimed {
             // Billed, somebody else's now, or not made here.
             Ok(batches) if batches.is_empty() => self.is_done(id),
-            Ok(batches) => self.bill_all(batches).await,
+            Ok(batches) => drop(self.bill_all(batches).await),
             Err(error) => tracing::warn!(%error, "a batch that is over is billed later"),
         }
     }
@@ -138,7 +138,9 @@ impl Biller {
                 Ok(batches) if batches.is_empty() => return,
                 Ok(batches) => {
                     looked += batches.len();
-                    self.bill_all(batches).await;
+                    if !self.bill_all(batches).await {
+                        return;
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "batches are not looked at");
@@ -161,12 +163,32 @@ impl Biller {
         self.store.claim_batches(claim).await
     }
 
-    async fn bill_all(&mut self, batches: Vec<OpenBatch>) {
+    /// Whether the store does its part: where it does not, the next turn begins anew.
+    async fn bill_all(&mut self, batches: Vec<OpenBatch>) -> bool {
         for open in batches {
             let batch = BatchKey::of(&open.made);
-            if let Err(error) = self.bill(&batch, open).await {
-                // The lease ends, and somebody looks again.
-                tracing::warn!(%error, batch = batch.id, "a batch is billed later");
+            let gone_since = open.gone_since;
+            let Err(error) = self.bill(&batch, open).await else {
+                continue;
+            };
+            tracing::warn!(%error, batch = batch.id, "a batch is billed later");
+            let at = clock::now().plus_ms(RETRY_MS.0);
+            if self.fail(&batch, at, gone_since).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Looks in a task of its own: a defect there is not to end all bills.
+    async fn look(&self, open: &OpenBatch) -> Result<Seen, Trouble> {
+        let (state, made) = (Arc::clone(&self.state), open.made.clone());
+        let mut look = tokio::spawn(async move { look::at(&state, &made).await });
+        match tokio::time::timeout(LOOK_MAX, &mut look).await {
+            Ok(seen) => seen.unwrap_or(Err(Trouble::Broken)),
+            Err(_) => {
+                look.abort();
+                Err(Trouble::Late)
             }
         }
     }
@@ -175,19 +197,17 @@ impl Biller {
     async fn bill(&mut self, batch: &BatchKey, open: OpenBatch) -> Result<(), StoreError> {
         let now = clock::now();
         if !open.is_decided {
-            let look = look::at(&self.state, &open.made);
-            let seen = tokio::time::timeout(LOOK_MAX, look).await;
-            let parts = match seen.unwrap_or(Err(Trouble::Late)) {
+            let parts = match self.look(&open).await {
                 Ok(Seen::Running) => {
                     let at = now.plus_ms(millis(self.interval()));
-                    return self.put_off(batch, at, false).await;
+                    return self.run_on(batch, at).await;
                 }
                 Ok(Seen::Over(parts)) => parts,
-                Err(trouble) if trouble.is_final(open.tries) => {
+                Err(trouble) if is_given_up(&open, &trouble, now) => {
                     self.give_up(batch, &trouble);
                     Vec::new()
                 }
-                Err(trouble) => return self.retry(batch, open.tries, &trouble).await,
+                Err(trouble) => return self.retry(batch, &open, &trouble).await,
             };
             let bills = batch::bill(&open.made, parts, clock::now());
             self.store.decide_batch(batch.clone(), bills).await?;
@@ -202,7 +222,7 @@ impl Biller {
                 Err(error) => {
                     let id = &batch.id;
                     tracing::error!(%error, batch = id, "a batch's bill is not in the journal");
-                    return self.put_off(batch, now.plus_ms(RETRY_MS.0), true).await;
+                    return self.fail(batch, now.plus_ms(RETRY_MS.0), None).await;
                 }
             }
         }
@@ -217,24 +237,26 @@ impl Biller {
                 self.is_done(batch.id.clone());
                 Ok(())
             }
-            false => self.put_off(batch, now.plus_ms(RETRY_MS.0), true).await,
+            false => self.fail(batch, now.plus_ms(RETRY_MS.0), None).await,
         }
     }
 
     async fn retry(
         &self,
         batch: &BatchKey,
-        tries: u32,
+        open: &OpenBatch,
         trouble: &Trouble,
     ) -> Result<(), StoreError> {
+        let tries = open.tries;
         self.state.metrics.batch_failed(trouble.label());
-        let doubled = RETRY_MS
-            .0
-            .saturating_mul(1 << tries.saturating_sub(1).min(20));
+        let doubled = RETRY_MS.0.saturating_mul(1 << tries.min(20));
         let wait = doubled.min(RETRY_MS.1);
         let (id, deployment) = (&batch.id, &batch.deployment_id);
         tracing::warn!(batch = id, deployment, error = %trouble, tries, "a batch is billed later");
-        self.put_off(batch, clock::now().plus_ms(wait), true).await
+        let now = clock::now();
+        // Failures of another kind do not say that it is there again.
+        let gone_since = open.gone_since.or(trouble.is_gone().then_some(now));
+        self.fail(batch, now.plus_ms(wait), gone_since).await
     }
 
     fn give_up(&self, batch: &BatchKey, trouble: &Trouble) {
@@ -243,11 +265,35 @@ impl Biller {
         tracing::error!(batch = id, deployment, error = %trouble, "a batch is never billed");
     }
 
-    async fn put_off(&self, batch: &BatchKey, at: WallMs, failed: bool) -> Result<(), StoreError> {
-        self.store
-            .put_off_batch(batch.clone(), NextLook { at, failed })
-            .await
+    async fn fail(
+        &self,
+        batch: &BatchKey,
+        at: WallMs,
+        gone_since: Option<WallMs>,
+    ) -> Result<(), StoreError> {
+        let next = NextLook {
+            at,
+            failed: true,
+            gone_since,
+        };
+        self.store.put_off_batch(batch.clone(), next).await
     }
+
+    async fn run_on(&self, batch: &BatchKey, at: WallMs) -> Result<(), StoreError> {
+        let next = NextLook {
+            at,
+            failed: false,
+            gone_since: None,
+        };
+        self.store.put_off_batch(batch.clone(), next).await
+    }
+}
+
+/// Whether looking again is in vain. By age and not by number: who reads a batch often does not
+/// make it free.
+fn is_given_up(open: &OpenBatch, trouble: &Trouble, now: WallMs) -> bool {
+    let age = open.gone_since.map(|since| now.0.saturating_sub(since.0));
+    trouble.is_gone() && age.is_some_and(|age| age >= GONE_MS)
 }
 
 fn millis(time: Duration) -> i64 {

@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Row, Transaction, params, params_from_iter};
 
 use super::Embedded;
+use crate::store::batches::BatchRow;
 use crate::store::sums::DAY_MS;
 use crate::store::{BatchClaim, BatchKey, NextLook, OldObjects, OpenBatch, StoreError, Which};
 
@@ -16,7 +17,10 @@ impl Embedded {
         claim: BatchClaim,
     ) -> Result<Vec<OpenBatch>, StoreError> {
         let (which, mut values) = match claim.which {
-            Which::One(id) => ("id = ?4", vec![Value::from(id)]),
+            Which::One(id) => (
+                "id = ?4 AND (tries = 0 OR look_at <= ?2)",
+                vec![Value::from(id)],
+            ),
             Which::Due {
                 region,
                 elsewhere_before,
@@ -33,27 +37,28 @@ impl Embedded {
         let asked = [claim.until.0.into(), claim.now.0.into(), claim.by.into()];
         values.splice(0..0, asked);
         let sql = format!(
-            "UPDATE batch SET leased_until = ?1, leased_by = ?3, tries = tries + 1
+            "UPDATE batch SET leased_until = ?1, leased_by = ?3
              WHERE (id, deployment_id) IN (
                  SELECT id, deployment_id FROM batch
                  WHERE done_at IS NULL AND (leased_until <= ?2 OR leased_by = ?3) AND {which})
-             RETURNING made, decided, tries"
+             RETURNING id, deployment_id, made, decided, tries, gone_since"
         );
-        self.write(move |db| {
+        let rows = self.write(move |db| {
             let mut claimed = db.prepare_cached(&sql)?;
             let rows = claimed.query_map(params_from_iter(values), open)?;
-            rows.map(|row| {
-                let (made, is_decided, tries) = row?;
-                let made = serde_json::from_str(&made)?;
-                Ok(OpenBatch {
-                    made,
-                    is_decided,
-                    tries,
-                })
-            })
-            .collect()
-        })
-        .await
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        });
+        let mut open = Vec::new();
+        for (batch, row) in rows.await? {
+            match row.read() {
+                Ok(one) => open.push(one),
+                Err(error) => {
+                    let next = NextLook::unreadable(&batch, &error, claim.until);
+                    self.put_off_batch(batch, next).await?;
+                }
+            }
+        }
+        Ok(open)
     }
 
     pub(crate) async fn decide_batch(
@@ -107,9 +112,15 @@ impl Embedded {
         self.write(move |db| {
             db.execute(
                 "UPDATE batch SET leased_until = 0, look_at = ?3,
-                     tries = CASE WHEN ?4 THEN tries ELSE 0 END
+                     tries = CASE WHEN ?4 THEN tries + 1 ELSE 0 END, gone_since = ?5
                  WHERE id = ?1 AND deployment_id = ?2",
-                params![batch.id, batch.deployment_id, next.at.0, next.failed],
+                params![
+                    batch.id,
+                    batch.deployment_id,
+                    next.at.0,
+                    next.failed,
+                    next.gone_since.map(|since| since.0),
+                ],
             )?;
             Ok(())
         })
@@ -167,8 +178,18 @@ impl Embedded {
     }
 }
 
-fn open(row: &Row<'_>) -> rusqlite::Result<(String, bool, u32)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+fn open(row: &Row<'_>) -> rusqlite::Result<(BatchKey, BatchRow)> {
+    let batch = BatchKey {
+        id: row.get(0)?,
+        deployment_id: row.get(1)?,
+    };
+    let row = BatchRow {
+        made: row.get(2)?,
+        is_decided: row.get(3)?,
+        tries: row.get(4)?,
+        gone_since: row.get::<_, Option<i64>>(5)?.map(WallMs),
+    };
+    Ok((batch, row))
 }
 
 /// Notes a batch that a request made.

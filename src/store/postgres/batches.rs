@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use super::Postgres;
 use super::params::{clean, clean_json};
 use super::work::{Access, Param, Work};
+use crate::store::batches::BatchRow;
 use crate::store::sums::DAY_MS;
 use crate::store::{BatchClaim, BatchKey, NextLook, OldObjects, OpenBatch, StoreError, Which};
 
@@ -28,7 +29,7 @@ impl Postgres {
         let which = match &claim.which {
             Which::One(id) => {
                 params.push((id, Type::TEXT));
-                "id = $4"
+                "id = $4 AND (tries = 0 OR look_at <= $2)"
             }
             Which::Due {
                 region,
@@ -47,22 +48,34 @@ impl Postgres {
             "WITH free AS (SELECT id, deployment_id FROM meridian.batch \
                 WHERE done_at IS NULL AND (leased_until <= $2 OR leased_by = $3) AND {which} \
                 FOR UPDATE SKIP LOCKED) \
-             UPDATE meridian.batch b SET leased_until = $1, leased_by = $3, \
-                tries = b.tries + 1 FROM free \
+             UPDATE meridian.batch b SET leased_until = $1, leased_by = $3 FROM free \
              WHERE b.id = free.id AND b.deployment_id = free.deployment_id \
-             RETURNING b.made, b.decided, b.tries"
+             RETURNING b.id, b.deployment_id, b.made, b.decided, b.tries, b.gone_since"
         );
         let work = self.work(Access::Write).await?;
         let rows = work.rows(&sql, &params).await;
         let rows = work.finish(rows).await?;
-        let open = rows.iter().map(|row| {
-            Ok(OpenBatch {
-                made: serde_json::from_str(row.get(0))?,
-                is_decided: row.get(1),
-                tries: u32::try_from(row.get::<_, i32>(2)).unwrap_or(0),
-            })
-        });
-        open.collect()
+        let mut open = Vec::new();
+        for row in &rows {
+            let batch = BatchKey {
+                id: row.get(0),
+                deployment_id: row.get(1),
+            };
+            let row = BatchRow {
+                made: row.get(2),
+                is_decided: row.get(3),
+                tries: u32::try_from(row.get::<_, i32>(4)).unwrap_or(0),
+                gone_since: row.get::<_, Option<i64>>(5).map(WallMs),
+            };
+            match row.read() {
+                Ok(one) => open.push(one),
+                Err(error) => {
+                    let next = NextLook::unreadable(&batch, &error, claim.until);
+                    self.put_off_batch(&batch, next).await?;
+                }
+            }
+        }
+        Ok(open)
     }
 
     pub(crate) async fn decide_batch(
@@ -97,8 +110,11 @@ impl Postgres {
         let mut params = key.params();
         params.push((&next.at.0, Type::INT8));
         params.push((&next.failed, Type::BOOL));
+        let gone_since = next.gone_since.map(|since| since.0);
+        params.push((&gone_since, Type::INT8));
         let sql = "UPDATE meridian.batch SET leased_until = 0, look_at = $3, \
-            tries = CASE WHEN $4 THEN tries ELSE 0 END WHERE id = $1 AND deployment_id = $2";
+            tries = CASE WHEN $4 THEN tries + 1 ELSE 0 END, gone_since = $5 \
+            WHERE id = $1 AND deployment_id = $2";
         let work = self.work(Access::Write).await?;
         let put_off = work.change(sql, &params).await;
         work.finish(put_off).await?;

@@ -90,6 +90,7 @@ impl Attempt<'_> {
                 Next::Page => {}
                 Next::Answer { has_more } => {
                     own.truncate(wanted);
+                    self.wake(own.iter().map(|(object, _)| object));
                     self.keep_written(&own).await;
                     let objects = own.into_iter().map(|(object, _)| object).collect();
                     return Ok(self.listed(answer, Page { objects, has_more }, lease));
@@ -143,6 +144,17 @@ impl Attempt<'_> {
             self.is_own(&owner).then_some((object, owner))
         });
         Ok(own.collect())
+    }
+
+    /// Batches that are over are billed. One that finds no place is found by the look at what
+    /// nobody reads.
+    fn wake<'o>(&self, page: impl Iterator<Item = &'o Object>) {
+        if self.admitted.arrival.endpoint != Endpoint::Batches {
+            return;
+        }
+        for one in page.filter(|one| batch::is_over(one.raw.as_ref())) {
+            let _ = self.state.batches_over.try_send(one.id.clone());
+        }
     }
 
     /// What the batches of a page have written belongs to who owns them from here on.
@@ -210,6 +222,9 @@ impl Attempt<'_> {
             _ => false,
         };
         if !made {
+            let listed = ask.id.is_none() && endpoint == Endpoint::Batches;
+            let page = Page::read(body).filter(|_| listed);
+            self.wake(page.iter().flat_map(|page| &page.objects));
             return;
         }
         if let Some(id) = ask.id.as_ref().filter(|_| batch::is_over(body)) {
