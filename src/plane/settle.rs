@@ -369,7 +369,13 @@ fn fill(
     if let Some(meter) = outcome.meter {
         record.response_id.clone_from(&meter.facts().response_id);
     }
-    let has_made = admitted.makes_batch() && record.status < 300 && record.response_id.is_some();
+    let noted = admitted.made_batch.get();
+    if let Some(id) = noted {
+        // The provider works on it, whatever its caller got to see.
+        record.response_id = Some(id.clone());
+    }
+    let is_good = record.status < 300 || noted.is_some();
+    let has_made = admitted.makes_batch() && is_good && record.response_id.is_some();
     record.context.batch = has_made.then_some(Step::Made);
     record.first_byte = outcome
         .first_content

@@ -84,7 +84,9 @@ fn answer(account: &mut Account, asked: &Asked) -> Reply {
                 "output_file_id": null, "error_file_id": null});
             account.batch.clone()
         }
-        ("GET", ["files", "file-output", "content"]) => {
+        ("GET", ["batches"]) => json!({"object": "list", "data": [account.batch],
+            "first_id": account.batch["id"], "last_id": account.batch["id"], "has_more": false}),
+        ("GET", ["files", "file-output" | "file%2Boutput%3D", "content"]) => {
             // In pieces that end in the middle of lines.
             let parts = account.output.chunks(700).map(<[u8]>::to_vec).collect();
             return Reply::stream("application/octet-stream", parts);
@@ -235,6 +237,21 @@ async fn a_batch_that_somebody_reads_is_billed_by_its_lines_once() {
     let team = spend(&gateway, "/team/info?team_id=crew", "/team_info/spend").await;
     assert_eq!(team, cost);
     assert_eq!(provider.asked_for("/v1/files/file-output/content"), 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_somebody_lists_is_billed_also_by_an_output_with_an_odd_id() {
+    let provider = Provider::start().await;
+    let gateway = Setup::new(binary(), &provider.config("")).start().await;
+    let key = gateway.key(&json!({})).await;
+    let batch = make(&gateway, &key).await;
+    provider.becomes(json!({"status": "completed"}), &[line("gpt-x", 8, 2)]);
+    provider.account.lock().unwrap().batch["output_file_id"] = json!("file+output=");
+    let list = Request::new("GET", "/v1/batches").bearer(&key);
+    let listed = gateway.send(&list).await;
+    assert_eq!(listed.json()["data"][0]["id"], *batch, "{}", listed.text());
+    let rows = billed(&gateway, &batch, 1).await;
+    assert_eq!(nano(&rows[0]), 8 * 500 + 2 * 1_000);
 }
 
 #[tokio::test]

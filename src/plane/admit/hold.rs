@@ -1,7 +1,7 @@
 //! What is taken before a request is dispatched: budget, limits, its line in the journal.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use meridian_core::auth::KeyView;
 use meridian_core::config::UnknownPrice;
@@ -99,6 +99,7 @@ pub(super) async fn hold(
         attempts: 0,
         dispatched: None,
         unanswered: Vec::new(),
+        made_batch: OnceLock::new(),
         hold: Some(hold),
     }))
 }

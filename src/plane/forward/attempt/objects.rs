@@ -204,9 +204,21 @@ impl Attempt<'_> {
         key.is_some_and(|key| owner.is(&key.policy))
     }
 
+    /// From here on the batch is billed, also when its caller leaves while its owner is kept.
+    fn note_batch(&self, answer: &Answer) {
+        let Prelude::Whole(_, meter) = &answer.prelude else {
+            return;
+        };
+        let id = meter.facts().response_id.clone();
+        if let Some(id) = id.filter(|_| self.admitted.makes_batch()) {
+            let _ = self.admitted.made_batch.set(id);
+        }
+    }
+
     /// Keeps who owns what an answer says was made: a new file or batch is its caller's, and what
     /// a batch wrote belongs to who owns the batch.
     pub(super) async fn keep_owners(&self, answer: &Answer) {
+        self.note_batch(answer);
         let ask = &self.admitted.ask;
         let endpoint = self.admitted.arrival.endpoint;
         if let Some(id) = ask.id.as_ref().filter(|_| ask.method == Method::DELETE) {
