@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
 use meridian_core::auth::KeyView;
-use meridian_core::config::{Config, Deployment};
+use meridian_core::config::{Config, Deployment, wildcard};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
 use meridian_core::price::{BillingPlace, ModelPrice, PriceBook};
@@ -247,8 +247,9 @@ impl Rules {
         let undated = meridian_core::price::undated(model);
         let is_it = |other: &&Arc<Target>| {
             let base = other.deployment.base_model.as_deref();
-            let base = base.map(|base| base.split_once('/').map_or(base, |(_, name)| name));
-            let names = [Some(other.model.as_str()), base];
+            // It may name its provider.
+            let bare = base.and_then(|base| base.split_once('/'));
+            let names = [Some(other.model.as_str()), base, bare.map(|(_, name)| name)];
             let named = names.into_iter().flatten();
             let is_named = named
                 .into_iter()
@@ -267,17 +268,22 @@ impl Rules {
             };
         }
         let label = target.deployment.provider.label();
-        let is_wildcard = |other: &&Arc<Target>| {
-            other.deployment.is_wildcard()
-                && !other.deployment.prices.is_empty()
-                && other.same_account(target)
+        let of_wildcard = |other: &Arc<Target>| {
+            let deployment = Arc::clone(&other.deployment);
+            let has_prices = deployment.is_wildcard() && !deployment.prices.is_empty();
+            let fits = has_prices && other.same_account(target);
+            let part = wildcard::capture(&deployment.model, model).filter(|_| fits)?;
+            Some((
+                deployment.model_name.replacen('*', part, 1),
+                Arc::clone(other),
+            ))
         };
         let mut place = target.place;
-        if let Some(wildcard) = others.iter().find(is_wildcard) {
+        if let Some((model_group, wildcard)) = others.iter().find_map(of_wildcard) {
             place = wildcard.place;
             place.adjustment = self.config.adjustments.resolve(label, model);
             return AccountPrice {
-                model_group: model.to_owned(),
+                model_group,
                 price: target::price_of(&wildcard.deployment, model, &self.prices),
                 place,
             };
