@@ -137,7 +137,7 @@ pub(crate) struct Admitted {
     pub dispatched: Option<(Arc<Target>, Instant)>,
     /// Deployments that got it before and did not answer in time: they may bill the prompt.
     pub unanswered: Vec<Arc<Target>>,
-    /// The provider's id of the batch that it made, also where nobody waits for the answer any more.
+    /// The provider's id of the batch that it made, also where nobody waits for the answer.
     pub made_batch: OnceLock<String>,
     pub(super) hold: Option<Hold>,
 }

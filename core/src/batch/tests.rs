@@ -73,6 +73,13 @@ fn a_batch_says_whether_it_is_over_and_where_its_output_lies() {
     let odd = odd.unwrap();
     assert_eq!((odd.usage, odd.output), (None, Output::Unusable));
     assert_eq!(odd.endpoint, Endpoint::ChatCompletions);
+    assert!(batch(json!({"error": {"message": "no"}})).is_none());
+    assert!(Batch::read(b"[").is_none());
+}
+
+#[test]
+fn an_output_that_cannot_be_asked_for_is_not_none() {
+    let batch = |fields: serde_json::Value| Batch::read(fields.to_string().as_bytes());
     let output = |id: serde_json::Value| {
         let batch = batch(json!({"status": "completed", "output_file_id": id}));
         batch.unwrap().output
@@ -91,8 +98,6 @@ fn a_batch_says_whether_it_is_over_and_where_its_output_lies() {
     for unusable in [json!(7), json!("a b"), json!("a?b"), json!(long + "a")] {
         assert_eq!(output(unusable), Output::Unusable);
     }
-    assert!(batch(json!({"error": {"message": "no"}})).is_none());
-    assert!(Batch::read(b"[").is_none());
 }
 
 #[test]
