@@ -41,6 +41,15 @@ impl Owners {
         self.recent.insert(id.to_owned(), owner);
     }
 
+    /// Forgets who made an object that is no more; for everybody it is one that nobody made.
+    pub async fn forget(&self, id: &str) {
+        self.recent.remove(id);
+        if let Err(error) = self.store.forget_objects(vec![id.to_owned()]).await {
+            // Its row goes when it is old.
+            tracing::warn!(%error, "who made a deleted object is still kept");
+        }
+    }
+
     /// The owner of an object; `None` if it was not made here.
     pub async fn find(&self, id: &str) -> Result<Option<Owner>, Unknown> {
         Ok(self.find_all(vec![id.to_owned()]).await?.remove(id))

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use meridian_core::budget::Terms;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::{Decides, Due, Meters};
+use meridian_core::meters::{Crossing, Decides, Due, Meters, Whose};
 use meridian_core::period::BudgetDuration;
 
 use crate::byte_budget::ByteBudget;
@@ -23,7 +23,7 @@ use crate::remote::Remote;
 use crate::routing::Routing;
 use crate::rules::Rules;
 use crate::shared::Link;
-use crate::telemetry::logs::redact_callers;
+use crate::telemetry::logs::{redact_callers, whose};
 use crate::telemetry::metrics::Metrics;
 use crate::turnstile::Turnstile;
 use crate::upstream::{Origin, Upstreams};
@@ -61,6 +61,8 @@ pub struct State {
     reloading: Mutex<()>,
     /// Who made which stored response, file or batch.
     pub owners: Owners,
+    /// Batches that somebody has read and that are over: they are billed.
+    pub batches_over: mpsc::Sender<String>,
     /// The way to what requests name on the web.
     pub remote: Remote,
     /// Cached answers; `None` where there is no cache.
@@ -113,6 +115,8 @@ pub struct Parts {
     pub link: Arc<Link>,
     /// Who made which stored response, file or batch.
     pub owners: Owners,
+    /// Takes batches that are over.
+    pub batches_over: mpsc::Sender<String>,
     /// Cached answers.
     pub cache: Option<Arc<Cache>>,
     /// Where the routes go that the data plane does not serve itself.
@@ -142,6 +146,7 @@ impl State {
             routing,
             link,
             owners,
+            batches_over,
             cache,
             admin,
             serves_management,
@@ -176,6 +181,7 @@ impl State {
             cut: watch::Sender::new(false),
             reloading: Mutex::new(()),
             owners,
+            batches_over,
             remote: Remote::default(),
             cache,
             admin,
@@ -206,6 +212,20 @@ impl State {
     /// Held while a request is settled and its CLOSE is written: one step for who writes rows.
     pub fn closing(&self) -> Option<RwLockReadGuard<'_, ()>> {
         self.rights.as_ref().map(|rights| rights.closing())
+    }
+
+    /// Soft budgets never refuse: they are told once when they are passed.
+    pub fn report_crossings(&self, crossings: &[Crossing]) {
+        for crossing in crossings {
+            let (kind, id) = match &crossing.whose {
+                Whose::Key(key) => ("key", key.to_string()),
+                Whose::Scope(scope) => (scope.kind.label(), scope.shown_id()),
+                Whose::Installation => ("installation", String::new()),
+            };
+            let (soft, spent) = (crossing.soft, crossing.spent);
+            tracing::warn!(scope = kind, id = %whose(id), %soft, %spent, "soft_budget_crossed");
+            self.metrics.soft_budget_crossed(kind);
+        }
     }
 
     /// From now on connections are closed after their request and readiness says no.

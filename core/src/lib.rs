@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod batch;
 pub mod budget;
 pub mod cache;
 pub mod config;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::batch::Step;
 use crate::endpoint::Endpoint;
 use crate::escrow::Pid;
 use crate::ids::{CallId, KeyHash};
@@ -147,6 +148,9 @@ pub struct RequestContext {
     /// ledger does not keep them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub periods: Vec<Pid>,
+    /// What it has to do with a batch at a provider; `None` for nearly all requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Step>,
 }
 
 /// Deepest `spend_logs_metadata` that is kept. Readers of JSON give up at 128 levels, and with the
@@ -217,6 +221,22 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every one, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Complete,
+        Self::ClientGoneBeforeFirstByte,
+        Self::ClientGoneMidStream,
+        Self::UpstreamReset,
+        Self::Stall,
+        Self::ProviderError,
+        Self::UpstreamFailed,
+        Self::Timeout,
+        Self::BudgetCut,
+        Self::Revoked,
+        Self::InternalError,
+        Self::Crashed,
+    ];
+
     /// Metric label and ledger text.
     pub fn label(self) -> &'static str {
         match self {

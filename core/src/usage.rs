@@ -145,6 +145,42 @@ impl ServiceTier {
 }
 
 impl Usage {
+    /// Adds what another answer of the same tier used.
+    pub fn add(&mut self, other: &Self) {
+        let counts = [
+            (&mut self.prompt, other.prompt),
+            (&mut self.cache_read, other.cache_read),
+            (&mut self.cache_write, other.cache_write),
+            (&mut self.cache_write_1h, other.cache_write_1h),
+            (&mut self.cache_write_12h, other.cache_write_12h),
+            (&mut self.cache_read_audio, other.cache_read_audio),
+            (&mut self.prompt_audio, other.prompt_audio),
+            (&mut self.prompt_image, other.prompt_image),
+            (&mut self.completion, other.completion),
+            (&mut self.reasoning, other.reasoning),
+            (&mut self.completion_audio, other.completion_audio),
+            (&mut self.completion_image, other.completion_image),
+            (&mut self.units.characters, other.units.characters),
+            (&mut self.units.audio_ms, other.units.audio_ms),
+            (&mut self.units.pixels, other.units.pixels),
+            (&mut self.units.wall_ms, other.units.wall_ms),
+        ];
+        for (sum, more) in counts {
+            *sum = sum.saturating_add(more);
+        }
+        let units = [
+            (&mut self.units.web_searches, other.units.web_searches),
+            (&mut self.units.images, other.units.images),
+            (&mut self.units.queries, other.units.queries),
+        ];
+        for (sum, more) in units {
+            *sum = sum.saturating_add(more);
+        }
+        self.tier = other.tier;
+        self.fast |= other.fast;
+        self.geo_us |= other.geo_us;
+    }
+
     /// Input plus output tokens.
     pub fn total(&self) -> u64 {
         self.prompt.saturating_add(self.completion)

@@ -49,7 +49,7 @@ pub struct Drain {
     writer: String,
     interval_ms: AtomicU64,
     keeps_logs: AtomicBool,
-    cursor: Mutex<Option<Cursor>>,
+    place: Mutex<Place>,
     drained: AtomicU64,
     /// Batches begun and ended.
     batches: AtomicU64,
@@ -90,6 +90,22 @@ impl std::fmt::Debug for Listener {
     }
 }
 
+/// Where the drain is.
+#[derive(Debug, Default)]
+struct Place {
+    /// `None` where only the store knows.
+    cursor: Option<Cursor>,
+    /// A batch of which the store did not say whether it has it: its cursor will.
+    unsure: Option<Unsure>,
+}
+
+/// What the listener is told once the store's cursor is behind it.
+#[derive(Debug)]
+struct Unsure {
+    next: Position,
+    told: Vec<SpendRecord>,
+}
+
 /// How far the drain has come.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
@@ -111,7 +127,7 @@ impl Drain {
             writer,
             interval_ms: AtomicU64::new(DRAIN_INTERVAL.as_millis() as u64),
             keeps_logs: AtomicBool::new(true),
-            cursor: Mutex::new(None),
+            place: Mutex::default(),
             drained: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             listener: OnceLock::new(),
@@ -204,21 +220,33 @@ impl Drain {
 
     /// Whether the store has everything before a place; `false` also where that is not known.
     pub async fn has_passed(&self, target: Position) -> bool {
-        let cursor = self.cursor.lock().await;
+        let cursor = self.place.lock().await.cursor;
         cursor.is_some_and(|cursor| cursor.at >= target)
+    }
+
+    /// Asks the store how far it has come. A batch whose answer was lost is in it or is not.
+    async fn ask(&self, place: &mut Place) -> Result<Cursor, StoreError> {
+        let stored = self.store.journal_position(&self.writer).await?;
+        let at = stored.unwrap_or_default();
+        let taken = place.unsure.take().filter(|unsure| unsure.next <= at);
+        let _storing = Storing::begin(&self.batches);
+        self.tell_of(taken);
+        Ok(Cursor { at, stored: at })
+    }
+
+    fn tell_of(&self, taken: Option<Unsure>) {
+        if let Some((listener, taken)) = self.listener.get().zip(taken) {
+            (listener.listen)(&taken.told);
+        }
     }
 
     /// Moves one batch; `true` when nothing is left.
     async fn step(&self) -> Result<bool, DrainError> {
-        let mut cursor = self.cursor.lock().await;
+        let mut place = self.place.lock().await;
         // Taken out: after a failure nobody knows what was stored, and the store is asked.
-        let Cursor { at, stored } = match cursor.take() {
+        let Cursor { at, stored } = match place.cursor.take() {
             Some(cursor) => cursor,
-            None => {
-                let stored = self.store.journal_position(&self.writer).await?;
-                let at = stored.unwrap_or_default();
-                Cursor { at, stored: at }
-            }
+            None => self.ask(&mut place).await?,
         };
         let journal = Arc::clone(&self.journal);
         let shared = self.store.is_shared();
@@ -239,7 +267,7 @@ impl Drain {
         // Without records the cursor need not be stored until its segment is about to go.
         let moves = count > 0 || next.segment != at.segment;
         if moves {
-            let told = self.listener.get().map(|it| (it, batch.since(it.begins)));
+            let told = self.listener.get().map(|it| batch.since(it.begins));
             let spend = SpendBatch {
                 writer: self.writer.clone(),
                 from: stored,
@@ -248,12 +276,11 @@ impl Drain {
                 keeps_logs: self.keeps_logs.load(Ordering::Relaxed),
             };
             let _storing = Storing::begin(&self.batches);
+            place.unsure = told.map(|told| Unsure { next, told });
             self.store.apply_spend(spend).await?;
-            if let Some((listener, records)) = told {
-                (listener.listen)(&records);
-            }
+            self.tell_of(place.unsure.take());
         }
-        *cursor = Some(Cursor {
+        place.cursor = Some(Cursor {
             at: next,
             stored: if moves { next } else { stored },
         });

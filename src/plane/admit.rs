@@ -13,7 +13,7 @@ mod overrides;
 mod scopes;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -137,6 +137,8 @@ pub(crate) struct Admitted {
     pub dispatched: Option<(Arc<Target>, Instant)>,
     /// Deployments that got it before and did not answer in time: they may bill the prompt.
     pub unanswered: Vec<Arc<Target>>,
+    /// The provider's id of the batch that it made, also where nobody waits for the answer.
+    pub made_batch: OnceLock<String>,
     pub(super) hold: Option<Hold>,
 }
 
@@ -249,6 +251,11 @@ async fn admit_caller(
 }
 
 impl Admitted {
+    /// Whether it makes a batch.
+    pub(crate) fn makes_batch(&self) -> bool {
+        self.ask.makes_batch(self.arrival.endpoint)
+    }
+
     /// Attempts after the first that this request may make.
     pub(crate) fn retries(&self) -> u32 {
         let of_deployment = self

@@ -4,14 +4,16 @@
 //! settles itself as an internal error. What is billed is the termination table's
 //! (`docs/TERMINATION.md`).
 
+mod close;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use meridian_core::batch::Step;
 use meridian_core::cache::Entry;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::meter::Meter;
-use meridian_core::meters::{Crossing, Whose};
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{CacheHit, EndReason, SpendRecord};
 use meridian_core::time::WallMs;
@@ -25,7 +27,6 @@ use crate::clock;
 use crate::owners::Owner;
 use crate::rules::Target;
 use crate::state::State;
-use crate::telemetry::logs::whose;
 use crate::telemetry::metrics::{
     AttemptOutcome, CacheAnswer, Ended, FailedAttempt, GapSketch, OTHER, RequestLabels,
 };
@@ -180,15 +181,7 @@ fn settle_hold(
         Some(_) => 0,
         None => record.usage.total(),
     };
-    record.context.periods = admission.pids();
-    let closing = state.closing();
-    let crossings = admission.settle(record.cost, tokens);
-    let record = Arc::new(record);
-    if let Err(error) = state.journal.append_close_shared(ticket, &record) {
-        tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");
-    }
-    drop(closing);
-    report_crossings(state, &crossings);
+    let record = close::close(state, admission, ticket, (record, tokens));
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }
@@ -203,20 +196,6 @@ fn settle_hold(
         key_spend: admitted.key.as_ref().map(|key| key.meters.spent(now)),
         duration,
         overhead,
-    }
-}
-
-/// Soft budgets never refuse: they are told once when they are passed.
-fn report_crossings(state: &State, crossings: &[Crossing]) {
-    for crossing in crossings {
-        let (kind, id) = match &crossing.whose {
-            Whose::Key(key) => ("key", key.to_string()),
-            Whose::Scope(scope) => (scope.kind.label(), scope.shown_id()),
-            Whose::Installation => ("installation", String::new()),
-        };
-        let (soft, spent) = (crossing.soft, crossing.spent);
-        tracing::warn!(scope = kind, id = %whose(id), %soft, %spent, "soft_budget_crossed");
-        state.metrics.soft_budget_crossed(kind);
     }
 }
 
@@ -313,13 +292,11 @@ fn usage(outcome: &Outcome<'_>, endpoint: Endpoint, prompt_estimate: u64) -> (Us
         // Sent and never answered: the provider has read the prompt, as far as anybody knows.
         let dispatched = outcome.sent_at.is_some() && prompt_estimate > 0;
         let prompt = if dispatched { prompt_estimate } else { 0 };
-        return (
-            Usage {
-                prompt,
-                ..Usage::default()
-            },
-            dispatched,
-        );
+        let usage = Usage {
+            prompt,
+            ..Usage::default()
+        };
+        return (usage, dispatched);
     };
     let facts = meter.facts();
     let reported = meter.usage();
@@ -392,6 +369,14 @@ fn fill(
     if let Some(meter) = outcome.meter {
         record.response_id.clone_from(&meter.facts().response_id);
     }
+    let noted = admitted.made_batch.get();
+    if let Some(id) = noted {
+        // The provider works on it, whatever its caller got to see.
+        record.response_id = Some(id.clone());
+    }
+    let is_good = record.status < 300 || noted.is_some();
+    let has_made = admitted.makes_batch() && is_good && record.response_id.is_some();
+    record.context.batch = has_made.then_some(Step::Made);
     record.first_byte = outcome
         .first_content
         .map(|first| admitted.arrival.wall_of(first));

@@ -88,7 +88,14 @@ impl Registry {
         self.parties.meters(&Scope::new(kind, group))?.home()
     }
 
-    /// The same, if it is more than what is known.
+    /// Adds what was spent without being counted here.
+    pub fn add_spent(&self, scope: &Scope, missed: NanoUsd, now: WallMs) {
+        if let Some(meters) = self.meters_of(scope, now) {
+            meters.budget().charge(missed, now, now);
+        }
+    }
+
+    /// Sets what a scope has spent, if it is more than what is known.
     pub fn raise_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
         if let Some(meters) = self.meters_of(scope, now)
             && meters.spent(now) < spent

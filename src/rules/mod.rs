@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use dashmap::DashMap;
 use meridian_core::access::ModelFacts;
 use meridian_core::auth::KeyView;
-use meridian_core::config::{Config, Deployment};
+use meridian_core::config::{Config, Deployment, wildcard};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::price::PriceBook;
+use meridian_core::price::{BillingPlace, ModelPrice, PriceBook};
 
 pub use target::{Door, HeaderValues, Target};
 
@@ -37,6 +37,17 @@ pub struct Rules {
     wildcard_groups: DashMap<String, Arc<Group>>,
     routing: Arc<Routing>,
     credentials: Arc<Credentials>,
+}
+
+/// What a model costs in one account.
+#[derive(Clone, Debug)]
+pub struct AccountPrice {
+    /// Name that clients ask for it by; the provider's where they cannot.
+    pub model_group: String,
+    /// Its price; `None` is unknown.
+    pub price: Option<Arc<ModelPrice>>,
+    /// Facts that change the price.
+    pub place: BillingPlace,
 }
 
 /// The deployments that can serve one model name.
@@ -205,6 +216,16 @@ impl Rules {
         concrete.cloned().or_else(wildcard)
     }
 
+    /// A deployment of this provider at this address, for objects whose own was edited meanwhile.
+    pub fn deployment_at(&self, provider: &str, api_base: &str) -> Option<Arc<Target>> {
+        let is_there = |target: &Arc<Target>| {
+            target.door.is_some()
+                && target.deployment.provider.label() == provider
+                && target.api_base == api_base
+        };
+        self.every_target().into_iter().find(is_there)
+    }
+
     /// Deployments of any model that speak OpenAI's dialect and have a credential of their own:
     /// where files and batches live.
     pub fn accounts(&self) -> Vec<Arc<Target>> {
@@ -217,6 +238,62 @@ impl Rules {
         }
         accounts.sort_by(|a, b| a.deployment.id.cmp(&b.deployment.id));
         accounts
+    }
+
+    /// What the provider's model costs in the account of a deployment: by this one where it is that
+    /// model, by another deployment of the account that is, by a wildcard of it, else by the price
+    /// map.
+    pub fn price_in_account(&self, target: &Target, model: &str) -> AccountPrice {
+        let undated = meridian_core::price::undated(model);
+        let is_it = |other: &&Arc<Target>| {
+            let base = other.deployment.base_model.as_deref();
+            // It may name its provider.
+            let bare = base.and_then(|base| base.split_once('/'));
+            let names = [Some(other.model.as_str()), base, bare.map(|(_, name)| name)];
+            let named = names.into_iter().flatten();
+            let is_named = named
+                .into_iter()
+                .any(|name| name == model || name == undated);
+            is_named && other.same_account(target)
+        };
+        let mut others = self.every_target();
+        // The one that has it first.
+        others.sort_by_key(|other| other.deployment.id != target.deployment.id);
+        let concrete = others.iter().filter(|one| !one.deployment.is_wildcard());
+        if let Some(own) = concrete.into_iter().find(is_it) {
+            return AccountPrice {
+                model_group: own.deployment.model_name.clone(),
+                price: own.price.clone(),
+                place: own.place,
+            };
+        }
+        let label = target.deployment.provider.label();
+        let of_wildcard = |other: &Arc<Target>| {
+            let deployment = Arc::clone(&other.deployment);
+            let has_prices = deployment.is_wildcard() && !deployment.prices.is_empty();
+            let fits = has_prices && other.same_account(target);
+            let part = wildcard::capture(&deployment.model, model).filter(|_| fits)?;
+            Some((
+                deployment.model_name.replacen('*', part, 1),
+                Arc::clone(other),
+            ))
+        };
+        let mut place = target.place;
+        if let Some((model_group, wildcard)) = others.iter().find_map(of_wildcard) {
+            place = wildcard.place;
+            place.adjustment = self.config.adjustments.resolve(label, model);
+            return AccountPrice {
+                model_group,
+                price: target::price_of(&wildcard.deployment, model, &self.prices),
+                place,
+            };
+        }
+        place.adjustment = self.config.adjustments.resolve(label, model);
+        AccountPrice {
+            model_group: model.to_owned(),
+            price: self.prices.find(label, model, None),
+            place,
+        }
     }
 
     fn target(&self, deployment: &Arc<Deployment>, name: &str) -> Arc<Target> {

@@ -262,7 +262,11 @@ fn fixed_headers(
     headers
 }
 
-fn price_of(deployment: &Deployment, model: &str, prices: &PriceBook) -> Option<Arc<ModelPrice>> {
+pub(super) fn price_of(
+    deployment: &Deployment,
+    model: &str,
+    prices: &PriceBook,
+) -> Option<Arc<ModelPrice>> {
     let label = deployment.provider.label();
     let listed = prices.find(label, model, deployment.base_model.as_deref());
     if deployment.prices.is_empty() {

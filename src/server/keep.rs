@@ -15,10 +15,17 @@ use crate::clock;
 use crate::journal::{Drain, Journal};
 use crate::price_source::{PriceSource, Refreshed};
 use crate::state::State;
-use crate::store::{NextReset, Store};
+use crate::store::{NextReset, OldObjects, Store};
 
 /// Between two looks at what is due.
 const TURN: Duration = Duration::from_secs(10);
+
+/// Between two looks at objects that are old.
+const OBJECTS_EVERY: Schedule = Schedule::Every(Duration::from_secs(3_600));
+/// Their rows in one transaction, and transactions of one look.
+const OBJECTS_AT_ONCE: u32 = 1_000;
+const OBJECTS_STEPS: usize = 50;
+const DAY_MS: i64 = 86_400_000;
 
 /// Does what is due, again and again.
 pub(super) struct Keeper {
@@ -66,12 +73,14 @@ impl Keeper {
     /// Runs until `stop` turns true.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut past = Past::at(clock::now());
+        let mut past_objects = Past::at(clock::now());
         while !*stop.borrow() {
             tell(&self.drain, &self.state.rules.load().config);
             self.tell_borrowed().await;
             self.roll_periods().await;
             self.prepare().await;
             self.drop_old_logs(&mut past).await;
+            self.drop_old_objects(&mut past_objects).await;
             self.refresh_prices().await;
             self.state.upstreams.sweep();
             let _ = tokio::time::timeout(TURN, stop.changed()).await;
@@ -124,6 +133,33 @@ impl Keeper {
                 past.failed = true;
             }
         }
+    }
+
+    /// Who made what is kept for long: nobody else ever becomes the owner of what is forgotten.
+    async fn drop_old_objects(&self, past: &mut Past) {
+        let now = clock::now();
+        if !past.is_due(&OBJECTS_EVERY, self.state.registry.zone(), now) {
+            return;
+        }
+        let days = self.state.rules.load().config.meridian.stored_objects_days;
+        let today = now.0 / DAY_MS;
+        let old = OldObjects {
+            today,
+            before: today.saturating_sub_unsigned(days),
+            most: OBJECTS_AT_ONCE,
+        };
+        for _ in 0..OBJECTS_STEPS {
+            match self.store.drop_old_objects(old).await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "old objects are not forgotten");
+                    past.failed = true;
+                    return;
+                }
+            }
+        }
+        past.failed = true;
     }
 
     async fn refresh_prices(&self) {

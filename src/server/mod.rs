@@ -4,7 +4,9 @@
 //! before the first key is loaded; the last record is in the ledger before the process ends.
 
 mod answers;
+mod batches;
 mod budgets;
+mod call;
 mod copies;
 mod deployments;
 mod door;
@@ -34,7 +36,7 @@ use std::time::Duration;
 use meridian_core::config::{self, Config, Loaded};
 use pingora_core::server::RunArgs;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use copies::Copies;
@@ -205,6 +207,7 @@ struct Opened {
     copies: Option<Copies>,
     sharing: Option<Sharing>,
     heir: Heir,
+    batches_over: mpsc::Receiver<String>,
 }
 
 /// A running gateway.
@@ -256,6 +259,7 @@ async fn open(
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let known = (Arc::clone(&routing), Credentials::new());
+    let (told_over, batches_over) = mpsc::channel(batches::OVER_MAX);
     let state = State::new(Parts {
         region: config.routing.regions.own.clone(),
         upstreams: Upstreams::new(upstream_options(&config)),
@@ -268,6 +272,7 @@ async fn open(
         journal,
         metrics,
         owners: Owners::new(store.clone()),
+        batches_over: told_over,
         admin: management::socket_origin(data_dir),
         serves_management: args.role == Role::All,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
@@ -285,6 +290,7 @@ async fn open(
         copies,
         sharing,
         heir,
+        batches_over,
     })
 }
 
@@ -318,6 +324,7 @@ impl Opened {
             copies,
             sharing,
             heir,
+            batches_over,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let snapshot = copies.map(|copies| copies.start(control, &stopped));
@@ -334,6 +341,10 @@ impl Opened {
         let reloader = reloader(&state, (&prices, &merged), args, env, loaded);
         control.spawn(reloader.run(stopped.clone()));
         deployments::look(control, &state, (&store, args.role), &stopped);
+        if args.role != Role::Admin {
+            let biller = batches::Biller::new(&state, (&store, &drain), batches_over);
+            control.spawn(biller.run(stopped.clone()));
+        }
         let cached = state
             .cache
             .clone()

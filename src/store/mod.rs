@@ -2,6 +2,7 @@
 //!
 //! Nothing here is awaited by a request with a known key. SQL lies in the variant's own files.
 
+mod batches;
 mod cells;
 mod columns;
 mod deadline;
@@ -29,6 +30,7 @@ use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
+pub use batches::{BatchClaim, BatchKey, NextLook, OldObjects, OpenBatch, Which};
 pub use cells::{CellQuery, SpendCell};
 pub use deadline::with_deadline;
 pub use embedded::Embedded;

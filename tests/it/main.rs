@@ -1,6 +1,7 @@
 //! The whole gateway, as a process, against the fake provider.
 #![cfg(test)]
 
+mod batches;
 mod bodies;
 mod cache;
 mod clouds;

@@ -94,7 +94,8 @@ async fn world() -> (Fake, Gateway) {
     (fake, gateway)
 }
 
-async fn upload(gateway: &Gateway, key: &str) -> String {
+/// Uploads a file and returns its id.
+pub(crate) async fn upload(gateway: &Gateway, key: &str) -> String {
     let mut request = Request::new("POST", "/v1/files")
         .bearer(key)
         .field("content-type", "multipart/form-data; boundary=b");
@@ -181,6 +182,29 @@ async fn a_list_of_files_shows_each_tenant_its_own_page_by_page() {
         (bad.status(), &bad.json()["error"]["param"]),
         (400, &json!("limit"))
     );
+}
+
+#[tokio::test]
+async fn a_full_page_costs_few_questions_however_long_the_account_is() {
+    let (fake, gateway) = world().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    for _ in 0..6 {
+        upload(&gateway, &theirs).await;
+    }
+    let newest = upload(&gateway, &ours).await;
+    let before = fake.asked().len();
+    let page = get(&gateway, &ours, "/v1/files?limit=1").await;
+    assert_eq!(ids(&page), std::slice::from_ref(&newest));
+    assert_eq!(
+        page.json()["has_more"],
+        true,
+        "nobody has looked to the end"
+    );
+    let asked = fake.asked().len() - before;
+    assert!(asked <= 4, "{asked} pages of {}", 7 * FOREIGN / 1_000 + 1);
+    let rest = get(&gateway, &ours, &format!("/v1/files?after={newest}")).await;
+    assert!(ids(&rest).is_empty());
+    assert_eq!(rest.json()["has_more"], false);
 }
 
 #[tokio::test]

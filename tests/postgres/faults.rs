@@ -1,18 +1,23 @@
 //! A server that goes away in every way comes back into use by itself.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use meridian::journal::{Drain, Journal, JournalOptions};
 use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_testkit::deadline::now;
 use meridian_testkit::postgres::Postgres;
+use meridian_testkit::relay::{Mode, Relay};
 use meridian_testkit::scale::scaled;
 
 use super::support::{NOON, apply, ask, database, record, store};
 
 /// A call that the store cannot carry out may take so long, not longer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// A drain whose commits are cut gets on within this time.
+const DRAINED_WITHIN: Duration = Duration::from_secs(60);
 /// A server that is back is used again within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
@@ -121,6 +126,41 @@ async fn a_batch_whose_answer_was_lost_is_not_counted_again() {
     }
     // Once without a line in the log, once with one.
     assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(10));
+}
+
+#[tokio::test]
+async fn who_listens_hears_once_of_each_record_also_where_answers_are_lost() {
+    const RECORDS: u64 = 12;
+    let server = Postgres::start();
+    let direct = on(&server).await;
+    let relay = Relay::start(server.addr()).await;
+    let url = format!("postgresql://postgres@{}/app", relay.addr());
+    let store = Store::postgres(&database(&url)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalOptions::default()).unwrap();
+    let journal = Arc::new(journal);
+    let drain = Drain::new(Arc::clone(&journal), store, "store");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    drain.tell(journal.end(), move |records| {
+        let mut told = hears.lock().unwrap();
+        told.extend(records.iter().map(|record| record.call_id));
+    });
+    relay.set(Mode::CutCommits(2));
+    let mut expected = Vec::new();
+    for number in 1..=RECORDS {
+        let record = record(number, NOON, 5);
+        journal.append_close(None, &record).unwrap();
+        expected.push(record.call_id);
+        assert!(drain.flush(DRAINED_WITHIN).await, "{number}");
+    }
+    assert!(relay.cuts() > 4, "{} commits were cut", relay.cuts());
+    let mut told = told.lock().unwrap().clone();
+    told.sort_by_key(|call| call.to_bytes());
+    expected.sort_by_key(|call| call.to_bytes());
+    assert_eq!(told, expected);
+    let spent = NanoUsd(5 * RECORDS as i64);
+    assert_eq!(direct.global_spend(None).await.unwrap(), spent);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What every store must do; a new variant of `Store` is added in `support.rs`.
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod cells;
 #[cfg(test)]
 mod home;

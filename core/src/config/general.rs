@@ -14,6 +14,8 @@ use crate::transcript::{TEXT_CHARS, TEXT_CHARS_MAX};
 
 /// How often a node's records go to a shared store. LiteLLM waits 10 s because its records are in
 /// memory until then; here they are on disk, and reports are fresher.
+const BATCH_POLLING: Duration = Duration::from_secs(3_600);
+const BATCH_POLLING_MIN: Duration = Duration::from_secs(1);
 const BATCH_WRITE_AT: Duration = Duration::from_secs(1);
 const BATCH_WRITE_MIN: Duration = Duration::from_millis(100);
 const BATCH_WRITE_MAX: Duration = Duration::from_secs(3_600);
@@ -57,6 +59,8 @@ pub struct General {
     pub spend_logs_retention: Option<Retention>,
     /// How often a node's records go to a shared store.
     pub batch_write_at: Duration,
+    /// How often a batch at a provider is looked at that nobody reads, to be billed.
+    pub batch_polling: Duration,
     /// The long readiness body.
     pub public_readiness_details: bool,
     /// Streams end with a usage chunk even if the client did not ask.
@@ -142,6 +146,9 @@ pub(super) fn general(
             .map_or(BATCH_WRITE_AT, |time| {
                 time.clamp(BATCH_WRITE_MIN, BATCH_WRITE_MAX)
             }),
+        batch_polling: area
+            .seconds("proxy_batch_polling_interval")
+            .map_or(BATCH_POLLING, |time| time.max(BATCH_POLLING_MIN)),
         public_readiness_details: flag("allow_public_health_readiness_details"),
         always_include_stream_usage: flag("always_include_stream_usage"),
     }

@@ -41,6 +41,8 @@ pub struct Meridian {
     pub drain_timeout: Duration,
     /// Largest spend journal; above it new requests get 503.
     pub journal_bytes_max: u64,
+    /// Days for which it is kept who made a file or batch.
+    pub stored_objects_days: u64,
     /// When the journal is forced to disk.
     pub fsync: Fsync,
     /// What happens upstream when a client leaves.
@@ -197,6 +199,7 @@ pub(super) fn resolve(
         drain_delay: seconds("drain_delay_s", 5),
         drain_timeout: seconds("drain_timeout_s", 900),
         journal_bytes_max: area.count("journal_bytes_max").unwrap_or(8 * 1_024 * MIB),
+        stored_objects_days: area.count("stored_objects_days").unwrap_or(3 * 365),
         fsync: match word("fsync") {
             "always" => Fsync::Always,
             "never" => Fsync::Never,

@@ -154,6 +154,7 @@ impl Payload for RequestContext {
             cache_hit,
             lineage,
             periods,
+            batch,
         } = self;
         let mut object = Object::new(out);
         if !tags.is_empty() {
@@ -170,6 +171,7 @@ impl Payload for RequestContext {
         if !periods.is_empty() {
             object.value("periods", periods)?;
         }
+        object.value_if("batch", batch)?;
         object.end();
         Ok(())
     }
@@ -257,6 +259,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::batch::Step;
     use crate::endpoint::Endpoint;
     use crate::escrow::{Pid, ScopeId};
     use crate::ids::{CallId, KeyHash};
@@ -348,6 +351,7 @@ mod tests {
                     index: 1,
                     generation: 2,
                 }],
+                batch: Some(Step::Used),
             },
             error: some(),
             texts: Some(Box::new(
@@ -412,20 +416,7 @@ mod tests {
 
     #[test]
     fn labels_of_ends_are_their_names() {
-        for reason in [
-            EndReason::Complete,
-            EndReason::ClientGoneBeforeFirstByte,
-            EndReason::ClientGoneMidStream,
-            EndReason::UpstreamReset,
-            EndReason::Stall,
-            EndReason::ProviderError,
-            EndReason::UpstreamFailed,
-            EndReason::Timeout,
-            EndReason::BudgetCut,
-            EndReason::Revoked,
-            EndReason::InternalError,
-            EndReason::Crashed,
-        ] {
+        for reason in EndReason::ALL {
             same(SpendRecord {
                 end_reason: reason,
                 ..bare()

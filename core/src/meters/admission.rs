@@ -9,6 +9,7 @@ use super::{Meters, Whose};
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::money::NanoUsd;
+use crate::scope::ScopeKind;
 use crate::time::WallMs;
 
 /// The most that a request can take.
@@ -123,6 +124,29 @@ impl Meters {
         }
         Ok(admission)
     }
+
+    /// Counts what was used already: nothing is reserved, nothing refuses, and no limit per minute
+    /// knows of it. Settle it at once.
+    pub fn count(
+        self: &Arc<Self>,
+        model: &str,
+        others: Vec<Due>,
+        decides: Decides,
+        now: WallMs,
+    ) -> Admission {
+        let mut admission = Admission {
+            first: Held::of(Due::of(Arc::clone(self))),
+            others: others.into_iter().map(Held::of).collect(),
+            cost: NanoUsd::ZERO,
+            tokens: 0,
+            decides,
+            sent: false,
+        };
+        for held in admission.scopes() {
+            held.count_budget(model, decides, now);
+        }
+        admission
+    }
 }
 
 /// What an admitted request holds, to be settled once. It can be moved anywhere.
@@ -152,6 +176,25 @@ impl Admission {
     pub fn pids(&self) -> Vec<Pid> {
         let scopes = std::iter::once(&self.first).chain(&self.others);
         scopes.flat_map(Held::pids).collect()
+    }
+
+    /// Budgets that are shared and of which this node has no rights: what is settled now would
+    /// not be known to other nodes.
+    pub fn without_rights(&self, now: WallMs) -> Vec<Lacking> {
+        if self.decides != Decides::Rights {
+            return Vec::new();
+        }
+        let scopes = std::iter::once(&self.first).chain(&self.others);
+        scopes.flat_map(|held| held.without_rights(now)).collect()
+    }
+
+    /// Whether it counts in this scope.
+    pub fn holds(&self, kind: ScopeKind, id: &str) -> bool {
+        let mut scopes = std::iter::once(&self.first).chain(&self.others);
+        scopes.any(|held| {
+            let scope = held.meters.scope();
+            scope.is_some_and(|scope| scope.kind == kind && scope.id == *id)
+        })
     }
 
     /// Limits that nodes could share and do not share yet.

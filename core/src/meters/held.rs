@@ -90,6 +90,34 @@ impl Held {
         Ok(())
     }
 
+    /// Holds nothing of the budgets, so that what is settled counts in them.
+    pub(super) fn count_budget(&mut self, model: &str, decides: Decides, now: WallMs) {
+        let meters = &self.meters;
+        self.budget = Some(meters.budget.count(decides, now));
+        if let Some((at, model)) = meters.models.find(model) {
+            self.model.budget = Some(model.budget.count(decides, now));
+            self.model.at = Some(at);
+        }
+    }
+
+    /// Limited budgets whose rights it does not hold.
+    pub(super) fn without_rights(&self, now: WallMs) -> Vec<Lacking> {
+        let meters = &self.meters;
+        let lacks = |purse: &Purse, hold: &Option<PurseHold>, model| {
+            let limited = purse.slot.limit(now).is_some();
+            let lacks = limited && hold.as_ref().is_some_and(|hold| hold.pid().is_none());
+            lacks.then(|| Lacking {
+                meters: Arc::clone(meters),
+                model,
+                need: NanoUsd(1),
+            })
+        };
+        let own = lacks(&meters.budget, &self.budget, None);
+        let model = self.model.at.and_then(|at| meters.models.at(at));
+        let model = model.and_then(|model| lacks(&model.budget, &self.model.budget, self.model.at));
+        own.into_iter().chain(model).collect()
+    }
+
     pub(super) fn take_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {
         let taken = self.meters.rates.take(tokens, now).map_err(|full| {
             let (scope, id) = self.meters.rate_scope();

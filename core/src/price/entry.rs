@@ -72,6 +72,12 @@ impl fmt::Debug for Source {
 pub(super) type BadField = (String, String);
 
 impl ModelPrice {
+    /// Whether many requests cost something else than one that used as much as all of them: a
+    /// price that depends on the size of a prompt, or one for each request.
+    pub fn is_by_request(&self) -> bool {
+        !self.ranges.is_empty() || self.rates.has_steps() || self.base(Kind::Request).is_some()
+    }
+
     /// Reads an entry. Fields that cannot be read are left out and handed to `report`.
     pub(super) fn read(
         key: &str,

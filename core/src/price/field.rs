@@ -242,6 +242,11 @@ impl RateTable {
         Some(own.1)
     }
 
+    /// Whether a rate depends on the size of the prompt.
+    pub(super) fn has_steps(&self) -> bool {
+        self.rates.iter().any(|(key, _)| key.above > 0)
+    }
+
     /// Base rate at the standard tier.
     pub(super) fn base(&self, kind: Kind) -> Option<Rate> {
         self.pick(kind, ServiceTier::Standard, 0)

@@ -219,6 +219,11 @@ fn strip_version(id: &str) -> Option<&str> {
     }
 }
 
+/// A model's name without the date that a provider puts behind it.
+pub fn undated(name: &str) -> &str {
+    strip_date(name).unwrap_or(name)
+}
+
 /// `x-2024-08-06`, `x-20240806` and `x@20240806` are dates of `x`.
 fn strip_date(name: &str) -> Option<&str> {
     if let Some((name, _)) = name.split_once('@') {

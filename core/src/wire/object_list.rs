@@ -124,6 +124,54 @@ impl Page {
     }
 }
 
+/// Pages that are looked at behind a full answer for whether there are more.
+const PAGES_BEHIND: usize = 3;
+
+/// How far an account is searched for one caller's objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    wanted: usize,
+    behind: usize,
+}
+
+/// What follows a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next one.
+    Page,
+    /// The answer.
+    Answer {
+        /// There are more of the caller's, or there may be.
+        has_more: bool,
+    },
+    /// No answer: nothing was found, and no end is in sight.
+    GiveUp,
+}
+
+impl Search {
+    /// For so many objects.
+    pub fn new(wanted: usize) -> Self {
+        let behind = 0;
+        Self { wanted, behind }
+    }
+
+    /// Says what follows a page with which `found` objects were found in all. `is_last`: the
+    /// account has no more; `is_late`: there is no time for more.
+    pub fn after_page(&mut self, found: usize, is_last: bool, is_late: bool) -> Next {
+        if found > self.wanted || is_last {
+            let has_more = found > self.wanted;
+            return Next::Answer { has_more };
+        }
+        let is_full = found == self.wanted;
+        self.behind += usize::from(is_full);
+        match is_late || self.behind > PAGES_BEHIND {
+            true if found == 0 => Next::GiveUp,
+            true => Next::Answer { has_more: true },
+            false => Next::Page,
+        }
+    }
+}
+
 /// Whether a text is an id that can stand in a query.
 fn is_id(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
@@ -199,6 +247,25 @@ mod tests {
         ] {
             assert!(Page::read(body.as_bytes()).is_none(), "{body}");
         }
+    }
+
+    #[test]
+    fn an_account_is_searched_until_the_page_is_full_and_a_little_further() {
+        let mut search = Search::new(2);
+        assert_eq!(search.after_page(1, false, false), Next::Page);
+        for _ in 0..PAGES_BEHIND {
+            assert_eq!(search.after_page(2, false, false), Next::Page);
+        }
+        let full = Next::Answer { has_more: true };
+        assert_eq!(search.after_page(2, false, false), full, "nobody knows");
+        let mut search = Search::new(2);
+        assert_eq!(search.after_page(3, true, false), full);
+        assert_eq!(Search::new(2).after_page(3, false, false), full);
+        let whole = Next::Answer { has_more: false };
+        assert_eq!(Search::new(2).after_page(2, true, true), whole);
+        assert_eq!(Search::new(2).after_page(0, true, true), whole);
+        assert_eq!(Search::new(2).after_page(1, false, true), full);
+        assert_eq!(Search::new(2).after_page(0, false, true), Next::GiveUp);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A spend record with the columns of LiteLLM's `SpendLogs` table.
 
+use meridian_core::batch::Step;
 use meridian_core::ids::KeyHash;
 use meridian_core::spend::{EndReason, SpendRecord};
 use meridian_core::time::WallMs;
@@ -19,7 +20,7 @@ pub(super) fn row(record: &SpendRecord) -> Value {
     json!({
         "request_id": request_id(record),
         "litellm_call_id": record.call_id,
-        "call_type": record.endpoint.label(),
+        "call_type": call_type(record),
         "api_key": key_text(payer.key),
         "spend": record.cost.dollars(),
         "total_tokens": record.usage.total(),
@@ -51,6 +52,14 @@ pub(super) fn row(record: &SpendRecord) -> Value {
         "mcp_namespaced_tool_name": null,
         "agent_id": null,
     })
+}
+
+/// LiteLLM bills a batch in the name of who reads it.
+fn call_type(record: &SpendRecord) -> &'static str {
+    match record.context.batch {
+        Some(Step::Used) => "aretrieve_batch",
+        Some(Step::Made) | None => record.endpoint.label(),
+    }
 }
 
 /// `{}` for none.

@@ -83,6 +83,11 @@ pub(crate) enum Content {
 }
 
 impl Ask {
+    /// Whether it makes a batch, whose requests are billed when they are done.
+    pub(crate) fn makes_batch(&self, endpoint: Endpoint) -> bool {
+        endpoint == Endpoint::Batches && self.method == Method::POST && self.id.is_none()
+    }
+
     /// Reads a request; errors name the field.
     pub(crate) fn read(
         session: &ServerSession,

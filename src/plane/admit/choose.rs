@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::Method;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -168,7 +167,7 @@ async fn keeper_of(
     };
     // A new batch belongs where its input is.
     let input = ask.field(Field::InputFileId).and_then(Value::text);
-    let makes_batch = arrival.endpoint == Endpoint::Batches && ask.method == Method::POST;
+    let makes_batch = ask.makes_batch(arrival.endpoint);
     let Some(id) = ask.id.clone().or(input.map(Cow::into_owned)) else {
         return match makes_batch && key.is_some() {
             true => Err(without_input()),

@@ -1,7 +1,7 @@
 //! What is taken before a request is dispatched: budget, limits, its line in the journal.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use meridian_core::auth::KeyView;
 use meridian_core::config::UnknownPrice;
@@ -53,14 +53,14 @@ pub(super) async fn hold(
     let meters = key.as_ref().map_or(&state.master_meters, |key| &key.meters);
     // What cannot be bounded beforehand may still cost: budgets refuse it when they are used up.
     let bounded = bound.prompt_tokens > 0 || bound.completion_tokens_max > 0;
-    let (cost, covered) = first_slice(state, &ask, bound);
+    let (cost, covered) = first_slice(state, (&arrival, &ask), bound);
     let need = Need {
         cost,
         tokens: bound
             .prompt_tokens
             .saturating_add(bound.completion_tokens_max),
         model: &group.name,
-        free: is_free(arrival.endpoint) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
+        free: is_free(&arrival, &ask) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
@@ -107,6 +107,7 @@ pub(super) async fn hold(
         attempts: 0,
         dispatched: None,
         unanswered: Vec::new(),
+        made_batch: OnceLock::new(),
         hold: Some(hold),
     }))
 }
@@ -182,8 +183,12 @@ fn excess(ask: &Ask, bound: Bound, covered: u64) -> NanoUsd {
 
 /// Cost that is held at first, and the output tokens that it is for: where rights are shared a
 /// stream takes a slice and grows, so that little lies idle.
-fn first_slice(state: &State, ask: &Ask, bound: Bound) -> (NanoUsd, u64) {
+fn first_slice(state: &State, (arrival, ask): (&Arrival, &Ask), bound: Bound) -> (NanoUsd, u64) {
     let whole = bound.completion_tokens_max;
+    // What a batch will cost nobody knows: it is let in while its budgets have anything left.
+    if ask.makes_batch(arrival.endpoint) {
+        return (bound.reserved.max(NanoUsd(1)), whole);
+    }
     if state.rights.is_none() || !ask.stream || whole <= STREAM_FIRST_TOKENS {
         return (bound.reserved, whole);
     }
@@ -283,15 +288,16 @@ fn bound(
 }
 
 /// Operations that no provider bills by themselves.
-fn is_free(endpoint: Endpoint) -> bool {
-    matches!(
-        endpoint,
-        Endpoint::CountTokens
-            | Endpoint::ResponsesItem
-            | Endpoint::Files
-            | Endpoint::Batches
-            | Endpoint::Moderations
-    )
+fn is_free(arrival: &Arrival, ask: &Ask) -> bool {
+    !ask.makes_batch(arrival.endpoint)
+        && matches!(
+            arrival.endpoint,
+            Endpoint::CountTokens
+                | Endpoint::ResponsesItem
+                | Endpoint::Files
+                | Endpoint::Batches
+                | Endpoint::Moderations
+        )
 }
 
 /// Most units that are not tokens.

@@ -98,18 +98,22 @@ impl<'a> Attempt<'a> {
             self = Self::new(self.state, self.admitted, Arc::clone(&target), self.sent);
         }
         let answered = self.prepared(door, client, inlined.as_ref());
-        match tokio::time::timeout_at(self.sent_at + self.limit, answered).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                let taken = self.sent_at.elapsed();
-                Err(Failure::timeout(
-                    &self.target,
-                    self.asked,
-                    taken,
-                    self.is_callers,
-                ))
-            }
+        let Ok(answer) = tokio::time::timeout_at(self.sent_at + self.limit, answered).await else {
+            let taken = self.sent_at.elapsed();
+            return Err(Failure::timeout(
+                &self.target,
+                self.asked,
+                taken,
+                self.is_callers,
+            ));
+        };
+        let answer = answer?;
+        // Not within the deadline: one that was made is not to be made again.
+        let is_kept = objects::stores(self.admitted.arrival.endpoint);
+        if is_kept && !objects::is_shared_list(self.admitted) {
+            self.keep_owners(&answer).boxed().await;
         }
+        Ok(answer)
     }
 
     /// Builds the request, with credentials that are held or, where none is, on their way.
@@ -133,11 +137,7 @@ impl<'a> Attempt<'a> {
         }
         let tail = &self.admitted.ask.tail;
         let outgoing = self.outgoing(door, client, token, (tail, inlined))?;
-        let answer = self.answer(door, outgoing, token).await?;
-        if objects::stores(self.admitted.arrival.endpoint) {
-            self.keep_owners(&answer).boxed().await;
-        }
-        Ok(answer)
+        self.answer(door, outgoing, token).await
     }
 
     fn outgoing(

@@ -23,11 +23,11 @@ use meridian_core::usage::{Usage, estimate_tokens};
 use serde_json::{Map, Value, json};
 
 use super::bill::{record, settle};
-use super::call::{Answer, NoAnswer, call, can_prove, headers};
 use super::{Ended, Probe, lock};
 use crate::clock;
 use crate::journal::OpenTicket;
 use crate::rules::Target;
+use crate::server::call::{Answer, NoAnswer, call, can_prove, headers};
 use crate::state::State;
 use crate::upstream::RequestHead;
 

@@ -3,7 +3,6 @@
 
 mod bill;
 mod billed;
-mod call;
 mod models;
 mod test;
 

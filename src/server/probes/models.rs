@@ -9,9 +9,9 @@ use meridian_core::routing::failure::{Silence, Verdict, of_answer};
 use meridian_core::routing::health::Failed;
 use meridian_core::routing::probe::{Last, Listing, judge_list};
 
-use super::call::{Answer, NoAnswer, call, can_prove, headers};
 use super::{Ended, Probe};
 use crate::clock;
+use crate::server::call::{Answer, NoAnswer, call, can_prove, headers};
 use crate::upstream::RequestHead;
 
 /// Asks for the list and takes in what that shows.

@@ -7,7 +7,7 @@ use meridian_core::spend::SpendRecord;
 use meridian_core::transcript::{JsonText, Texts};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Embedded, column, rollups, set_durable};
+use super::{Embedded, batches, column, rollups, set_durable};
 use crate::store::columns::{extra_usage, to_text};
 use crate::store::sums::{Sums, cost_of, failed};
 use crate::store::{SpendBatch, StoreError};
@@ -57,6 +57,9 @@ fn apply(db: &mut Connection, batch: &SpendBatch) -> Result<usize, StoreError> {
     let mut seen = HashSet::new();
     let mut added = 0;
     for record in &batch.records {
+        if !batches::is_first(&work, record)? {
+            continue;
+        }
         let is_new = match batch.keeps_logs {
             true => insert_log(&work, record, cost_of(record))?,
             // Without a log only the cursor keeps a record from counting twice.
@@ -65,6 +68,7 @@ fn apply(db: &mut Connection, batch: &SpendBatch) -> Result<usize, StoreError> {
         if is_new {
             added += 1;
             sums.add(record);
+            batches::add(&work, record)?;
         }
     }
     rollups::write(&sums, &work)?;

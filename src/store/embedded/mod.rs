@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod batches;
 mod imports;
 mod limits;
 mod logs;
@@ -72,6 +73,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V8__lineage",
         include_str!("../../../migrations/embedded/V8__lineage.sql"),
+    ),
+    (
+        "V9__batches",
+        include_str!("../../../migrations/embedded/V9__batches.sql"),
     ),
 ];
 

@@ -1,8 +1,8 @@
 //! The drain's transaction: new log rows, roll-ups, what scopes spent and the cursor, or nothing.
 //!
-//! Statements lock rows in one order everywhere: the writer's cursor, log rows, its own rows of
-//! scopes, roll-ups by day and cell. Drains of other nodes may wait for the last, never in a
-//! circle.
+//! Statements lock rows in one order everywhere: the writer's cursor, bills of batches, log rows,
+//! its own rows of scopes, roll-ups by day and cell. Drains of other nodes may wait for the bills
+//! and the roll-ups, never in a circle.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use super::rows::{self, LogRows};
 use super::work::{Access, Work};
-use super::{LOCK_PERIODS, LOCK_SPACE, Postgres, rollups, scopes};
+use super::{LOCK_PERIODS, LOCK_SPACE, Postgres, batches, rollups, scopes};
 use crate::store::sums::Sums;
 use crate::store::{SpendBatch, StoreError};
 
@@ -84,11 +84,12 @@ async fn apply(work: &mut Work, batch: &SpendBatch) -> Result<usize, StoreError>
         // An earlier commit went through although its answer was lost.
         return Err(StoreError::Moved);
     }
-    let records = &batch.records;
+    let records = batches::without_known(work, &batch.records).await?;
     let new = match batch.keeps_logs {
-        true => insert_logs(work, records, cursor.writer).await?,
-        false => distinct(records),
+        true => insert_logs(work, &records, cursor.writer).await?,
+        false => distinct(&records),
     };
+    batches::add(work, &new).await?;
     let mut sums = Sums::default();
     new.iter().for_each(|record| sums.add(record));
     scopes::add(work, &sums.scopes, cursor.writer).await?;

@@ -23,6 +23,19 @@ struct Step {
     down: &'static str,
 }
 
+impl Step {
+    /// The version that it leads to.
+    fn version(&self) -> i64 {
+        let number = self
+            .name
+            .strip_prefix('V')
+            .and_then(|name| name.split_once("__"));
+        number
+            .and_then(|(number, _)| number.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
 macro_rules! step {
     ($name:literal) => {
         Step {
@@ -42,6 +55,7 @@ const STEPS: &[Step] = &[
     step!("V5__texts"),
     step!("V6__objects"),
     step!("V7__lineage"),
+    step!("V8__batches"),
 ];
 
 /// Connections of a migration.
@@ -126,7 +140,7 @@ impl Schema {
 
 /// Version that this program was made for.
 fn own_version() -> i64 {
-    STEPS.len() as i64
+    STEPS.last().map_or(0, Step::version)
 }
 
 /// Changes or looks at the schema of a database.
@@ -204,8 +218,7 @@ async fn down(work: &Work) -> Result<Vec<String>, MigrateError> {
     if version == 0 {
         return Err(MigrateError::AtBottom);
     }
-    let index = usize::try_from(version - 1).ok();
-    let step = index.and_then(|index| STEPS.get(index));
+    let step = STEPS.iter().find(|step| step.version() == version);
     let step = step.ok_or(MigrateError::Unknown(version))?;
     work.batch(step.down).await?;
     work.batch(&format!(

@@ -4,6 +4,7 @@
 
 mod apply;
 mod audit;
+mod batches;
 mod behind;
 mod days;
 mod error;

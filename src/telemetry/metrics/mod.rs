@@ -304,6 +304,16 @@ impl Metrics {
         self.events.cooled_down(deployment, status);
     }
 
+    /// Counts a look at a batch that did not say what it used.
+    pub fn batch_failed(&self, why: &'static str) {
+        self.events.batch_failed(why);
+    }
+
+    /// Counts the bill of a batch. `model` is one of the configuration, or [`OTHER`].
+    pub fn batch_billed(&self, model: &str, provider: &str) {
+        self.events.batch_billed(model, provider);
+    }
+
     /// Spend of a scope of this kind passed its soft budget.
     pub fn soft_budget_crossed(&self, scope: &'static str) {
         self.events.soft_budget_crossed(scope);

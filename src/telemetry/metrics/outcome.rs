@@ -105,22 +105,6 @@ impl AttemptOutcome {
     }
 }
 
-/// Every end of a stream, in the order of their numbers.
-pub(super) const END_REASONS: [EndReason; 12] = [
-    EndReason::Complete,
-    EndReason::ClientGoneBeforeFirstByte,
-    EndReason::ClientGoneMidStream,
-    EndReason::UpstreamReset,
-    EndReason::Stall,
-    EndReason::ProviderError,
-    EndReason::UpstreamFailed,
-    EndReason::Timeout,
-    EndReason::BudgetCut,
-    EndReason::Revoked,
-    EndReason::InternalError,
-    EndReason::Crashed,
-];
-
 /// Label of `meridian_rejected_total` for an error.
 pub fn reject_reason(error: &GatewayError) -> &'static str {
     match error {
@@ -173,7 +157,7 @@ mod tests {
 
     #[test]
     fn numbers_are_positions() {
-        for (at, reason) in END_REASONS.iter().enumerate() {
+        for (at, reason) in EndReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, at);
         }
         for (at, outcome) in AttemptOutcome::ALL.iter().enumerate() {

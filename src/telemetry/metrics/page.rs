@@ -5,6 +5,7 @@ use std::time::Duration;
 use meridian_core::health::{Coordination, Propagation};
 use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
+use meridian_core::spend::EndReason;
 use meridian_core::time::WallMs;
 
 use super::catalogue::{COUNTERS, Described, Kind, LATENCIES, Label};
@@ -12,7 +13,7 @@ use super::exposition::Page;
 use super::histogram::gap_bounds;
 use super::labels::{MISSING, clip};
 use super::series::{Copied, Unlabelled};
-use super::{DeploymentLabels, Metrics, RightsGauges, copies, outcome, plain, process, rights};
+use super::{DeploymentLabels, Metrics, RightsGauges, copies, plain, process, rights};
 
 /// State of other parts of the gateway at the moment of the page.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +157,7 @@ impl Metrics {
         page.plain_histogram(&plain::TTFT, &self.ttft_bounds, &sum.ttft);
         page.plain_histogram(&plain::GAP, &gap_bounds(), &sum.gaps);
         page.plain_header(&plain::STREAM_END);
-        for (reason, count) in outcome::END_REASONS.iter().zip(sum.stream_ends) {
+        for (reason, count) in EndReason::ALL.iter().zip(sum.stream_ends) {
             page.sample(&plain::STREAM_END, &[reason.label()], count as f64);
         }
     }

@@ -171,6 +171,16 @@ const SOFT_BUDGETS: PlainFamily = counter(
     &["scope"],
     "Times spend passed a soft budget, once in a period",
 );
+const BATCH_ERRORS: PlainFamily = counter(
+    "litellm_check_batch_cost_errors",
+    &["error_type"],
+    "Looks at batches that did not say what they used",
+);
+const BATCHES_BILLED: PlainFamily = counter(
+    "litellm_check_batch_cost_jobs_processed",
+    &["model", "api_provider"],
+    "Batches that were billed, once for each of their models",
+);
 const RELOADS: PlainFamily = counter(
     "meridian_config_reload_total",
     &["result"],
@@ -264,7 +274,7 @@ pub(super) const START_TIME: PlainFamily = gauge(
 pub(super) const THREADS: PlainFamily = gauge("process_threads", &[], "Operating system threads");
 
 /// All of them.
-pub(super) const PLAIN: [&PlainFamily; 47] = [
+pub(super) const PLAIN: [&PlainFamily; 49] = [
     &LITELLM_IN_FLIGHT,
     &DEPLOYMENT_STATE,
     &DEPLOYMENT_COOLED_DOWN,
@@ -290,6 +300,8 @@ pub(super) const PLAIN: [&PlainFamily; 47] = [
     &SERIES_DROPPED,
     &REJECTED,
     &TRANSLATION_LOSSES,
+    &BATCH_ERRORS,
+    &BATCHES_BILLED,
     &SOFT_BUDGETS,
     &RELOADS,
     &LAST_RELOAD,
@@ -356,6 +368,8 @@ pub(super) struct Events {
     rejected: IntCounterVec,
     losses: IntCounterVec,
     soft_budgets: IntCounterVec,
+    batch_errors: IntCounterVec,
+    batches_billed: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
     coordination: IntCounterVec,
@@ -371,6 +385,8 @@ impl Events {
             rejected: counters(&registry, &REJECTED)?,
             losses: counters(&registry, &TRANSLATION_LOSSES)?,
             soft_budgets: counters(&registry, &SOFT_BUDGETS)?,
+            batch_errors: counters(&registry, &BATCH_ERRORS)?,
+            batches_billed: counters(&registry, &BATCHES_BILLED)?,
             reloads: counters(&registry, &RELOADS)?,
             last_reload: register(&registry, IntGauge::with_opts(opts(&LAST_RELOAD))?)?,
             coordination: counters(&registry, &COORDINATION_MESSAGES)?,
@@ -404,6 +420,15 @@ impl Events {
 
     pub(super) fn translation_lost(&self, field: &'static str, change: &'static str) {
         self.losses.with_label_values(&[field, change]).inc();
+    }
+
+    pub(super) fn batch_failed(&self, why: &'static str) {
+        self.batch_errors.with_label_values(&[why]).inc();
+    }
+
+    pub(super) fn batch_billed(&self, model: &str, provider: &str) {
+        let labels = [model, provider];
+        self.batches_billed.with_label_values(&labels).inc();
     }
 
     pub(super) fn soft_budget_crossed(&self, scope: &'static str) {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use meridian_core::spend::EndReason;
 
 use super::AttemptOutcome;
 use super::catalogue::{Latency, Shown};
@@ -152,7 +153,7 @@ pub(super) struct Unlabelled {
     pub(super) overhead: Histogram,
     pub(super) ttft: Histogram,
     pub(super) gaps: Histogram,
-    pub(super) stream_ends: [u64; super::outcome::END_REASONS.len()],
+    pub(super) stream_ends: [u64; EndReason::ALL.len()],
 }
 
 /// Keeps the locks of two threads on different cache lines.

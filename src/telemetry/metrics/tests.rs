@@ -150,7 +150,7 @@ fn counters_equal_the_ledger_however_requests_end() {
         let mut record = record(at % 7);
         record.usage.prompt = u64::from(at) * 31;
         record.cost = NanoUsd(i64::from(at) * 1_000_003);
-        record.end_reason = outcome::END_REASONS[at as usize % 11];
+        record.end_reason = EndReason::ALL[at as usize % 11];
         record.status = [200, 499, 500, 429][at as usize % 4];
         settle(&metrics, &record, &LABELS);
         tokens += record.usage.total();

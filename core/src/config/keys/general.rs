@@ -64,6 +64,11 @@ pub(super) const GENERAL: &[Key] = &[
         "the same as a crontab line in `litellm_settings.timezone`; wins",
     ),
     on(
+        "proxy_batch_polling_interval",
+        Seconds,
+        "how often a batch that nobody reads is looked at, to be billed; at least 1, default 3600",
+    ),
+    on(
         "proxy_batch_write_at",
         Seconds,
         "how often records go from the journal to Postgres, 0.1 to 3600; default 1",
@@ -119,7 +124,6 @@ pub(super) const GENERAL: &[Key] = &[
     later("coordination_redis", Any, REDIS_CARRIES),
     off("proxy_budget_rescheduler_min_time", Seconds, NO_DB_JOBS),
     off("proxy_budget_rescheduler_max_time", Seconds, NO_DB_JOBS),
-    off("proxy_batch_polling_interval", Seconds, NO_DB_JOBS),
     off(
         "disable_adding_master_key_hash_to_db",
         Bool,

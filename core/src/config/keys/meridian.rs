@@ -80,6 +80,11 @@ pub(super) const MERIDIAN: &[Key] = &[
         "spend journal; default 8589934592 (8 GiB)",
     ),
     on(
+        "stored_objects_days",
+        Whole(31, 36_500),
+        "who made a file or batch is known so long; default 1095",
+    ),
+    on(
         "fsync",
         Kind::Word(&["interval", "always", "never"]),
         "of the journal; default interval",

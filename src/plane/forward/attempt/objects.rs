@@ -2,13 +2,15 @@
 //! shows its caller those of its own.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use meridian_core::auth::KeyPolicy;
+use meridian_core::batch;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::wire::object_list::{self, Object, Page, Question};
+use meridian_core::wire::object_list::{self, Next, Object, Page, Question, Search};
 
 use super::{Answer, Attempt, Failure};
 use crate::byte_budget::ByteLease;
@@ -27,6 +29,8 @@ const FILES_ASKED: usize = 10_000;
 const BATCHES_ASKED: usize = 20;
 /// Pages of the account that are searched for one of the caller's.
 const PAGES_MAX: usize = 100;
+/// How long is searched: what was found by then is the answer.
+const SEARCH_MAX: Duration = Duration::from_secs(20);
 
 /// Whether the request is a list that its caller may see only a part of.
 pub(super) fn is_shared_list(admitted: &Admitted) -> bool {
@@ -64,6 +68,7 @@ impl Attempt<'_> {
         }
         let mut lease = ByteLease::new(&self.state.bytes);
         let mut own: Vec<(Object, Owner)> = Vec::new();
+        let mut search = Search::new(wanted);
         for page in 1..=PAGES_MAX {
             let tail = question.tail(after.as_deref(), of_page);
             let outgoing = self.outgoing(door, client, token, (&tail, None))?;
@@ -80,13 +85,17 @@ impl Attempt<'_> {
                     retry_after_s: 1,
                 }));
             }
-            let is_searched = page == PAGES_MAX && !own.is_empty();
-            if own.len() > wanted || is_last || is_searched {
-                let has_more = own.len() > wanted || !is_last;
-                own.truncate(wanted);
-                self.keep_written(&own).await;
-                let objects = own.into_iter().map(|(object, _)| object).collect();
-                return Ok(self.listed(answer, Page { objects, has_more }, lease));
+            let is_late = page == PAGES_MAX || self.sent_at.elapsed() > SEARCH_MAX;
+            match search.after_page(own.len(), is_last, is_late) {
+                Next::Page => {}
+                Next::Answer { has_more } => {
+                    own.truncate(wanted);
+                    self.wake(own.iter().map(|(object, _)| object));
+                    self.keep_written(&own).await;
+                    let objects = own.into_iter().map(|(object, _)| object).collect();
+                    return Ok(self.listed(answer, Page { objects, has_more }, lease));
+                }
+                Next::GiveUp => return Err(Failure::terminal(too_long(of_page * page))),
             }
             after = last;
         }
@@ -137,6 +146,17 @@ impl Attempt<'_> {
         Ok(own.collect())
     }
 
+    /// Batches that are over are billed. One that finds no place is found by the look at what
+    /// nobody reads.
+    fn wake<'o>(&self, page: impl Iterator<Item = &'o Object>) {
+        if self.admitted.arrival.endpoint != Endpoint::Batches {
+            return;
+        }
+        for one in page.filter(|one| batch::is_over(one.raw.as_ref())) {
+            let _ = self.state.batches_over.try_send(one.id.clone());
+        }
+    }
+
     /// What the batches of a page have written belongs to who owns them from here on.
     async fn keep_written(&self, page: &[(Object, Owner)]) {
         if self.admitted.arrival.endpoint != Endpoint::Batches {
@@ -184,11 +204,27 @@ impl Attempt<'_> {
         key.is_some_and(|key| owner.is(&key.policy))
     }
 
+    /// From here on the batch is billed, also when its caller leaves while its owner is kept.
+    fn note_batch(&self, answer: &Answer) {
+        let Prelude::Whole(_, meter) = &answer.prelude else {
+            return;
+        };
+        let id = meter.facts().response_id.clone();
+        if let Some(id) = id.filter(|_| self.admitted.makes_batch()) {
+            let _ = self.admitted.made_batch.set(id);
+        }
+    }
+
     /// Keeps who owns what an answer says was made: a new file or batch is its caller's, and what
     /// a batch wrote belongs to who owns the batch.
     pub(super) async fn keep_owners(&self, answer: &Answer) {
+        self.note_batch(answer);
         let ask = &self.admitted.ask;
         let endpoint = self.admitted.arrival.endpoint;
+        if let Some(id) = ask.id.as_ref().filter(|_| ask.method == Method::DELETE) {
+            self.state.owners.forget(id).await;
+            return;
+        }
         let Prelude::Whole(body, _) = &answer.prelude else {
             return;
         };
@@ -198,7 +234,14 @@ impl Attempt<'_> {
             _ => false,
         };
         if !made {
+            let listed = ask.id.is_none() && endpoint == Endpoint::Batches;
+            let page = Page::read(body).filter(|_| listed);
+            self.wake(page.iter().flat_map(|page| &page.objects));
             return;
+        }
+        if let Some(id) = ask.id.as_ref().filter(|_| batch::is_over(body)) {
+            // One that finds no place is found by the look at what nobody reads.
+            let _ = self.state.batches_over.try_send(id.clone());
         }
         let key = self.admitted.key.as_ref().map(|key| &key.policy);
         let owner = match &ask.id {

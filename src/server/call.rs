@@ -1,4 +1,4 @@
-//! One request of the gateway's own, with a deadline.
+//! Requests of the gateway's own, with a deadline.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::rules::{Door, Target};
 use crate::state::State;
 use crate::upstream::{Exchange, RequestHead, ResponseHead, SendError};
 
-/// Version of Anthropic's API that probes speak.
+/// Version of Anthropic's API that the gateway itself speaks.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// An answer, read to its end or to the first 64 KiB.
@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-/// Headers of a probe: the deployment's own and its dialect's.
+/// Headers of a request of the gateway's own: the deployment's and its dialect's.
 pub(super) fn headers(target: &Target, door: &Door) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = door.headers.clone();
     headers.extend(bearer(door));
@@ -72,7 +72,7 @@ fn bearer(door: &Door) -> Option<(HeaderName, HeaderValue)> {
     Some((http::header::AUTHORIZATION, value))
 }
 
-/// Whether a probe can prove who asks: without a token its answer would say nothing.
+/// Whether a request can prove who asks: without a token its answer would say nothing.
 pub(super) fn can_prove(door: &Door) -> bool {
     let source = door.source.as_ref();
     source.is_none_or(|source| source.held().is_some())
