@@ -138,6 +138,7 @@ impl Meters {
             first: Held::of(Due::of(Arc::clone(self))),
             others: others.into_iter().map(Held::of).collect(),
             cost: NanoUsd::ZERO,
+            excess: NanoUsd::ZERO,
             tokens: 0,
             decides,
             sent: false,
@@ -180,11 +181,11 @@ impl Admission {
 
     /// Budgets that are shared and of which this node has no rights: what is settled now would
     /// not be known to other nodes.
-    pub fn without_rights(&self, now: WallMs) -> Vec<Lacking> {
+    pub fn without_rights(&mut self, now: WallMs) -> Vec<Lacking> {
         if self.decides != Decides::Rights {
             return Vec::new();
         }
-        let scopes = std::iter::once(&self.first).chain(&self.others);
+        let scopes = std::iter::once(&mut self.first).chain(&mut self.others);
         scopes.flat_map(|held| held.without_rights(now)).collect()
     }
 

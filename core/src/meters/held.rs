@@ -94,6 +94,10 @@ impl Held {
     pub(super) fn count_budget(&mut self, model: &str, decides: Decides, now: WallMs) {
         let meters = &self.meters;
         self.budget = Some(meters.budget.count(decides, now));
+        let limits = meters.limits.iter();
+        self.limits = limits
+            .map(|limit| limit.purse.count(decides, now))
+            .collect();
         if let Some((at, model)) = meters.models.find(model) {
             self.model.budget = Some(model.budget.count(decides, now));
             self.model.at = Some(at);
@@ -101,21 +105,18 @@ impl Held {
     }
 
     /// Limited budgets whose rights it does not hold.
-    pub(super) fn without_rights(&self, now: WallMs) -> Vec<Lacking> {
-        let meters = &self.meters;
-        let lacks = |purse: &Purse, hold: &Option<PurseHold>, model| {
+    pub(super) fn without_rights(&mut self, now: WallMs) -> Vec<Lacking> {
+        let meters = Arc::clone(&self.meters);
+        let without = self.purses().filter(|(_, purse, held)| {
             let limited = purse.slot.limit(now).is_some();
-            let lacks = limited && hold.as_ref().is_some_and(|hold| hold.pid().is_none());
-            lacks.then(|| Lacking {
-                meters: Arc::clone(meters),
-                model,
-                need: NanoUsd(1),
-            })
-        };
-        let own = lacks(&meters.budget, &self.budget, None);
-        let model = self.model.at.and_then(|at| meters.models.at(at));
-        let model = model.and_then(|model| lacks(&model.budget, &self.model.budget, self.model.at));
-        own.into_iter().chain(model).collect()
+            limited && held.pid().is_none()
+        });
+        let lacking = without.map(|(part, ..)| Lacking {
+            meters: Arc::clone(&meters),
+            part,
+            need: NanoUsd(1),
+        });
+        lacking.collect()
     }
 
     pub(super) fn take_rate(&mut self, tokens: u64, now: WallMs) -> Result<(), GatewayError> {

@@ -30,7 +30,7 @@ async fn rights(state: &State, record: &SpendRecord) -> Admission {
         let others = others.clone();
         first.count(&record.model_group, others, state.decides(), clock::now())
     };
-    let admission = count();
+    let mut admission = count();
     let Some(rights) = &state.rights else {
         return admission;
     };
