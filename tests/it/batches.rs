@@ -271,7 +271,7 @@ async fn a_batch_that_nobody_reads_is_billed_by_what_it_says_itself() {
     assert_eq!(provider.asked_for("/v1/files/file-output/content"), 0);
     let metrics = gateway.admin("GET", "/metrics/", &Value::Null).await.text();
     let counted =
-        "litellm_check_batch_cost_jobs_processed{api_provider=\"openai\",model=\"own\"} 1";
+        "litellm_check_batch_cost_jobs_processed_total{api_provider=\"openai\",model=\"own\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
 
     // What was done before it was cancelled costs, also of a key that is gone.

@@ -19,9 +19,14 @@ async fn every_change_is_in_the_audit_log_without_secrets() {
         (&page["total"], &page["total_pages"]),
         (&json!(3), &json!(2))
     );
+    assert_eq!(page["audit_logs"].as_array().unwrap().len(), 2);
+    let keys = admin
+        .get("/audit?table_name=LiteLLM_VerificationToken")
+        .await
+        .json();
     assert_eq!(
-        page["audit_logs"][0]["table_name"],
-        "LiteLLM_VerificationToken"
+        (&keys["total"], &keys["audit_logs"][0]["action"]),
+        (&json!(1), &json!("created"))
     );
     let all = admin.get("/audit?size=100").await;
     assert!(

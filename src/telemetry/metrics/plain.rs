@@ -172,12 +172,12 @@ const SOFT_BUDGETS: PlainFamily = counter(
     "Times spend passed a soft budget, once in a period",
 );
 const BATCH_ERRORS: PlainFamily = counter(
-    "litellm_check_batch_cost_errors",
+    "litellm_check_batch_cost_errors_total",
     &["error_type"],
     "Looks at batches that did not say what they used",
 );
 const BATCHES_BILLED: PlainFamily = counter(
-    "litellm_check_batch_cost_jobs_processed",
+    "litellm_check_batch_cost_jobs_processed_total",
     &["model", "api_provider"],
     "Batches that were billed, once for each of their models",
 );

@@ -99,6 +99,8 @@ fn full_page() -> String {
     }
     metrics.rejected(&Payer::default(), &LABELS, &GatewayError::NoKey);
     metrics.soft_budget_crossed("key");
+    metrics.batch_failed("late");
+    metrics.batch_billed("gpt-4o", "openai");
     metrics.translation_lost(&Loss {
         field: "seed".into(),
         change: Change::Dropped,
