@@ -384,6 +384,7 @@ fn reloader(
         merged: Arc::clone(merged),
         config: args.config.clone(),
         files: loaded.files.clone(),
+        seen: reload::stamp(&loaded.files),
         env: env.clone(),
     }
 }

@@ -21,7 +21,7 @@ use crate::state::State;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What identifies one version of a file.
-type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+pub(super) type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
 /// Reloads configuration and prices of a running gateway.
 pub(super) struct Reloader {
@@ -30,6 +30,9 @@ pub(super) struct Reloader {
     pub(super) merged: Arc<Merged>,
     pub(super) config: Option<PathBuf>,
     pub(super) files: Vec<PathBuf>,
+    /// The versions of the files that are in force: taken before anybody is told that the gateway
+    /// is ready, or a change soon after would count as seen.
+    pub(super) seen: Stamp,
     pub(super) env: HashMap<String, String>,
 }
 
@@ -40,19 +43,18 @@ impl Reloader {
             tracing::error!("SIGHUP cannot be received; only file changes reload");
             return;
         };
-        let mut seen = stamp(&self.files);
         loop {
             tokio::select! {
                 _ = hangup.recv() => {
                     let before = stamp(&self.files);
                     self.reload("SIGHUP");
-                    seen = seen_by_reload(before, stamp(&self.files));
+                    self.seen = seen_by_reload(before, stamp(&self.files));
                 }
                 () = tokio::time::sleep(LOOK) => {
                     let now = stamp(&self.files);
-                    if now != seen {
+                    if now != self.seen {
                         self.reload("file change");
-                        seen = seen_by_reload(now, stamp(&self.files));
+                        self.seen = seen_by_reload(now, stamp(&self.files));
                     }
                 }
                 _ = stop.changed() => return,
@@ -161,7 +163,7 @@ fn is_served(cache: Option<&Cache>, new: &Config) -> bool {
     wanted.is_none_or(|wanted| cache.is_some_and(|cache| cache.serves(wanted)))
 }
 
-fn stamp(files: &[PathBuf]) -> Stamp {
+pub(super) fn stamp(files: &[PathBuf]) -> Stamp {
     let of = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))
