@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Fetched, Use};
 use crate::wire::json::{Kind, Value};
-use crate::wire::span::{BodySpans, clipped};
+use crate::wire::span::{BodySpans, begins_with_any, clipped};
 
 /// Most things of one request; more are left as they are, for the translation to refuse.
 pub const ITEMS_MAX: usize = 100;
@@ -242,11 +242,7 @@ fn is_deep(value: Value<'_>) -> bool {
 }
 
 fn is_web(url: &str) -> bool {
-    let starts = |scheme: &str| {
-        let start = url.get(..scheme.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    starts("http://") || starts("https://")
+    begins_with_any(url, &["http://", "https://"])
 }
 
 #[cfg(test)]

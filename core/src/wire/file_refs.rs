@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use memchr::memmem;
 
 use super::json::{JsonError, Kind, Members, Reader, Value};
-use super::span::{BodySpans, clipped, member_name, start};
+use super::span::{BodySpans, begins_with_any, clipped, member_name, start};
 use crate::error::GatewayError;
 
 /// Most files of one request.
@@ -237,11 +237,7 @@ fn is_deep(value: Value<'_>) -> bool {
 }
 
 fn is_address(id: &str) -> bool {
-    let starts = |scheme: &str| {
-        let start = id.get(..scheme.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    ADDRESSES.iter().any(|scheme| starts(scheme))
+    begins_with_any(id, &ADDRESSES)
 }
 
 /// Members with their names as they are meant.

@@ -261,6 +261,14 @@ fn wrong(field: Field, expected: &'static str) -> ScanError {
 /// Bytes of a member's name that are shown where a place in a body is named.
 const SHOWN_MAX: usize = 64;
 
+/// Whether a text begins with one of these schemes, written in any case.
+pub(crate) fn begins_with_any(text: &str, schemes: &[&str]) -> bool {
+    schemes.iter().any(|scheme| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    })
+}
+
 /// A member's name as it is shown: names may be megabytes long.
 pub(crate) fn clipped(name: &str) -> Cow<'_, str> {
     match name.len() > SHOWN_MAX {
