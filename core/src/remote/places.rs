@@ -127,7 +127,7 @@ impl<'a> Search<'a> {
             Kind::Object => self.object(value, below),
             Kind::Array => {
                 let items = value.items().enumerate();
-                for (index, item) in items.filter(|(_, item)| is_deep(*item)) {
+                for (index, item) in items.filter(|(_, item)| item.is_deep()) {
                     let step = format!("[{index}]");
                     self.at(&step, |search| search.value(item, below));
                 }
@@ -234,11 +234,6 @@ impl<'a> Search<'a> {
         self.path.truncate(length);
         done
     }
-}
-
-/// Whether something may be in it.
-fn is_deep(value: Value<'_>) -> bool {
-    matches!(value.kind, Kind::Object | Kind::Array)
 }
 
 fn is_web(url: &str) -> bool {

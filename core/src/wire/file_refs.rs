@@ -99,7 +99,11 @@ impl Walk {
         };
         match value.kind {
             Kind::Object => self.object(value, below),
-            Kind::Array => self.items(value, |walk, item| walk.value(item, below), is_deep),
+            Kind::Array => self.items(
+                value,
+                |walk, item| walk.value(item, below),
+                |item| item.is_deep(),
+            ),
             _ => Ok(()),
         }
     }
@@ -142,7 +146,7 @@ impl Walk {
                 _ => {}
             }
             let is_opaque = OPAQUE.contains(&&*name) && !self.is_prompt;
-            if is_opaque || !is_deep(value) {
+            if is_opaque || !value.is_deep() {
                 continue;
             }
             let is_holder = HOLDERS.contains(&&*name);
@@ -229,11 +233,6 @@ impl Walk {
         self.path.truncate(length);
         done
     }
-}
-
-/// Whether something may be in it.
-fn is_deep(value: Value<'_>) -> bool {
-    matches!(value.kind, Kind::Object | Kind::Array)
 }
 
 fn is_address(id: &str) -> bool {

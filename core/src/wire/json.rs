@@ -82,6 +82,11 @@ pub struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// Whether other values may be in it.
+    pub fn is_deep(self) -> bool {
+        matches!(self.kind, Kind::Object | Kind::Array)
+    }
+
     /// Bytes between the quotes of a string, escapes untouched.
     pub fn inner(self) -> Option<&'a [u8]> {
         match self.kind {

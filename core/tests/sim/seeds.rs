@@ -1,6 +1,6 @@
 //! Runs: many seeds, one seed, and every mutant.
 
-use crate::demand::{Load, demand, dollars};
+use crate::demand::{Demand, Load, demand, dollars};
 use crate::faults::{Fault, Turn, Weather, schedule};
 use crate::mutants::Mutant;
 use crate::rng::Rng;
@@ -23,14 +23,23 @@ pub(crate) fn scenario(seed: u64, weather: Weather, load: Load) -> Scenario {
     let mut rng = Rng(seed);
     let demand = demand(load, &mut rng);
     let turns = schedule(weather, demand.budgets.len(), load.seconds, &mut rng);
+    scenario_of(seed, (demand, turns), load.seconds)
+}
+
+fn scenario_of(seed: u64, (demand, turns): (Demand, Vec<Turn>), seconds: u64) -> Scenario {
     Scenario {
         seed,
         demand,
         turns,
-        seconds: load.seconds,
+        seconds,
         mutant: None,
         trace: false,
     }
+}
+
+/// A run that keeps every promise.
+fn run_with(seed: u64, given: (Demand, Vec<Turn>), seconds: u64) -> Report {
+    World::new(scenario_of(seed, given, seconds)).run().unwrap()
 }
 
 /// The weather of a seed: mostly storms.
@@ -180,15 +189,7 @@ fn what_is_left_of_a_dollar_is_used_by_regions_that_are_cut_off() {
             let mut rng = Rng(seed);
             let demand = dollars(3, 30.0, SECONDS, &mut rng);
             let turns = schedule(weather, demand.budgets.len(), SECONDS, &mut rng);
-            let scenario = Scenario {
-                seed,
-                demand,
-                turns,
-                seconds: SECONDS,
-                mutant: None,
-                trace: false,
-            };
-            usability(&World::new(scenario).run().unwrap())
+            usability(&run_with(seed, (demand, turns), SECONDS))
         };
         let wrong = (0..4).map(run).sum::<f64>() / 4.0;
         println!("{weather:?}: wrongly refused {wrong:.4}");
@@ -219,15 +220,7 @@ fn what_a_lost_region_held_is_used_by_the_others() {
                 .map(|node| dies(Fault::Kill { node, for_us }))
                 .to_vec(),
         };
-        let scenario = Scenario {
-            seed,
-            demand,
-            turns,
-            seconds: SECONDS,
-            mutant: None,
-            trace: false,
-        };
-        World::new(scenario).run().unwrap()
+        run_with(seed, (demand, turns), SECONDS)
     };
     // Each request is in two budgets: its key's and the team's.
     let spent = |report: &Report| report.billed as f64 / 2e9;
