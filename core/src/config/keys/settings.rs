@@ -72,7 +72,7 @@ pub(super) const TOP: &[Key] = &[
     off(
         "default_vertex_config",
         Any,
-        "belongs to a provider that this version does not serve",
+        "nothing reads this key; write `vertex_project` and its like on models",
     ),
 ];
 
