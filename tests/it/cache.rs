@@ -102,7 +102,8 @@ async fn a_hit_is_the_first_answer_byte_for_byte_and_reaches_no_provider() {
             assert_eq!(key(&second).len(), 64);
             let call_id = |answer: &Response| answer.header("x-litellm-call-id").map(str::to_owned);
             assert_ne!(call_id(&first), call_id(&second), "{what}");
-            assert_eq!(second.header("age"), Some("0"), "{what}");
+            let age = second.header("age").and_then(|age| age.parse::<u64>().ok());
+            assert!(age.is_some_and(|age| age < 60), "{what}: {age:?}");
             if stream {
                 assert_eq!(second.header("x-accel-buffering"), Some("no"), "{what}");
                 assert_eq!(
@@ -129,11 +130,14 @@ async fn a_hit_is_in_the_ledger_at_no_cost_and_its_saving_in_the_metrics() {
     for _ in 0..3 {
         assert_eq!(world.send(&request).await.status(), 200);
     }
+    let until = now() + SOON;
     let rows = loop {
         let rows = world.rows("bill").await;
         if rows.len() == 3 {
             break rows;
         }
+        assert!(now() < until, "{rows:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let (hits, misses): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["cache_hit"] == "True");
     assert_eq!((hits.len(), misses.len()), (2, 1), "{rows:#?}");
