@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::world::{NAME, Node, Region};
 
-/// Changes hold on every node in this time without Redis (issue 4); the machine is busy.
+/// Changes hold on every node in this time without Redis; the machine is busy.
 const WITHIN: Duration = Duration::from_secs(10);
 
 async fn report(node: &Node, target: &str) -> Response {
