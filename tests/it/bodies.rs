@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use meridian_testkit::config::MASTER_KEY;
-use meridian_testkit::deadline::{SOON, eventually, now};
+use meridian_testkit::deadline::{SOON, eventually, insist, now};
 use meridian_testkit::h2client::{H2, H2End};
 use meridian_testkit::provider::{Options, Provider, Row};
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
@@ -185,18 +185,17 @@ async fn buffered_bytes_are_capped_over_all_requests() {
 
 /// Waits until the gateway holds this many bytes of requests.
 async fn held(world: &World, bytes: u64) {
-    let until = tokio::time::Instant::now() + SOON;
-    loop {
+    insist(SOON, async || {
         let page = world.gateway.admin("GET", "/metrics/", &Value::Null).await;
         let text = page.text();
         let line = |line: &str| line.strip_prefix("meridian_buffered_bytes ")?.parse().ok();
         let now: Option<u64> = text.lines().find_map(line);
-        if now.is_some_and(|now| now >= bytes) {
-            return;
+        match now {
+            Some(now) if now >= bytes => Ok(()),
+            now => Err(format!("{now:?} of {bytes} bytes")),
         }
-        assert!(tokio::time::Instant::now() < until, "{}", page.text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

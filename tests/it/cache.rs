@@ -7,7 +7,7 @@ mod refusals;
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, insist, now};
 use meridian_testkit::raw::{BodyEnd, Request, Response};
 use serde_json::{Value, json};
 
@@ -130,15 +130,11 @@ async fn a_hit_is_in_the_ledger_at_no_cost_and_its_saving_in_the_metrics() {
     for _ in 0..3 {
         assert_eq!(world.send(&request).await.status(), 200);
     }
-    let until = now() + SOON;
-    let rows = loop {
-        let rows = world.rows("bill").await;
-        if rows.len() == 3 {
-            break rows;
-        }
-        assert!(now() < until, "{rows:#?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let rows = insist(SOON, async || match world.rows("bill").await {
+        rows if rows.len() == 3 => Ok(rows),
+        rows => Err(format!("{rows:#?}")),
+    })
+    .await;
     let (hits, misses): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["cache_hit"] == "True");
     assert_eq!((hits.len(), misses.len()), (2, 1), "{rows:#?}");
     let cost = misses[0]["spend"].as_f64().unwrap();
@@ -355,14 +351,11 @@ async fn an_answer_is_asked_for_again_when_its_time_is_over() {
     let request = Api::Chat.ask("", "t", false);
     assert_eq!(said(&world.send(&request).await), "miss");
     let stored = now();
-    loop {
-        let answer = world.send(&request).await;
-        if said(&answer) == "miss" {
-            break;
-        }
-        assert!(stored.elapsed() < SOON, "it never ends");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(SOON, async || match said(&world.send(&request).await) {
+        "miss" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
     let lasted = stored.elapsed();
     assert!(lasted > Duration::from_millis(900), "{lasted:?}");
     assert_eq!(world.provider.attempts("t").len(), 2);
@@ -376,11 +369,11 @@ async fn a_cache_that_is_turned_off_by_a_reload_is_not_asked_any_more() {
     assert_eq!(said(&world.send(&request).await), "hit-memory");
     let config = standard(&world.provider).router("num_retries: 0");
     world.gateway.write_config(&config.yaml());
-    let started = now();
-    while said(&world.send(&request).await) != "nothing" {
-        assert!(started.elapsed() < SOON, "the reload has no effect");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    insist(SOON, async || match said(&world.send(&request).await) {
+        "nothing" => Ok(()),
+        other => Err(format!("the reload has no effect: {other}")),
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, insist};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
@@ -33,11 +33,11 @@ async fn lists(gateway: &Gateway, model: &str, key: &str) -> bool {
 }
 
 async fn until_listed(gateway: &Gateway, model: &str, key: &str) {
-    let started = now();
-    while !lists(gateway, model, key).await {
-        assert!(started.elapsed() < SOON, "{model} is never listed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(SOON, async || match lists(gateway, model, key).await {
+        true => Ok(()),
+        false => Err(format!("{model} is not listed")),
+    })
+    .await;
 }
 
 async fn metric(gateway: &Gateway, name: &str) -> f64 {
@@ -52,11 +52,11 @@ async fn metric(gateway: &Gateway, name: &str) -> f64 {
 }
 
 async fn until_metric(gateway: &Gateway, name: &str, wanted: f64) {
-    let started = now();
-    while metric(gateway, name).await != wanted {
-        assert!(started.elapsed() < SOON, "{name} never becomes {wanted}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(SOON, async || match metric(gateway, name).await {
+        value if value == wanted => Ok(()),
+        value => Err(format!("{name} is {value} instead of {wanted}")),
+    })
+    .await;
 }
 
 const OK: &str = "meridian_config_reload_total{result=\"ok\"}";
