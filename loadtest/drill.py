@@ -538,7 +538,8 @@ async def published_bound(node, key):
 
 
 DRILLS = {"gateway": (gateway, 10), "redis": (redis, 10), "postgres": (postgres, 10), "region": (region, 30),
-          "silent": (silent, 30), "drained": (drained, 30), "upgrade": (upgrade, 0), "budget": (budget, None)}
+          "silent": (silent, 30),
+          "drained": (drained, 30), "upgrade": (upgrade, 0), "budget": (budget, None)}
 
 
 def judged(drill, name, begin, end):
