@@ -117,14 +117,11 @@ async fn expect_100_continue_is_answered_before_the_body() {
     let request = sized(70_000, "fake-m").field("expect", "100-continue");
     let mut conn = Conn::open(world.gateway.addr()).await;
     conn.send(&request.head_bytes()).await.unwrap();
-    // The interim head comes although not a byte of the body was sent.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // It comes although not a byte of the body was sent, and once.
+    assert_eq!(conn.any_head().await.unwrap().status, 100);
     conn.send(&request.body).await.unwrap();
     let answer = conn.response().await;
-    assert_eq!(
-        (answer.status(), &answer.head.interim[..]),
-        (200, &[100][..])
-    );
+    assert_eq!((answer.status(), answer.head.interim.len()), (200, 0));
 
     let large = sized(200, "fake-m").field("expect", "100-continue");
     let large = large.field("content-length", "99999999");
