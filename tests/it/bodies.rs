@@ -8,7 +8,6 @@ use meridian_testkit::deadline::{SOON, eventually, insist, now};
 use meridian_testkit::h2client::{H2, H2End};
 use meridian_testkit::provider::{Options, Provider, Row};
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
-use serde_json::Value;
 
 use crate::world::{Api, World, binary, meta, standard, with_section};
 
@@ -183,13 +182,10 @@ async fn buffered_bytes_are_capped_over_all_requests() {
 /// Waits until the gateway holds this many bytes of requests.
 async fn held(world: &World, bytes: u64) {
     insist(SOON, async || {
-        let page = world.gateway.admin("GET", "/metrics/", &Value::Null).await;
-        let text = page.text();
-        let line = |line: &str| line.strip_prefix("meridian_buffered_bytes ")?.parse().ok();
-        let now: Option<u64> = text.lines().find_map(line);
-        match now {
-            Some(now) if now >= bytes => Ok(()),
-            now => Err(format!("{now:?} of {bytes} bytes")),
+        let now = world.gateway.metric("meridian_buffered_bytes", "").await;
+        match now >= bytes as f64 {
+            true => Ok(()),
+            false => Err(format!("{now} of {bytes} bytes")),
         }
     })
     .await;

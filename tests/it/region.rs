@@ -67,14 +67,6 @@ fn half_dead(provider: &Provider, redis: &Redis) -> String {
     )
 }
 
-/// The sum of the samples of the metrics page that begin so.
-async fn figure(gateway: &Gateway, start: &str) -> f64 {
-    let page = gateway.admin("GET", "/metrics/", &Value::Null).await.text();
-    let lines = page.lines().filter(|line| line.starts_with(start));
-    let values = lines.map(|line| line.rsplit_once(' ').unwrap().1);
-    values.map(|value| value.parse::<f64>().unwrap()).sum()
-}
-
 #[tokio::test]
 async fn what_one_gateway_found_out_costs_the_other_no_attempt() {
     let provider = Provider::start();
@@ -91,9 +83,9 @@ async fn what_one_gateway_found_out_costs_the_other_no_attempt() {
         }
     };
     within(SOON, out, finding_out).await;
-    let heard = "meridian_coordination_messages_total{result=\"heard\"}";
+    let heard = "meridian_coordination_messages_total";
     let hearing = async {
-        while figure(&there, heard).await < 1.0 {
+        while there.metric(heard, "result=\"heard\"").await < 1.0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
@@ -101,9 +93,9 @@ async fn what_one_gateway_found_out_costs_the_other_no_attempt() {
     for _ in 0..30 {
         serves(&there).await;
     }
-    let attempts = "meridian_upstream_attempts_total{deployment=\"dead\"";
-    assert!(figure(&here, attempts).await >= 1.0);
-    assert_eq!(figure(&there, attempts).await, 0.0);
+    let (attempts, dead) = ("meridian_upstream_attempts_total", "deployment=\"dead\"");
+    assert!(here.metric(attempts, dead).await >= 1.0);
+    assert_eq!(there.metric(attempts, dead).await, 0.0);
     assert!(
         redis
             .ask(&["KEYS", "*"])

@@ -7,7 +7,7 @@ use meridian_testkit::deadline::SOON;
 use meridian_testkit::provider::Row;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
 
-use super::{Api, World, cached, metric, said, with, world};
+use super::{Api, World, cached, said, with, world};
 
 const MANY: usize = 50;
 
@@ -35,7 +35,12 @@ async fn asked(world: &World, marker: &str, count: usize) {
 /// Waits until so many requests wait for another one.
 async fn in_flight(world: &World, count: usize) {
     let started = meridian_testkit::deadline::now();
-    while metric(world, "meridian_reservations_outstanding", "").await < count as f64 {
+    while world
+        .gateway
+        .metric("meridian_reservations_outstanding", "")
+        .await
+        < count as f64
+    {
         assert!(started.elapsed() < SOON, "they never came");
     }
 }
@@ -122,7 +127,10 @@ async fn an_answer_that_is_too_large_is_waited_for_no_longer_than_it_takes_to_se
         said(&world.send(&Api::Chat.ask("+huge=8192", "l2", true)).await),
         "miss"
     );
-    let counted = metric(&world, "meridian_cache_stored_total", "too_large").await;
+    let counted = world
+        .gateway
+        .metric("meridian_cache_stored_total", "too_large")
+        .await;
     assert!(counted >= 4.0, "{counted}");
 }
 
