@@ -16,14 +16,13 @@
 mod beside;
 
 use std::fmt::Debug;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use meridian::store::{
     Direction, GroupBy, ReportQuery, SpendPageAt, SpendQuery, SpendSort, Store, StoreError,
     TimeRange, migrate,
 };
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use meridian_testkit::postgres::Postgres;
@@ -93,7 +92,7 @@ async fn main() {
         Some(server) => server.database("bench"),
         None => filled.unwrap_or_default(),
     };
-    let database = database(&url);
+    let (database, _) = Database::of_url(&url).unwrap();
     migrate(&database, Direction::Up).await.unwrap();
     let store = Store::postgres(&database).unwrap();
     if let Some(server) = &server {
@@ -234,12 +233,4 @@ async fn timed<T: Debug>(name: &str, call: impl Future<Output = Result<T, StoreE
         ""
     };
     println!("{:>8.1} ms  {what}  {name}{late}", took.as_secs_f64() * 1e3);
-}
-
-fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("bench.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
 }

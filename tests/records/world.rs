@@ -1,10 +1,9 @@
 //! A region: its Postgres, its Redis, and nodes that reach both over wires of their own.
 
-use std::path::Path;
 use std::time::Duration;
 
 use meridian::store::{Direction, migrate};
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_testkit::config::Config;
 use meridian_testkit::deadline::{insist, now};
 use meridian_testkit::gateway::{Gateway, Setup};
@@ -40,7 +39,7 @@ pub(crate) struct Node {
 impl Region {
     pub(crate) async fn start() -> Self {
         let postgres = Postgres::start();
-        let database = database(&postgres.database(NAME));
+        let (database, _) = Database::of_url(&postgres.database(NAME)).unwrap();
         migrate(&database, Direction::Up).await.unwrap();
         Self {
             postgres,
@@ -171,12 +170,4 @@ pub(crate) fn chat(key: &str) -> Request {
         "messages": [{"role": "user", "content": "hello"}],
     });
     Request::post("/v1/chat/completions", &body).bearer(key)
-}
-
-fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("c.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
 }
