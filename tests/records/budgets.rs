@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use meridian_testkit::deadline::now;
+use meridian_testkit::deadline::{insist, now};
 use serde_json::{Value, json};
 
 use crate::relay::{Relay, Wire};
@@ -46,15 +46,11 @@ async fn use_up(nodes: &[&Node], key: &str) -> u32 {
 pub(crate) async fn cost_of_one(node: &Node) -> f64 {
     let key = node.gateway.key(&json!({"max_budget": 1000})).await;
     assert_eq!(node.status(&key).await, 200);
-    let began = now();
-    loop {
-        let cost = spend(node, &key).await;
-        if cost > 0.0 {
-            return cost;
-        }
-        assert!(began.elapsed() < LONG, "a request costs {cost}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(LONG, async || match spend(node, &key).await {
+        cost if cost > 0.0 => Ok(cost),
+        cost => Err(format!("a request costs {cost}")),
+    })
+    .await
 }
 
 /// Served requests are as many as the budget pays for; a few less where the last bit of it is not

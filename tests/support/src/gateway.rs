@@ -337,6 +337,16 @@ impl Gateway {
         }
     }
 
+    /// Sum of a metric's samples whose labels hold `having`; 0 where there is none.
+    pub async fn metric(&self, name: &str, having: &str) -> f64 {
+        let page = self.admin("GET", "/metrics/", &Value::Null).await.text();
+        let samples = page.lines().filter_map(|line| line.strip_prefix(name));
+        let samples = samples.filter(|rest| rest.starts_with(['{', ' ']));
+        let samples = samples.filter(|rest| rest.contains(having));
+        let value = |rest: &str| rest.rsplit(' ').next()?.parse::<f64>().ok();
+        samples.filter_map(value).sum()
+    }
+
     /// Makes a team of which nothing but its id is known.
     pub async fn team(&self, id: &str) {
         let fields = serde_json::json!({"team_id": id});
