@@ -128,8 +128,13 @@ impl Gateway {
 
     /// Replaces its program while it runs (SIGUSR2) and waits until the new process serves.
     pub async fn upgrade(&mut self, within: Duration) {
-        let old = self.pid();
         self.signal("USR2");
+        self.taken_over(within).await;
+    }
+
+    /// Waits until another process serves in its place.
+    pub async fn taken_over(&mut self, within: Duration) {
+        let old = self.pid();
         let data_dir = self.data_dir();
         let serves = || serving(&data_dir).filter(|pid| *pid != old);
         let new = eventually(within, "a process that takes over", serves).await;
