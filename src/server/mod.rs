@@ -232,8 +232,7 @@ async fn open(
     (config, merged): (Config, Arc<Merged>),
     predecessor: Option<&Predecessor>,
 ) -> Result<Opened, StartError> {
-    let data_dir = args.data_dir.as_path();
-    let place = (data_dir, predecessor.is_some());
+    let place @ (data_dir, _) = (args.data_dir.as_path(), predecessor.is_some());
     let (life, store, up) = open_store::with_place(&config, place).await?;
     let (journal, recovery) = open_store::journal(&config, life)?;
     let gone = Identity::of_retired(data_dir);
