@@ -24,8 +24,8 @@ pub struct Alias {
 
 /// What the beginning of a stream is.
 enum Beginning {
-    /// Nothing that names a model yet.
-    Unknown,
+    /// Nothing that names a model yet; so many bytes of it are whole events.
+    Unknown(usize),
     /// The model is not to be renamed.
     Plain,
     /// The name stands here.
@@ -60,7 +60,11 @@ impl Alias {
         };
         held.extend_from_slice(&slice);
         let written = match self.beginning() {
-            Beginning::Unknown => return,
+            Beginning::Unknown(0) => return,
+            Beginning::Unknown(whole) => self.held.as_mut().map(|held| {
+                let rest = held.split_off(whole);
+                std::mem::replace(held, rest)
+            }),
             Beginning::Plain => self.held.take(),
             Beginning::Named(at) => self.held.take().map(|held| self.named(&held, at)),
         };
@@ -80,7 +84,7 @@ impl Alias {
             let mut scanner = EventScanner::new(HELD_BYTES_MAX);
             let end = match scanner.next_end(held, at) {
                 Ok(Some(end)) => end,
-                Ok(None) => return Beginning::Unknown,
+                Ok(None) => return Beginning::Unknown(at),
                 Err(_) => return Beginning::Plain,
             };
             let event = held.get(at..end).unwrap_or_default();
