@@ -186,13 +186,17 @@ impl<'a> Search<'a> {
         name: &str,
         (wanted, form): (Use, Form),
     ) -> Result<(), Broken> {
-        let Some(member) = find(object, name)? else {
-            return Ok(());
-        };
-        self.at_member(name, |search| match form {
-            Form::FileData => search.renamed(object, &member),
-            _ => search.add(member.value, member.value.raw, (wanted, form)),
-        });
+        // All of that name: readers differ in which of two they take.
+        for member in members(object) {
+            let member = member.map_err(Self::broken)?;
+            if member.name != name {
+                continue;
+            }
+            self.at_member(name, |search| match form {
+                Form::FileData => search.renamed(object, &member),
+                _ => search.add(member.value, member.value.raw, (wanted, form)),
+            });
+        }
         Ok(())
     }
 
