@@ -87,11 +87,13 @@ impl Alias {
                 Ok(None) => return Beginning::Unknown(at),
                 Err(_) => return Beginning::Plain,
             };
-            let event = held.get(at..end).unwrap_or_default();
+            // JSON that breaks off goes on in no other event.
+            let upto = held.get(..end).unwrap_or_default();
+            let event = upto.get(at..).unwrap_or_default();
             let object = memchr(b'{', event).map(|start| at + start);
-            match object.map(|start| message_in(held, start)) {
+            match object.map(|start| message_in(upto, start)) {
                 Some(Kind::Start(start)) => {
-                    let name = self.name_in(held, start);
+                    let name = self.name_in(upto, start);
                     return name.map_or(Beginning::Plain, Beginning::Named);
                 }
                 Some(Kind::Ping) | None => at = end,
@@ -179,12 +181,15 @@ mod tests {
     #[test]
     fn what_names_no_other_model_passes_as_it_is() {
         let broken = "event: message_start\ndata: {\"type\":\"message_start\",\"mess";
+        let open = "data: {\"type\":\"message_start\",\"message\":{\"id\":{\n\n},\
+            \"model\":\"claude-x\"}}\n\n";
         let error = "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n";
         let long = format!(": {}\n\n{STREAM}", "x".repeat(HELD_BYTES_MAX));
         for (asked, stream) in [
             ("claude-x-20260101", STREAM),
             ("claude-x", STREAM),
             ("best", broken),
+            ("best", open),
             ("best", error),
             ("best", "\n\n\n"),
             ("best", &long),
