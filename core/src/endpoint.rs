@@ -26,12 +26,16 @@ pub enum Endpoint {
     Responses,
     /// GET, DELETE responses/{id}, POST responses/{id}/cancel, GET input_items.
     ResponsesItem,
-    /// POST responses/compact and responses/input_tokens.
+    /// POST responses/compact.
     ResponsesTool,
+    /// POST responses/input_tokens.
+    InputTokens,
     /// POST messages.
     Messages,
     /// POST messages/count_tokens.
     CountTokens,
+    /// POST utils/token_counter: LiteLLM's own count.
+    TokenCounter,
     /// POST moderations.
     Moderations,
     /// POST images/generations (JSON).
@@ -52,15 +56,17 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint, for tests that walk them all.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Responses,
         Self::ResponsesItem,
         Self::ResponsesTool,
+        Self::InputTokens,
         Self::Messages,
         Self::CountTokens,
+        Self::TokenCounter,
         Self::Moderations,
         Self::ImagesGenerations,
         Self::ImagesEdits,
@@ -79,6 +85,14 @@ impl Endpoint {
         }
     }
 
+    /// Whether the answer is a number of tokens: free, and nothing of a deployment's speed.
+    pub fn counts(self) -> bool {
+        matches!(
+            self,
+            Self::CountTokens | Self::InputTokens | Self::TokenCounter
+        )
+    }
+
     /// LiteLLM's `call_type`, also our metric label.
     pub fn label(self) -> &'static str {
         match self {
@@ -90,6 +104,8 @@ impl Endpoint {
             Self::ResponsesTool => "acompact_responses",
             Self::Messages => "anthropic_messages",
             Self::CountTokens => "acount_tokens",
+            Self::InputTokens => "aresponses_input_tokens",
+            Self::TokenCounter => "atoken_counter",
             Self::Moderations => "amoderation",
             Self::ImagesGenerations => "aimage_generation",
             Self::ImagesEdits => "aimage_edit",

@@ -58,6 +58,13 @@ pub fn answer(ask: &MockAsk<'_>) -> Option<MockAnswer> {
         Endpoint::Responses => response(ask, "completed"),
         Endpoint::Embeddings => embedding(ask),
         Endpoint::CountTokens => json!({"input_tokens": ask.prompt_tokens()}),
+        Endpoint::InputTokens => json!({
+            "object": "response.input_tokens", "input_tokens": ask.prompt_tokens(),
+        }),
+        Endpoint::TokenCounter => json!({
+            "total_tokens": ask.prompt_tokens(), "request_model": ask.model,
+            "model_used": ask.model, "tokenizer_type": "estimate",
+        }),
         _ => return None,
     };
     Some(MockAnswer {

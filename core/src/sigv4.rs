@@ -1,8 +1,10 @@
 //! AWS Signature Version 4: signed requests, queries that carry their own signature, and the
 //! passwords made of them.
 
+mod caller;
 mod signed;
 
+pub use caller::CallerIdentity;
 pub use signed::{SignatureHeaders, Signed, payload_hash};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -160,6 +162,53 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// The `Authorization` of a request with these headers, which are lower-case and in order.
+/// `query` is sorted, `payload` a digest in hex.
+fn authorization(
+    (method, path, query): (&str, &str, &str),
+    headers: &[(&str, &str)],
+    payload: &str,
+    (credentials, region, service): (&AwsCredentials, &str, &str),
+    (day, time): (&str, &str),
+) -> String {
+    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+    let names = names.join(";");
+    let path = twice_encoded(path);
+    let mut request = format!("{method}\n{path}\n{query}\n");
+    for (name, value) in headers {
+        request.extend([name, ":", value, "\n"]);
+    }
+    request.extend(["\n", &*names, "\n", payload]);
+    let signature = signature(credentials, &request, (day, time), (region, service));
+    let id = &credentials.access_key_id;
+    let scope = format!("{day}/{region}/{service}/aws4_request");
+    format!(
+        "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+}
+
+/// Every service but S3 encodes the path that is sent once more.
+fn twice_encoded(path: &str) -> String {
+    let segments: Vec<String> = path.split('/').map(encoded).collect();
+    match path.is_empty() {
+        true => "/".to_owned(),
+        false => segments.join("/"),
+    }
+}
+
+fn sorted(query: &str) -> String {
+    let mut pairs: Vec<String> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| match pair.contains('=') {
+            true => pair.to_owned(),
+            false => format!("{pair}="),
+        })
+        .collect();
+    pairs.sort();
+    pairs.join("&")
 }
 
 fn signature(

@@ -118,6 +118,18 @@ fn readers_of_frames_hold() {
     run(targets::sse, &[0, 1, 2], 1, 1);
     run(targets::event_stream, &[0, 1, 2], 1, 2);
     run(targets::json_array, &[0, 1, 2], 1, 3);
+    run(targets::alias, &[0, 1, 2], 1, 7);
+}
+
+#[test]
+fn walks_through_bodies_hold() {
+    run(targets::file_refs, &[0], 1, 8);
+    run(targets::places, &[0, 1], 1, 9);
+}
+
+#[test]
+fn counts_hold() {
+    run(targets::count, &[0, 1, 2], 2, 10);
 }
 
 #[test]

@@ -3,13 +3,19 @@
 
 #![allow(dead_code, reason = "every fuzzer uses one of them")]
 
-use meridian_core::relay::Ending;
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use meridian_core::relay::{Alias, Ending};
+use meridian_core::remote::{self, Fetched, ITEMS_MAX};
 use meridian_core::translate::{
-    Capabilities, ClientDialect, Context, Flag, Memo, Pair, Platform, Policy, ProviderDialect,
-    Reply, Stream,
+    Capabilities, ClientDialect, Context, Count, CountClient, Counter, Flag, Memo, Pair, Platform,
+    Policy, ProviderDialect, Reply, Stream,
 };
 use meridian_core::wire::event_stream::{FRAME_BYTES_MAX, FrameReader, write_event};
+use meridian_core::wire::file_refs::{self, FILES_MAX};
 use meridian_core::wire::json_array::ArraySplitter;
+use meridian_core::wire::span::BodySpans;
 use meridian_core::wire::sse::{Event, EventScanner};
 
 /// The input in pieces, whose sizes follow from `seed`.
@@ -239,4 +245,177 @@ fn tell(pair: Pair, chunks: &[&[u8]]) -> (Vec<u8>, Option<Ending>) {
     let ending = stream.finish(&mut out);
     assert!(out.is_empty() || out.ends_with(b"\n\n"), "half an event");
     (out, Some(ending))
+}
+
+/// The files that a body names are the same ones in whatever letters the body is written, and each
+/// is told once.
+pub(crate) fn file_refs(data: &[u8]) {
+    let Some((_, body)) = data.split_first() else {
+        return;
+    };
+    let Ok(spans) = BodySpans::scan(body) else {
+        return;
+    };
+    let Ok(found) = file_refs::file_refs(body, &spans) else {
+        return;
+    };
+    assert!(found.len() <= FILES_MAX);
+    let ids: HashSet<&str> = found.iter().map(|file| file.id.as_str()).collect();
+    assert_eq!(ids.len(), found.len(), "a file that is told twice");
+    assert!(found.iter().all(|file| !file.field.is_empty()));
+    // Duplicate members and texts that are none are not kept by a reader of whole documents.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return;
+    };
+    let escaped = escaped(&value);
+    let spans = BodySpans::scan(&escaped);
+    let again = spans.map(|spans| file_refs::file_refs(&escaped, &spans));
+    let again = again.unwrap().unwrap();
+    assert!(again.iter().all(|file| ids.contains(file.id.as_str())));
+}
+
+/// A document with every letter of its names escaped.
+fn escaped(value: &serde_json::Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_escaped(value, &mut out);
+    out
+}
+
+fn write_escaped(value: &serde_json::Value, out: &mut Vec<u8>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            out.push(b'{');
+            for (index, (name, value)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                out.push(b'"');
+                for unit in name.encode_utf16() {
+                    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+                out.extend_from_slice(b"\":");
+                write_escaped(value, out);
+            }
+            out.push(b'}');
+        }
+        serde_json::Value::Array(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_escaped(item, out);
+            }
+            out.push(b']');
+        }
+        plain => out.extend_from_slice(plain.to_string().as_bytes()),
+    }
+}
+
+/// A body with bytes in the places of addresses is JSON, and names nothing on the web there.
+pub(crate) fn places(data: &[u8]) {
+    let Some((how, body)) = data.split_first() else {
+        return;
+    };
+    let media = match how & 1 {
+        0 => "image/png",
+        _ => "text/plain",
+    };
+    fill(body, media);
+    // Without members that stand twice, of which one is left.
+    let parsed = serde_json::from_slice::<serde_json::Value>(body);
+    let Some((filled, count)) = parsed
+        .ok()
+        .and_then(|body| fill(body.to_string().as_bytes(), media))
+    else {
+        return;
+    };
+    let spans = BodySpans::scan(&filled).unwrap();
+    let left = remote::places(&filled, &spans).len();
+    assert!(left == 0 || count == ITEMS_MAX, "{left} of {count}");
+}
+
+fn fill(body: &[u8], media: &'static str) -> Option<(Vec<u8>, usize)> {
+    let spans = BodySpans::scan(body).ok()?;
+    let found = remote::places(body, &spans);
+    let count = found.len();
+    assert!(count <= ITEMS_MAX);
+    let fetched = |place| {
+        let bytes = b"\x89PNG\xff\"\\".as_slice();
+        (place, Fetched { media, bytes })
+    };
+    let items: Vec<_> = found.into_iter().map(fetched).collect();
+    let filled = remote::filled(body, &items);
+    assert!(!is_json(body) || is_json(&filled), "{filled:?}");
+    Some((filled, count))
+}
+
+/// A stream under another name is the same however it is cut, and only its first name changes.
+pub(crate) fn alias(data: &[u8]) {
+    let Some((seed, data)) = data.split_first() else {
+        return;
+    };
+    let read = |chunks: &[&[u8]]| {
+        let mut alias = Alias::new("a \"name\"");
+        let mut out = Vec::new();
+        for chunk in chunks {
+            alias.push(Bytes::copy_from_slice(chunk), &mut out);
+        }
+        alias.finish(&mut out);
+        out.concat()
+    };
+    let whole = read(&[data]);
+    let cut = read(&pieces(data, *seed));
+    assert_eq!(
+        String::from_utf8_lossy(&whole),
+        String::from_utf8_lossy(&cut)
+    );
+    if let (Some(named), true) = (Alias::new("a \"name\"").body(data), is_json(data)) {
+        assert!(is_json(&named));
+    }
+}
+
+/// A question for a provider's count is JSON, and the answer to any is one in the caller's words.
+pub(crate) fn count(data: &[u8]) {
+    let Some(([which, how], body)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let clients = [
+        CountClient::Messages,
+        CountClient::Responses,
+        CountClient::TokenCounter,
+    ];
+    let counters = [
+        (Counter::Messages, Platform::Anthropic),
+        (Counter::Responses, Platform::OpenAi),
+        (Counter::Converse, Platform::BedrockConverse),
+        (Counter::Gemini, Platform::AiStudio),
+        (Counter::Gemini, Platform::Vertex),
+    ];
+    let client = clients[usize::from(*which) % clients.len()];
+    let (counter, platform) = counters[usize::from(*how) % counters.len()];
+    let capabilities = Capabilities::default();
+    let policy = Policy::default();
+    let context = Context {
+        model: "some-model",
+        provider: "provider",
+        platform,
+        capabilities: &capabilities,
+        policy: &policy,
+        betas: None,
+        anthropic_version: None,
+    };
+    if let (Ok(asked), true) = (client.ask(counter, body, &context), is_json(body)) {
+        assert!(is_json(&asked.body), "{client:?} {counter:?}");
+    }
+    let _ = client.estimate(body);
+    if let (Some(tokens), true) = (counter.read(body), is_json(body)) {
+        let told = client.answer(Count {
+            tokens,
+            requested: "a \"name\"",
+            used: "some-model",
+            native: Some(("provider", body)),
+        });
+        assert!(is_json(&told), "{client:?}");
+    }
 }

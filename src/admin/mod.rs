@@ -212,7 +212,6 @@ handlers! {
     HealthLicense: health_checks::license,
     HealthSharedStatus: health_checks::shared_status,
     HealthTestConnection: models::test::connection,
-    TokenCounter: tokens::count,
     TransformRequest: pages::not_offered,
     SupportedParams: pages::not_offered,
     EventLogging: pages::event_sink,

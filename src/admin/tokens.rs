@@ -1,40 +1,14 @@
-//! Estimates of token counts, marked as such: no tokenizer is loaded for them.
+//! Tokens of a prompt whose cost is asked for, estimated: no tokenizer is loaded for them.
 
-use axum::Json;
 use meridian_core::usage::{text_weight, tokens_of_weight};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::access::AnyKeyAccess;
-use super::body::JsonBody;
 use super::fields::{Fields, Given};
-use super::reply::AdminError;
 
 /// Tokens that frame one message.
 const TOKENS_PER_MESSAGE: u64 = 4;
 /// Tokens that prime the answer.
 const TOKENS_PER_ANSWER: u64 = 3;
-
-/// POST /utils/token_counter
-pub(super) async fn count(
-    _: AnyKeyAccess,
-    JsonBody(mut fields): JsonBody,
-) -> Result<Json<Value>, AdminError> {
-    let model = fields.required_text("model");
-    let given = Prompt::read(&mut fields);
-    fields.finish()?;
-    let Some(tokens) = given.tokens() else {
-        let text = "prompt or messages or contents must be provided";
-        return Err(AdminError::detail(
-            axum::http::StatusCode::BAD_REQUEST,
-            text,
-        ));
-    };
-    Ok(Json(json!({
-        "total_tokens": tokens, "request_model": model, "model_used": model,
-        "tokenizer_type": "estimate", "original_response": null, "error": false,
-        "error_message": null, "status_code": null,
-    })))
-}
 
 /// What a client would send to a model.
 pub(super) struct Prompt {

@@ -1,11 +1,13 @@
 //! Tokens of Google Cloud.
 
+mod aws;
+
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
 use http::Method;
-use meridian_core::identity::{Document, Google, GoogleSource};
+use meridian_core::identity::{AwsPlaces, Document, Google, GoogleSource};
 use meridian_core::ids::Secret;
 use meridian_core::time::WallMs;
 use serde_json::{Map, Value, json};
@@ -24,24 +26,23 @@ const LIFE_S: i64 = 3_600;
 
 /// A token, from wherever the source says.
 pub(super) async fn fetch(fetcher: &Fetcher, google: &Google) -> Result<Token, FetchError> {
-    let scope = google.scope.as_str();
     match &google.source {
-        GoogleSource::Document(Document(fields)) => of_document(fetcher, fields, scope).await,
-        GoogleSource::File(path) => of_file(fetcher, path, scope).await,
+        GoogleSource::Document(Document(fields)) => of_document(fetcher, fields, google).await,
+        GoogleSource::File(path) => of_file(fetcher, path, google).await,
         GoogleSource::Metadata { url } => of_machine(fetcher, url).await,
         GoogleSource::Default { file, url } => match file {
             Some(path) if tokio::fs::try_exists(path).await.unwrap_or(false) => {
-                of_file(fetcher, path, scope).await
+                of_file(fetcher, path, google).await
             }
             _ => of_machine(fetcher, url).await,
         },
     }
 }
 
-async fn of_file(fetcher: &Fetcher, path: &str, scope: &str) -> Result<Token, FetchError> {
+async fn of_file(fetcher: &Fetcher, path: &str, google: &Google) -> Result<Token, FetchError> {
     let read = fetch::file(path).await?;
     match serde_json::from_str(&read) {
-        Ok(Value::Object(fields)) => of_document(fetcher, &fields, scope).await,
+        Ok(Value::Object(fields)) => of_document(fetcher, &fields, google).await,
         _ => Err(FetchError::Wrong(format!("{path}: not a JSON object"))),
     }
 }
@@ -50,18 +51,19 @@ async fn of_file(fetcher: &Fetcher, path: &str, scope: &str) -> Result<Token, Fe
 fn of_document<'a>(
     fetcher: &'a Fetcher,
     fields: &'a Map<String, Value>,
-    scope: &'a str,
+    google: &'a Google,
 ) -> Pin<Box<dyn Future<Output = Result<Token, FetchError>> + Send + 'a>> {
     Box::pin(async move {
+        let scope = google.scope.as_str();
         let kind = fields.get("type").and_then(Value::as_str);
         let mut token = match kind {
             Some("service_account") => of_account(fetcher, fields, scope).await?,
             Some("authorized_user") => of_user(fetcher, fields).await?,
-            Some("external_account") => of_workload(fetcher, fields, scope).await?,
+            Some("external_account") => of_workload(fetcher, fields, google).await?,
             Some("impersonated_service_account") => {
                 let source = fields.get("source_credentials").and_then(Value::as_object);
                 let source = source.ok_or_else(|| lacks("source_credentials"))?;
-                let caller = of_document(fetcher, source, scope).await?;
+                let caller = of_document(fetcher, source, google).await?;
                 impersonated(fetcher, fields, &caller, scope).await?
             }
             other => {
@@ -136,16 +138,18 @@ async fn of_user(fetcher: &Fetcher, fields: &Map<String, Value>) -> Result<Token
 async fn of_workload(
     fetcher: &Fetcher,
     fields: &Map<String, Value>,
-    scope: &str,
+    google: &Google,
 ) -> Result<Token, FetchError> {
     const WHOSE: &str = "Google's security token service";
+    let scope = google.scope.as_str();
+    let audience = needed(fields, "audience")?;
     let source = fields.get("credential_source").unwrap_or(&Value::Null);
-    let subject = subject(fetcher, source).await?;
+    let subject = subject(fetcher, source, audience, &google.aws).await?;
     let request = form(
         needed(fields, "token_url")?,
         &[
             ("grant_type", EXCHANGE),
-            ("audience", needed(fields, "audience")?),
+            ("audience", audience),
             ("scope", scope),
             ("requested_token_type", ACCESS_TOKEN),
             ("subject_token_type", needed(fields, "subject_token_type")?),
@@ -160,14 +164,19 @@ async fn of_workload(
     }
 }
 
-/// The other issuer's token: in a file or behind a URL, as text or as a member of JSON.
-async fn subject(fetcher: &Fetcher, source: &Value) -> Result<String, FetchError> {
+/// The other issuer's token: in a file or behind a URL, as text or as a member of JSON; for AWS a
+/// signed question.
+async fn subject(
+    fetcher: &Fetcher,
+    source: &Value,
+    audience: &str,
+    places: &AwsPlaces,
+) -> Result<String, FetchError> {
     const WHOSE: &str = "the credential source's URL";
     let raw = if let Some(path) = text(source, "file") {
         fetch::file(path).await?
     } else if source.get("environment_id").is_some() {
-        let message = "`credential_source` of AWS is not read here; use a file or a url";
-        return Err(FetchError::Wrong(message.to_owned()));
+        return aws::subject(fetcher, source, audience, places).await;
     } else if let Some(url) = text(source, "url") {
         let given = source.get("headers").and_then(Value::as_object);
         let mut request = Request {

@@ -1,12 +1,15 @@
 //! Every source against a real local server that answers as the token server would.
 
+mod federation;
 mod outage;
 mod server;
 mod sources;
 
 use std::sync::Arc;
 
-use meridian_core::identity::{Fingerprint, Google, GoogleSource, Identity, IdentityKind};
+use meridian_core::identity::{
+    AwsChain, AwsFiles, AwsPlaces, Fingerprint, Google, GoogleSource, Identity, IdentityKind,
+};
 use tokio::sync::watch;
 
 use super::*;
@@ -44,6 +47,18 @@ fn machine_of(url: &str) -> Identity {
             url: url.to_owned(),
         },
         scope: "s".to_owned(),
+        aws: AwsPlaces {
+            chain: AwsChain {
+                keys: None,
+                web: None,
+                profile: "default".to_owned(),
+                files: AwsFiles::default(),
+                container: None,
+                imds: None,
+            },
+            region: None,
+            sts: None,
+        },
     })))
 }
 

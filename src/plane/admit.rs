@@ -26,7 +26,7 @@ use meridian_core::journal::{Bound, Open, Progress};
 use meridian_core::meter::Meter;
 use meridian_core::meters::Admission;
 use meridian_core::money::NanoUsd;
-use meridian_core::relay::{Line, StreamRelay};
+use meridian_core::relay::{Alias, Line, StreamRelay};
 use meridian_core::routes::Match;
 use meridian_core::routing::plan::Why;
 use meridian_core::routing::policy::FailureClass;
@@ -478,6 +478,17 @@ impl Admitted {
     /// A meter for an answer.
     pub(crate) fn meter(&self) -> Meter {
         Meter::for_endpoint(self.arrival.endpoint)
+    }
+
+    /// The caller's own name for the model, where it may compare it to give thoughts back.
+    pub(crate) fn alias(&self) -> Option<Alias> {
+        let Content::Json(spans) = &self.ask.content else {
+            return None;
+        };
+        let is_messages = self.arrival.endpoint == Endpoint::Messages;
+        let mut thinks = spans.find(&self.ask.body.bytes, |name| name == "thinking");
+        let thinks = is_messages && thinks.next().is_some();
+        thinks.then(|| Alias::new(&self.ask.requested_model))
     }
 
     /// A relay for a stream that passes as it is.

@@ -3,7 +3,6 @@
 
 mod attempt;
 mod canned;
-mod counted;
 mod course;
 mod failure;
 mod flight;

@@ -6,10 +6,10 @@ mod told;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use meridian_core::config::{General, Way};
+use meridian_core::config::{Cloud, General, Way};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
-use meridian_core::translate::{self, Loss, Losses, Memo, Operation, Pair, Weight};
+use meridian_core::translate::{self, Counter, Loss, Losses, Memo, Operation, Pair, Weight};
 use meridian_core::wire::edit::{BodyEdit, UsageChunk};
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
@@ -89,8 +89,15 @@ pub(crate) enum Telling {
         /// Its stream comes in Bedrock's frames.
         frames: bool,
     },
-    /// Bedrock's count of tokens in its own word.
-    BedrockCount,
+    /// A count of tokens in the provider's own words.
+    Counted {
+        /// How it was counted.
+        counter: Counter,
+        /// The provider.
+        provider: &'static str,
+        /// The model as the provider calls it.
+        model: String,
+    },
 }
 
 /// Body, path and headers of one way.
@@ -155,7 +162,10 @@ pub(super) fn build(
     let made = match way {
         Some(Way::Door(dialect)) => door::build(asked, target, door, client, dialect)?,
         Some(Way::Told(pair)) => told::build(asked, target, door, client, pair)?,
-        Some(Way::Counted) => door::count(asked, target, door, client)?,
+        Some(Way::Counted(Counter::Messages)) if endpoint == Endpoint::CountTokens => {
+            door::count(asked, target, door, client)?
+        }
+        Some(Way::Counted(counter)) => told::count(asked, target, door, client, counter)?,
         Some(Way::Pass | Way::Estimated) | None => passed(admitted, target, endpoint)?,
     };
     let path = match &made.path {
@@ -263,9 +273,14 @@ fn cloud_path(door: &Door, operation: Operation, model: &str) -> Option<String> 
 }
 
 /// The same of a count of tokens.
-fn count_path(door: &Door, model: &str) -> Option<String> {
+fn count_path(door: &Door, counter: Counter, target: &Target) -> Option<String> {
     let cloud = door.paths.cloud.as_ref()?;
-    let path = cloud.count_path(model, learned(door))?;
+    let behind = target.deployment.base_model.as_deref();
+    let model = match cloud {
+        Cloud::Bedrock { .. } => behind.unwrap_or(&target.model),
+        _ => &target.model,
+    };
+    let path = cloud.count_path(counter, model, learned(door))?;
     Some(format!("{}{path}", door.paths.base.path))
 }
 

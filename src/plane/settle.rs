@@ -463,7 +463,7 @@ fn observe(
     }
     let none = GapSketch::default();
     let since_arrival = |at: Instant| at - admitted.arrival.at;
-    let is_stream = record.stream && record.endpoint != Endpoint::CountTokens;
+    let is_stream = record.stream && !record.endpoint.counts();
     state.metrics.observe(&Ended {
         record,
         labels: &labels,

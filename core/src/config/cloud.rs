@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use super::base_url::BaseUrl;
-use super::identity::dns_suffix;
 use super::problem::Problems;
 use super::provider::{Provider, is_claude};
 use super::section::Area;
 use super::{environ, percent};
-use crate::translate::Operation;
+use crate::identity::dns_suffix;
+use crate::price::foundation;
+use crate::translate::{Counter, Operation};
 
 /// Where Bedrock is when nobody says: LiteLLM's default.
 const AWS_REGION: &str = "us-west-2";
@@ -130,13 +131,27 @@ impl Cloud {
         }
     }
 
-    /// Path of the provider's own count of tokens in Anthropic's dialect.
-    pub fn count_path(&self, model: &str, learned: Option<&str>) -> Option<String> {
+    /// Path of the provider's own count of tokens; `None` where there is none.
+    pub fn count_path(
+        &self,
+        counter: Counter,
+        model: &str,
+        learned: Option<&str>,
+    ) -> Option<String> {
         match self {
-            Self::Bedrock { .. } => Some(format!("/model/{}/count-tokens", escaped(model))),
+            // Profiles are not counted for, only the model behind them.
+            Self::Bedrock { .. } => Some(format!(
+                "/model/{}/count-tokens",
+                escaped(foundation(model))
+            )),
             Self::Mantle { .. } => Some("/anthropic/v1/messages/count_tokens".to_owned()),
-            Self::Vertex { .. } => Some(self.path(Operation::Messages, "count-tokens", learned)),
-            Self::AiStudio | Self::Cohere => None,
+            Self::Vertex { .. } if counter == Counter::Messages => {
+                Some(self.path(Operation::Messages, "count-tokens", learned))
+            }
+            Self::Vertex { .. } | Self::AiStudio => {
+                Some(self.path(Operation::CountTokens, model, learned))
+            }
+            Self::Cohere => None,
         }
     }
 }
@@ -175,6 +190,7 @@ fn verb(operation: Operation) -> &'static str {
         Operation::StreamGenerateContent => ":streamGenerateContent?alt=sse",
         Operation::BatchEmbedContents => ":batchEmbedContents",
         Operation::Predict => ":predict",
+        Operation::CountTokens => ":countTokens",
         _ => ":generateContent",
     }
 }

@@ -123,6 +123,8 @@ fn in_deployment(endpoint: Endpoint) -> bool {
         | Endpoint::ResponsesTool
         | Endpoint::Messages
         | Endpoint::CountTokens
+        | Endpoint::InputTokens
+        | Endpoint::TokenCounter
         | Endpoint::Moderations
         | Endpoint::Rerank
         | Endpoint::Files

@@ -4,8 +4,8 @@
 use super::cloud::{BedrockStyle, Cloud, Publisher};
 use super::deployment::Deployment;
 use super::provider::{Provider, is_claude};
-use crate::endpoint::Endpoint;
-use crate::translate::{ClientDialect, Pair, Platform, ProviderDialect};
+use crate::endpoint::{Dialect, Endpoint};
+use crate::translate::{ClientDialect, Counter, Pair, Platform, ProviderDialect};
 
 /// Host of OpenAI itself, in every region: who has Responses for sure.
 const OPENAI_HOST: &str = "api.openai.com";
@@ -19,8 +19,8 @@ pub enum Way {
     Door(ProviderDialect),
     /// It is told in the provider's dialect.
     Told(Pair),
-    /// Tokens are counted by the provider, behind a cloud's door.
-    Counted,
+    /// Tokens are counted by the provider, by a question of its own.
+    Counted(Counter),
     /// Nobody counts tokens for this model: they are estimated.
     Estimated,
 }
@@ -34,6 +34,9 @@ impl Deployment {
         }
         let cloud = self.target.as_ref().and_then(|one| one.cloud.as_ref());
         let known = self.base_model.as_deref().unwrap_or(model);
+        if endpoint.counts() {
+            return self.counting(endpoint, model, known);
+        }
         match cloud {
             None => self.plain(endpoint, model),
             Some(Cloud::Bedrock { style, .. }) => bedrock(endpoint, *style, known),
@@ -75,6 +78,61 @@ impl Deployment {
         }
     }
 
+    /// Who counts tokens. `known` is the model behind a name that says nothing.
+    fn counting(&self, endpoint: Endpoint, model: &str, known: &str) -> Option<Way> {
+        let cloud = self.target.as_ref().and_then(|one| one.cloud.as_ref());
+        let counter = match cloud {
+            None => {
+                let own = matches!(endpoint, Endpoint::CountTokens | Endpoint::InputTokens);
+                if own && self.provider.serves(endpoint.dialect(), model) {
+                    return Some(Way::Pass);
+                }
+                if !self.provider.is_served() {
+                    return None;
+                }
+                self.counter(model)
+            }
+            Some(Cloud::Bedrock { .. }) => match bedrock_counts(known) {
+                true if endpoint == Endpoint::CountTokens && is_claude(known) => {
+                    Some(Counter::Messages)
+                }
+                true => Some(Counter::Converse),
+                false => None,
+            },
+            Some(Cloud::Mantle { .. }) => is_claude(known).then_some(Counter::Messages),
+            Some(Cloud::Vertex { .. }) => match Publisher::of(model) {
+                Publisher::Anthropic => Some(Counter::Messages),
+                Publisher::Google => Some(Counter::Gemini),
+                Publisher::OpenApi => None,
+            },
+            Some(Cloud::AiStudio) => Some(Counter::Gemini),
+            Some(Cloud::Cohere) => None,
+        };
+        Some(counter.map_or(Way::Estimated, Way::Counted))
+    }
+
+    /// How a provider without doors of its own counts.
+    fn counter(&self, model: &str) -> Option<Counter> {
+        let messages = self.provider.serves(Dialect::Anthropic, model);
+        match () {
+            () if messages => Some(Counter::Messages),
+            () if self.has_responses() || self.only_responses => Some(Counter::Responses),
+            () => None,
+        }
+    }
+
+    /// Whether it has OpenAI's Responses for sure.
+    fn has_responses(&self) -> bool {
+        match self.provider {
+            Provider::Azure => true,
+            Provider::OpenAi => {
+                let host = self.target.as_ref().map(|target| target.base.host.as_str());
+                host.is_some_and(|host| host.ends_with(OPENAI_HOST))
+            }
+            _ => false,
+        }
+    }
+
     fn plain(&self, endpoint: Endpoint, model: &str) -> Option<Way> {
         let chat = matches!(endpoint, Endpoint::ChatCompletions);
         let passes = self.provider.serves(endpoint.dialect(), model);
@@ -86,17 +144,9 @@ impl Deployment {
         }
         let claude = self.provider == Provider::Anthropic
             || self.provider == Provider::AzureAi && is_claude(model);
-        let has_responses = match self.provider {
-            Provider::Azure => true,
-            Provider::OpenAi => {
-                let host = self.target.as_ref().map(|target| target.base.host.as_str());
-                host.is_some_and(|host| host.ends_with(OPENAI_HOST))
-            }
-            _ => false,
-        };
         let dialect = match () {
             () if claude => ProviderDialect::Messages,
-            () if has_responses || self.only_responses => ProviderDialect::Responses,
+            () if self.has_responses() || self.only_responses => ProviderDialect::Responses,
             () => ProviderDialect::Chat,
         };
         told(endpoint, dialect, None, None)
@@ -111,13 +161,17 @@ fn told(
     ranks: Option<ProviderDialect>,
 ) -> Option<Way> {
     let dialect = match endpoint {
-        Endpoint::CountTokens => return Some(Way::Estimated),
         Endpoint::Embeddings => embeds?,
         Endpoint::Rerank => ranks?,
         _ => text,
     };
     let client = ClientDialect::of(endpoint)?;
     Pair::new(client, dialect).map(Way::Told)
+}
+
+/// Models that make no text have nothing to be counted.
+fn bedrock_counts(model: &str) -> bool {
+    !["embed", "rerank"].iter().any(|kind| model.contains(kind))
 }
 
 fn bedrock(endpoint: Endpoint, style: BedrockStyle, model: &str) -> Option<Way> {
@@ -135,7 +189,6 @@ fn bedrock(endpoint: Endpoint, style: BedrockStyle, model: &str) -> Option<Way> 
         Endpoint::Messages if claude && style != BedrockStyle::Converse => {
             Some(Way::Door(ProviderDialect::Messages))
         }
-        Endpoint::CountTokens if claude => Some(Way::Counted),
         Endpoint::ChatCompletions
             if model.starts_with("openai.") && style == BedrockStyle::Usual =>
         {
@@ -148,7 +201,6 @@ fn bedrock(endpoint: Endpoint, style: BedrockStyle, model: &str) -> Option<Way> 
 fn mantle(endpoint: Endpoint, model: &str) -> Option<Way> {
     match (endpoint, is_claude(model)) {
         (Endpoint::Messages, true) => Some(Way::Door(ProviderDialect::Messages)),
-        (Endpoint::CountTokens, true) => Some(Way::Counted),
         (Endpoint::ChatCompletions, false) => Some(Way::Door(ProviderDialect::Chat)),
         (Endpoint::Responses, false) => Some(Way::Door(ProviderDialect::Responses)),
         (_, true) => told(endpoint, ProviderDialect::Messages, None, None),
@@ -159,7 +211,6 @@ fn mantle(endpoint: Endpoint, model: &str) -> Option<Way> {
 fn vertex(endpoint: Endpoint, model: &str) -> Option<Way> {
     match (Publisher::of(model), endpoint) {
         (Publisher::Anthropic, Endpoint::Messages) => Some(Way::Door(ProviderDialect::Messages)),
-        (Publisher::Anthropic, Endpoint::CountTokens) => Some(Way::Counted),
         (Publisher::Anthropic, _) => told(endpoint, ProviderDialect::Messages, None, None),
         (Publisher::OpenApi, Endpoint::ChatCompletions) => Some(Way::Door(ProviderDialect::Chat)),
         (Publisher::OpenApi, _) => told(endpoint, ProviderDialect::Chat, None, None),
@@ -199,7 +250,7 @@ mod tests {
             Way::Pass => "pass".to_owned(),
             Way::Door(dialect) => format!("door {}", dialect.label()),
             Way::Told(pair) => format!("told {}", pair.provider.label()),
-            Way::Counted => "counted".to_owned(),
+            Way::Counted(counter) => format!("counted {}", counter.dialect().label()),
             Way::Estimated => "estimated".to_owned(),
         })
     }
@@ -210,7 +261,7 @@ mod tests {
         for (model, endpoint, expected) in [
             ("openai/gpt-4o", Chat, "pass"),
             ("openai/gpt-4o", Messages, "told responses"),
-            ("openai/gpt-4o", Count, "estimated"),
+            ("openai/gpt-4o", Count, "counted responses"),
             ("openai/responses/gpt-5-pro", Chat, "told responses"),
             ("openai/responses/gpt-5-pro", Responses, "pass"),
             ("azure/my-gpt", Messages, "told responses"),
@@ -227,7 +278,11 @@ mod tests {
                 "door messages",
             ),
             ("bedrock/us.anthropic.claude-x-v1:0", Chat, "told converse"),
-            ("bedrock/us.anthropic.claude-x-v1:0", Count, "counted"),
+            (
+                "bedrock/us.anthropic.claude-x-v1:0",
+                Count,
+                "counted messages",
+            ),
             (
                 "bedrock/converse/us.anthropic.claude-x-v1:0",
                 Messages,
@@ -257,6 +312,43 @@ mod tests {
             ("gemini/gemini-2.5-pro", Messages, "told gemini"),
             ("cohere_chat/command-a", Chat, "told cohere"),
             ("cohere/command-a", Messages, "told cohere"),
+        ] {
+            let found = way(model, endpoint);
+            assert_eq!(found.as_deref(), Some(expected), "{model} {endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_counted_wherever_the_provider_has_a_count() {
+        use Endpoint::{CountTokens as Count, InputTokens as Input, TokenCounter as Counter};
+        for (model, endpoint, expected) in [
+            ("openai/gpt-4o", Input, "pass"),
+            ("openai/gpt-4o", Counter, "counted responses"),
+            ("azure/my-gpt", Count, "counted responses"),
+            ("azure/my-gpt", Input, "pass"),
+            ("anthropic/claude-x", Count, "pass"),
+            ("anthropic/claude-x", Input, "counted messages"),
+            ("azure_ai/claude-x", Counter, "counted messages"),
+            ("hosted_vllm/qwen", Count, "pass"),
+            ("groq/llama", Count, "estimated"),
+            (
+                "bedrock/us.anthropic.claude-x-v1:0",
+                Counter,
+                "counted converse",
+            ),
+            ("bedrock/amazon.nova-lite-v1:0", Count, "counted converse"),
+            ("bedrock/cohere.embed-english-v3", Counter, "estimated"),
+            (
+                "bedrock_mantle/anthropic.claude-x",
+                Count,
+                "counted messages",
+            ),
+            ("bedrock_mantle/openai.gpt-oss-120b", Count, "estimated"),
+            ("vertex_ai/claude-x@20250101", Input, "counted messages"),
+            ("vertex_ai/gemini-2.5-pro", Count, "counted gemini"),
+            ("vertex_ai/meta/llama-4", Count, "estimated"),
+            ("gemini/gemini-2.5-pro", Counter, "counted gemini"),
+            ("cohere/command-a", Count, "estimated"),
         ] {
             let found = way(model, endpoint);
             assert_eq!(found.as_deref(), Some(expected), "{model} {endpoint:?}");

@@ -151,6 +151,36 @@ pub struct Google {
     pub source: GoogleSource,
     /// Scopes, separated by blanks.
     pub scope: String,
+    /// Who this machine is at AWS, for documents that prove it to Google.
+    pub aws: AwsPlaces,
+}
+
+/// Who a machine is at AWS by what AWS's own tools would find there.
+#[derive(Clone, Debug)]
+pub struct AwsPlaces {
+    /// Where keys come from.
+    pub chain: AwsChain,
+    /// `AWS_REGION` or `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// Base URL of the token service, where a variable moves it.
+    pub sts: Option<String>,
+}
+
+impl AwsPlaces {
+    /// Base URL of the token service of a region.
+    pub fn sts(&self, region: &str) -> String {
+        let usual = || format!("https://sts.{region}.{}", dns_suffix(region));
+        self.sts.clone().unwrap_or_else(usual)
+    }
+}
+
+/// Where AWS's names of a region end.
+pub fn dns_suffix(region: &str) -> &'static str {
+    match region {
+        _ if region.starts_with("cn-") => "amazonaws.com.cn",
+        _ if region.starts_with("eusc-") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    }
 }
 
 /// Where Google's tokens come from.

@@ -194,10 +194,11 @@ impl Meter {
     }
 
     fn is_free(&self) -> bool {
-        matches!(
+        let of_account = matches!(
             self.endpoint,
-            Endpoint::ResponsesItem | Endpoint::CountTokens | Endpoint::Files | Endpoint::Batches
-        )
+            Endpoint::ResponsesItem | Endpoint::Files | Endpoint::Batches
+        );
+        of_account || self.endpoint.counts()
     }
 
     /// Takes one event in. Never fails: an event that cannot be read is counted.

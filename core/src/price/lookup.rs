@@ -196,6 +196,12 @@ fn bedrock_id(name: &str) -> &str {
     id
 }
 
+/// Bedrock's id of a foundation model out of a name, a profile of several regions or an ARN that
+/// names one of them.
+pub fn foundation(name: &str) -> &str {
+    without_geography(bedrock_id(name))
+}
+
 /// Without the cross-region prefix of an inference profile.
 fn without_geography(id: &str) -> &str {
     let prefixes = [

@@ -27,7 +27,7 @@ pub use bound::Ceiling;
 pub use cost::{BillingPlace, Cost, HostRegion};
 pub use decimal::{Factor, Rate};
 pub use entry::ModelPrice;
-pub use lookup::undated;
+pub use lookup::{foundation, undated};
 
 /// The price map that the binary carries (LiteLLM 1.109.1, MIT; see `NOTICE`).
 pub static EMBEDDED: &[u8] = include_bytes!("../../data/model_prices.json");

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Ending, InvokeFrames, StreamRelay, keepalive_bytes};
+use super::{Alias, Ending, InvokeFrames, StreamRelay, keepalive_bytes};
 use crate::endpoint::Dialect;
 use crate::error::ErrorReply;
 use crate::meter::{Facts, Meter};
@@ -29,6 +29,7 @@ pub enum Unreadable {
 pub struct Line {
     frames: Option<Box<InvokeFrames>>,
     told: Option<Told>,
+    alias: Option<Box<Alias>>,
     plain: StreamRelay,
     endpoint_dialect: Dialect,
 }
@@ -47,6 +48,7 @@ impl Line {
         Self {
             frames: None,
             told: None,
+            alias: None,
             endpoint_dialect: relay.dialect(),
             plain: relay,
         }
@@ -56,6 +58,13 @@ impl Line {
     #[must_use]
     pub fn in_frames(mut self) -> Self {
         self.frames = Some(Box::default());
+        self
+    }
+
+    /// The same under the caller's name of the model.
+    #[must_use]
+    pub fn under(mut self, alias: Option<Alias>) -> Self {
+        self.alias = alias.map(Box::new);
         self
     }
 
@@ -90,7 +99,13 @@ impl Line {
 
     fn read(&mut self, events: &Bytes, out: &mut Vec<Bytes>) -> Result<(), Unreadable> {
         let Some(told) = &mut self.told else {
-            return Ok(self.plain.push(events, out).map(drop)?);
+            let begun = out.len();
+            let read = self.plain.push(events, out);
+            if let Some(alias) = self.alias.as_mut().filter(|alias| alias.holds()) {
+                let passed: Vec<Bytes> = out.drain(begun..).collect();
+                passed.into_iter().for_each(|slice| alias.push(slice, out));
+            }
+            return Ok(read.map(drop)?);
         };
         let mut bytes = Vec::with_capacity(events.len());
         let fed = told.stream.feed(events, &mut bytes);
@@ -105,7 +120,12 @@ impl Line {
             .as_ref()
             .is_some_and(|frames| frames.mid_frame());
         let ending = match &mut self.told {
-            None => self.plain.finish(out),
+            None => {
+                if let Some(alias) = &mut self.alias {
+                    alias.finish(out);
+                }
+                self.plain.finish(out)
+            }
             Some(told) => {
                 let mut bytes = Vec::new();
                 let ending = told.stream.finish(&mut bytes);

@@ -4,10 +4,12 @@
 //! only the gateway asked for is left out, and a stream that breaks gets an ending that no client
 //! can take for a whole answer. `docs/STREAMING.md` has the rules.
 
+mod alias;
 mod ending;
 mod invoke;
 mod line;
 
+pub use alias::Alias;
 pub use ending::{abort_reply, keepalive_bytes};
 pub use invoke::InvokeFrames;
 pub use line::{Line, Unreadable};

@@ -7,17 +7,16 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use super::{Fetched, Use};
-use crate::wire::json::{Kind, Value};
-use crate::wire::span::{BodySpans, begins_with_any, clipped};
+use crate::wire::json::{JsonError, Kind, Value};
+use crate::wire::span::{BodySpans, begins_with_any};
+use crate::wire::walk::{Named, Walk, members};
 
 /// Most things of one request; more are left as they are, for the translation to refuse.
 pub const ITEMS_MAX: usize = 100;
-/// Levels below a top-level member at which dialects name such things, and some more.
-const LEVELS_MAX: usize = 16;
 /// Top-level members below which they are.
 const ROOTS: [&str; 3] = ["messages", "input", "system"];
 /// What a caller's own tools are given.
-const OPAQUE: [&[u8]; 2] = [b"input", b"arguments"];
+const OPAQUE: [&str; 2] = ["input", "arguments"];
 
 /// A thing on the web, where a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,17 +50,8 @@ pub fn places(body: &[u8], spans: &BodySpans) -> Vec<Place> {
         path: String::new(),
         found: Vec::new(),
     };
-    for root in ROOTS {
-        for index in spans.find(body, |name| name == root) {
-            let Some(member) = spans.members().get(index) else {
-                continue;
-            };
-            if let Some(raw) = body.get(member.value.range()) {
-                let kind = member.kind;
-                search.at(root, |search| search.value(Value { raw, kind }, LEVELS_MAX));
-            }
-        }
-    }
+    // What comes behind JSON that breaks off is not looked at: no provider takes it.
+    let _ = search.body(body, spans, &ROOTS);
     search.found.sort_by_key(|place| place.at.start);
     search.found
 }
@@ -118,86 +108,103 @@ struct Search<'a> {
     found: Vec<Place>,
 }
 
-impl<'a> Search<'a> {
-    fn value(&mut self, value: Value<'a>, levels: usize) {
-        let Some(below) = levels.checked_sub(1) else {
-            return;
-        };
-        match value.kind {
-            Kind::Object => self.object(value, below),
-            Kind::Array => {
-                let items = value.items().enumerate();
-                for (index, item) in items.filter(|(_, item)| item.is_deep()) {
-                    let step = format!("[{index}]");
-                    self.at(&step, |search| search.value(item, below));
-                }
-            }
-            _ => {}
-        }
+/// The JSON breaks off.
+struct Broken;
+
+impl<'a> Walk<'a> for Search<'a> {
+    type Stop = Broken;
+
+    fn path(&mut self) -> &mut String {
+        &mut self.path
     }
 
-    fn object(&mut self, object: Value<'a>, below: usize) {
-        let kind = object.field(b"type").and_then(Value::inner);
-        let wanted = match kind {
-            Some(b"image" | b"input_image" | b"image_url") => Use::Image,
+    fn broken(_: JsonError) -> Broken {
+        Broken
+    }
+
+    fn object(&mut self, object: Value<'a>, below: usize) -> Result<(), Broken> {
+        let kind = find(object, "type")?.and_then(|kind| kind.value.text());
+        let wanted = match kind.as_deref() {
+            Some("image" | "input_image" | "image_url") => Use::Image,
             _ => Use::Document,
         };
-        for (name, value) in object.fields() {
-            if OPAQUE.contains(&name) {
+        for member in members(object) {
+            let member = member.map_err(Self::broken)?;
+            if OPAQUE.contains(&&*member.name) {
                 continue;
             }
-            let step = format!(".{}", clipped(&String::from_utf8_lossy(name)));
-            self.at(&step, |search| match name {
-                b"image_url" if value.kind == Kind::Object => {
-                    search.member(value, b"url", (Use::Image, Form::Data));
+            let value = member.value;
+            let is_object = value.kind == Kind::Object;
+            self.at_member(&member.name, |search| {
+                match &*member.name {
+                    "image_url" if is_object => {
+                        search.member(value, "url", (Use::Image, Form::Data))?;
+                    }
+                    "image_url" => search.add(value, value.raw, (Use::Image, Form::Data)),
+                    "file_url" => search.renamed(object, &member),
+                    "file" if is_object => {
+                        search.member(value, "file_data", (Use::Document, Form::Data))?;
+                        search.member(value, "file_id", (Use::Document, Form::FileData))?;
+                    }
+                    "source" if is_object => search.source(value, wanted, below)?,
+                    _ => search.value(value, below)?,
                 }
-                b"image_url" => search.add(value, value.raw, (Use::Image, Form::Data)),
-                b"file_url" => search.renamed(name, value),
-                b"file" if value.kind == Kind::Object => {
-                    search.member(value, b"file_data", (Use::Document, Form::Data));
-                    search.member(value, b"file_id", (Use::Document, Form::FileData));
-                }
-                b"source" if value.kind == Kind::Object => search.source(value, wanted, below),
-                _ => search.value(value, below),
-            });
+                Ok(())
+            })?;
         }
+        Ok(())
     }
+}
 
+/// The first member of this name.
+fn find<'a>(object: Value<'a>, name: &str) -> Result<Option<Named<'a>>, Broken> {
+    let is_it = |member: &Result<Named<'_>, JsonError>| match member {
+        Ok(member) => member.name == name,
+        Err(_) => true,
+    };
+    let found = members(object).find(is_it);
+    found.transpose().map_err(Search::broken)
+}
+
+impl<'a> Search<'a> {
     /// Anthropic's: an address stands for the whole object. One of blocks may hold more of them.
-    fn source(&mut self, source: Value<'a>, wanted: Use, below: usize) {
-        let url = source.field(b"url");
-        let is_url = source.field(b"type").and_then(Value::inner) == Some(b"url");
-        match url.filter(|_| is_url) {
-            Some(url) => self.at(".url", |search| {
-                search.add(url, source.raw, (wanted, Form::Source));
+    fn source(&mut self, source: Value<'a>, wanted: Use, below: usize) -> Result<(), Broken> {
+        let kind = find(source, "type")?.and_then(|kind| kind.value.text());
+        let url = find(source, "url")?.filter(|_| kind.as_deref() == Some("url"));
+        match url {
+            Some(url) => self.at_member("url", |search| {
+                search.add(url.value, source.raw, (wanted, Form::Source));
+                Ok(())
             }),
             None => self.value(source, below),
         }
     }
 
-    fn member(&mut self, object: Value<'a>, name: &[u8], (wanted, form): (Use, Form)) {
-        let Some(value) = object.field(name) else {
-            return;
-        };
-        let step = format!(".{}", String::from_utf8_lossy(name));
-        self.at(&step, |search| match form {
-            Form::FileData => search.renamed(name, value),
-            _ => search.add(value, value.raw, (wanted, form)),
-        });
+    fn member(
+        &mut self,
+        object: Value<'a>,
+        name: &str,
+        (wanted, form): (Use, Form),
+    ) -> Result<(), Broken> {
+        // All of that name: readers differ in which of two they take.
+        for member in members(object) {
+            let member = member.map_err(Self::broken)?;
+            if member.name != name {
+                continue;
+            }
+            self.at_member(name, |search| match form {
+                Form::FileData => search.renamed(object, &member),
+                _ => search.add(member.value, member.value.raw, (wanted, form)),
+            });
+        }
+        Ok(())
     }
 
     /// A member whose name changes too: it is replaced from its name's quote on.
-    fn renamed(&mut self, name: &[u8], value: Value<'a>) {
-        let (start, end) = (
-            self.offset(value.raw),
-            self.offset(value.raw) + value.raw.len(),
-        );
-        // The name is the last thing in quotes before the value.
-        let quoted = [b"\"", name, b"\""].concat();
-        let before = self.body.get(..start).unwrap_or_default();
-        if let Some(named) = memchr::memmem::rfind(before, &quoted) {
-            self.push(value, named..end, (Use::Document, Form::FileData));
-        }
+    fn renamed(&mut self, object: Value<'a>, member: &Named<'a>) {
+        let start = self.offset(object.raw);
+        let at = start + member.at.start..start + member.at.end;
+        self.push(member.value, at, (Use::Document, Form::FileData));
     }
 
     fn add(&mut self, url: Value<'a>, replaced: &'a [u8], how: (Use, Form)) {
@@ -225,14 +232,6 @@ impl<'a> Search<'a> {
         part.as_ptr()
             .addr()
             .saturating_sub(self.body.as_ptr().addr())
-    }
-
-    fn at<T>(&mut self, step: &str, then: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        self.path.push_str(step);
-        let done = then(self);
-        self.path.truncate(length);
-        done
     }
 }
 

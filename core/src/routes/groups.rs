@@ -73,7 +73,7 @@ impl RouteSet {
 fn in_group(group: &str, target: Target, access: Access) -> bool {
     let listing = matches!(
         target,
-        Target::Own(Route::Models | Route::Model | Route::TokenCounter | Route::SupportedParams)
+        Target::Own(Route::Models | Route::Model | Route::SupportedParams)
     );
     let dialect = match target {
         Target::Inference(endpoint) => Some(endpoint.dialect()),

@@ -43,8 +43,6 @@ pub enum Route {
     RouterState,
     /// `/router/explain`
     RouterExplain,
-    /// `/utils/token_counter`
-    TokenCounter,
     /// `/utils/transform_request`
     TransformRequest,
     /// `/utils/supported_openai_params`

@@ -83,7 +83,7 @@ pub const ROWS: &[Row] = &[
     infer("/responses/compact", E::ResponsesTool, POST, &[
         "/v1/responses/compact", "/responses/compact", "/openai/v1/responses/compact",
     ]),
-    infer("/responses/input_tokens", E::ResponsesTool, POST, &[
+    infer("/responses/input_tokens", E::InputTokens, POST, &[
         "/v1/responses/input_tokens", "/responses/input_tokens",
         "/openai/v1/responses/input_tokens",
     ]),
@@ -100,6 +100,7 @@ pub const ROWS: &[Row] = &[
     // Anthropic.
     infer("/v1/messages", E::Messages, POST, &["/v1/messages"]),
     infer("/v1/messages/count_tokens", E::CountTokens, POST, &["/v1/messages/count_tokens"]),
+    infer("/utils/token_counter", E::TokenCounter, POST, &["/utils/token_counter"]),
     // Moderation, rerank, images, audio.
     infer("/moderations", E::Moderations, POST, &["/v1/moderations", "/moderations"]),
     infer("/rerank", E::Rerank, POST, &["/v1/rerank", "/v2/rerank", "/rerank"]),
@@ -187,7 +188,6 @@ pub const ROWS: &[Row] = &[
     own(R::Audit, AdminViewer, GET, &["/audit"]),
     own(R::AuditEntry, AdminViewer, GET, &["/audit/{id}"]),
     // Tools.
-    own(R::TokenCounter, AnyKey, POST, &["/utils/token_counter"]),
     own(R::TransformRequest, Admin, POST, &["/utils/transform_request"]),
     own(R::SupportedParams, AnyKey, GET, &["/utils/supported_openai_params"]),
     own(R::EventLogging, AnyKey, POST, &["/api/event_logging/batch"]),

@@ -215,6 +215,8 @@ fn tokens(endpoint: Endpoint, spans: &BodySpans, body: &[u8]) -> Result<(u64, u6
         }
         Endpoint::ResponsesItem
         | Endpoint::CountTokens
+        | Endpoint::InputTokens
+        | Endpoint::TokenCounter
         | Endpoint::Moderations
         | Endpoint::ImagesEdits
         | Endpoint::AudioSpeech

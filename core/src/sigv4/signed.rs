@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{AwsCredentials, encoded, hex, signature, stamps};
+use super::{AwsCredentials, authorization, hex, sorted, stamps};
 use crate::time::WallMs;
 
 /// What is signed of a request. Nothing else may be changed on its way, everything else may.
@@ -46,56 +46,22 @@ impl Signed<'_> {
     /// Signs for `now`. The session's token of the credentials goes into `X-Amz-Security-Token`.
     pub fn sign(&self, credentials: &AwsCredentials, now: WallMs) -> SignatureHeaders {
         let (day, date) = stamps(now);
-        let token = credentials.session_token.as_ref();
-        let names = match token {
-            None => "content-type;host;x-amz-date",
-            Some(_) => "content-type;host;x-amz-date;x-amz-security-token",
-        };
-        let token_line = token.map(|token| format!("x-amz-security-token:{}\n", token.reveal()));
-        let request = format!(
-            "{}\n{}\n{}\ncontent-type:{}\nhost:{}\nx-amz-date:{date}\n{}\n{names}\n{}",
-            self.method,
-            twice_encoded(self.path),
-            sorted(self.query),
-            self.content_type,
-            self.host,
-            token_line.unwrap_or_default(),
-            self.payload,
-        );
-        let place = (self.region, self.service);
-        let signature = signature(credentials, &request, (&day, &date), place);
-        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            credentials.access_key_id
-        );
+        let mut headers = vec![
+            ("content-type", self.content_type),
+            ("host", self.host),
+            ("x-amz-date", date.as_str()),
+        ];
+        if let Some(token) = &credentials.session_token {
+            headers.push(("x-amz-security-token", token.reveal()));
+        }
+        let what = (self.method, self.path, &*sorted(self.query));
+        let by = (credentials, self.region, self.service);
+        let authorization = authorization(what, &headers, self.payload, by, (&day, &date));
         SignatureHeaders {
             authorization,
             date,
         }
     }
-}
-
-/// Every service but S3 encodes the path that is sent once more.
-fn twice_encoded(path: &str) -> String {
-    let segments: Vec<String> = path.split('/').map(encoded).collect();
-    match segments.is_empty() || path.is_empty() {
-        true => "/".to_owned(),
-        false => segments.join("/"),
-    }
-}
-
-fn sorted(query: &str) -> String {
-    let mut pairs: Vec<String> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| match pair.contains('=') {
-            true => pair.to_owned(),
-            false => format!("{pair}="),
-        })
-        .collect();
-    pairs.sort();
-    pairs.join("&")
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub enum Operation {
     GenerateContent,
     /// `:streamGenerateContent?alt=sse`.
     StreamGenerateContent,
+    /// Gemini's `:countTokens`.
+    CountTokens,
     /// Cohere `v2/chat`.
     CohereChat,
     /// Cohere `v2/embed`.

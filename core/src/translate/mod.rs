@@ -30,7 +30,7 @@ mod usage_out;
 
 pub use capability::{Capabilities, Flag};
 pub use context::{Context, Memo, Operation, Reply, Request};
-pub use count::estimate_input;
+pub use count::{Count, CountClient, CountRequest, Counter};
 pub use dialect::{ClientDialect, Pair, Platform, ProviderDialect};
 pub use emit::{Emit, escape};
 pub use event::{Finish, Piece, Sink};

@@ -1,23 +1,19 @@
 //! Files stored at a provider that a chat, messages or Responses body names: whose they are is
 //! asked before the provider reads them.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use memchr::memmem;
 
-use super::json::{JsonError, Kind, Members, Reader, Value};
-use super::span::{BodySpans, begins_with_any, clipped, member_name, start};
+use super::json::{JsonError, Kind, Value};
+use super::span::{BodySpans, begins_with_any, start};
+use super::walk::{Named, Walk, members};
 use crate::error::GatewayError;
 
 /// Most files of one request.
 pub const FILES_MAX: usize = 200;
 /// Longest id that a store is asked for; of a longer one no more is kept than that and dots.
 pub const ID_BYTES_MAX: usize = 256;
-/// Longest name with escapes that is read: longer than any known one with an escape per letter.
-const ESCAPED_MAX: usize = 512;
-/// Levels below a top-level member at which dialects name files, and some more.
-const LEVELS_MAX: usize = 16;
 /// Top-level members below which files are named.
 const ROOTS: [&str; 5] = ["input", "messages", "prompt", "system", "tools"];
 /// Members below them that hold what a caller's own tools are given: no provider looks for files
@@ -54,27 +50,16 @@ pub struct FileRef {
 /// `InvalidJson` where what may name a file cannot be read, `BadField` for an id that is no text
 /// and for more than [`FILES_MAX`].
 pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, GatewayError> {
-    let mut walk = Walk {
+    let mut search = Search {
         is_prompt: false,
         path: String::new(),
         found: Vec::new(),
         seen: HashSet::new(),
     };
-    if !may_name_files(body) {
-        return Ok(walk.found);
+    if may_name_files(body) {
+        search.body(body, spans, &ROOTS)?;
     }
-    for member in spans.members() {
-        let Some(name) = member_name(body, *member) else {
-            continue;
-        };
-        let raw = body.get(member.value.range());
-        if let (true, Some(raw)) = (ROOTS.contains(&&*name), raw) {
-            let kind = member.kind;
-            walk.is_prompt = name == "prompt";
-            walk.at(&name, |walk| walk.value(Value { raw, kind }, LEVELS_MAX))?;
-        }
-    }
-    Ok(walk.found)
+    Ok(search.found)
 }
 
 /// Whether `file_id` can be a name in it: as it is, or with an escaped letter. Such letters are in
@@ -84,7 +69,7 @@ fn may_name_files(body: &[u8]) -> bool {
     memmem::find(body, b"file_id").is_some() || memmem::find_iter(body, b"\\u00").any(is_escaped)
 }
 
-struct Walk {
+struct Search {
     is_prompt: bool,
     path: String,
     found: Vec<FileRef>,
@@ -92,51 +77,29 @@ struct Walk {
     seen: HashSet<String>,
 }
 
-impl Walk {
-    fn value(&mut self, value: Value<'_>, levels: usize) -> Result<(), GatewayError> {
-        let Some(below) = levels.checked_sub(1) else {
-            return Ok(());
-        };
-        match value.kind {
-            Kind::Object => self.object(value, below),
-            Kind::Array => self.items(
-                value,
-                |walk, item| walk.value(item, below),
-                |item| item.is_deep(),
-            ),
-            _ => Ok(()),
+impl<'a> Walk<'a> for Search {
+    type Stop = GatewayError;
+
+    fn path(&mut self) -> &mut String {
+        &mut self.path
+    }
+
+    fn broken(error: JsonError) -> GatewayError {
+        GatewayError::InvalidJson {
+            detail: error.to_string(),
         }
     }
 
-    /// Does something with those items of a list that are wanted, one after the other: a list may
-    /// have millions.
-    fn items(
-        &mut self,
-        list: Value<'_>,
-        mut each: impl FnMut(&mut Self, Value<'_>) -> Result<(), GatewayError>,
-        wanted: fn(Value<'_>) -> bool,
-    ) -> Result<(), GatewayError> {
-        let mut failure = None;
-        let mut index = 0_usize;
-        let read = Reader::new(list.raw).items(|reader| {
-            let item = reader.value()?;
-            if failure.is_none() && wanted(item) {
-                let step = format!("[{index}]");
-                failure = self.at(&step, |walk| each(walk, item)).err();
-            }
-            index += 1;
-            Ok(())
-        });
-        read.map_err(unreadable)?;
-        failure.map_or(Ok(()), Err)
+    fn enter(&mut self, root: &str) {
+        self.is_prompt = root == "prompt";
     }
 
-    fn object(&mut self, object: Value<'_>, below: usize) -> Result<(), GatewayError> {
+    fn object(&mut self, object: Value<'a>, below: usize) -> Result<(), GatewayError> {
         let mut is_naming = false;
         // Whose they are is known at the object's end.
         let mut ids = Vec::new();
         for member in members(object) {
-            let (name, value) = member?;
+            let Named { name, value, .. } = member.map_err(Self::broken)?;
             match &*name {
                 "type" => {
                     let kind = value.text();
@@ -150,7 +113,7 @@ impl Walk {
                 continue;
             }
             let is_holder = HOLDERS.contains(&&*name);
-            self.at(&format!(".{}", clipped(&name)), |walk| match &*name {
+            self.at_member(&name, |walk| match &*name {
                 "container" => walk.held(value, "file_ids"),
                 _ if is_holder => {
                     walk.held(value, "file_id")?;
@@ -160,26 +123,28 @@ impl Walk {
             })?;
         }
         if is_naming {
-            return self.at(".file_id", |walk| match ids.len() > FILES_MAX {
+            return self.at_member("file_id", |walk| match ids.len() > FILES_MAX {
                 true => Err(walk.too_many()),
                 false => ids.into_iter().try_for_each(|id| walk.id(id)),
             });
         }
         Ok(())
     }
+}
 
+impl Search {
     /// The ids that an object has under a name.
     fn held(&mut self, object: Value<'_>, wanted: &str) -> Result<(), GatewayError> {
         if object.kind != Kind::Object {
             return Ok(());
         }
         for member in members(object) {
-            let (name, value) = member?;
+            let Named { name, value, .. } = member.map_err(Self::broken)?;
             if name != wanted {
                 continue;
             }
-            self.at(&format!(".{wanted}"), |walk| match value.kind {
-                Kind::Array if wanted == "file_ids" => walk.items(value, Self::id, |_| true),
+            self.at_member(wanted, |walk| match value.kind {
+                Kind::Array if wanted == "file_ids" => walk.items(value, |_| true, Self::id),
                 _ => walk.id(value),
             })?;
         }
@@ -225,45 +190,10 @@ impl Walk {
             message,
         }
     }
-
-    fn at<T>(&mut self, step: &str, then: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        self.path.push_str(step);
-        let done = then(self);
-        self.path.truncate(length);
-        done
-    }
 }
 
 fn is_address(id: &str) -> bool {
     begins_with_any(id, &ADDRESSES)
-}
-
-/// Members with their names as they are meant.
-fn members<'a>(
-    object: Value<'a>,
-) -> impl Iterator<Item = Result<(Cow<'a, str>, Value<'a>), GatewayError>> {
-    Members::new(object.raw).map(|member| {
-        let member = member.map_err(unreadable)?;
-        let name = match member.name_escaped {
-            false => String::from_utf8_lossy(member.name),
-            // Nobody knows a name of that length.
-            true if member.name.len() > ESCAPED_MAX => Cow::Borrowed(""),
-            true => {
-                let quoted = [b"\"", member.name, b"\""].concat();
-                let name: Option<String> = serde_json::from_slice(&quoted).ok();
-                // Half of a surrogate pair: no name that anybody knows.
-                Cow::Owned(name.unwrap_or_default())
-            }
-        };
-        Ok((name, member.value))
-    })
-}
-
-fn unreadable(error: JsonError) -> GatewayError {
-    GatewayError::InvalidJson {
-        detail: error.to_string(),
-    }
 }
 
 #[cfg(test)]

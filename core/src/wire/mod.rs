@@ -15,3 +15,4 @@ pub mod scrub;
 pub mod span;
 pub mod sse;
 pub mod upstream_error;
+pub(crate) mod walk;

@@ -1,6 +1,6 @@
 //! Pages about the gateway, tools, routing.
 
-use super::{Answer, Body, Operation, any, flag, list, object, rows, text, texts, whole};
+use super::{Answer, Body, Operation, list, object, rows, text, texts};
 
 pub(super) const HOME: Operation =
     Operation::get("Says that the gateway runs", &[], Answer::Free("text"));
@@ -37,25 +37,6 @@ pub(super) const TEST: Operation = Operation::get(
     "Says that the gateway runs",
     &[],
     Answer::Object(&[text("route", "/test")]),
-);
-pub(super) const TOKEN_COUNTER: Operation = Operation::post(
-    "Estimates the tokens of a prompt",
-    &[
-        text("model", "the model").required(),
-        any("prompt", "text or a list of texts"),
-        any("messages", "chat messages"),
-        any("contents", "contents in Google's form"),
-    ],
-    Answer::Object(&[
-        whole("total_tokens", "estimated tokens"),
-        text("request_model", "the model that was asked for"),
-        text("model_used", "the same"),
-        text("tokenizer_type", "`estimate`"),
-        object("original_response", "null"),
-        flag("error", "false"),
-        text("error_message", "null"),
-        whole("status_code", "null"),
-    ]),
 );
 pub(super) const TRANSFORM: Operation = Operation::with(
     "Not offered by this version",

@@ -23,7 +23,6 @@ declarations! {
     Docs: pages::DOCS,
     OpenApi: pages::OPENAPI,
     Test: pages::TEST,
-    TokenCounter: pages::TOKEN_COUNTER,
     TransformRequest: pages::TRANSFORM,
     SupportedParams: pages::SUPPORTED_PARAMS,
     EventLogging: pages::EVENTS,

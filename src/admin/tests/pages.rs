@@ -192,18 +192,6 @@ async fn pages_come_from_the_route_table() {
 }
 
 #[tokio::test]
-async fn token_counts_are_marked_as_estimates() {
-    let admin = admin().await;
-    let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hello there"}]});
-    let counted = admin.done("/utils/token_counter", body).await;
-    assert_eq!(counted["tokenizer_type"], "estimate");
-    assert!(counted["total_tokens"].as_u64().unwrap() > 3);
-    admin
-        .refused("/utils/token_counter", json!({"model": "gpt-4o"}), 400)
-        .await;
-}
-
-#[tokio::test]
 async fn logging_entries_of_a_key_are_checked_without_sending() {
     let admin = admin().await;
     let plain = admin.key(json!({})).await;

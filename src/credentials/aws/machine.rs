@@ -33,33 +33,81 @@ pub(super) async fn container(
     of_json(&fetcher.ask_json(WHOSE, &request).await?, WHOSE)
 }
 
+/// Where an instance's metadata is.
+#[derive(Clone, Copy)]
+pub(in crate::credentials) struct Metadata<'a> {
+    /// Where a session begins (version 2); without one none is begun.
+    pub(in crate::credentials) session_url: Option<&'a str>,
+    /// Where the instance's roles are, and below it their keys.
+    pub(in crate::credentials) keys_url: Option<&'a str>,
+    /// Where its availability zone is.
+    pub(in crate::credentials) zone_url: Option<&'a str>,
+}
+
+const METADATA: &str = "the instance's metadata (IMDSv2)";
+
+impl Metadata<'_> {
+    /// A question, within a session where there are sessions.
+    async fn ask(self, fetcher: &Fetcher, url: &str) -> Result<Request, FetchError> {
+        let mut request = Request {
+            url: url.to_owned(),
+            ..Request::default()
+        };
+        if let Some(url) = self.session_url {
+            let session = Request {
+                method: Method::PUT,
+                url: url.to_owned(),
+                headers: vec![("x-aws-ec2-metadata-token-ttl-seconds", SESSION_S.to_owned())],
+                ..Request::default()
+            };
+            let session = fetcher.ask_good(METADATA, &session).await?;
+            let session = String::from_utf8_lossy(&session).trim().to_owned();
+            request.headers.push(("x-aws-ec2-metadata-token", session));
+        }
+        Ok(request)
+    }
+
+    /// The region of the instance; `None` where its zone is not to be asked for.
+    pub(super) async fn region(self, fetcher: &Fetcher) -> Result<Option<String>, FetchError> {
+        let Some(url) = self.zone_url else {
+            return Ok(None);
+        };
+        let request = self.ask(fetcher, url).await?;
+        let zone = fetcher.ask_good(METADATA, &request).await?;
+        let zone = String::from_utf8_lossy(&zone);
+        // `eu-west-1b` is in `eu-west-1`.
+        let region = zone
+            .trim()
+            .trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        Ok((!region.is_empty()).then(|| region.to_owned()))
+    }
+
+    /// The keys of the instance's role.
+    pub(super) async fn keys(self, fetcher: &Fetcher) -> Result<Keys, FetchError> {
+        let nowhere = || FetchError::Nowhere("the instance has no role".to_owned());
+        let url = self.keys_url.ok_or_else(nowhere)?.trim_end_matches('/');
+        let mut request = self.ask(fetcher, &format!("{url}/")).await?;
+        let roles = fetcher.ask_good(METADATA, &request).await?;
+        let roles = String::from_utf8_lossy(&roles).into_owned();
+        let role = roles.lines().next().unwrap_or_default().trim();
+        if role.is_empty() {
+            return Err(nowhere());
+        }
+        request.url = format!("{url}/{role}");
+        of_json(&fetcher.ask_json(METADATA, &request).await?, METADATA)
+    }
+}
+
 /// An instance's, with version 2 of its metadata service.
 pub(super) async fn instance(fetcher: &Fetcher, url: &str) -> Result<Keys, FetchError> {
-    const WHOSE: &str = "the instance's metadata (IMDSv2)";
-    const PATH: &str = "latest/meta-data/iam/security-credentials";
-    let session = Request {
-        method: Method::PUT,
-        url: format!("{url}/latest/api/token"),
-        headers: vec![("x-aws-ec2-metadata-token-ttl-seconds", SESSION_S.to_owned())],
-        ..Request::default()
+    let session_url = format!("{url}/latest/api/token");
+    let keys_url = format!("{url}/latest/meta-data/iam/security-credentials");
+    let metadata = Metadata {
+        session_url: Some(&session_url),
+        keys_url: Some(&keys_url),
+        zone_url: None,
     };
-    let session = fetcher.ask_good(WHOSE, &session).await?;
-    let session = String::from_utf8_lossy(&session).trim().to_owned();
-    let ask = |url: String| Request {
-        url,
-        headers: vec![("x-aws-ec2-metadata-token", session.clone())],
-        ..Request::default()
-    };
-    let roles = fetcher
-        .ask_good(WHOSE, &ask(format!("{url}/{PATH}/")))
-        .await?;
-    let roles = String::from_utf8_lossy(&roles).into_owned();
-    let role = roles.lines().next().unwrap_or_default().trim();
-    if role.is_empty() {
-        return Err(FetchError::Nowhere("the instance has no role".to_owned()));
-    }
-    let request = ask(format!("{url}/{PATH}/{role}"));
-    of_json(&fetcher.ask_json(WHOSE, &request).await?, WHOSE)
+    metadata.keys(fetcher).await
 }
 
 /// `credential_source` of a profile.

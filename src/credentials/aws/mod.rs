@@ -7,7 +7,7 @@ mod sts;
 use std::future::Future;
 use std::pin::Pin;
 
-use meridian_core::identity::{Aws, AwsChain, AwsSource};
+use meridian_core::identity::{Aws, AwsChain, AwsPlaces, AwsSource};
 use meridian_core::ids::Secret;
 use meridian_core::sigv4::AwsCredentials;
 use meridian_core::time::WallMs;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::fetch::{Credential, FetchError, Fetcher, Token, text};
 use profile::Profile;
 
+pub(super) use machine::Metadata;
 pub(super) use sts::element;
 
 /// Profiles that may name each other as sources.
@@ -72,24 +73,78 @@ fn fixed(keys: AwsCredentials) -> Keys {
 /// The first place that has something decides: what it has and cannot give is an error, never a
 /// reason to go on as somebody else.
 async fn of_chain(sts: Sts<'_>, chain: &AwsChain) -> Result<Keys, FetchError> {
-    if let Some(keys) = &chain.keys {
-        return Ok(fixed(keys.clone()));
-    }
-    if let Some(web) = &chain.web {
-        return sts::web_identity(sts, web).await;
-    }
-    if let Some(profile) = profile::find(&chain.files, &chain.profile).await? {
-        return of_profile(sts, chain, profile, PROFILES_MAX).await;
-    }
-    if let Some(container) = &chain.container {
-        return machine::container(sts.fetcher, container).await;
+    if let Some(keys) = given(sts, chain).await? {
+        return Ok(keys);
     }
     if let Some(url) = &chain.imds {
         return machine::instance(sts.fetcher, url).await;
     }
+    Err(nowhere())
+}
+
+/// What a process is given: everything but the instance's own.
+async fn given(sts: Sts<'_>, chain: &AwsChain) -> Result<Option<Keys>, FetchError> {
+    if let Some(keys) = &chain.keys {
+        return Ok(Some(fixed(keys.clone())));
+    }
+    if let Some(web) = &chain.web {
+        return sts::web_identity(sts, web).await.map(Some);
+    }
+    if let Some(profile) = profile::find(&chain.files, &chain.profile).await? {
+        return of_profile(sts, chain, profile, PROFILES_MAX)
+            .await
+            .map(Some);
+    }
+    match &chain.container {
+        Some(container) => machine::container(sts.fetcher, container).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The region of this machine: of a variable, of the profile, of the instance.
+pub(super) async fn region(
+    fetcher: &Fetcher,
+    places: &AwsPlaces,
+    metadata: Metadata<'_>,
+) -> Result<String, FetchError> {
+    if let Some(region) = &places.region {
+        return Ok(region.clone());
+    }
+    let chain = &places.chain;
+    let profile = profile::find(&chain.files, &chain.profile).await?;
+    if let Some(region) = profile.as_ref().and_then(|profile| profile.get("region")) {
+        return Ok(region.to_owned());
+    }
+    let places = "AWS_REGION, AWS_DEFAULT_REGION, the profile's `region`, \
+        `credential_source.region_url`";
+    let found = metadata.region(fetcher).await?;
+    found.ok_or_else(|| FetchError::Nowhere(places.to_owned()))
+}
+
+/// The keys of this machine, for another cloud whose document says where an instance's are.
+pub(super) async fn here(
+    fetcher: &Fetcher,
+    places: &AwsPlaces,
+    region: &str,
+    metadata: Metadata<'_>,
+) -> Result<AwsCredentials, FetchError> {
+    let sts = Sts {
+        fetcher,
+        url: &places.sts(region),
+        region,
+    };
+    let keys = match given(sts, &places.chain).await? {
+        Some(keys) => keys,
+        None if metadata.keys_url.is_some() => metadata.keys(fetcher).await?,
+        None => return Err(nowhere()),
+    };
+    Ok(keys.keys)
+}
+
+fn nowhere() -> FetchError {
     let places = "AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE, profiles, \
         AWS_CONTAINER_CREDENTIALS_*, the instance's metadata (turned off)";
-    Err(FetchError::Nowhere(places.to_owned()))
+    FetchError::Nowhere(places.to_owned())
 }
 
 /// Boxed: profiles name profiles.

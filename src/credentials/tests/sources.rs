@@ -21,7 +21,7 @@ const KEYS: &str = r#"{"AccessKeyId":"ASIA","SecretAccessKey":"secret","Token":"
     "Expiration":"2099-01-01T00:00:00Z"}"#;
 
 /// The identity of a deployment as a configuration gives it.
-fn of(params: &str, env: &[(&str, &str)]) -> Identity {
+pub(super) fn of(params: &str, env: &[(&str, &str)]) -> Identity {
     let env: HashMap<String, String> = env
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -40,7 +40,7 @@ fn of(params: &str, env: &[(&str, &str)]) -> Identity {
     target.unwrap().identity.unwrap()
 }
 
-async fn token(identity: &Identity) -> Token {
+pub(super) async fn token(identity: &Identity) -> Token {
     let running = start();
     let source = running.credentials.source(identity);
     let token = source

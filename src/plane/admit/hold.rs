@@ -289,15 +289,12 @@ fn bound(
 
 /// Operations that no provider bills by themselves.
 fn is_free(arrival: &Arrival, ask: &Ask) -> bool {
-    !ask.makes_batch(arrival.endpoint)
-        && matches!(
-            arrival.endpoint,
-            Endpoint::CountTokens
-                | Endpoint::ResponsesItem
-                | Endpoint::Files
-                | Endpoint::Batches
-                | Endpoint::Moderations
-        )
+    let endpoint = arrival.endpoint;
+    let of_account = matches!(
+        endpoint,
+        Endpoint::ResponsesItem | Endpoint::Files | Endpoint::Batches | Endpoint::Moderations
+    );
+    endpoint.counts() || of_account && !ask.makes_batch(endpoint)
 }
 
 /// Most units that are not tokens.
@@ -329,6 +326,8 @@ fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
         Endpoint::Embeddings | Endpoint::Rerank | Endpoint::ImagesGenerations => (prompt(), 0),
         Endpoint::ResponsesItem
         | Endpoint::CountTokens
+        | Endpoint::InputTokens
+        | Endpoint::TokenCounter
         | Endpoint::Moderations
         | Endpoint::ImagesEdits
         | Endpoint::AudioSpeech

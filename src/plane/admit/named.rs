@@ -46,6 +46,8 @@ pub(super) async fn files(
             | Endpoint::ResponsesTool
             | Endpoint::Messages
             | Endpoint::CountTokens
+            | Endpoint::InputTokens
+            | Endpoint::TokenCounter
     );
     let Content::Json(spans) = &ask.content else {
         return Ok(Files::default());

@@ -3,6 +3,7 @@
 //! It knows nothing of the client: dropping it cancels it, which is how a client that left, a
 //! deadline and a faster second request end it.
 
+mod counted;
 mod inlined;
 mod objects;
 mod several;
@@ -15,12 +16,13 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::HeaderMap;
 use meridian_core::routing::failure::{self, Silence};
+use meridian_core::translate::CountClient;
 use meridian_core::wire::upstream_error::ErrorAnswer;
 use tokio::time::Instant;
 
 pub(in crate::plane) use inlined::Inlined;
 
-use super::{Answer, Failure, canned, counted};
+use super::{Answer, Failure, canned};
 use crate::byte_budget::ByteLease;
 use crate::clock;
 use crate::credentials::Token;
@@ -89,8 +91,8 @@ impl<'a> Attempt<'a> {
         let Some(door) = &target.door else {
             return canned::answer(self.admitted, &self.target, self.sent_at);
         };
-        if counted::is_estimated(self.admitted, &self.target) {
-            return Ok(counted::estimate(self.admitted, &self.target, self.sent_at).await);
+        if let Some(counts) = CountClient::of(self.admitted.arrival.endpoint) {
+            return self.count(counts, door, client).boxed().await;
         }
         let inlined = self.inlined().boxed().await?;
         if inlined.is_some() {

@@ -72,6 +72,8 @@ impl InFlight {
     /// The request is settled.
     pub(crate) fn settled(mut self, state: &State, outcome: &Outcome<'_>, record: &SpendRecord) {
         match record.end_reason {
+            // How fast tokens are counted, or estimated here, says nothing about answers.
+            EndReason::Complete if record.endpoint.counts() => {}
             EndReason::Complete => {
                 let is_stream = record.first_byte.is_some() && record.stream;
                 if is_stream {

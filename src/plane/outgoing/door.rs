@@ -6,13 +6,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::translate::{Change, Loss, Operation, Platform, ProviderDialect, betas};
+use meridian_core::translate::{
+    Change, Counter, Loss, Operation, Platform, ProviderDialect, betas,
+};
 use meridian_core::wire::edit::{BodyEdit, UsageChunk, quoted};
 use meridian_core::wire::field::Field;
 use meridian_core::wire::json::{Kind, Value};
 use meridian_core::wire::span::BodySpans;
 
-use super::{Asked, Body, Telling, defaults};
+use super::{Asked, Body, Telling, defaults, told};
 use crate::rules::{Door, Target};
 
 /// Version that a body names where the caller named no newer one.
@@ -167,7 +169,7 @@ pub(super) fn count(
             edit.remove("stream");
             // Bedrock counts whole invocations, which must say how long the answer may be.
             edit.set_default("max_tokens", "1");
-            body.telling = Telling::BedrockCount;
+            body.telling = told::number(Counter::Converse, target);
         }
         Platform::Vertex => {
             edit.remove("anthropic_version");
@@ -182,6 +184,6 @@ pub(super) fn count(
         let wrapped = format!(r#"{{"input":{{"invokeModel":{{"body":"{text}"}}}}}}"#);
         body.parts = vec![wrapped.into()];
     }
-    body.path = super::count_path(door, &target.model);
+    body.path = super::count_path(door, Counter::Messages, target);
     Ok(body)
 }

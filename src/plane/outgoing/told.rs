@@ -5,7 +5,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::translate::{self, Context, Operation, Pair, Platform, Policy, Request};
+use meridian_core::translate::{
+    self, Context, CountClient, Counter, Operation, Pair, Platform, Policy, ProviderDialect,
+    Request,
+};
 use meridian_core::wire::edit::BodyEdit;
 use meridian_core::wire::span::BodySpans;
 
@@ -21,26 +24,80 @@ pub(super) fn build(
     client: &HeaderMap,
     pair: Pair,
 ) -> Result<Body, GatewayError> {
-    let admitted = asked.admitted;
+    let policy = policy(asked.admitted, target);
+    let context = context(target, client, pair.provider, &policy);
+    let request = translate::request(pair, &own(asked, target)?, &context)?;
+    finish(target, door, pair, context.platform, request)
+}
+
+/// A provider's own count of the tokens of a request.
+pub(super) fn count(
+    asked: Asked<'_>,
+    target: &Target,
+    door: &Door,
+    client: &HeaderMap,
+    counter: Counter,
+) -> Result<Body, GatewayError> {
+    let endpoint = asked.admitted.arrival.endpoint;
+    let by = CountClient::of(endpoint).ok_or(GatewayError::Internal)?;
+    let policy = policy(asked.admitted, target);
+    let context = context(target, client, counter.dialect(), &policy);
+    let question = by.ask(counter, &own(asked, target)?, &context)?;
+    let path = super::count_path(door, counter, target).unwrap_or_else(|| {
+        let (endpoint, tail) = match counter {
+            Counter::Responses => (Endpoint::InputTokens, "/responses/input_tokens"),
+            _ => (Endpoint::CountTokens, "/messages/count_tokens"),
+        };
+        door.paths.path(endpoint, tail, &target.model)
+    });
+    let mut body = Body {
+        parts: vec![question.body.into()],
+        path: Some(path),
+        losses: question.losses,
+        telling: number(counter, target),
+        removes: &["anthropic-beta", "anthropic-version"],
+        ..Body::default()
+    };
+    for (name, value) in &question.headers {
+        body.header(name, value);
+    }
+    Ok(body)
+}
+
+/// What has to be done with a provider's number.
+pub(super) fn number(counter: Counter, target: &Target) -> Telling {
+    Telling::Counted {
+        counter,
+        provider: target.deployment.provider.label(),
+        model: target.model.clone(),
+    }
+}
+
+/// The caller's body with the deployment's own fields under it.
+fn own(asked: Asked<'_>, target: &Target) -> Result<Bytes, GatewayError> {
     let (bytes, spans) = asked.json()?;
     let mut edit = BodyEdit::new(bytes, spans);
     edit.remove_gateway_only();
     defaults_under(&mut edit, target);
-    let asked = edit.finish().into_bytes();
+    Ok(edit.finish().into_bytes())
+}
+
+fn context<'c>(
+    target: &'c Target,
+    client: &'c HeaderMap,
+    dialect: ProviderDialect,
+    policy: &'c Policy,
+) -> Context<'c> {
     let header = |name: &str| client.get(name).and_then(|value| value.to_str().ok());
-    let platform = target.deployment.platform(pair.provider);
-    let policy = policy(admitted, target);
-    let context = Context {
+    Context {
         model: &target.model,
         provider: target.deployment.provider.label(),
-        platform,
+        platform: target.deployment.platform(dialect),
         capabilities: &target.capabilities,
-        policy: &policy,
+        policy,
         betas: header("anthropic-beta"),
         anthropic_version: header("anthropic-version"),
-    };
-    let request = translate::request(pair, &asked, &context)?;
-    finish(target, door, pair, platform, request)
+    }
 }
 
 fn finish(

@@ -108,7 +108,11 @@ impl Reader<'_> {
             Answer::Empty => Err(self.silent(Silence::Empty)),
             Answer::Broken => Err(self.silent(Silence::Malformed)),
             Answer::Good if admitted.ask.stream => Ok(self.as_stream(admitted, body, meter)),
-            Answer::Good | Answer::NotJson => Ok(Prelude::Whole(body, Box::new(meter))),
+            Answer::Good | Answer::NotJson => {
+                let alias = admitted.alias().filter(|_| self.telling.passes());
+                let named = alias.and_then(|alias| alias.body(&body));
+                Ok(Prelude::Whole(named.unwrap_or(body), Box::new(meter)))
+            }
         }
     }
 
@@ -118,7 +122,8 @@ impl Reader<'_> {
         let Some(events) = restream::events(admitted.arrival.endpoint, &body) else {
             return Prelude::Whole(body, Box::new(meter));
         };
-        let mut relay = admitted.stream_relay(self.usage_chunk);
+        let alias = admitted.alias().filter(|_| self.telling.passes());
+        let mut relay = admitted.stream_relay(self.usage_chunk).under(alias);
         let mut held = Vec::new();
         // Our own text is well formed.
         let _ = relay.push(&Bytes::from(events), &mut held);
@@ -131,7 +136,8 @@ impl Reader<'_> {
     }
 
     async fn stream(&mut self, admitted: &Admitted) -> Result<Prelude, Failure> {
-        let relay = admitted.stream_relay(self.usage_chunk);
+        let alias = admitted.alias().filter(|_| self.telling.passes());
+        let relay = admitted.stream_relay(self.usage_chunk).under(alias);
         let relay = self.telling.stream(admitted, relay);
         let mut start = StreamStart {
             relay: relay.ok_or_else(|| self.silent(Silence::Malformed))?,

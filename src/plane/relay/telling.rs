@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use meridian_core::meter::{Answer, Meter};
 use meridian_core::relay::Line;
-use meridian_core::translate::{self, Memo, Reply, Stream};
-use meridian_core::wire::json;
+use meridian_core::translate::{self, Count, CountClient, Memo, Reply, Stream};
 
 use crate::clock;
 use crate::plane::admit::Admitted;
@@ -28,11 +27,20 @@ impl Telling {
     ) -> Option<Result<(Bytes, Answer), Unreadable>> {
         match self {
             Self::AsIs | Self::Frames => None,
-            Self::BedrockCount => {
-                let body = json::whole(body).ok();
-                let count = body.and_then(|body| body.field(b"inputTokens")?.count());
-                Some(count.ok_or(Unreadable).map(|count| {
-                    let body = format!(r#"{{"input_tokens":{count}}}"#);
+            Self::Counted {
+                counter,
+                provider,
+                model,
+            } => {
+                let client = CountClient::of(admitted.arrival.endpoint)?;
+                let tokens = counter.read(body).ok_or(Unreadable);
+                Some(tokens.map(|tokens| {
+                    let body = client.answer(Count {
+                        tokens,
+                        requested: &admitted.ask.requested_model,
+                        used: model,
+                        native: Some((provider, body)),
+                    });
                     (Bytes::from(body), Answer::Good)
                 }))
             }
@@ -71,7 +79,7 @@ impl Telling {
     /// The relay that takes a stream of this kind. `None`: the dialect has no streams.
     pub(super) fn stream(&self, admitted: &Admitted, relay: Line) -> Option<Line> {
         match self {
-            Self::AsIs | Self::BedrockCount => Some(relay),
+            Self::AsIs | Self::Counted { .. } => Some(relay),
             Self::Frames => Some(relay.in_frames()),
             Self::Told { pair, memo, frames } => {
                 let relay = relay.told(Stream::new(*pair, reply(admitted, memo))?);

@@ -97,6 +97,11 @@ impl Clouds {
         let (status, kind, body) = match self.check(&asked) {
             Ok(()) => {
                 self.asked.lock().unwrap().push(asked.clone());
+                if asked.path().contains("is-late") {
+                    // Whoever asked goes away first.
+                    let _ = stream.read(&mut [0; 1]).await;
+                    return;
+                }
                 answer(&asked)
             }
             Err(why) => {
@@ -120,7 +125,8 @@ impl Clouds {
             return Ok(());
         }
         let given = asked.header("authorization").unwrap_or_default();
-        if given == format!("Bearer {TOKEN}") {
+        let is_key = |name: &str| asked.header(name) == Some(TOKEN);
+        if given == format!("Bearer {TOKEN}") || is_key("x-goog-api-key") || is_key("x-api-key") {
             return Ok(());
         }
         let date = asked.header("x-amz-date").unwrap_or_default();
@@ -170,6 +176,9 @@ fn answer(asked: &Asked) -> (u16, &'static str, Vec<u8>) {
         let body = format!(r#"{{"access_token":"{TOKEN}","expires_in":3599}}"#);
         return (200, JSON, body.into_bytes());
     }
+    if let Some(counted) = count(asked) {
+        return counted;
+    }
     if path.ends_with("/count-tokens") {
         return (200, JSON, br#"{"inputTokens":42}"#.to_vec());
     }
@@ -194,6 +203,29 @@ fn answer(asked: &Asked) -> (u16, &'static str, Vec<u8>) {
         "stop_sequence": null, "usage": {"input_tokens": 11, "output_tokens": 7},
     });
     (200, JSON, body.to_string().into_bytes())
+}
+
+/// Counts of tokens by those who have a question of their own for it.
+fn count(asked: &Asked) -> Option<(u16, &'static str, Vec<u8>)> {
+    let path = asked.path();
+    let (status, body) = match () {
+        () if path.contains("gemini-refuses") => (
+            400,
+            r#"{"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT"}}"#,
+        ),
+        () if path.ends_with(":countTokens") => (200, r#"{"totalTokens":44}"#),
+        () if path.contains("/responses/input_tokens") => (
+            200,
+            r#"{"object":"response.input_tokens","input_tokens":45}"#,
+        ),
+        () if path.ends_with("/messages/count_tokens") && asked.body.contains("\"content\":7") => (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"content: not so"}}"#,
+        ),
+        () if path.ends_with("/messages/count_tokens") => (200, r#"{"input_tokens":46}"#),
+        () => return None,
+    };
+    Some((status, "application/json", body.as_bytes().to_vec()))
 }
 
 /// The events as Anthropic's own stream has them.

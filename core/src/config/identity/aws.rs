@@ -3,14 +3,16 @@
 use super::super::problem::Problems;
 use super::Reading;
 use crate::identity::{
-    AssumeRole, Aws, AwsChain, AwsFiles, AwsSource, Container, Identity, IdentityKind, Told,
-    WebIdentity,
+    AssumeRole, Aws, AwsChain, AwsFiles, AwsPlaces, AwsSource, Container, Identity, IdentityKind,
+    Told, WebIdentity, dns_suffix,
 };
 use crate::ids::Secret;
 use crate::sigv4::AwsCredentials;
 
 /// Name of a session that nobody named.
 const SESSION: &str = "meridian";
+/// Variables that move the token service.
+const STS_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_STS_ENDPOINT"];
 /// Where an ECS task's credentials are.
 const ECS: &str = "http://169.254.170.2";
 /// An instance's metadata.
@@ -125,22 +127,21 @@ fn keys_of_params(
 }
 
 fn sts(reading: &Reading<'_>, region: &str) -> String {
-    let own = reading.either(
-        "aws_sts_endpoint",
-        &["AWS_ENDPOINT_URL_STS", "AWS_STS_ENDPOINT"],
-    );
+    let own = reading.either("aws_sts_endpoint", &STS_VARIABLES);
     let suffix = dns_suffix(region);
     // A name that counts for the fingerprint too.
     let usual = || format!("https://sts.{region}.{suffix}");
     own.map_or_else(usual, |url| url.trim_end_matches('/').to_owned())
 }
 
-/// Where AWS's names of a region end.
-pub(in crate::config) fn dns_suffix(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "amazonaws.com.cn",
-        _ if region.starts_with("eusc-") => "amazonaws.eu",
-        _ => "amazonaws.com",
+/// Who this machine is at AWS, for another cloud.
+pub(super) fn places(reading: &Reading<'_>) -> AwsPlaces {
+    let region = reading.variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    let sts = reading.variable(&STS_VARIABLES);
+    AwsPlaces {
+        chain: chain(reading),
+        region: region.map(str::to_owned),
+        sts: sts.map(|url| url.trim_end_matches('/').to_owned()),
     }
 }
 

@@ -10,6 +10,8 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const METADATA: &str = "http://metadata.google.internal";
 /// Where `gcloud` leaves a user's credentials.
 const USERS_FILE: &str = ".config/gcloud/application_default_credentials.json";
+/// The version of AWS as a source that is known.
+const AWS: &str = "aws1";
 /// LiteLLM's key and its older name.
 const KEYS: [&str; 2] = ["vertex_credentials", "vertex_ai_credentials"];
 
@@ -35,7 +37,8 @@ pub(in crate::config) fn of_params(
         GoogleSource::Metadata { .. } => ("Google's metadata server".to_owned(), None),
         GoogleSource::Default { .. } => ("Google's default credentials".to_owned(), None),
     };
-    let google = Google { source, scope };
+    let aws = super::aws::places(&reading);
+    let google = Google { source, scope, aws };
     let identity = reading.identity(name, IdentityKind::Google(Box::new(google)));
     Some((identity, project))
 }
@@ -84,7 +87,12 @@ fn missing(fields: &serde_json::Map<String, Value>) -> Option<String> {
     let needed: &[&str] = match kind {
         Some("service_account") => &["client_email", "private_key"],
         Some("authorized_user") => &["client_id", "client_secret", "refresh_token"],
-        Some("external_account") => &["audience", "subject_token_type", "token_url"],
+        Some("external_account") => &[
+            "audience",
+            "subject_token_type",
+            "token_url",
+            "credential_source",
+        ],
         Some("impersonated_service_account") => {
             &["source_credentials", "service_account_impersonation_url"]
         }
@@ -92,7 +100,22 @@ fn missing(fields: &serde_json::Map<String, Value>) -> Option<String> {
         None => return Some("has no `type`".to_owned()),
     };
     let lacks = needed.iter().find(|name| !fields.contains_key(**name));
-    lacks.map(|name| format!("has no `{name}`"))
+    lacks
+        .map(|name| format!("has no `{name}`"))
+        .or_else(|| wrong_source(fields.get("credential_source")?))
+}
+
+/// What a source of another cloud lacks.
+fn wrong_source(source: &Value) -> Option<String> {
+    const URL: &str = "regional_cred_verification_url";
+    let kind = source.get("environment_id")?;
+    match (kind.as_str(), source.get(URL)) {
+        (Some(AWS), Some(Value::String(_))) => None,
+        (Some(AWS), _) => Some(format!("`credential_source` has no `{URL}`")),
+        _ => Some(format!(
+            "`credential_source.environment_id` is {kind}: only \"{AWS}\" is known here"
+        )),
+    }
 }
 
 fn of_environment(reading: &Reading<'_>) -> GoogleSource {

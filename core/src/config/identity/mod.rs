@@ -16,7 +16,7 @@ use super::section::{Area, to_json};
 use crate::identity::{Fingerprint, Identity, IdentityKind, Told};
 use crate::ids::Secret;
 
-pub(super) use aws::{chain_of_environment, dns_suffix, of_params as aws_of_params};
+pub(super) use aws::{chain_of_environment, of_params as aws_of_params};
 pub(super) use entra::of_params as entra_of_params;
 pub(super) use google::of_params as google_of_params;
 

@@ -115,11 +115,6 @@ pub(super) const CALLS: &[(&str, &str, &str)] = &[
     ("GET", "/config/yaml", ""),
     ("GET", "/audit", ""),
     ("GET", "/audit/AUDIT", ""),
-    (
-        "POST",
-        "/utils/token_counter",
-        r#"{"model": "file", "prompt": "hello"}"#,
-    ),
     ("POST", "/api/event_logging/batch", "{}"),
     ("GET", "/cache/ping", ""),
     ("POST", "/cache/delete", r#"{"keys": []}"#),

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use meridian_core::config::Way;
 use meridian_core::error::GatewayError;
 use meridian_core::remote::{self, Taker};
-use meridian_core::translate::ProviderDialect;
 use meridian_core::wire::span::BodySpans;
 
 use super::{Attempt, Failure};
@@ -77,7 +76,7 @@ impl Attempt<'_> {
         let dialect = match deployment.way(endpoint, &self.target.model)? {
             Way::Told(pair) => pair.provider,
             Way::Door(dialect) => dialect,
-            Way::Counted => ProviderDialect::Messages,
+            Way::Counted(counter) => counter.dialect(),
             Way::Pass | Way::Estimated => return None,
         };
         Taker::of(dialect, deployment.platform(dialect))

@@ -64,9 +64,9 @@ pub(super) fn answer(shape: Shape, asked: &Asked, turn: &Turn) -> Reply {
     }
 }
 
-/// Claude's own name, also where a cloud has another for it. Claude Code drops its thoughts when
-/// an answer comes from another model than it asked for.
-const CLAUDE: &str = "claude-opus-4-8";
+/// A name that no client asks for. Claude Code drops its thoughts when an answer comes from another
+/// model than it asked for: it must find its own.
+const CLAUDE: &str = "claude-x-of-a-cloud";
 const EVENTS: &str = "text/event-stream";
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 

@@ -108,6 +108,7 @@ fn count(asked: &Asked) -> Option<Value> {
         ("/count-tokens:rawPredict", "input_tokens"),
         ("/count_tokens", "input_tokens"),
         (":countTokens", "totalTokens"),
+        ("/responses/input_tokens", "input_tokens"),
     ];
     let found = ends.iter().find(|(end, _)| asked.path().ends_with(end))?;
     Some(json!({found.1: 42}))

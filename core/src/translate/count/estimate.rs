@@ -19,7 +19,7 @@ const FRAME_TOKENS: u64 = 4;
 
 /// Input tokens of a request, estimated from its texts. Media count by a rule of thumb instead of
 /// their base64. Who shows the number marks it as an estimate.
-pub fn estimate_input(client: ClientDialect, body: &[u8]) -> Result<u64, Refusal> {
+pub(super) fn estimate_input(client: ClientDialect, body: &[u8]) -> Result<u64, Refusal> {
     let policy = Policy::default();
     let mut losses = Losses::new(&policy);
     let Some(prompt) = client::read(client, body, &mut losses) else {
