@@ -273,6 +273,9 @@ impl State {
             };
             shared.meters.budget().update(terms, clock::now());
         }
+        if let Some(rights) = &self.rights {
+            rights.set_policy(rules.config.meridian.budget_policy);
+        }
         self.rules.store(Arc::new(rules));
     }
 }

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16};
 
 use arc_swap::ArcSwapOption;
 use jiff::tz::TimeZone;
 
+use crate::budget::policy::{OwnPolicy, Policy};
 use crate::budget::{BudgetSlot, Terms};
 use crate::error::BudgetScope;
 use crate::ids::KeyHash;
@@ -27,7 +28,7 @@ mod purse;
 mod rules;
 mod window;
 
-pub use admission::{Admission, Crossing, Denied, Due, Lacking, Need};
+pub use admission::{Admission, Covered, Crossing, Denied, Due, Grows, Lacking, Need};
 use limits::LimitChain;
 pub use limits::{LIMITS_MAX, check_budget_limits, limit_periods, shown_budget_limits};
 pub use models::MODELS_MAX;
@@ -62,6 +63,8 @@ pub struct Meters {
     soft: AtomicI64,
     /// What runs under it is to be cut.
     ended: AtomicBool,
+    /// What its record says of policies: [`OwnPolicy::pack`].
+    policy: AtomicU16,
     /// Absent where there is one region and the key was not rotated.
     place: ArcSwapOption<Place>,
 }
@@ -98,6 +101,7 @@ impl Meters {
             limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            policy: AtomicU16::new(0),
             place: ArcSwapOption::default(),
         };
         meters.update_rest(written, zone, now);
@@ -140,6 +144,7 @@ impl Meters {
             limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            policy: AtomicU16::new(0),
             place: ArcSwapOption::default(),
         }
     }
@@ -250,6 +255,12 @@ impl Meters {
         }
     }
 
+    /// What it does when it is used up and when others are out of reach; `all` is what holds for
+    /// those that say nothing.
+    pub fn policy(&self, all: Policy) -> Policy {
+        OwnPolicy::unpack(self.policy.load(Relaxed)).or(all)
+    }
+
     /// Whether what runs under the scope is to be cut: it was blocked or deleted.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
@@ -264,6 +275,8 @@ impl Meters {
         let soft = written.bounds.soft_budget;
         self.soft
             .store(soft.map_or(NO_ALERT, |amount| amount.0), Relaxed);
+        let policy = OwnPolicy::of(written.metadata).pack();
+        self.policy.store(policy, Relaxed);
         self.limits.set(&written.budget_limits(), zone, now);
         for (model, limits, terms) in written.models() {
             self.models.set(model, limits, terms, zone, now);

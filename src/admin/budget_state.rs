@@ -2,11 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use meridian_core::budget::policy::Policy;
 use meridian_core::error::GatewayError;
 use meridian_core::escrow::Actor;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::WindowName;
+use meridian_core::meters::{Window, WindowName};
+use meridian_core::money::NanoUsd;
 use meridian_core::scope::{Scope, ScopeKind};
+use meridian_core::time::WallMs;
 use serde_json::{Value, json};
 
 use super::access::{AdminAccess, PathParameter, ViewerAccess};
@@ -43,18 +46,74 @@ pub(super) async fn one(
 
 async fn show(state: &AdminState, name: Option<WindowName>) -> Answer {
     let Some(rights) = state.rights() else {
-        return Ok(Json(json!({
-            "actor": null,
-            "region": null,
-            "coordination": "alone",
-            "nodes": [],
-            "links": [],
-            "bound": null,
-            "budgets": [],
-            "why": "this node has a store of its own: its counters have all rights",
-        })));
+        return Ok(Json(alone(state, name)));
     };
     rights.show(name).await.map(Json).ok_or_else(away)
+}
+
+/// How budgets stand on a node that shares them with nobody; those of one scope if it is named.
+fn alone(state: &AdminState, name: Option<WindowName>) -> Value {
+    let (all, now) = (state.rules().config.meridian.budget_policy, state.now());
+    let scope = name.and_then(|name| {
+        let kind = ScopeKind::of_label(&name.kind)?;
+        Some(Scope::new(kind, name.id))
+    });
+    let meters = scope.and_then(|scope| state.registry().meters_of(&scope, now));
+    let windows = meters.map(|meters| Window::limited(&meters, now));
+    let windows = windows.unwrap_or_default();
+    let bounds = windows.iter().map(|window| over(window, now));
+    let bound = bounds.fold([NanoUsd::ZERO; 2], |[a, b], [c, d]| {
+        [a.saturating_add(c), b.saturating_add(d)]
+    });
+    let shown = windows.iter().map(|window| one_alone(window, all, now));
+    json!({
+        "actor": null,
+        "region": null,
+        "coordination": "alone",
+        "nodes": [],
+        "links": [],
+        "bound": bound_of(bound),
+        "budgets": shown.collect::<Vec<_>>(),
+        "why": "this node has a store of its own: its counters have all rights, and a budget is \
+            shown where its scope is named",
+    })
+}
+
+fn one_alone(window: &Window, all: Policy, now: WallMs) -> Value {
+    let (name, policy) = (window.name(), window.policy(all));
+    let (settled, used) = window.committed(now);
+    json!({
+        "scope": {
+            "kind": name.kind,
+            "id": name.id,
+            "model": name.model,
+            "limit": name.limit,
+        },
+        "resets_at": window.resets_at(now).map(|at| at.to_iso()),
+        "limit": window.limit(now).map(NanoUsd::dollars),
+        "used": settled.dollars(),
+        "reserved_here": used.saturating_sub(settled).dollars(),
+        "on_exhausted": policy.on_exhausted.word(),
+        "degraded_policy": policy.degraded.word(),
+        "bound": bound_of(over(window, now)),
+    })
+}
+
+/// What is settled over a budget, and what running requests hold over it.
+fn over(window: &Window, now: WallMs) -> [NanoUsd; 2] {
+    let limit = window.limit(now).unwrap_or_default();
+    let (settled, used) = window.committed(now);
+    let metering = settled.saturating_sub(limit).max(NanoUsd::ZERO);
+    let overdraft = used.saturating_sub(settled.max(limit));
+    [metering, overdraft.max(NanoUsd::ZERO)]
+}
+
+fn bound_of([metering, overdraft]: [NanoUsd; 2]) -> Value {
+    json!({
+        "total_nano_usd": metering.saturating_add(overdraft).0,
+        "metering": metering.dollars(),
+        "overdraft": overdraft.dollars(),
+    })
 }
 
 /// POST /meridian/rights: what another node says. Only what it has signed is read.

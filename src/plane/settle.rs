@@ -169,6 +169,7 @@ fn settle_hold(
         ticket,
         bound,
         covered: _,
+        past: _,
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
     let answer_cost = bill.cost;

@@ -11,5 +11,6 @@ mod faults;
 mod frames;
 mod limits;
 mod lost;
+mod policies;
 mod revocations;
 mod world;

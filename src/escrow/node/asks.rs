@@ -153,6 +153,7 @@ impl Desk {
             agreed: None,
             differs: None,
             announced: None,
+            open_until: None,
             retry: None,
             used: 0,
             active: clock::mono(),
@@ -165,8 +166,10 @@ impl Desk {
         let mut opened = opened;
         if let Some(mut before) = before {
             opened.waiters = std::mem::take(&mut before.waiters);
+            before.grant.slot().set_granted(0);
         }
         self.windows.insert(pid.scope, opened);
+        self.follow_policy(pid.scope, clock::mono());
         match self.books.get(&pid.scope).filter(|book| book.pid == pid) {
             Some(book) => {
                 let book = book.clone();

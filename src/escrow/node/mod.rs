@@ -3,6 +3,7 @@
 mod asks;
 mod heard;
 mod lost;
+mod reach;
 mod rounds;
 mod view;
 
@@ -137,6 +138,7 @@ struct Desk {
     tally: Tally,
     limits: Limits,
     lost: Option<lost::Order>,
+    reach: reach::Reach,
 }
 
 /// What is counted for metrics.
@@ -257,6 +259,7 @@ impl Desk {
             tally: Tally::default(),
             limits: Limits::new(life, MonoUs(0)),
             lost: None,
+            reach: reach::Reach::default(),
         };
         desk.restore(rows);
         desk

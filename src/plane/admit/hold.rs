@@ -83,13 +83,18 @@ pub(super) async fn hold(
     };
     state.reservations.fetch_add(1, Ordering::Relaxed);
     let transcript = transcript(&rules, &arrival, &ask, key.as_deref());
-    let hold = Hold {
+    let mut hold = Hold {
         record: open.record,
         admission,
         ticket,
         bound,
         covered,
+        past: 0,
     };
+    if ask.stream {
+        let all = rules.config.meridian.budget_policy;
+        hold.expose(ask.completion_max.is_some(), all);
+    }
     Ok(Box::new(Admitted {
         state: Arc::clone(state),
         rules,

@@ -1,0 +1,180 @@
+//! What budgets do when they are used up under a stream, and while those who decide are out of
+//! reach: two regions of one gateway.
+
+use std::time::Duration;
+
+use meridian_testkit::deadline::within;
+use meridian_testkit::raw::{Request, Response};
+use meridian_testkit::regions::{Regions, body};
+use meridian_testkit::wire::Wire;
+use serde_json::{Value, json};
+
+use crate::world::{SETTLED_WITHIN, World};
+
+const MODEL: &str = "fake-policy";
+/// What each node may spend beyond its rights, in percent of a dollar: as many requests of a cent.
+const OVERDRAFT: usize = 20;
+/// More than a region can have that was asked for little.
+const MOST: usize = 70;
+
+async fn two_regions() -> World {
+    World::start(|plan| {
+        plan.names.truncate(2);
+        plan.nodes = 1;
+    })
+    .await
+}
+
+async fn ask(regions: &Regions, region: usize, key: &str) -> Response {
+    regions.ask(region, 0, key, MODEL).await
+}
+
+/// Asks until it is answered with this status.
+async fn becomes(regions: &Regions, region: usize, key: &str, status: u16) -> Response {
+    let asked = async {
+        loop {
+            let answer = ask(regions, region, key).await;
+            if answer.status() == status {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(SETTLED_WITHIN, "the status", asked).await
+}
+
+/// How the budget of a key stands at the gateway of a region.
+async fn state(regions: &Regions, region: usize, key: &str) -> Value {
+    let target = format!("/budget/state/{key}");
+    let gateway = regions.gateway(region, 0);
+    let answer = gateway.admin("GET", &target, &Value::Null).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    answer.json()["budgets"][0].clone()
+}
+
+/// Waits until the budget stands as wanted.
+async fn stands(regions: &Regions, region: usize, key: &str, wanted: impl Fn(&Value) -> bool) {
+    let look = async {
+        while !wanted(&state(regions, region, key).await) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(SETTLED_WITHIN, "the state of a budget", look).await;
+}
+
+/// Answers until the budget refuses.
+async fn use_up(regions: &Regions, region: usize, key: &str) -> usize {
+    let mut served = 0;
+    loop {
+        let answer = ask(regions, region, key).await;
+        match answer.status() {
+            200 => served += 1,
+            status => {
+                assert_eq!(status, 429, "{}", answer.text());
+                return served;
+            }
+        }
+        assert!(served < MOST, "a region without the others has not so much");
+    }
+}
+
+/// A key at home in the first region that the second one has used.
+async fn key(regions: &Regions, fields: Value) -> String {
+    let key = regions.key(0, &fields).await;
+    becomes(regions, 1, &key, 200).await;
+    key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_does_what_its_policy_says_while_the_region_that_decides_is_out_of_reach() {
+    let world = two_regions().await;
+    let regions = &world.regions;
+    let with = |policy: &str| json!({"max_budget": 1, "degraded_policy": policy});
+    let closed = key(regions, with("fail_closed")).await;
+    let lease = key(regions, json!({"max_budget": 1})).await;
+    let mut fields = with("fail_open");
+    fields["overdraft_percent"] = json!(OVERDRAFT);
+    let open = key(regions, fields).await;
+    regions.cut_all(Wire::Cut);
+    use_up(regions, 1, &lease).await;
+    use_up(regions, 1, &open).await;
+    // Closed: the region that does not hear home refuses, and it is no answer about money.
+    let refused = becomes(regions, 1, &closed, 503).await;
+    assert!(refused.text().contains("fail_closed"), "{}", refused.text());
+    assert_eq!(ask(regions, 0, &closed).await.status(), 200, "home decides");
+    // Open: what is granted beyond rights, and no more.
+    stands(regions, 1, &open, |it| it["overdraft_granted"] == 0.2).await;
+    let before = state(regions, 1, &open).await;
+    assert_eq!(before["bound"]["overdraft"], 0.2, "{before}");
+    assert_eq!(before["degraded_policy"], "fail_open", "{before}");
+    let served = use_up(regions, 1, &open).await;
+    assert!((OVERDRAFT..=OVERDRAFT + 1).contains(&served), "{served}");
+    // Leases: what the region has.
+    assert_eq!(use_up(regions, 1, &lease).await, 0);
+    let told = state(regions, 1, &lease).await;
+    assert_eq!(
+        (&told["cut_off"], &told["overdraft_granted"]),
+        (&json!(true), &json!(0.0))
+    );
+    regions.heal();
+    becomes(regions, 1, &closed, 200).await;
+    // Rights that come pay off what was spent without any.
+    let paid = |it: &Value| it["overdraft_granted"] == 0.0 && it["bound"]["overdraft"] == 0.0;
+    let paid = async {
+        while !paid(&state(regions, 1, &open).await) {
+            ask(regions, 1, &open).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(
+        SETTLED_WITHIN,
+        "what was spent without rights is paid off",
+        paid,
+    )
+    .await;
+}
+
+/// A stream that costs more than its budget.
+async fn stream(regions: &Regions, key: &str) -> String {
+    let mut body = body(MODEL, 4_000, true);
+    body["model"] = json!(format!("{MODEL}+tokens=3000+prompt=10"));
+    let request = Request::post("/v1/chat/completions", &body).bearer(key);
+    let sent = async {
+        loop {
+            let answer = regions.gateway(0, 0).send(&request).await;
+            if answer.status() == 200 {
+                return answer.text();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(SETTLED_WITHIN, "the stream", sent).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_cut_or_ends_and_what_it_costs_beyond_rights_is_in_the_bound() {
+    let world = two_regions().await;
+    let regions = &world.regions;
+    for (policy, whole) in [("cut", false), ("finish", true), ("refuse_only", true)] {
+        let fields = json!({"max_budget": 1, "on_exhausted": policy});
+        let key = regions.key(0, &fields).await;
+        let text = stream(regions, &key).await;
+        assert_eq!(text.contains("[DONE]"), whole, "{policy}");
+        let says = text.contains("Budget has been exceeded!");
+        assert_eq!(says, !whole, "{policy}");
+        if whole {
+            let refused = becomes(regions, 0, &key, 429).await;
+            assert!(refused.text().contains("Budget has been exceeded!"));
+        }
+        let told = state(regions, 0, &key).await;
+        assert_eq!(told["on_exhausted"], policy);
+        let used = told["used"].as_f64().expect("an amount");
+        let over = told["bound"]["total_nano_usd"].as_i64();
+        let over = over.expect("an amount") as f64 / 1e9;
+        // $1.50 when it ends; the bound names all that is over.
+        assert_eq!(used > 1.4, whole, "{policy}: {told}");
+        assert!(used <= 1.0 + over + 1e-9, "{policy}: {told}");
+        let overdraft = told["bound"]["overdraft"].as_f64().expect("an amount");
+        assert_eq!(overdraft > 0.4, whole, "{policy}: {told}");
+    }
+}
