@@ -6,7 +6,7 @@ use meridian_core::budget::policy::Policy;
 use meridian_core::error::GatewayError;
 use meridian_core::escrow::Actor;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::{Window, WindowName};
+use meridian_core::meters::{Routed, RoutedKind, Window, WindowName};
 use meridian_core::money::NanoUsd;
 use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::time::WallMs;
@@ -35,10 +35,11 @@ pub(super) async fn one(
 ) -> Answer {
     let name = scope.as_deref().and_then(name_of);
     let Some(name) = name else {
+        let routed = RoutedKind::ALL.map(RoutedKind::label).join(", ");
         let kinds = ScopeKind::ALL.map(ScopeKind::label).join(", ");
         return Err(bad(
             "scope",
-            format!("expected `installation` or kind:id, with a kind of {kinds}"),
+            format!("expected `installation` or kind:id, with a kind of {kinds}, {routed}"),
         ));
     };
     show(&state, Some(name)).await
@@ -54,11 +55,15 @@ async fn show(state: &AdminState, name: Option<WindowName>) -> Answer {
 /// How budgets stand on a node that shares them with nobody; those of one scope if it is named.
 fn alone(state: &AdminState, name: Option<WindowName>) -> Value {
     let (all, now) = (state.rules().config.meridian.budget_policy, state.now());
-    let scope = name.and_then(|name| {
+    let meters = name.and_then(|name| {
+        if let Some(kind) = RoutedKind::of_label(&name.kind) {
+            let of = Routed::new(kind, name.id);
+            return state.registry().routed().get(&of).cloned();
+        }
         let kind = ScopeKind::of_label(&name.kind)?;
-        Some(Scope::new(kind, name.id))
+        let scope = Scope::new(kind, name.id);
+        state.registry().meters_of(&scope, now)
     });
-    let meters = scope.and_then(|scope| state.registry().meters_of(&scope, now));
     let windows = meters.map(|meters| Window::limited(&meters, now));
     let windows = windows.unwrap_or_default();
     let bounds = windows.iter().map(|window| over(window, now));
@@ -171,6 +176,9 @@ fn name_of(text: &str) -> Option<WindowName> {
         return name_of(&format!("key:{text}"));
     }
     let (kind, id) = text.split_once(':')?;
+    if RoutedKind::of_label(kind).is_some() {
+        return Some(named(kind, id.to_owned()));
+    }
     let kind = ScopeKind::of_label(kind)?;
     let member = |make: fn(&str, &str) -> Scope| {
         let (group, user) = id.split_once('/')?;
@@ -219,5 +227,6 @@ mod tests {
         assert_eq!(id("team_member:t/u"), pair("team_member", &member));
         assert_eq!(id("team_member:t"), None);
         assert_eq!(id("planet:x"), None);
+        assert_eq!(id("provider:openai"), pair("provider", "openai"));
     }
 }

@@ -171,6 +171,11 @@ impl Rights {
         }
     }
 
+    /// Whether a budget is in use on this node.
+    pub fn is_open(&self, lacking: &Lacking) -> bool {
+        is_in_use(lacking)
+    }
+
     /// Has rights fetched for a request that does not wait for them.
     pub fn hint(&self, lacking: &Lacking) {
         let order = Order::Ask {

@@ -311,6 +311,12 @@ impl Admitted {
             .then_some(hold.bound.reserved)
     }
 
+    /// Cost that is held for it.
+    pub(crate) fn reserved(&self) -> NanoUsd {
+        let hold = self.hold.as_ref();
+        hold.map_or(NanoUsd::ZERO, |hold| hold.admission.reserved())
+    }
+
     /// Whether its key or a scope of it was blocked or deleted since it was admitted.
     pub(crate) fn is_revoked(&self) -> bool {
         let hold = self.hold.as_ref();

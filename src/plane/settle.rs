@@ -182,7 +182,10 @@ fn settle_hold(
         Some(_) => 0,
         None => record.usage.total(),
     };
-    let record = close::close(state, admission, ticket, (record, tokens));
+    let mut flight = flight;
+    let funds = flight.as_mut().and_then(InFlight::take_funds);
+    let held = (admission, funds);
+    let record = close::close(state, held, ticket, (record, tokens));
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }

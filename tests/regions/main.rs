@@ -13,4 +13,5 @@ mod limits;
 mod lost;
 mod policies;
 mod revocations;
+mod routed;
 mod world;

@@ -134,6 +134,19 @@ impl Purse {
         }
     }
 
+    /// Whether [`Self::reserve`] would hold `need` now, as far as can be seen without trying.
+    pub(super) fn has_room(&self, need: NanoUsd, decides: Decides, now: WallMs) -> bool {
+        let limit = self.slot.limit(now);
+        let (Decides::Rights, Some(limit)) = (decides, limit) else {
+            return self.slot.has_room(need, now);
+        };
+        let grant = self.gate.grant(now).filter(|_| self.gate.reset().is_none());
+        grant.is_some_and(|grant| {
+            let most = grant.committed().saturating_add(need);
+            !grant.is_closed() && most <= limit && grant.slot().room() >= need.0
+        })
+    }
+
     /// Holds nothing and is never refused; what it costs in the end counts.
     pub(super) fn count(&self, decides: Decides, now: WallMs) -> PurseHold {
         let grant = match decides {

@@ -144,6 +144,7 @@ impl Window {
             }
             Whose::Scope(scope) => (scope.kind.label(), scope.id.clone()),
             Whose::Installation => ("", INSTALLATION.to_owned()),
+            Whose::Routed(of) => (of.kind.label(), of.id.clone()),
         };
         let limit = match self.part {
             Part::Limit(at) => self.meters.limits.at(at),
@@ -165,7 +166,13 @@ impl Window {
     /// Its number. One with another length of period is another budget.
     pub fn scope_id(&self) -> ScopeId {
         let name = self.name();
-        let kind = ScopeKind::of_label(&name.kind).unwrap_or(ScopeKind::Key);
+        let kind = ScopeKind::of_label(&name.kind);
+        let id = match kind {
+            // No key has such an id.
+            None if !name.kind.is_empty() => format!("{}/{}", name.kind, name.id),
+            _ => name.id,
+        };
+        let kind = kind.unwrap_or(ScopeKind::Key);
         let duration = self.purse().slot.duration();
         let duration = duration.map(|duration| duration.to_string());
         let duration = duration.unwrap_or_default();
@@ -174,7 +181,7 @@ impl Window {
             (None, Some(limit)) => format!("limit|{limit}"),
             (None, None) => duration,
         };
-        ScopeId::of(&Scope::new(kind, name.id), &window)
+        ScopeId::of(&Scope::new(kind, id), &window)
     }
 
     /// The limits per minute and at the same time beside the budget.

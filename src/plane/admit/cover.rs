@@ -57,6 +57,9 @@ impl Admitted {
                 Ok(Covered::Within) => {}
             }
         }
+        if let Some(flight) = &mut self.flight {
+            flight.fund(more, now);
+        }
         hold.covered += slice;
         hold.expose(is_bounded, all);
         if hold.covered > whole {
