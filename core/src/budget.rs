@@ -181,8 +181,7 @@ impl BudgetSlot {
     /// Whether [`Self::reserve`] would hold `need` now.
     pub fn has_room(&self, need: NanoUsd, now: WallMs) -> bool {
         let (word, period) = self.running(now);
-        let need = amount(need).min(word.room());
-        self.admits(word, 0, need, period, now).is_ok()
+        self.admits(word, 0, amount(need), period, now).is_ok()
     }
 
     /// Holds nothing, so that a request whose model costs nothing is still counted here if it does

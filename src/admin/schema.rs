@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use meridian_core::budget::policy::{DEGRADED, Degraded, ON_EXHAUSTED, OnExhausted};
+use meridian_core::budget::policy::{DEGRADED, Degraded, ON_EXHAUSTED, OVERDRAFT, OnExhausted};
 use meridian_core::money::NanoUsd;
 use meridian_core::record::Bounds;
 use serde_json::{Map, Value, json};
@@ -151,6 +151,7 @@ pub(super) const FOLDED: &[Field] = &[
     folded("tpm_limit_type", Kind::Word(LIMIT_TYPES)),
     folded(ON_EXHAUSTED, Kind::Word(&OnExhausted::WORDS)),
     folded(DEGRADED, Kind::Word(&Degraded::WORDS)),
+    folded(OVERDRAFT, Kind::Whole),
     folded("tags", Kind::Texts),
     folded("guardrails", Kind::Texts),
     folded("policies", Kind::Texts),

@@ -244,7 +244,9 @@ async fn admit_caller(
     ask.require_fields(&arrival)?;
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
-    hold::hold(state, rules, arrival, key, (ask, dues), chosen).await
+    let mut admitted = hold::hold(state, rules, arrival, key, (ask, dues), chosen).await?;
+    admitted.tell_excess();
+    Ok(admitted)
 }
 
 impl Admitted {

@@ -146,7 +146,7 @@ pub(super) async fn routed(
                 };
                 match store.spend_by(group_of(of.kind), asked).await {
                     Err(error) if store.is_shared() => {
-                        tracing::warn!(%error, "what providers were paid is not known from the store");
+                        tracing::warn!(%error, "what providers were paid is not known");
                         return Ok(());
                     }
                     totals => unknown.insert(totals?),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_core::budget::policy::{DEGRADED, ON_EXHAUSTED};
+use meridian_core::budget::policy::{DEGRADED, ON_EXHAUSTED, OVERDRAFT};
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use serde_json::{Map, Value};
@@ -17,9 +17,10 @@ use super::super::reply::AdminError;
 use super::time::{Moment, budget_reset_at, expiry};
 
 /// Fields that are folded into `metadata`, as LiteLLM does with most of them.
-pub(in crate::admin) const FOLDED: [&str; 20] = [
+pub(in crate::admin) const FOLDED: [&str; 21] = [
     ON_EXHAUSTED,
     DEGRADED,
+    OVERDRAFT,
     "model_rpm_limit",
     "model_tpm_limit",
     "rpm_limit_type",

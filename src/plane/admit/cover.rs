@@ -14,6 +14,16 @@ const STREAM_SLICE_TOKENS: u64 = 1_024;
 const AHEAD_TOKENS: u64 = 128;
 
 impl Admitted {
+    /// Tells budgets that let streams end what this one can cost past them. A request that is not
+    /// streamed is held for in full.
+    pub(super) fn tell_excess(&mut self) {
+        let is_bounded = self.ask.completion_max.is_some();
+        let all = self.rules.config.meridian.budget_policy;
+        if let Some(hold) = self.hold.as_mut().filter(|_| self.ask.stream) {
+            hold.expose(is_bounded, all);
+        }
+    }
+
     /// Holds money for a stream that grew past what was held for it; `false` when a budget has none
     /// left and lets no stream end. One that has its own bound is held for in full in the end.
     pub(crate) fn cover(&mut self, completion_tokens: u64) -> bool {
@@ -74,7 +84,7 @@ impl Admitted {
 
 impl Hold {
     /// Tells budgets that let streams end what this one can still cost past them.
-    pub(super) fn expose(&mut self, is_bounded: bool, all: Policy) {
+    fn expose(&mut self, is_bounded: bool, all: Policy) {
         let tokens = match is_bounded {
             true => self
                 .bound
