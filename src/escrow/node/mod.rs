@@ -1,6 +1,7 @@
 //! The task that owns this node's rights.
 
 mod asks;
+mod gone;
 mod heard;
 mod lost;
 mod reach;
@@ -19,6 +20,7 @@ use meridian_core::escrow::{
 };
 use meridian_core::journal::Transfer;
 use meridian_core::meters::Due;
+use meridian_core::money::NanoUsd;
 use meridian_core::rate::Life;
 use meridian_core::signature::Signer;
 use meridian_core::time::{MonoUs, WallMs};
@@ -66,6 +68,8 @@ pub struct Parts {
     pub journal: Arc<Journal>,
     /// Rows of the journal, as recovery found them.
     pub rows: BTreeMap<Pid, Row>,
+    /// Who this node was before its disk was put back from a copy.
+    pub gone: Vec<Actor>,
     /// Scopes and their budgets.
     pub registry: Arc<Registry>,
     /// The installation's own budgets.
@@ -101,6 +105,8 @@ enum Answer {
     Own(Result<Vec<Book>, StoreError>),
     /// Books that take away what a lost region held.
     Regained(books::Regained),
+    /// What the ledger says was spent of a budget.
+    Spent(Pid, Result<NanoUsd, StoreError>),
 }
 
 /// The task at work.
@@ -138,7 +144,11 @@ struct Desk {
     tally: Tally,
     limits: Limits,
     lost: Option<lost::Order>,
+<<<<<<< HEAD
     reach: reach::Reach,
+=======
+    gone: gone::Gone,
+>>>>>>> main
 }
 
 /// What is counted for metrics.
@@ -219,6 +229,7 @@ impl Desk {
             store,
             journal,
             rows,
+            gone,
             registry,
             shared,
             signer,
@@ -259,9 +270,14 @@ impl Desk {
             tally: Tally::default(),
             limits: Limits::new(life, MonoUs(0)),
             lost: None,
+<<<<<<< HEAD
             reach: reach::Reach::default(),
+=======
+            gone: gone::Gone::default(),
+>>>>>>> main
         };
         desk.restore(rows);
+        gone.into_iter().for_each(|actor| desk.call_gone(actor));
         desk
     }
 
@@ -321,7 +337,9 @@ impl Desk {
             self.take(order);
         }
         self.carry_out();
-        self.mail.send(clock::mono(), &self.members);
+        if !self.gone.is_disowned() {
+            self.mail.send(clock::mono(), &self.members);
+        }
     }
 
     fn take(&mut self, order: Order) {
@@ -340,8 +358,8 @@ impl Desk {
             Order::Show { name, reply } => {
                 let _ = reply.send(self.show(name.as_ref()));
             }
-            Order::WriteOff { actor, reply } => {
-                let _ = reply.send(self.write_off(actor));
+            Order::WriteOff { actor, anew, reply } => {
+                let _ = reply.send(self.write_off(actor, anew));
             }
             Order::Lost { region, reply } => {
                 let _ = reply.send(self.call_lost(&region));
@@ -369,6 +387,12 @@ impl Desk {
                     }
                     Effect::Claim(pid) => self.claim(pid),
                     Effect::Wake(pid) => self.wake(pid.scope),
+                    Effect::Outdated { pid, by } => {
+                        let scope = whose(pid.scope);
+                        tracing::error!(%scope, %by, "another node has more of a budget from \
+                            this one than this one knows to have given");
+                        self.disown();
+                    }
                     Effect::Suspense { pid, actor, amount } => {
                         self.tally.suspense = self.tally.suspense.saturating_add(amount);
                         let scope = whose(pid.scope);
@@ -437,10 +461,11 @@ impl Desk {
     }
 }
 
-/// Tells this process from others of the same node; never zero.
+/// Tells this process from others of the same node; never zero, and larger in one that began later.
 fn boot() -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = clock::random_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1)
+    let [a, b, ..] = clock::random_bytes();
+    let began = u64::try_from(clock::now().0).unwrap_or(0);
+    ((began << 16) | u64::from(u16::from_le_bytes([a, b]))).max(1)
 }
 
 /// The sync that runs, when it is over.
