@@ -69,7 +69,8 @@ async fn load_kind(
     }
 }
 
-/// What is shared by many: periods of budgets that others refer to are loaded; returned is the
+/// What is shared by many: periods of budgets that others refer to are loaded, budgets of providers
+/// and the like are put in force; returned is the
 /// installation's own budget (`litellm_settings.max_budget`), with what the ledger says was spent
 /// in its running period, or what was `saved` where the store does not answer.
 pub(super) async fn shared(
@@ -82,6 +83,7 @@ pub(super) async fn shared(
     if up {
         load_borrowed(store, registry, !config.general.disable_spend_logs).await;
     }
+    routed(store, config, registry, up).await?;
     let zone = registry.zone();
     let Some(budget) = &config.settings.budget else {
         return Ok(Vec::new());
@@ -112,7 +114,7 @@ pub(super) async fn shared(
 
 /// Budgets of providers, deployments and tags. What the ledger's days of their running periods say
 /// was spent counts on; a period shorter than a day begins with the process, unless nodes share it.
-pub(super) async fn routed(
+async fn routed(
     store: &Store,
     config: &Config,
     registry: &Registry,

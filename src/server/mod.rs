@@ -263,7 +263,6 @@ async fn open(
     }
     let config = merged.config().unwrap_or(config);
     let shared_budgets = budgets::shared(&store, &config, &in_force, up).await?;
-    budgets::routed(&store, &config, &registry, up).await?;
     let prices = Arc::new(prices::open(&config, env)?);
     let routing = Routing::new();
     let known = (Arc::clone(&routing), Credentials::new());
