@@ -144,11 +144,8 @@ struct Desk {
     tally: Tally,
     limits: Limits,
     lost: Option<lost::Order>,
-<<<<<<< HEAD
     reach: reach::Reach,
-=======
     gone: gone::Gone,
->>>>>>> main
 }
 
 /// What is counted for metrics.
@@ -270,11 +267,8 @@ impl Desk {
             tally: Tally::default(),
             limits: Limits::new(life, MonoUs(0)),
             lost: None,
-<<<<<<< HEAD
             reach: reach::Reach::default(),
-=======
             gone: gone::Gone::default(),
->>>>>>> main
         };
         desk.restore(rows);
         gone.into_iter().for_each(|actor| desk.call_gone(actor));
