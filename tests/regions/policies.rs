@@ -14,8 +14,10 @@ use crate::world::{SETTLED_WITHIN, World};
 const MODEL: &str = "fake-policy";
 /// What a request costs, in nano-dollars.
 const COST: u64 = 20 * PRICES.output + 10 * PRICES.input;
-/// More than a region can have that was asked for little.
-const MOST: usize = 70;
+/// More than a dollar and what is granted beyond it pay for.
+const MOST: usize = 130;
+/// Requests at home before, so that it has most of the rights.
+const AT_HOME: usize = 20;
 
 async fn two_regions() -> World {
     World::start(|plan| {
@@ -74,13 +76,16 @@ async fn use_up(regions: &Regions, region: usize, key: &str) -> usize {
                 return served;
             }
         }
-        assert!(served < MOST, "a region without the others has not so much");
+        assert!(served < MOST, "more than the budget and its overdraft");
     }
 }
 
 /// A key at home in the first region that the second one has used.
 async fn key(regions: &Regions, fields: Value) -> String {
     let key = regions.key(0, &fields).await;
+    for _ in 0..AT_HOME {
+        becomes(regions, 0, &key, 200).await;
+    }
     becomes(regions, 1, &key, 200).await;
     key
 }
@@ -96,8 +101,13 @@ async fn a_budget_does_what_its_policy_says_while_the_region_that_decides_is_out
     fields["overdraft_percent"] = json!(20);
     let open = key(regions, fields).await;
     regions.cut_all(Wire::Cut);
-    let free = state(regions, 1, &open).await["free_here"].as_f64();
-    let paid = ((free.expect("an amount") + 0.2) * 1e9 / COST as f64) as usize;
+    let begun = state(regions, 1, &open).await;
+    let amount = |name: &str| begun[name].as_f64().expect("an amount");
+    let requests = |dollars: f64| (dollars * 1e9 / COST as f64) as usize;
+    // Never more than what is left, as far as the region knows.
+    let (free, left) = (amount("free_here"), 1.0 - amount("used"));
+    let paid = requests(left.min(free + 0.2));
+    assert!(paid > requests(free) + 2, "home has nothing: {begun}");
     let mut served = use_up(regions, 1, &open).await;
     use_up(regions, 1, &lease).await;
     // Closed: the region that does not hear home refuses, and it is no answer about money.
@@ -113,7 +123,10 @@ async fn a_budget_does_what_its_policy_says_while_the_region_that_decides_is_out
     );
     assert_eq!(before["degraded_policy"], "fail_open", "{before}");
     served += use_up(regions, 1, &open).await;
-    assert!(served <= paid && served + 2 >= paid, "{served} of {paid}");
+    assert!(
+        served <= paid && served + 2 >= paid,
+        "{served} of {paid}: {begun}"
+    );
     // Leases: what the region has.
     assert_eq!(use_up(regions, 1, &lease).await, 0);
     let told = state(regions, 1, &lease).await;
