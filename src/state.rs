@@ -234,6 +234,7 @@ impl State {
                 Whose::Key(key) => ("key", key.to_string()),
                 Whose::Scope(scope) => (scope.kind.label(), scope.shown_id()),
                 Whose::Installation => ("installation", String::new()),
+                Whose::Routed(of) => (of.kind.label(), of.id.clone()),
             };
             let (soft, spent) = (crossing.soft, crossing.spent);
             tracing::warn!(scope = kind, id = %whose(id), %soft, %spent, "soft_budget_crossed");
@@ -293,6 +294,11 @@ impl State {
                 ..Terms::default()
             };
             shared.meters.budget().update(terms, clock::now());
+        }
+        self.registry
+            .set_routed(&rules.config.routed_budgets(), clock::now());
+        if let Some(rights) = &self.rights {
+            rights.set_policy(rules.config.meridian.budget_policy);
         }
         self.rules.store(Arc::new(rules));
     }

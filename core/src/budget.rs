@@ -15,6 +15,7 @@ use crate::money::NanoUsd;
 use crate::period::{BudgetDuration, period_from};
 use crate::time::WallMs;
 
+pub mod policy;
 mod shared;
 mod word;
 
@@ -177,6 +178,12 @@ impl BudgetSlot {
         }
     }
 
+    /// Whether [`Self::reserve`] would hold `need` now.
+    pub fn has_room(&self, need: NanoUsd, now: WallMs) -> bool {
+        let (word, period) = self.running(now);
+        self.admits(word, 0, amount(need), period, now).is_ok()
+    }
+
     /// Holds nothing, so that a request whose model costs nothing is still counted here if it does
     /// cost something in the end. Never refused.
     pub fn count(&self, now: WallMs) -> Reservation {
@@ -205,6 +212,21 @@ impl BudgetSlot {
             if self.commit(word, word.plus(more)) {
                 held.need += more;
                 return Ok(());
+            }
+        }
+    }
+
+    /// Holds `more` whether or not it fits, for a request that may end.
+    pub fn overdraw(&self, held: &mut Reservation, more: NanoUsd, now: WallMs) {
+        loop {
+            let (word, period) = self.running(now);
+            if period.epoch != held.epoch {
+                return;
+            }
+            let more = amount(more).min(word.room());
+            if self.commit(word, word.plus(more)) {
+                held.need += more;
+                return;
             }
         }
     }

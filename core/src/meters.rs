@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16};
 
 use arc_swap::ArcSwapOption;
 use jiff::tz::TimeZone;
 
-use crate::budget::{BudgetSlot, Terms};
-use crate::error::BudgetScope;
+use crate::budget::policy::{OwnPolicy, Policy};
+use crate::budget::{BudgetRefusal, BudgetSlot, Terms};
+use crate::error::{BudgetScope, GatewayError};
 use crate::ids::KeyHash;
 use crate::key::KeyRecord;
 use crate::limit::{Level, Limits, RateSlot};
@@ -24,16 +25,18 @@ mod held;
 mod limits;
 mod models;
 mod purse;
+mod routed;
 mod rules;
 mod window;
 
-pub use admission::{Admission, Crossing, Denied, Due, Lacking, Need};
+pub use admission::{Admission, Covered, Crossing, Denied, Due, Grows, Lacking, Need};
 use limits::LimitChain;
 pub use limits::{LIMITS_MAX, check_budget_limits, limit_periods, shown_budget_limits};
 pub use models::MODELS_MAX;
 use models::ModelChain;
 pub use purse::Decides;
 use purse::Purse;
+pub use routed::{Routed, RoutedKind};
 pub(crate) use rules::bad_model_budget;
 pub use rules::{Written, check_rules};
 pub use window::{Part, Window, WindowName};
@@ -47,6 +50,8 @@ pub enum Whose {
     Scope(Scope),
     /// The whole installation's (`litellm_settings.max_budget`).
     Installation,
+    /// A provider's, a deployment's or a tag's: they decide where requests go.
+    Routed(Routed),
 }
 
 /// The counters of one scope: 240 bytes when it has no limits but its own.
@@ -62,6 +67,8 @@ pub struct Meters {
     soft: AtomicI64,
     /// What runs under it is to be cut.
     ended: AtomicBool,
+    /// What its record says of policies: [`OwnPolicy::pack`].
+    policy: AtomicU16,
     /// Absent where there is one region and the key was not rotated.
     place: ArcSwapOption<Place>,
 }
@@ -98,6 +105,7 @@ impl Meters {
             limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            policy: AtomicU16::new(0),
             place: ArcSwapOption::default(),
         };
         meters.update_rest(written, zone, now);
@@ -140,6 +148,7 @@ impl Meters {
             limits: LimitChain::default(),
             soft: AtomicI64::new(NO_ALERT),
             ended: AtomicBool::new(false),
+            policy: AtomicU16::new(0),
             place: ArcSwapOption::default(),
         }
     }
@@ -160,13 +169,29 @@ impl Meters {
     pub fn scope(&self) -> Option<&Scope> {
         match &self.whose {
             Whose::Scope(scope) => Some(scope),
-            Whose::Key(_) | Whose::Installation => None,
+            Whose::Key(_) | Whose::Installation | Whose::Routed(_) => None,
         }
     }
 
     /// Settled in the running period.
     pub fn spent(&self, now: WallMs) -> NanoUsd {
         self.budget.spent(now)
+    }
+
+    /// Whether the scope's own budget would hold `need` now, as far as can be seen without trying.
+    pub fn has_room(&self, need: NanoUsd, decides: Decides, now: WallMs) -> bool {
+        self.budget.has_room(need, decides, now)
+    }
+
+    /// What a request is told when the scope's own budget is used up; `None` while it is not.
+    pub fn exceeded(&self, now: WallMs) -> Option<GatewayError> {
+        let (used, limit) = (self.spent(now), self.budget.slot.limit(now)?);
+        let refusal = BudgetRefusal {
+            used,
+            limit,
+            resets_at: self.budget.slot.resets_at(now),
+        };
+        (used >= limit).then(|| refusal.error(self.budget_scope()))
     }
 
     /// The budget: `spent`, `used`, `limit`, `resets_at`, `set_spent`, `charge`.
@@ -250,6 +275,12 @@ impl Meters {
         }
     }
 
+    /// What it does when it is used up and when others are out of reach; `all` is what holds for
+    /// those that say nothing.
+    pub fn policy(&self, all: Policy) -> Policy {
+        OwnPolicy::unpack(self.policy.load(Relaxed)).or(all)
+    }
+
     /// Whether what runs under the scope is to be cut: it was blocked or deleted.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
@@ -264,6 +295,8 @@ impl Meters {
         let soft = written.bounds.soft_budget;
         self.soft
             .store(soft.map_or(NO_ALERT, |amount| amount.0), Relaxed);
+        let policy = OwnPolicy::of(written.metadata).pack();
+        self.policy.store(policy, Relaxed);
         self.limits.set(&written.budget_limits(), zone, now);
         for (model, limits, terms) in written.models() {
             self.models.set(model, limits, terms, zone, now);
@@ -277,6 +310,10 @@ impl Meters {
         let Whose::Scope(scope) = &self.whose else {
             return match self.whose {
                 Whose::Installation => BudgetScope::Global,
+                Whose::Routed(ref of) => {
+                    let duration = self.budget.slot.duration();
+                    of.budget_scope(duration.map(|duration| duration.to_string()))
+                }
                 _ => BudgetScope::Key,
             };
         };
@@ -320,6 +357,7 @@ impl Meters {
                 model,
             },
             Whose::Installation => BudgetScope::Global,
+            Whose::Routed(of) => of.budget_scope(None),
         }
     }
 
@@ -328,6 +366,7 @@ impl Meters {
         match &self.whose {
             Whose::Key(key) => ("api_key", key.to_string()),
             Whose::Installation => ("global", String::new()),
+            Whose::Routed(of) => (of.kind.label(), of.id.clone()),
             Whose::Scope(scope) => {
                 let id = match scope.member() {
                     Some((group, user)) => format!("{group}:{user}"),
@@ -342,7 +381,7 @@ impl Meters {
     fn model_rate_scope(&self, model: &str) -> (&'static str, String) {
         let (_, id) = self.rate_scope();
         let name = match &self.whose {
-            Whose::Key(_) | Whose::Installation => "model_per_key",
+            Whose::Key(_) | Whose::Installation | Whose::Routed(_) => "model_per_key",
             Whose::Scope(scope) => match scope.kind {
                 ScopeKind::Key => "model_per_key",
                 ScopeKind::User => "model_per_user",

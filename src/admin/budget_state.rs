@@ -2,11 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use meridian_core::budget::policy::Policy;
 use meridian_core::error::GatewayError;
 use meridian_core::escrow::Actor;
 use meridian_core::ids::KeyHash;
-use meridian_core::meters::WindowName;
+use meridian_core::meters::{Routed, RoutedKind, Window, WindowName};
+use meridian_core::money::NanoUsd;
 use meridian_core::scope::{Scope, ScopeKind};
+use meridian_core::time::WallMs;
 use serde_json::{Value, json};
 
 use super::access::{AdminAccess, PathParameter, ViewerAccess};
@@ -32,10 +35,11 @@ pub(super) async fn one(
 ) -> Answer {
     let name = scope.as_deref().and_then(name_of);
     let Some(name) = name else {
+        let routed = RoutedKind::ALL.map(RoutedKind::label).join(", ");
         let kinds = ScopeKind::ALL.map(ScopeKind::label).join(", ");
         return Err(bad(
             "scope",
-            format!("expected `installation` or kind:id, with a kind of {kinds}"),
+            format!("expected `installation` or kind:id, with a kind of {kinds}, {routed}"),
         ));
     };
     show(&state, Some(name)).await
@@ -43,18 +47,78 @@ pub(super) async fn one(
 
 async fn show(state: &AdminState, name: Option<WindowName>) -> Answer {
     let Some(rights) = state.rights() else {
-        return Ok(Json(json!({
-            "actor": null,
-            "region": null,
-            "coordination": "alone",
-            "nodes": [],
-            "links": [],
-            "bound": null,
-            "budgets": [],
-            "why": "this node has a store of its own: its counters have all rights",
-        })));
+        return Ok(Json(alone(state, name)));
     };
     rights.show(name).await.map(Json).ok_or_else(away)
+}
+
+/// How budgets stand on a node that shares them with nobody; those of one scope if it is named.
+fn alone(state: &AdminState, name: Option<WindowName>) -> Value {
+    let (all, now) = (state.rules().config.meridian.budget_policy, state.now());
+    let meters = name.and_then(|name| {
+        if let Some(kind) = RoutedKind::of_label(&name.kind) {
+            let of = Routed::new(kind, name.id);
+            return state.registry().routed().get(&of).cloned();
+        }
+        let kind = ScopeKind::of_label(&name.kind)?;
+        let scope = Scope::new(kind, name.id);
+        state.registry().meters_of(&scope, now)
+    });
+    let windows = meters.map(|meters| Window::limited(&meters, now));
+    let windows = windows.unwrap_or_default();
+    let bounds = windows.iter().map(|window| over(window, now));
+    let bound = bounds.fold([NanoUsd::ZERO; 2], |[a, b], [c, d]| {
+        [a.saturating_add(c), b.saturating_add(d)]
+    });
+    let shown = windows.iter().map(|window| one_alone(window, all, now));
+    json!({
+        "actor": null,
+        "region": null,
+        "coordination": "alone",
+        "nodes": [],
+        "links": [],
+        "bound": bound_of(bound),
+        "budgets": shown.collect::<Vec<_>>(),
+        "why": "this node has a store of its own: its counters have all rights, and a budget is \
+            shown where its scope is named",
+    })
+}
+
+fn one_alone(window: &Window, all: Policy, now: WallMs) -> Value {
+    let (name, policy) = (window.name(), window.policy(all));
+    let (settled, used) = window.committed(now);
+    json!({
+        "scope": {
+            "kind": name.kind,
+            "id": name.id,
+            "model": name.model,
+            "limit": name.limit,
+        },
+        "resets_at": window.resets_at(now).map(|at| at.to_iso()),
+        "limit": window.limit(now).map(NanoUsd::dollars),
+        "used": settled.dollars(),
+        "reserved_here": used.saturating_sub(settled).dollars(),
+        "on_exhausted": policy.on_exhausted.word(),
+        "degraded_policy": policy.degraded.word(),
+        "bound": bound_of(over(window, now)),
+    })
+}
+
+/// What is settled over a budget, and what running requests hold over it.
+fn over(window: &Window, now: WallMs) -> [NanoUsd; 2] {
+    let limit = window.limit(now).unwrap_or_default();
+    let (settled, used) = window.committed(now);
+    let metering = settled.saturating_sub(limit).max(NanoUsd::ZERO);
+    let overdraft = used.saturating_sub(settled.max(limit));
+    [metering, overdraft.max(NanoUsd::ZERO)]
+}
+
+fn bound_of([metering, overdraft]: [NanoUsd; 2]) -> Value {
+    json!({
+        "total_nano_usd": metering.saturating_add(overdraft).0,
+        "metering": metering.dollars(),
+        "overdraft": overdraft.dollars(),
+    })
 }
 
 /// POST /meridian/rights: what another node says. Only what it has signed is read.
@@ -118,6 +182,9 @@ fn name_of(text: &str) -> Option<WindowName> {
         return name_of(&format!("key:{text}"));
     }
     let (kind, id) = text.split_once(':')?;
+    if RoutedKind::of_label(kind).is_some() {
+        return Some(named(kind, id.to_owned()));
+    }
     let kind = ScopeKind::of_label(kind)?;
     let member = |make: fn(&str, &str) -> Scope| {
         let (group, user) = id.split_once('/')?;
@@ -166,5 +233,6 @@ mod tests {
         assert_eq!(id("team_member:t/u"), pair("team_member", &member));
         assert_eq!(id("team_member:t"), None);
         assert_eq!(id("planet:x"), None);
+        assert_eq!(id("provider:openai"), pair("provider", "openai"));
     }
 }

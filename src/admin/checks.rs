@@ -1,6 +1,7 @@
 //! What amounts, periods, regions and ids may be, in LiteLLM's words.
 
 use axum::http::StatusCode;
+use meridian_core::budget::policy::OwnPolicy;
 use meridian_core::meters::check_budget_limits;
 use meridian_core::money::NanoUsd;
 use meridian_core::period::BudgetDuration;
@@ -93,6 +94,11 @@ fn check_model_budget(model: &str, budget: &Value) -> Result<(), AdminError> {
 /// `[{"budget_duration": "1d", "max_budget": 5}]`: budgets beside the main one.
 pub(super) fn check_limits(limits: &Value) -> Result<(), AdminError> {
     check_budget_limits(limits).map_err(|text| AdminError::detail(StatusCode::BAD_REQUEST, text))
+}
+
+/// What a budget is said to do when it is used up, and when others are out of reach.
+pub(super) fn check_policy(metadata: &Map<String, Value>) -> Result<(), AdminError> {
+    OwnPolicy::check(metadata).map_err(|text| AdminError::detail(StatusCode::BAD_REQUEST, text))
 }
 
 /// Any name is taken, known here or not: records are valid in every region.

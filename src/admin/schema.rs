@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use meridian_core::budget::policy::{DEGRADED, Degraded, ON_EXHAUSTED, OVERDRAFT, OnExhausted};
 use meridian_core::money::NanoUsd;
 use meridian_core::record::Bounds;
 use serde_json::{Map, Value, json};
 
-use super::checks::{amount_fault, check_limits, check_model_budgets, check_regions, period};
+use super::checks::{amount_fault, check_limits, check_model_budgets};
+use super::checks::{check_policy, check_regions, period};
 use super::fields::{Fields, Given};
 use super::keys::{Moment, budget_reset_at};
 use super::reply::{AdminError, python_float};
@@ -147,6 +149,9 @@ pub(super) const FOLDED: &[Field] = &[
     folded("model_tpm_limit", Kind::Counts),
     folded("rpm_limit_type", Kind::Word(LIMIT_TYPES)),
     folded("tpm_limit_type", Kind::Word(LIMIT_TYPES)),
+    folded(ON_EXHAUSTED, Kind::Word(&OnExhausted::WORDS)),
+    folded(DEGRADED, Kind::Word(&Degraded::WORDS)),
+    folded(OVERDRAFT, Kind::Whole),
     folded("tags", Kind::Texts),
     folded("guardrails", Kind::Texts),
     folded("policies", Kind::Texts),
@@ -286,6 +291,7 @@ impl Patch {
                 put(&mut kept, name, value);
             }
             at.end_limits(&mut kept);
+            check_policy(&kept)?;
             if !kept.is_empty() {
                 body.insert(part.to_owned(), Value::Object(kept));
             }

@@ -138,6 +138,18 @@ impl Mail {
         self.posts.count()
     }
 
+    /// Numbers of other nodes of the region that its store knows.
+    pub(super) fn neighbour_numbers(&self) -> std::sync::Arc<Vec<u16>> {
+        self.posts.numbers()
+    }
+
+    /// Other regions: number, name, and whether the way there is open.
+    pub(super) fn far(&self) -> impl Iterator<Item = (u8, &str, bool)> {
+        let is_open = |way: &Way| way.wire.as_ref().is_some_and(|wire| wire.state().is_up());
+        let far = self.far.iter();
+        far.map(move |(number, way)| (*number, way.region.as_str(), is_open(way)))
+    }
+
     /// Says with every frame until then that a region is lost.
     pub(super) fn call_lost(&mut self, region: u8, until: Instant) {
         for way in self.far.values_mut().chain([&mut self.near]) {

@@ -1,6 +1,6 @@
 //! Who is heard: nodes of all regions that said something lately.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use meridian_core::escrow::{Actor, ClockHealth, clock_health};
@@ -9,6 +9,8 @@ use meridian_core::escrow::{Actor, ClockHealth, clock_health};
 const SILENT_NEAR: Duration = Duration::from_secs(3);
 /// The same for other regions, whose frames are rarer.
 const SILENT_FAR: Duration = Duration::from_secs(10);
+/// The same while the way to the other region is closed too: two beats.
+const SILENT_CUT: Duration = Duration::from_secs(5);
 /// Offsets of clocks are believed this long.
 const OFFSET_TIME: Duration = Duration::from_secs(10);
 
@@ -18,6 +20,12 @@ pub(super) struct Members {
     me: Actor,
     heard: BTreeMap<Actor, Heard>,
     told: Vec<Actor>,
+    /// When somebody of another region was heard last.
+    regions: BTreeMap<u8, Instant>,
+    /// Nodes of the own region that said that they leave.
+    left: BTreeSet<u16>,
+    /// Since when one of the own region should be heard and is not.
+    missing_since: Option<Instant>,
 }
 
 /// When and how a node was heard last.
@@ -36,6 +44,9 @@ impl Members {
             me,
             heard: BTreeMap::new(),
             told: Vec::new(),
+            regions: BTreeMap::new(),
+            left: BTreeSet::new(),
+            missing_since: None,
         }
     }
 
@@ -49,11 +60,56 @@ impl Members {
         }
         self.heard.retain(|known, _| !same(known) || *known == from);
         self.heard.insert(from, heard);
+        match from.region == self.me.region {
+            true => {
+                self.left.remove(&from.node);
+            }
+            false => {
+                self.regions.insert(from.region, heard.at);
+            }
+        }
     }
 
     /// A node said that it leaves.
     pub(super) fn leave(&mut self, actor: Actor) {
         self.heard.remove(&actor);
+        if actor.region == self.me.region {
+            self.left.insert(actor.node);
+        }
+    }
+
+    /// Whether another region is out of reach: nobody of it was heard for as long as the silent are
+    /// taken for dead, or half of that while the way there is closed. A node that just began waits
+    /// as long.
+    pub(super) fn is_lost(
+        &self,
+        (region, is_open): (u8, bool),
+        began: Instant,
+        now: Instant,
+    ) -> bool {
+        let heard = self.regions.get(&region).copied().unwrap_or(began);
+        let silent = match is_open {
+            true => SILENT_FAR,
+            false => SILENT_CUT,
+        };
+        now.saturating_duration_since(heard) >= silent
+    }
+
+    /// Whether nodes of the own region are out of reach: some of those that Postgres knows are not
+    /// heard, did not say that they leave, and have had the time to say something.
+    pub(super) fn is_near_lost(&mut self, known: &[u16], now: Instant) -> bool {
+        let me = self.me.region;
+        let heard = |node: u16| {
+            let mut all = self.heard.keys();
+            all.any(|actor| (actor.region, actor.node) == (me, node))
+        };
+        let missing = |node: &u16| !self.left.contains(node) && !heard(*node);
+        if !known.iter().any(missing) {
+            self.missing_since = None;
+            return false;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= SILENT_NEAR
     }
 
     /// Looks who is there now.
@@ -139,6 +195,32 @@ mod tests {
         members.leave(actor(2, 7, 0));
         members.look(at(4));
         assert_eq!(members.live(), [me]);
+    }
+
+    #[test]
+    fn who_left_in_order_is_not_missed_and_who_is_cut_off_is() {
+        let (me, start) = (actor(1, 1, 0), clock::mono());
+        let mut members = Members::new(me);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (near, far) = (actor(1, 2, 0), actor(2, 3, 0));
+        // A node that just began has not heard anybody yet.
+        let is_lost = |members: &Members, is_open, at| members.is_lost((2, is_open), start, at);
+        assert!(!members.is_near_lost(&[2], at(0)));
+        assert!(!is_lost(&members, true, at(9)) && !is_lost(&members, false, at(4)));
+        members.hear(near, heard(at(2), 0));
+        members.hear(far, heard(at(2), 0));
+        members.changed(at(2));
+        assert!(!members.is_near_lost(&[2], at(4)) && !is_lost(&members, true, at(11)));
+        assert!(!is_lost(&members, false, at(6)) && is_lost(&members, false, at(7)));
+        members.leave(near);
+        members.leave(far);
+        assert!(!members.is_near_lost(&[2], at(60)) && is_lost(&members, true, at(12)));
+        // It is back, and then silent.
+        members.hear(near, heard(at(61), 0));
+        members.changed(at(64));
+        assert!(!members.is_near_lost(&[2], at(64)) && members.is_near_lost(&[2], at(67)));
+        // Postgres does not know it any more.
+        assert!(!members.is_near_lost(&[], at(68)));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use meridian_core::budget::policy::Policy;
 use meridian_core::journal::Position;
 use meridian_core::meters::{Admission, Lacking, Window, WindowName};
 use serde_json::Value;
@@ -116,6 +117,8 @@ pub struct Rights {
     status: ArcSwap<Status>,
     /// Whether other nodes share limits with this one.
     joined: AtomicBool,
+    /// What holds for budgets that say nothing themselves.
+    policy: ArcSwap<Policy>,
 }
 
 /// Orders on their way to the task.
@@ -131,6 +134,7 @@ impl Rights {
             closing: RwLock::new(()),
             status: ArcSwap::default(),
             joined: AtomicBool::new(false),
+            policy: ArcSwap::default(),
         };
         (Arc::new(rights), Orders(received))
     }
@@ -168,6 +172,11 @@ impl Rights {
         }
     }
 
+    /// Whether a budget is in use on this node.
+    pub fn is_open(&self, lacking: &Lacking) -> bool {
+        is_in_use(lacking)
+    }
+
     /// Has rights fetched for a request that does not wait for them.
     pub fn hint(&self, lacking: &Lacking) {
         let order = Order::Ask {
@@ -189,6 +198,11 @@ impl Rights {
             // One that is lost is asked again with the next request.
             let _ = self.orders.try_send(Order::Limits(window));
         }
+    }
+
+    /// Says what holds for budgets that say nothing themselves.
+    pub fn set_policy(&self, all: Policy) {
+        self.policy.store(Arc::new(all));
     }
 
     /// Takes what another node said; too much of it is lost, and said again.

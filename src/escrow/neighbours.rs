@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
@@ -38,6 +39,7 @@ pub struct Neighbours {
     frames: mpsc::Receiver<Arc<str>>,
     addresses: BTreeSet<String>,
     count: Arc<AtomicUsize>,
+    numbers: Arc<ArcSwap<Vec<u16>>>,
     stranger: Arc<Notify>,
 }
 
@@ -46,6 +48,7 @@ pub struct Neighbours {
 pub struct NeighboursEnd {
     frames: mpsc::Sender<Arc<str>>,
     count: Arc<AtomicUsize>,
+    numbers: Arc<ArcSwap<Vec<u16>>>,
     stranger: Arc<Notify>,
 }
 
@@ -58,6 +61,11 @@ impl NeighboursEnd {
     /// How many other nodes of the region there are, as far as Postgres said lately.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Numbers of the other nodes of the region, as far as Postgres said lately.
+    pub(super) fn numbers(&self) -> Arc<Vec<u16>> {
+        self.numbers.load_full()
     }
 
     /// Somebody was heard who is not among them: the store is to be asked again.
@@ -75,6 +83,7 @@ impl Neighbours {
     ) -> (NeighboursEnd, Self) {
         let (sender, received) = mpsc::channel(UNSENT_MAX);
         let count = Arc::new(AtomicUsize::new(0));
+        let numbers = Arc::new(ArcSwap::default());
         let stranger = Arc::new(Notify::new());
         let neighbours = Self {
             store,
@@ -83,11 +92,13 @@ impl Neighbours {
             frames: received,
             addresses: BTreeSet::new(),
             count: Arc::clone(&count),
+            numbers: Arc::clone(&numbers),
             stranger: Arc::clone(&stranger),
         };
         let end = NeighboursEnd {
             frames: sender,
             count,
+            numbers,
             stranger,
         };
         (end, neighbours)
@@ -138,6 +149,8 @@ impl Neighbours {
     }
 
     fn know(&mut self, others: Vec<Neighbour>) {
+        let numbers = others.iter().map(|other| other.number).collect();
+        self.numbers.store(Arc::new(numbers));
         self.addresses = others.into_iter().map(|other| other.address).collect();
         self.count.store(self.addresses.len(), Ordering::Relaxed);
     }

@@ -17,6 +17,10 @@ pub struct Status {
     pub reserved: Rights,
     /// How far settled spend can be over budgets, as far as this node has caused it.
     pub bound: Rights,
+    /// Some who share budgets are out of reach.
+    pub cut_off: bool,
+    /// Of the bound: held or spent without rights, or granted to be.
+    pub overdraft: Rights,
     /// Lowered and not destroyed yet.
     pub pending_decrease: Rights,
     /// Rights of nodes that were written off.

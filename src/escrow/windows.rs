@@ -43,6 +43,8 @@ pub(super) struct Opened {
     pub(super) active: Instant,
     /// Last moment that home was told that it is in use.
     pub(super) announced: Option<Instant>,
+    /// Until then it may be spent beyond rights (`fail_open`).
+    pub(super) open_until: Option<Instant>,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -58,10 +60,12 @@ pub(super) struct Waiter {
 pub(super) type Windows = HashMap<ScopeId, Opened>;
 
 impl Opened {
-    /// Whether a request of this size would be admitted now.
+    /// Whether a request of this size would get an answer now: it would be admitted, or the budget
+    /// is closed.
     pub(super) fn has(&self, need: i64) -> bool {
         let slot = self.grant.slot();
-        !slot.is_frozen() && slot.avail() >= need && self.window.gate().reset().is_none()
+        let fits = !slot.is_frozen() && slot.room() >= need;
+        self.grant.is_closed() || (fits && self.window.gate().reset().is_none())
     }
 
     /// Charges that a power loss would take: those that are not known to be on disk.

@@ -6,6 +6,7 @@ mod banned;
 mod caller;
 mod choose;
 mod client_ip;
+mod cover;
 pub(super) mod hold;
 mod limits;
 mod named;
@@ -40,7 +41,6 @@ use tokio::time::Instant;
 use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
 use super::lookup::{CacheUse, Keeping};
-use crate::clock;
 use crate::journal::OpenTicket;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
@@ -53,11 +53,6 @@ pub(crate) use limits::headers as limit_headers;
 
 /// Most attempts after the first that anybody may ask for.
 const RETRIES_MAX: u32 = 10;
-/// Output tokens that a stream without a bound of its own is let grow by at a time.
-const STREAM_SLICE_TOKENS: u64 = 1_024;
-/// Where rights are shared a stream asks for its next slice with so many tokens left, so that
-/// there is time to fetch some from another node.
-const AHEAD_TOKENS: u64 = 128;
 /// Stands for a timer that is off: no request lives a year.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -163,6 +158,8 @@ pub(super) struct Hold {
     pub(super) bound: Bound,
     /// Output tokens that money is held for; a stream grows slice by slice.
     pub(super) covered: u64,
+    /// Those of them that were taken past the end of a budget.
+    pub(super) past: u64,
 }
 
 /// Why a request was not admitted.
@@ -247,7 +244,9 @@ async fn admit_caller(
     ask.require_fields(&arrival)?;
     let chosen = choose::group(state, &rules, key.as_deref(), &mut ask, &arrival).await?;
     let dues = scopes::dues(state, key.as_deref(), &ask, customer.as_ref());
-    hold::hold(state, rules, arrival, key, (ask, dues), chosen).await
+    let mut admitted = hold::hold(state, rules, arrival, key, (ask, dues), chosen).await?;
+    admitted.tell_excess();
+    Ok(admitted)
 }
 
 impl Admitted {
@@ -314,42 +313,10 @@ impl Admitted {
             .then_some(hold.bound.reserved)
     }
 
-    /// Holds money for a stream that grew past what was held for it, a slice at a time; `false`
-    /// when a budget has none left. One that has its own bound was held for in full.
-    pub(crate) fn cover(&mut self, completion_tokens: u64) -> bool {
-        let Some(hold) = &mut self.hold else {
-            return true;
-        };
-        let whole = hold.bound.completion_tokens_max;
-        let bounded = self.ask.completion_max.is_some() && hold.covered >= whole;
-        let ahead = match self.state.rights {
-            Some(_) => AHEAD_TOKENS,
-            None => 0,
-        };
-        if bounded || completion_tokens.saturating_add(ahead) <= hold.covered {
-            return true;
-        }
-        let short = completion_tokens.saturating_sub(hold.covered);
-        let mut slice = STREAM_SLICE_TOKENS.max(short);
-        if self.ask.completion_max.is_some() {
-            slice = slice.min(whole.saturating_sub(hold.covered));
-        }
-        let nano = i128::from(hold.bound.rates.completion_nano_per_mtok) * i128::from(slice);
-        let more = NanoUsd(i64::try_from(nano / 1_000_000).unwrap_or(i64::MAX));
-        if let Err(lacking) = hold.admission.extend(more, clock::now()) {
-            if let Some(rights) = &self.state.rights {
-                rights.hint(&lacking);
-            }
-            return completion_tokens <= hold.covered;
-        }
-        hold.covered += slice;
-        if hold.covered > whole {
-            let beyond = hold.covered - whole;
-            hold.bound.completion_tokens_max = hold.covered;
-            let beyond = hold.bound.rates.cost(0, beyond);
-            hold.bound.reserved = hold.bound.reserved.saturating_add(beyond);
-        }
-        true
+    /// Cost that is held for it.
+    pub(crate) fn reserved(&self) -> NanoUsd {
+        let hold = self.hold.as_ref();
+        hold.map_or(NanoUsd::ZERO, |hold| hold.admission.reserved())
     }
 
     /// Whether its key or a scope of it was blocked or deleted since it was admitted.

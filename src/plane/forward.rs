@@ -6,6 +6,7 @@ mod canned;
 mod course;
 mod failure;
 mod flight;
+mod funds;
 mod race;
 
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub(crate) async fn forward(
     let mut keepalive = early::first_due(admitted);
     let mut last: Option<Failed> = None;
     loop {
+        funds::fetch(state, admitted).await;
         let lead = match course.step(state, admitted) {
             Step::Send(lead) => lead,
             Step::Wait(pause) => {

@@ -169,6 +169,7 @@ fn settle_hold(
         ticket,
         bound,
         covered: _,
+        past: _,
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
     let answer_cost = bill.cost;
@@ -181,7 +182,10 @@ fn settle_hold(
         Some(_) => 0,
         None => record.usage.total(),
     };
-    let record = close::close(state, admission, ticket, (record, tokens));
+    let mut flight = flight;
+    let funds = flight.as_mut().and_then(InFlight::take_funds);
+    let held = (admission, funds);
+    let record = close::close(state, held, ticket, (record, tokens));
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }

@@ -12,11 +12,13 @@ mod keys;
 mod parties;
 mod resolve;
 mod restrictions;
+mod routed;
 mod spend;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use jiff::tz::TimeZone;
 use meridian_core::access::ModelRules;
@@ -31,6 +33,7 @@ use meridian_core::time::WallMs;
 use keys::Keys;
 use parties::Parties;
 use restrictions::Restrictions;
+pub use routed::RoutedBudgets;
 
 use crate::store::StoredRecord;
 
@@ -49,6 +52,8 @@ pub struct Registry {
     budgets: DashMap<Box<str>, HeldBudget>,
     restrictions: Restrictions,
     active: spend::Active,
+    /// Budgets that decide where requests go.
+    routed: ArcSwap<RoutedBudgets>,
     customers: customers::Customers,
     /// Whether a scope without a record has none anywhere.
     complete: AtomicBool,
@@ -118,6 +123,7 @@ impl Registry {
             restrictions: Restrictions::default(),
             active: spend::Active::default(),
             customers: customers::Customers::default(),
+            routed: ArcSwap::default(),
             complete: AtomicBool::new(true),
             writing: Mutex::new(()),
         }

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod routed;
 mod scopes;
 
 const NOW: WallMs = WallMs(1_795_000_000_000);

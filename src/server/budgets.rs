@@ -1,12 +1,14 @@
 //! Budgets at start: what was spent before this process lived counts on.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use meridian_core::budget::Terms;
 use meridian_core::config::Config;
-use meridian_core::meters::{Due, Meters, Whose};
+use meridian_core::meters::{Due, Meters, RoutedKind, Whose};
+use meridian_core::money::NanoUsd;
 use meridian_core::period::{BudgetDuration, period_from, period_of};
 use meridian_core::record::RecordKind;
 use meridian_core::scope::Scope;
@@ -15,13 +17,17 @@ use meridian_core::time::WallMs;
 use super::memory::{InForce, tell_unread};
 use crate::clock;
 use crate::registry::{Counted, Registry};
-use crate::store::{BorrowedPeriod, ScopeSpend, Store, StoreError, TimeRange};
+use crate::store::{
+    BorrowedPeriod, GroupBy, ReportQuery, ScopeSpend, SpendTotals, Store, StoreError, TimeRange,
+};
 
 /// The zone that calendar budgets are aligned to.
 pub(super) fn zone(config: &Config) -> TimeZone {
     TimeZone::get(&config.settings.timezone).unwrap_or(TimeZone::UTC)
 }
 
+/// A day, in milliseconds; summer time makes none shorter than 23 hours.
+const DAY_MS: i64 = 23 * 3_600_000;
 /// Records that are read at once.
 const WALK_RECORDS: u32 = 10_000;
 
@@ -63,7 +69,8 @@ async fn load_kind(
     }
 }
 
-/// What is shared by many: periods of budgets that others refer to are loaded; returned is the
+/// What is shared by many: periods of budgets that others refer to are loaded, budgets of providers
+/// and the like are put in force; returned is the
 /// installation's own budget (`litellm_settings.max_budget`), with what the ledger says was spent
 /// in its running period, or what was `saved` where the store does not answer.
 pub(super) async fn shared(
@@ -76,6 +83,7 @@ pub(super) async fn shared(
     if up {
         load_borrowed(store, registry, !config.general.disable_spend_logs).await;
     }
+    routed(store, config, registry, up).await?;
     let zone = registry.zone();
     let Some(budget) = &config.settings.budget else {
         return Ok(Vec::new());
@@ -102,6 +110,64 @@ pub(super) async fn shared(
     };
     let meters = Meters::budget_of(Whose::Installation, terms, spent, zone, now);
     Ok(vec![Due::of(Arc::new(meters))])
+}
+
+/// Budgets of providers, deployments and tags. What the ledger's days of their running periods say
+/// was spent counts on; a period shorter than a day begins with the process, unless nodes share it.
+async fn routed(
+    store: &Store,
+    config: &Config,
+    registry: &Registry,
+    up: bool,
+) -> Result<(), StoreError> {
+    let now = clock::now();
+    let new = registry.set_routed(&config.routed_budgets(), now);
+    if !up {
+        return Ok(());
+    }
+    let mut read: BTreeMap<(RoutedKind, WallMs), Vec<SpendTotals>> = BTreeMap::new();
+    for meters in new {
+        let Whose::Routed(of) = meters.whose() else {
+            continue;
+        };
+        let period = meters.budget().duration();
+        let period = period.map(|period| period_of(period, registry.zone(), now));
+        if period.is_some_and(|period| period.end.0 - period.start.0 < DAY_MS) {
+            continue;
+        }
+        let start = period.map_or(WallMs(0), |period| period.start);
+        let totals = match read.entry((of.kind, start)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let asked = ReportQuery {
+                    range: Some(TimeRange {
+                        from: start,
+                        to: now.plus_ms(1),
+                    }),
+                    ..ReportQuery::default()
+                };
+                match store.spend_by(group_of(of.kind), asked).await {
+                    Err(error) if store.is_shared() => {
+                        tracing::warn!(%error, "what providers were paid is not known");
+                        return Ok(());
+                    }
+                    totals => unknown.insert(totals?),
+                }
+            }
+        };
+        let spent = totals.iter().find(|total| total.group == of.id);
+        let spent = spent.map_or(NanoUsd::ZERO, |total| total.spend);
+        meters.budget().charge(spent, now, now);
+    }
+    Ok(())
+}
+
+fn group_of(kind: RoutedKind) -> GroupBy {
+    match kind {
+        RoutedKind::Provider => GroupBy::Provider,
+        RoutedKind::Deployment => GroupBy::Deployment,
+        RoutedKind::Tag => GroupBy::Tag,
+    }
 }
 
 /// Scopes that one statement changes.

@@ -327,6 +327,8 @@ fn rights_gauges(status: &Status) -> RightsGauges {
         reserved: status.reserved,
         bound: status.bound,
         pending_decrease: status.pending_decrease,
+        cut_off: status.cut_off,
+        overdraft: status.overdraft,
         suspense: status.suspense,
         nodes: [status.nodes_near, status.nodes_far],
         mode: status.mode,

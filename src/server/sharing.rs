@@ -45,6 +45,7 @@ impl Sharing {
         config.database.as_ref()?;
         keep_rows(journal);
         let (rights, orders) = Rights::new();
+        rights.set_policy(config.meridian.budget_policy);
         Some(Self {
             rights,
             orders,

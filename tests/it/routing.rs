@@ -9,6 +9,7 @@ mod loopholes;
 mod matrix;
 mod pools;
 mod residency;
+mod spent;
 mod tenants;
 
 use meridian_testkit::config::Config;

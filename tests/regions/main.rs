@@ -11,5 +11,7 @@ mod faults;
 mod frames;
 mod limits;
 mod lost;
+mod policies;
 mod revocations;
+mod routed;
 mod world;

@@ -15,6 +15,7 @@ use super::tree::Node;
 use super::wildcard;
 use crate::endpoint::Dialect;
 use crate::ids::Secret;
+use crate::money::NanoUsd;
 
 /// What can serve a model: provider model, credentials, base URL and defaults.
 #[derive(Clone, Debug)]
@@ -87,8 +88,8 @@ pub struct Deployment {
     pub model_info: Map<String, Json>,
     /// What a translation may leave out; `drop_params` is LiteLLM's global one where absent.
     pub losses: Losses,
-    /// Read, not enforced in this version.
-    pub planned: Planned,
+    /// What may be spent with it.
+    pub budget: Option<OwnBudget>,
     /// Where the entry begins.
     pub position: Position,
 }
@@ -106,13 +107,13 @@ pub struct Losses {
     pub strict: Option<bool>,
 }
 
-/// Settings of a deployment that are read and validated, but decide nothing in this version.
-#[derive(Clone, Debug, Default)]
-pub struct Planned {
-    /// Dollars per `budget_duration`.
-    pub max_budget: Option<f64>,
-    /// Period of `max_budget`.
-    pub budget_duration: Option<String>,
+/// What may be spent with one deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnBudget {
+    /// `max_budget`, per period.
+    pub limit: NanoUsd,
+    /// `budget_duration`; `None` is one that never ends.
+    pub duration: Option<String>,
 }
 
 impl Deployment {
@@ -292,7 +293,7 @@ fn resolve(
         access_groups: owned(facts.texts("access_groups")),
         model_info: entry.json_map("model_info"),
         losses: losses(&params),
-        planned: planned(&params),
+        budget: budget(&params, problems),
         position: entry.start().clone(),
     })
 }
@@ -440,11 +441,18 @@ fn losses(params: &Area<'_>) -> Losses {
     }
 }
 
-fn planned(params: &Area<'_>) -> Planned {
-    Planned {
-        max_budget: params.number("max_budget"),
-        budget_duration: params.text("budget_duration").map(str::to_owned),
-    }
+fn budget(params: &Area<'_>, problems: &mut Problems) -> Option<OwnBudget> {
+    const KEY: &str = "max_budget";
+    let limit = NanoUsd::from_dollars(params.number(KEY)?);
+    let Some(limit) = limit.filter(|limit| *limit >= NanoUsd::ZERO) else {
+        let message = "expected dollars, at least 0";
+        problems.error(params.at(KEY), &params.path_of(KEY), message);
+        return None;
+    };
+    Some(OwnBudget {
+        limit,
+        duration: params.text("budget_duration").map(str::to_owned),
+    })
 }
 
 fn owned(texts: Vec<(&str, &Position)>) -> Vec<String> {

@@ -8,6 +8,7 @@ use super::environ;
 use super::problem::Problems;
 use super::section::Area;
 use super::target::check_url;
+use crate::budget::policy::{Degraded, OnExhausted, Policy};
 use crate::remote::Reach;
 
 /// Settings that LiteLLM does not have.
@@ -49,6 +50,8 @@ pub struct Meridian {
     pub response_on_disconnect: OnDisconnect,
     /// What happens with models that have no price.
     pub unknown_price: UnknownPrice,
+    /// What budgets do that say nothing themselves.
+    pub budget_policy: Policy,
     /// Most series of one metric.
     pub metrics_series_max: usize,
     /// Whose `x-forwarded-for` is believed.
@@ -213,6 +216,7 @@ pub(super) fn resolve(
             "reject" => UnknownPrice::Reject,
             _ => UnknownPrice::Allow,
         },
+        budget_policy: budget_policy(area, general),
         metrics_series_max: usize::try_from(series).unwrap_or(usize::MAX),
         trusted_proxies: trusted_proxies(area, general, problems),
         fetch_bytes_max: fetch_bytes_max(area, env),
@@ -239,6 +243,32 @@ fn body_bytes_max(area: &Area<'_>, general: &Area<'_>, problems: &mut Problems) 
         (Some(own), None) => own,
         (None, Some(mb)) => ((mb * MIB as f64) as u64).max(1),
         (None, None) => 32 * MIB,
+    }
+}
+
+/// What budgets do that say nothing themselves. LiteLLM's `fail_closed_budget_enforcement` is one
+/// of the answers.
+fn budget_policy(area: &Area<'_>, general: &Area<'_>) -> Policy {
+    let closed = general.bool("fail_closed_budget_enforcement");
+    let otherwise = match closed.unwrap_or(false) {
+        true => Degraded::FailClosed,
+        false => Degraded::default(),
+    };
+    let word = |name: &str| area.text(name);
+    let usual = Policy::default();
+    let percent = area.count("budget_overdraft_percent");
+    let percent = percent.and_then(|percent| u8::try_from(percent).ok());
+    Policy {
+        overdraft_percent: percent.unwrap_or(usual.overdraft_percent),
+        finish_tokens: area
+            .count("budget_finish_tokens")
+            .unwrap_or(usual.finish_tokens),
+        on_exhausted: word("budget_on_exhausted")
+            .and_then(OnExhausted::parse)
+            .unwrap_or_default(),
+        degraded: word("budget_degraded_policy")
+            .and_then(Degraded::parse)
+            .unwrap_or(otherwise),
     }
 }
 

@@ -29,9 +29,9 @@ pub mod period;
 mod problem;
 mod proof;
 mod provider;
-mod provider_budgets;
 mod redis;
 mod response_cache;
+mod routed_budgets;
 mod router;
 mod routing;
 mod scalar;
@@ -48,7 +48,7 @@ pub use base_url::{BadUrl, BaseUrl};
 pub use cloud::{BedrockStyle, Cloud, Publisher};
 pub use compatible::Compatible;
 pub use database::{Database, DatabaseServer, Iam, TlsMode};
-pub use deployment::{Deployment, Losses, Planned};
+pub use deployment::{Deployment, Losses, OwnBudget};
 pub use general::{General, GlobalBudget, MasterKey, Retention, Schedule, Settings};
 pub use links::{Links, Peer};
 pub use meridian::{
@@ -59,9 +59,9 @@ pub use new_keys::NewKeys;
 pub use overlay::{Laid, LeftOut, Overlay, Source};
 pub use problem::{Position, Problem, Severity};
 pub use provider::Provider;
-pub use provider_budgets::ProviderBudget;
 pub use redis::{Place, Redis};
 pub use response_cache::{ENTRIES_MIN, ResponseCache};
+pub use routed_budgets::RoutedBudget;
 pub use router::Router;
 pub use target::{AuthStyle, AzureForm, Target};
 pub use way::Way;
@@ -95,8 +95,8 @@ pub struct Config {
     pub new_keys: NewKeys,
     /// Discounts and margins on the providers' prices.
     pub adjustments: AdjustmentRules,
-    /// `router_settings.provider_budget_config`: shown, not enforced.
-    pub provider_budgets: Vec<ProviderBudget>,
+    /// Budgets of providers and tags; [`Config::routed_budgets`] has those of deployments too.
+    pub routed: Vec<RoutedBudget>,
     /// Deadlines of one attempt.
     pub router: Router,
     /// How a deployment is chosen, and what follows when it fails.
@@ -270,7 +270,7 @@ fn resolve(
         models,
         aliases,
         new_keys: new_keys::resolve(litellm, general, has_links, problems),
-        provider_budgets: provider_budgets::resolve(router, problems),
+        routed: routed_budgets::resolve(router, litellm, problems),
         adjustments: adjustments::resolve(litellm, problems),
     }
 }

@@ -1,5 +1,6 @@
 //! Whose budget refused, in LiteLLM's words.
 
+use crate::meters::{Routed, RoutedKind};
 use crate::money::NanoUsd;
 use crate::scope::Scope;
 use crate::time::WallMs;
@@ -58,6 +59,13 @@ pub enum BudgetScope {
     Tag(String),
     /// The whole installation (`litellm_settings.max_budget`).
     Global,
+    /// A provider, a deployment or a tag of routing, for want of another.
+    Routed {
+        /// Which one.
+        of: Routed,
+        /// Length of its period; `None` never ends.
+        duration: Option<String>,
+    },
 }
 
 impl BudgetScope {
@@ -79,6 +87,9 @@ impl BudgetScope {
             }
             Self::Organization(id) => exceeded(format!(" Organization={id}")),
             Self::Tag(tag) => exceeded(format!(" Tag={tag}")),
+            Self::Routed { of, duration } => {
+                routed(of, duration.as_deref(), spent, limit, resets_at)
+            }
             Self::User(id) => {
                 format!("ExceededBudget: User={id} over budget. Spend={spent}, Budget={limit}")
             }
@@ -120,7 +131,27 @@ impl BudgetScope {
             Self::ScopeModel { scope, .. } => scope.to_string(),
             Self::Limit { of, .. } => of.short_name(),
             Self::Global => "Proxy".to_owned(),
+            Self::Routed { of, .. } => format!("{}={}", of.kind.label(), of.id),
             Self::Key | Self::KeyModel { .. } => "Key".to_owned(),
         }
     }
+}
+
+/// In LiteLLM's words, with the period.
+fn routed(
+    Routed { kind, id }: &Routed,
+    duration: Option<&str>,
+    spent: NanoUsd,
+    limit: NanoUsd,
+    resets_at: Option<WallMs>,
+) -> String {
+    let what = match kind {
+        RoutedKind::Provider => format!("provider {id}: {spent} >= {limit}"),
+        RoutedKind::Deployment => format!("deployment model_id: {id}: {spent} >= {limit}"),
+        RoutedKind::Tag => format!("tag='{id}', tag_spend={spent}, tag_budget_limit={limit}"),
+    };
+    let window = duration.map(|duration| format!(", Window={duration}"));
+    let resets = resets_at.map(|at| format!(", Resets at={}", at.to_iso()));
+    let (window, resets) = (window.unwrap_or_default(), resets.unwrap_or_default());
+    format!("No deployments available - crossed budget: Exceeded budget for {what}{window}{resets}")
 }

@@ -17,7 +17,9 @@ pub struct Exposure {
     pub pending_decrease: Rights,
     /// Given to scopes whose plan could not be read (`cold_policy: micro`).
     pub cold: Rights,
-    /// What running streams may use past the end (`on_exhausted: finish`).
+    /// Held or spent without rights and not paid off: by streams that may end (`on_exhausted:
+    /// finish` and `refuse_only`), and what is granted while those who decide are out of reach
+    /// (`degraded_policy: fail_open`).
     pub overdraft: Rights,
     /// Charges that a power loss can take with it: those since the last sync.
     pub unsynced: Rights,

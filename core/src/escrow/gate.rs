@@ -1,8 +1,8 @@
 //! Where a budget meets its rights: what requests look at, put in place by the node's one task.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use arc_swap::ArcSwapOption;
 
@@ -24,6 +24,8 @@ pub struct Grant {
     /// Until then nothing can be found for a request of this size or more.
     barren_until: AtomicI64,
     barren_need: AtomicI64,
+    /// Those who decide are out of reach, and nothing new is to begin meanwhile.
+    closed: AtomicBool,
 }
 
 impl Grant {
@@ -36,6 +38,7 @@ impl Grant {
             elsewhere: AtomicI64::new(0),
             barren_until: AtomicI64::new(i64::MIN),
             barren_need: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +72,16 @@ impl Grant {
     /// Says what others have settled, and what was spent before rights were made.
     pub fn set_elsewhere(&self, spent: Rights) {
         self.elsewhere.store(spent, Release);
+    }
+
+    /// Says whether nothing new may begin, whatever rights are here.
+    pub fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Release);
+    }
+
+    /// Whether nothing new may begin, because those who decide are out of reach.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
     }
 
     /// Requests that need this much or more are refused at once until then.

@@ -155,6 +155,7 @@ impl Escrow {
         Exposure {
             metering: account.slot.overrun(),
             running: account.slot.excess(),
+            overdraft: account.slot.overdraft(),
             pending_decrease: account.burn_total - account.row.burned,
             ..Exposure::default()
         }

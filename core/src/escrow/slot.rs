@@ -50,6 +50,8 @@ pub struct Slot {
     overrun: AtomicI64,
     /// What running requests can cost over what they hold.
     excess: AtomicI64,
+    /// How far `avail` may go below zero: granted while those who decide are out of reach.
+    granted: AtomicI64,
     frozen: AtomicBool,
 }
 
@@ -110,6 +112,38 @@ impl Slot {
         self.subtract(more)?;
         hold.reserved += more;
         Ok(())
+    }
+
+    /// Holds `more` whether or not there are rights for it, for a request that may end: `avail`
+    /// goes below zero, and what comes in pays that off first.
+    pub fn overdraw(&self, hold: &mut Hold, more: Rights) {
+        let more = more.max(0);
+        self.offered.fetch_add(more, Relaxed);
+        self.avail.fetch_sub(more, AcqRel);
+        self.reserved.fetch_add(more, AcqRel);
+        hold.reserved += more;
+    }
+
+    /// Lets so much be held beyond the rights that are here, until it is set anew.
+    pub fn set_granted(&self, granted: Rights) {
+        self.granted.store(granted.max(0), Release);
+    }
+
+    /// What may be held beyond the rights that are here.
+    pub fn granted(&self) -> Rights {
+        self.granted.load(Acquire)
+    }
+
+    /// What could be reserved now: free rights and what is granted beyond them.
+    pub fn room(&self) -> Rights {
+        self.avail().saturating_add(self.granted())
+    }
+
+    /// Held or spent without rights, and what may be by what is granted; without what
+    /// [`Self::overrun`] counts already.
+    pub fn overdraft(&self) -> Rights {
+        let past = self.avail().saturating_neg().max(self.granted());
+        past.saturating_sub(self.overrun()).max(0)
     }
 
     /// Says what the request can cost over what it holds.
@@ -208,19 +242,21 @@ impl Slot {
     }
 
     /// Puts rights in.
-    pub(super) fn credit(&self, amount: Rights) {
+    pub(crate) fn credit(&self, amount: Rights) {
         self.avail.fetch_add(amount, AcqRel);
     }
 
     fn subtract(&self, need: Rights) -> Result<(), Short> {
-        let less = |avail: Rights| (avail >= need).then(|| avail - need);
+        let granted = self.granted();
+        let fits = |avail: Rights| avail.saturating_add(granted) >= need;
+        let less = |avail: Rights| fits(avail).then(|| avail - need);
         match self.avail.fetch_update(AcqRel, Acquire, less) {
             Ok(_) => {
                 self.reserved.fetch_add(need, AcqRel);
                 Ok(())
             }
             Err(avail) => {
-                let missing = need.saturating_sub(avail);
+                let missing = need.saturating_sub(avail.saturating_add(granted));
                 Err(Short::Rights { missing })
             }
         }

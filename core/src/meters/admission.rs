@@ -6,6 +6,7 @@ use super::held::{End, Held, ModelHeld};
 use super::purse::Decides;
 use super::window::{Part, Window};
 use super::{Meters, Whose};
+use crate::budget::policy::Policy;
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::money::NanoUsd;
@@ -29,6 +30,26 @@ pub struct Need<'a> {
     pub decides: Decides,
     /// What it can cost over `cost`.
     pub excess: NanoUsd,
+}
+
+/// How much more a stream wants that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Grows {
+    /// Money for what comes next.
+    pub more: NanoUsd,
+    /// It has not taken yet what it may past the end of a budget that lets it finish.
+    pub may_finish: bool,
+    /// What holds for budgets that say nothing themselves.
+    pub all: Policy,
+}
+
+/// What a stream that goes on is covered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covered {
+    /// Its budgets.
+    Within,
+    /// One of them is used up and lets it end.
+    Past,
 }
 
 /// A request that was not admitted.
@@ -275,6 +296,39 @@ impl Admission {
     /// The first budget that has no room; the admission stays as it was.
     pub fn extend(&mut self, more: NanoUsd, now: WallMs) -> Result<(), Lacking> {
         self.extend_beside(more, &[], now)
+    }
+
+    /// Holds more for a stream that runs. A budget without room is passed where its policy lets
+    /// streams end.
+    ///
+    /// # Errors
+    /// The first budget that cuts it; the admission stays as it was.
+    pub fn grow(&mut self, grows: Grows, now: WallMs) -> Result<Covered, Lacking> {
+        let (mut grown, mut covered, mut cut) = (0, Covered::Within, None);
+        for held in self.scopes() {
+            match held.grow(grows, now) {
+                Ok(Covered::Within) => {}
+                Ok(Covered::Past) => covered = Covered::Past,
+                Err(lacking) => {
+                    cut = Some(lacking);
+                    break;
+                }
+            }
+            grown += 1;
+        }
+        if let Some(lacking) = cut {
+            let grown = self.scopes().take(grown);
+            grown.for_each(|held| held.shrink(grows.more));
+            return Err(lacking);
+        }
+        self.cost = self.cost.saturating_add(grows.more);
+        Ok(covered)
+    }
+
+    /// Says what a stream can still cost past the end of budgets that let it end.
+    pub fn expose(&mut self, past: NanoUsd, all: Policy) {
+        let cut = self.excess;
+        self.scopes().for_each(|held| held.expose(cut, past, all));
     }
 
     /// As [`Self::extend`]; models that were just taken (`replaced` has what they stand for) hold

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Meters;
-use super::admission::{Crossing, Denied, Due, Lacking, Need};
+use super::admission::{Covered, Crossing, Denied, Due, Grows, Lacking, Need};
 use super::purse::{Decides, NoMoney, Purse, PurseHold};
 use super::window::{Part, Window};
+use crate::budget::policy::{OnExhausted, Policy};
 use crate::error::GatewayError;
 use crate::escrow::Pid;
 use crate::limit::{RateHold, RateSlot};
@@ -66,7 +67,7 @@ impl Held {
         let denied = |no: NoMoney, part, scope| {
             let meters = Arc::clone(meters);
             let lacking = no.lacks.map(|need| Lacking { meters, part, need });
-            let error = Box::new(no.refusal.error(scope));
+            let error = Box::new(no.error(scope));
             Denied { error, lacking }
         };
         let reserved = hold(&meters.budget);
@@ -245,6 +246,40 @@ impl Held {
             part,
             need: more,
         })
+    }
+
+    /// Holds `more` for a stream that runs, with rights or, where it may end, without.
+    pub(super) fn grow(&mut self, grows: Grows, now: WallMs) -> Result<Covered, Lacking> {
+        let refusal = match self.extend(grows.more, now) {
+            Ok(()) => return Ok(Covered::Within),
+            Err(refusal) => refusal,
+        };
+        let ends = match self.meters.policy(grows.all).on_exhausted {
+            OnExhausted::Cut => false,
+            OnExhausted::Finish => grows.may_finish,
+            OnExhausted::RefuseOnly => true,
+        };
+        if !ends {
+            return Err(refusal);
+        }
+        for (_, purse, held) in self.purses() {
+            if purse.extend(held, grows.more, now).is_err() {
+                purse.overdraw(held, grows.more, now);
+            }
+        }
+        Ok(Covered::Past)
+    }
+
+    /// Says what a stream can cost over what it holds: `cut` where it is cut, `past` where it may
+    /// end.
+    pub(super) fn expose(&mut self, cut: NanoUsd, past: NanoUsd, all: Policy) {
+        let ends = self.meters.policy(all).on_exhausted != OnExhausted::Cut;
+        if self.counts_only || !ends {
+            return;
+        }
+        for (_, purse, held) in self.purses() {
+            purse.expose(held, cut.saturating_add(past));
+        }
     }
 
     pub(super) fn shrink(&mut self, less: NanoUsd) {

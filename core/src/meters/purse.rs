@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::budget::{BudgetRefusal, BudgetSlot, Reservation, Terms};
+use crate::error::{BudgetScope, GatewayError};
 use crate::escrow::{Gate, Grant, Hold, Pid, Short};
 use crate::money::NanoUsd;
 use crate::time::WallMs;
@@ -41,12 +42,34 @@ pub(super) struct NoMoney {
     pub(super) refusal: BudgetRefusal,
     /// Rights may be had elsewhere, so many at least.
     pub(super) lacks: Option<NanoUsd>,
+    /// It is no answer about money: those who decide are out of reach.
+    pub(super) closed: bool,
+}
+
+/// Seconds after which a budget that is closed is asked for again.
+const CLOSED_RETRY_S: u64 = 1;
+
+impl NoMoney {
+    /// The client's error.
+    pub(super) fn error(self, scope: BudgetScope) -> GatewayError {
+        match self.closed {
+            false => self.refusal.error(scope),
+            true => GatewayError::Overloaded {
+                what: "Those who decide about a budget cannot be reached \
+                    (degraded_policy: fail_closed)",
+                retry_after_s: CLOSED_RETRY_S,
+            },
+        }
+    }
 }
 
 impl From<BudgetRefusal> for NoMoney {
     fn from(refusal: BudgetRefusal) -> Self {
-        let lacks = None;
-        Self { refusal, lacks }
+        Self {
+            refusal,
+            lacks: None,
+            closed: false,
+        }
     }
 }
 
@@ -86,9 +109,15 @@ impl Purse {
             let lacks = Some(need);
             return Err(self.no(used, (limit, lacks), now));
         };
-        // Lowered, and rights for the old limit are still here.
+        if grant.is_closed() {
+            let closed = true;
+            let no = self.no(grant.committed(), (limit, None), now);
+            return Err(NoMoney { closed, ..no });
+        }
+        // Lowered, and rights for the old limit are still here; or all is known to be used, and
+        // only what is granted beyond is left.
         let most = grant.committed().saturating_add(need);
-        let lowered = most > limit && grant.slot().avail() >= need.0;
+        let lowered = most > limit && grant.slot().room() >= need.0;
         if lowered {
             return Err(self.no(grant.committed(), (limit, None), now));
         }
@@ -103,6 +132,19 @@ impl Purse {
                 Err(self.no(grant.committed(), (limit, lacks), now))
             }
         }
+    }
+
+    /// Whether [`Self::reserve`] would hold `need` now, as far as can be seen without trying.
+    pub(super) fn has_room(&self, need: NanoUsd, decides: Decides, now: WallMs) -> bool {
+        let limit = self.slot.limit(now);
+        let (Decides::Rights, Some(limit)) = (decides, limit) else {
+            return self.slot.has_room(need, now);
+        };
+        let grant = self.gate.grant(now).filter(|_| self.gate.reset().is_none());
+        grant.is_some_and(|grant| {
+            let most = grant.committed().saturating_add(need);
+            !grant.is_closed() && most <= limit && grant.slot().room() >= need.0
+        })
     }
 
     /// Holds nothing and is never refused; what it costs in the end counts.
@@ -132,6 +174,14 @@ impl Purse {
             let limit = self.slot.limit(now).unwrap_or_default();
             self.no(grant.committed(), (limit, Some(more)), now)
         })
+    }
+
+    /// Holds `more` whether or not there is room, for a request that may end.
+    pub(super) fn overdraw(&self, held: &mut PurseHold, more: NanoUsd, now: WallMs) {
+        match &mut held.right {
+            Some((grant, hold)) => grant.slot().overdraw(hold, more.0),
+            None => self.slot.overdraw(&mut held.counted, more, now),
+        }
     }
 
     /// Says what the request can cost over what it holds.
@@ -177,7 +227,11 @@ impl Purse {
             limit,
             resets_at,
         };
-        NoMoney { refusal, lacks }
+        NoMoney {
+            refusal,
+            lacks,
+            closed: false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::MODELS_MAX;
 use crate::budget::Terms;
+use crate::budget::policy::OwnPolicy;
 use crate::error::GatewayError;
 use crate::key::KeyRecord;
 use crate::limit::Limits;
@@ -127,6 +128,10 @@ impl Written<'_> {
                 GatewayError::BadField { field, message }
             })?;
         }
+        OwnPolicy::check(self.metadata).map_err(|message| {
+            let field = "metadata".to_owned();
+            GatewayError::BadField { field, message }
+        })?;
         if self.says("temp_budget_increase") && self.extra().is_none() {
             return Err(bad(
                 "temp_budget_increase",

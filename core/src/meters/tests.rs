@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use serde_json::json;
 
 mod exposure;
+mod policies;
 
 use super::*;
 use crate::error::GatewayError;

@@ -9,6 +9,7 @@ use super::admission::Lacking;
 use super::models::ModelMeters;
 use super::purse::Purse;
 use super::{Meters, Whose};
+use crate::budget::policy::Policy;
 use crate::escrow::{Gate, ScopeId};
 use crate::limit::RateSlot;
 use crate::money::NanoUsd;
@@ -73,6 +74,15 @@ impl Window {
         Self::of(meters, Part::Whole)
     }
 
+    /// Every budget of a scope that limits now.
+    pub fn limited(meters: &Arc<Meters>, now: WallMs) -> Vec<Self> {
+        let limits = (0..meters.limits.iter().count()).map(Part::Limit);
+        let models = (0..meters.models.iter().count()).map(Part::Model);
+        let parts = std::iter::once(Part::Whole).chain(limits).chain(models);
+        let all = parts.map(|part| Self::of(meters, part));
+        all.filter(|one| one.limit(now).is_some()).collect()
+    }
+
     /// The budget of a scope that a name means; its kind and id are not looked at.
     pub fn find(meters: &Arc<Meters>, name: &WindowName) -> Option<Self> {
         let part = match (&name.model, &name.limit) {
@@ -96,6 +106,18 @@ impl Window {
     /// End of the running period; `None` is never.
     pub fn resets_at(&self, now: WallMs) -> Option<WallMs> {
         self.purse().slot.resets_at(now)
+    }
+
+    /// What it does when it is used up and when those who decide are out of reach; `all` is what
+    /// holds for those that say nothing.
+    pub fn policy(&self, all: Policy) -> Policy {
+        self.meters.policy(all)
+    }
+
+    /// Settled, and settled and held by requests that run, as this node has counted it.
+    pub fn committed(&self, now: WallMs) -> (NanoUsd, NanoUsd) {
+        let slot = &self.purse().slot;
+        (slot.spent(now), slot.used(now))
     }
 
     /// Whether its scope was blocked or deleted.
@@ -122,6 +144,7 @@ impl Window {
             }
             Whose::Scope(scope) => (scope.kind.label(), scope.id.clone()),
             Whose::Installation => ("", INSTALLATION.to_owned()),
+            Whose::Routed(of) => (of.kind.label(), of.id.clone()),
         };
         let limit = match self.part {
             Part::Limit(at) => self.meters.limits.at(at),
@@ -143,7 +166,13 @@ impl Window {
     /// Its number. One with another length of period is another budget.
     pub fn scope_id(&self) -> ScopeId {
         let name = self.name();
-        let kind = ScopeKind::of_label(&name.kind).unwrap_or(ScopeKind::Key);
+        let kind = ScopeKind::of_label(&name.kind);
+        let id = match kind {
+            // No key has such an id.
+            None if !name.kind.is_empty() => format!("{}/{}", name.kind, name.id),
+            _ => name.id,
+        };
+        let kind = kind.unwrap_or(ScopeKind::Key);
         let duration = self.purse().slot.duration();
         let duration = duration.map(|duration| duration.to_string());
         let duration = duration.unwrap_or_default();
@@ -152,7 +181,7 @@ impl Window {
             (None, Some(limit)) => format!("limit|{limit}"),
             (None, None) => duration,
         };
-        ScopeId::of(&Scope::new(kind, name.id), &window)
+        ScopeId::of(&Scope::new(kind, id), &window)
     }
 
     /// The limits per minute and at the same time beside the budget.

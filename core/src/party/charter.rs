@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{Aliases, Rights, Standing, region_set, tags_in};
 use crate::access::ModelRules;
 use crate::auth::Role;
+use crate::budget::policy::{DEGRADED, ON_EXHAUSTED, OVERDRAFT};
 use crate::meters::Written;
 use crate::record::{
     BadRecord, Bounds, Customer, Organization, OrganizationMember, Record, RecordKind, Tag, Team,
@@ -30,7 +31,10 @@ pub struct Charter {
 }
 
 /// Metadata that limits.
-const LIMITING: [&str; 4] = [
+const LIMITING: [&str; 7] = [
+    DEGRADED,
+    ON_EXHAUSTED,
+    OVERDRAFT,
     "model_rpm_limit",
     "model_tpm_limit",
     "temp_budget_increase",

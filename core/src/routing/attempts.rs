@@ -239,6 +239,7 @@ impl Attempts {
                 }
                 FailureClass::RateLimit
             }
+            Refusal::Budget => FailureClass::RateLimit,
             Refusal::NotServed | Refusal::Region { .. } | Refusal::Tags => FailureClass::Server,
         };
         match self.forbidden(class, situation.policy) {

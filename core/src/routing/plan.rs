@@ -52,6 +52,8 @@ pub struct Candidate<'a> {
     pub health: &'a Health,
     /// It speaks the request's dialect.
     pub fits: bool,
+    /// Its budget, its provider's or one of a tag has no room for the request.
+    pub spent: bool,
 }
 
 /// What a request asks of routing.
@@ -94,6 +96,8 @@ pub enum Skip {
     Tags,
     /// The prompt is too long for it.
     PromptTooLong,
+    /// A budget that it is charged to has no room.
+    Budget,
     /// It, or its credential, is left out.
     Cooling {
         /// Until then.
@@ -126,6 +130,7 @@ impl Skip {
             Self::Residency => "residency",
             Self::Tags => "tags",
             Self::PromptTooLong => "prompt_too_long",
+            Self::Budget => "budget",
             Self::Cooling { .. } => "cooling",
             Self::Probing => "probing",
             Self::Full(limit) => limit.as_str(),
@@ -209,6 +214,8 @@ pub enum Refusal {
         /// The longest that one of them takes, in tokens.
         max: u64,
     },
+    /// The budgets of all have no room.
+    Budget,
     /// All are left out or have reached their limits.
     Busy {
         /// When the first is back.

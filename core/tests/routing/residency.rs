@@ -133,6 +133,7 @@ impl Lottery {
                 facts,
                 health,
                 fits: self.rng.dice() < 0.9,
+                spent: false,
             })
             .collect();
         let ask = Ask {

@@ -261,6 +261,7 @@ impl World {
                 facts,
                 health,
                 fits: seconds(now) >= *since,
+                spent: false,
             })
             .collect();
         let session = request.conversation.map(|number| number.to_string());

@@ -38,6 +38,18 @@ const KEY: &[Field] = &[
         "sets allowed_routes",
     ),
     any("model_rpm_limit", "requests per minute and model"),
+    any(
+        "on_exhausted",
+        "streams whose budget is used up: cut, finish or refuse_only",
+    ),
+    any(
+        "degraded_policy",
+        "without those who decide about budgets: lease_only, fail_closed or fail_open",
+    ),
+    any(
+        "overdraft_percent",
+        "of a budget, what each node may spend beyond its rights under fail_open",
+    ),
     any("model_tpm_limit", "tokens per minute and model"),
     word("rpm_limit_type", LIMIT_TYPES, "stored"),
     word("tpm_limit_type", LIMIT_TYPES, "stored"),

@@ -4,17 +4,23 @@
 
 use std::collections::BTreeMap;
 
+use meridian_core::budget::policy::{DEGRADED, ON_EXHAUSTED, OVERDRAFT};
 use meridian_core::key::KeyRecord;
 use meridian_core::money::NanoUsd;
 use serde_json::{Map, Value};
 
-use super::super::checks::{check_amount, check_limits, check_model_budgets, check_regions};
+use super::super::checks::{
+    check_amount, check_limits, check_model_budgets, check_policy, check_regions,
+};
 use super::super::fields::{Fields, Given};
 use super::super::reply::AdminError;
 use super::time::{Moment, budget_reset_at, expiry};
 
-/// Fields that LiteLLM folds into `metadata`.
-pub(in crate::admin) const FOLDED: [&str; 18] = [
+/// Fields that are folded into `metadata`, as LiteLLM does with most of them.
+pub(in crate::admin) const FOLDED: [&str; 21] = [
+    ON_EXHAUSTED,
+    DEGRADED,
+    OVERDRAFT,
     "model_rpm_limit",
     "model_tpm_limit",
     "rpm_limit_type",
@@ -243,6 +249,7 @@ impl KeyPatch {
         }
         metadata.write_or_empty(&mut record.metadata);
         write_map(folded, &mut record.metadata);
+        check_policy(&record.metadata)?;
         write_map(extra, &mut record.extra);
         at.end_limits(&mut record.extra);
         Ok(())

@@ -11,6 +11,7 @@ use meridian_core::routing::explain::{self as way, Step};
 use meridian_core::routing::plan::{self, Candidate, Choice, Decision, Moment, Plan, Refused};
 use meridian_core::routing::policy::FailureClass;
 use meridian_core::routing::request::{Request, Turn, Wish};
+use meridian_core::time::WallMs;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::span::BodySpans;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use super::question::Question;
 use super::shape::{Shape, merge};
 use super::{AdminError, Answer};
 use crate::clock;
+use crate::registry::RoutedBudgets;
 use crate::rules::{Rules, Target};
 
 /// A model that nothing is said of: what binds the caller alone.
@@ -36,7 +38,9 @@ pub(in crate::admin) async fn explain(
     let question = Question::read(&body, &state)?;
     let routes = state.routes();
     let asked = Asked::of(&question, &routes.rules)?;
-    Ok(Json(Explanation::new(&question, &asked, &routes).shown()))
+    let budgets = (state.registry().routed(), state.now());
+    let explanation = Explanation::new(&question, &asked, &routes, budgets);
+    Ok(Json(explanation.shown()))
 }
 
 /// A question's request, understood.
@@ -127,10 +131,17 @@ struct Explanation<'a> {
     routes: &'a Routes,
     shape: Shape<'a>,
     request: Request,
+    /// Budgets that decide where requests go, and when they are looked at.
+    budgets: (Arc<RoutedBudgets>, WallMs),
 }
 
 impl<'a> Explanation<'a> {
-    fn new(question: &'a Question, asked: &'a Asked, routes: &'a Routes) -> Self {
+    fn new(
+        question: &'a Question,
+        asked: &'a Asked,
+        routes: &'a Routes,
+        budgets: (Arc<RoutedBudgets>, WallMs),
+    ) -> Self {
         let shape = Shape::now(routes);
         let key = question.key.as_deref();
         let request = Request::of(&asked.wish, key, shape.policy);
@@ -140,6 +151,7 @@ impl<'a> Explanation<'a> {
             routes,
             shape,
             request,
+            budgets,
         }
     }
 
@@ -181,6 +193,14 @@ impl<'a> Explanation<'a> {
         }
     }
 
+    /// The budget that leaves a deployment out.
+    fn exceeded(&self, target: &Target) -> Option<GatewayError> {
+        let (routed, now) = &self.budgets;
+        let deployment = &target.deployment;
+        let place = (deployment.provider.label(), deployment.id.as_str());
+        routed.exceeded(place, &self.request.tags, *now)
+    }
+
     fn decide(&self, group: &str, last_resort: bool) -> Decision {
         let (targets, group) = self.group(group);
         let endpoint = self.question.endpoint;
@@ -190,6 +210,7 @@ impl<'a> Explanation<'a> {
                 facts: &target.facts,
                 health: &target.health,
                 fits: target.serves(endpoint),
+                spent: self.exceeded(target).is_some(),
             })
             .collect();
         let ask = self.request.ask(Turn {
@@ -258,12 +279,14 @@ impl<'a> Explanation<'a> {
                     .iter()
                     .map(|one| one.deployment.id.as_str())
                     .collect();
+                let spent = targets.iter().find_map(|target| self.exceeded(target));
                 let error = refusal.error(&Refused {
                     route: self.question.canonical,
                     model: &self.asked.model,
                     tags: &self.request.tags,
                     prompt_tokens: self.request.prompt_tokens,
                     ids: &ids,
+                    spent: spent.as_ref(),
                     now: self.shape.now,
                 });
                 let reply = error.reply();

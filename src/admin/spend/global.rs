@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use meridian_core::ids::KeyHash;
+use meridian_core::meters::RoutedKind;
 use meridian_core::money::NanoUsd;
-use meridian_core::period::period_of;
 use meridian_core::time::WallMs;
 use serde_json::{Map, Value, json};
 
@@ -228,34 +228,27 @@ pub(in crate::admin) async fn refresh(_: AdminAccess, State(state): State<AdminS
     ))
 }
 
-/// GET /provider/budgets: what is configured, and what the days of the running period cost.
+/// GET /provider/budgets: what is configured, and what is spent in the period that runs.
 pub(in crate::admin) async fn provider_budgets(
     _: ViewerAccess,
     State(state): State<AdminState>,
 ) -> Answer {
-    let config = state.rules().config;
-    let at = state.moment();
-    state.flush_spend().await;
+    let (config, now) = (state.rules().config, state.now());
+    let routed = state.registry().routed();
     let mut providers = Map::new();
-    for budget in &config.provider_budgets {
-        let period = period_of(budget.period, &at.zone, at.now);
-        let asked = ReportQuery {
-            range: Some(TimeRange {
-                from: period.start,
-                to: at.now.plus_ms(1),
-            }),
-            ..ReportQuery::default()
+    let of_providers = config.routed.iter();
+    for budget in of_providers.filter(|one| one.of.kind == RoutedKind::Provider) {
+        let Some(meters) = routed.get(&budget.of) else {
+            continue;
         };
-        let rows = totals(&state, GroupBy::Provider, asked).await?;
-        let spent = rows.iter().find(|row| row.group == budget.provider);
-        let spent = spent.map_or(NanoUsd::ZERO, |row| row.spend);
+        let resets_at = meters.budget().resets_at(now);
         let shown = json!({
             "budget_limit": budget.limit.dollars(),
             "time_period": budget.written,
-            "spend": spent.dollars(),
-            "budget_reset_at": period.end.to_iso(),
+            "spend": meters.spent(now).dollars(),
+            "budget_reset_at": resets_at.map(|at| at.to_iso()),
         });
-        providers.insert(budget.provider.clone(), shown);
+        providers.insert(budget.of.id.clone(), shown);
     }
     Ok(Json(json!({"providers": providers})))
 }

@@ -162,23 +162,14 @@ async fn budgets_of_providers_are_shown_with_what_they_cost() {
          anthropic: {{max_budget: 2.5, budget_duration: 30d}}\n"
     );
     let admin = admin_with(&text).await;
-    let record = serde_json::json!({
-        "call_id": meridian_core::ids::CallId::from_bytes([7; 16]), "provider": "openai",
-        "endpoint": "chat_completions", "model_group": "gpt-4o", "started": clock::now(),
-        "ended": clock::now(), "usage": {}, "cost": 1_250_000_000, "end_reason": "complete",
-        "status": 200,
-    });
-    let batch = crate::store::SpendBatch {
-        writer: "test".to_owned(),
-        from: Default::default(),
-        next: meridian_core::journal::Position {
-            segment: 0,
-            offset: 1,
-        },
-        records: vec![serde_json::from_value(record).unwrap()],
-        keeps_logs: true,
-    };
-    admin.store.apply_spend(batch).await.unwrap();
+    let config = Arc::clone(&admin.now.load().config);
+    let budgets = config.routed_budgets();
+    admin.keys.set_routed(&budgets, clock::now());
+    let routed = admin.keys.routed();
+    let openai = budgets.iter().find(|one| one.of.id == "openai").unwrap();
+    let spent = meridian_core::money::NanoUsd(1_250_000_000);
+    let budget = routed.get(&openai.of).unwrap().budget();
+    budget.charge(spent, clock::now(), clock::now());
     let shown = admin.get("/provider/budgets").await.json();
     let openai = &shown["providers"]["openai"];
     assert_eq!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use meridian_core::escrow::{Actor, Book, ClockHealth, Event, Grant, Pid, ScopeId};
 use meridian_core::meters::Window;
 use meridian_core::money::NanoUsd;
+use meridian_core::scope::ScopeKind;
 use meridian_core::time::WallMs;
 use tokio::sync::oneshot;
 
@@ -153,6 +154,7 @@ impl Desk {
             agreed: None,
             differs: None,
             announced: None,
+            open_until: None,
             retry: None,
             used: 0,
             active: clock::mono(),
@@ -165,8 +167,10 @@ impl Desk {
         let mut opened = opened;
         if let Some(mut before) = before {
             opened.waiters = std::mem::take(&mut before.waiters);
+            before.grant.slot().set_granted(0);
         }
         self.windows.insert(pid.scope, opened);
+        self.follow_policy(pid.scope, clock::mono());
         match self.books.get(&pid.scope).filter(|book| book.pid == pid) {
             Some(book) => {
                 let book = book.clone();
@@ -184,9 +188,10 @@ impl Desk {
         Some(pid)
     }
 
-    /// Home of a budget without a record (the installation's): the region with the first name.
+    /// Home of a budget without a record (the installation's, a provider's): the region with the
+    /// first name.
     fn home_of_nobody(&self, window: &Window) -> u8 {
-        let whole = window.name().kind.is_empty();
+        let whole = ScopeKind::of_label(&window.name().kind).is_none();
         match whole {
             true => self.numbers.first().unwrap_or(self.me.region),
             false => self.me.region,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use meridian_core::escrow::{Actor, Event, Message, Pid};
-use meridian_core::meters::{Window, WindowName};
+use meridian_core::meters::{Routed, RoutedKind, Window, WindowName};
 use meridian_core::rate::Life;
 use meridian_core::scope::{Scope, ScopeKind};
 
@@ -135,6 +135,11 @@ impl Desk {
         if name.kind.is_empty() {
             let due = self.shared.first()?;
             return Window::find(&due.meters, name);
+        }
+        if let Some(kind) = RoutedKind::of_label(&name.kind) {
+            let routed = self.registry.routed();
+            let of = Routed::new(kind, name.id.as_str());
+            return Window::find(routed.get(&of)?, name);
         }
         let scope = Scope::new(ScopeKind::of_label(&name.kind)?, name.id.as_str());
         let meters = self.registry.meters_of(&scope, clock::now())?;

@@ -4,6 +4,7 @@ mod asks;
 mod gone;
 mod heard;
 mod lost;
+mod reach;
 mod rounds;
 mod view;
 
@@ -145,6 +146,7 @@ struct Desk {
     tally: Tally,
     limits: Limits,
     lost: Option<lost::Order>,
+    reach: reach::Reach,
     gone: gone::Gone,
 }
 
@@ -268,6 +270,7 @@ impl Desk {
             tally: Tally::default(),
             limits: Limits::new(life, MonoUs(0)),
             lost: None,
+            reach: reach::Reach::default(),
             gone: gone::Gone::default(),
         };
         desk.restore(rows);

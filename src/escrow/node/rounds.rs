@@ -183,6 +183,7 @@ impl Desk {
     fn sweep(&mut self, now: Instant) {
         self.look_at_itself(now);
         let wall = clock::now();
+        self.look_around(now);
         let names = is_due(&mut self.rounds.named, NAMES, now);
         let scopes: Vec<ScopeId> = self.windows.keys().copied().collect();
         for scope in scopes {
@@ -198,11 +199,13 @@ impl Desk {
             if other || opened.grant.is_over(wall) {
                 // Not frozen: a limit that is set again finds the same period.
                 window.gate().set(None);
+                opened.grant.slot().set_granted(0);
                 self.windows.remove(&scope);
                 continue;
             }
             self.count_elsewhere(scope);
             self.renew(scope);
+            self.follow_policy(scope, now);
             self.follow_limit(scope, now);
         }
         if std::mem::take(&mut self.rounds.own_asked) {
@@ -264,6 +267,7 @@ impl Desk {
             limits: limits.scopes,
             silent: limits.silent,
             left_out: limits.left_out,
+            cut_off: !self.out_of_reach().is_empty(),
             ..Status::default()
         };
         status.nodes_far = live.len() as u64 - status.nodes_near;
@@ -272,6 +276,7 @@ impl Desk {
             status.free = status.free.saturating_add(slot.avail().max(0));
             status.reserved = status.reserved.saturating_add(slot.reserved());
             status.bound = status.bound.saturating_add(bound.total());
+            status.overdraft = status.overdraft.saturating_add(bound.overdraft);
             let pending = bound.pending_decrease;
             status.pending_decrease = status.pending_decrease.saturating_add(pending);
         }

@@ -49,6 +49,7 @@ impl Desk {
             "actor": self.me.to_string(),
             "region": self.region,
             "coordination": self.mode(),
+            "out_of_reach": self.out_of_reach(),
             "nodes": live.collect::<Vec<_>>(),
             "links": links.collect::<Vec<_>>(),
             "bound": bound_of(bound),
@@ -115,6 +116,7 @@ impl Desk {
             })
         });
         let limit = opened.window.limit(wall);
+        let policy = opened.window.policy(**self.rights.policy.load());
         json!({
             "scope": {
                 "kind": opened.name.kind,
@@ -134,6 +136,11 @@ impl Desk {
             "waiting": opened.waiters.len(),
             "frozen": slot.is_frozen(),
             "store_failed": opened.failed,
+            "on_exhausted": policy.on_exhausted.word(),
+            "degraded_policy": policy.degraded.word(),
+            "cut_off": self.is_cut_off(opened.home),
+            "closed": opened.grant.is_closed(),
+            "overdraft_granted": dollars(slot.granted()),
             "bound": bound_of(bound),
             "nodes": nodes,
             "regions": regions.collect::<Vec<_>>(),
@@ -160,6 +167,7 @@ fn bound_of(bound: Exposure) -> Value {
         "total_nano_usd": bound.total(),
         "metering": dollars(bound.metering),
         "running": dollars(bound.running),
+        "overdraft": dollars(bound.overdraft),
         "pending_decrease": dollars(bound.pending_decrease),
         "unsynced": dollars(bound.unsynced),
     })

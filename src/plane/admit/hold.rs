@@ -56,9 +56,7 @@ pub(super) async fn hold(
     let (cost, covered) = first_slice(state, (&arrival, &ask), bound);
     let need = Need {
         cost,
-        tokens: bound
-            .prompt_tokens
-            .saturating_add(bound.completion_tokens_max),
+        tokens: tokens_of(bound),
         model: &group.name,
         free: is_free(&arrival, &ask) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
@@ -89,6 +87,7 @@ pub(super) async fn hold(
         ticket,
         bound,
         covered,
+        past: 0,
     };
     Ok(Box::new(Admitted {
         state: Arc::clone(state),
@@ -110,6 +109,12 @@ pub(super) async fn hold(
         made_batch: OnceLock::new(),
         hold: Some(hold),
     }))
+}
+
+/// Tokens of prompt and longest answer together.
+fn tokens_of(bound: Bound) -> u64 {
+    let answer = bound.completion_tokens_max;
+    bound.prompt_tokens.saturating_add(answer)
 }
 
 /// What listens to the answer, where texts are kept and nobody concerned objects.
@@ -206,9 +211,7 @@ pub(crate) fn enter(admitted: &mut Admitted, group: Arc<Group>) -> bool {
     let Some(hold) = &mut admitted.hold else {
         return false;
     };
-    let tokens = bound
-        .prompt_tokens
-        .saturating_add(bound.completion_tokens_max);
+    let tokens = tokens_of(bound);
     let now = clock::now();
     if !hold
         .admission

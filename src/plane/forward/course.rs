@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::Failure;
 use super::flight::InFlight;
+use super::funds;
 use crate::clock;
 use crate::plane::admit::{Admitted, hold};
 use crate::rules::{Group, Target};
@@ -161,6 +162,7 @@ impl Course {
         let (group, rules) = (&admitted.group, &admitted.rules);
         let endpoint = admitted.arrival.endpoint;
         let tagged = tagged(admitted);
+        let spent = funds::spent(&admitted.state, admitted);
         let candidates: Vec<Candidate<'_>> = group
             .targets()
             .iter()
@@ -169,6 +171,7 @@ impl Course {
                 facts: tagged.get(index).unwrap_or(&target.facts),
                 health: &target.health,
                 fits: target.serves(endpoint),
+                spent: spent.get(index).is_some_and(Option::is_some),
             })
             .collect();
         let residency = admitted.residency();
@@ -199,6 +202,8 @@ impl Course {
             false => Awaited::Whole,
         };
         let (_, tokens) = admitted.expected_tokens();
+        // Another request may have taken what was there a moment ago.
+        let funds = funds::take(&admitted.state, admitted, target).ok()?;
         let flight = Flight::begin(
             &target.health,
             choice.entry,
@@ -212,6 +217,7 @@ impl Course {
             target: Arc::clone(target),
             flight: InFlight {
                 flight,
+                funds,
                 target: Arc::clone(target),
                 why: choice.why,
                 others: choice.others,
@@ -303,12 +309,15 @@ impl Course {
         refusal: &Refusal,
     ) -> GatewayError {
         let ids: Vec<&str> = ids(&admitted.group).collect();
+        let spent = funds::spent(state, admitted);
+        let spent = spent.iter().flatten().next().map(|error| &**error);
         refusal.error(&Refused {
             route: admitted.arrival.canonical,
             model: &admitted.ask.requested_model,
             tags: &self.tags,
             prompt_tokens: admitted.expected_tokens().0,
             ids: &ids,
+            spent,
             now: state.routing.now(),
         })
     }

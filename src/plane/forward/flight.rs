@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_core::budget::policy::{Degraded, OnExhausted, Policy};
+use meridian_core::meters::{Admission, Grows};
+use meridian_core::money::NanoUsd;
 use meridian_core::routing::failure::{self, Blame, Silence, Verdict};
 use meridian_core::routing::health::{Failed, Flight, Surroundings};
 use meridian_core::routing::plan::Why;
 use meridian_core::spend::{EndReason, SpendRecord};
+use meridian_core::time::WallMs;
 
 use crate::clock;
 use crate::plane::settle::Outcome;
@@ -16,6 +20,8 @@ use crate::state::State;
 /// A request that runs at a deployment. Dropped, it counts as cancelled: nobody is blamed.
 pub(crate) struct InFlight {
     pub(super) flight: Flight,
+    /// What it holds of the budgets of where it runs.
+    pub(super) funds: Option<Admission>,
     /// Where it runs.
     pub target: Arc<Target>,
     /// Why it runs there.
@@ -27,7 +33,35 @@ pub(crate) struct InFlight {
     pub(super) rules: Arc<Rules>,
 }
 
+/// Budgets that decide where requests go cut none that runs.
+const RUNS_ON: Policy = Policy {
+    on_exhausted: OnExhausted::RefuseOnly,
+    degraded: Degraded::LeaseOnly,
+    overdraft_percent: 0,
+    finish_tokens: 0,
+};
+
 impl InFlight {
+    /// Takes what it holds of the budgets of where it runs, to be settled.
+    pub(crate) fn take_funds(&mut self) -> Option<Admission> {
+        self.funds.take()
+    }
+
+    /// Holds more of them for a stream that grew.
+    pub(crate) fn fund(&mut self, more: NanoUsd, now: WallMs) {
+        let grows = Grows {
+            more,
+            may_finish: true,
+            all: RUNS_ON,
+        };
+        if let Some(funds) = &mut self.funds
+            && let Err(lacking) = funds.grow(grows, now)
+        {
+            // No such budget says otherwise.
+            tracing::debug!(?lacking, "a budget of a deployment cuts a stream");
+        }
+    }
+
     /// The first content has arrived.
     pub(crate) fn first_token(&mut self, state: &State) {
         let around = surroundings(&self.rules, &self.target, self.decay, self.others);

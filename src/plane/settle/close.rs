@@ -9,18 +9,24 @@ use meridian_core::spend::SpendRecord;
 use crate::journal::OpenTicket;
 use crate::state::State;
 
-/// Gives back what was held and writes the CLOSE. `tokens` are those that limits count.
+/// Gives back what was held, of the budgets of the deployment that answered too, and writes the
+/// CLOSE. `tokens` are those that limits count.
 pub(super) fn close(
     state: &State,
-    admission: Admission,
+    (admission, funds): (Admission, Option<Admission>),
     ticket: OpenTicket,
     (mut record, tokens): (SpendRecord, u64),
 ) -> Arc<SpendRecord> {
     record.context.periods = admission.pids();
+    let of_place = funds.iter().flat_map(Admission::pids);
+    record.context.periods.extend(of_place);
     let customer = record.payer.end_user.as_deref();
     let counts = customer.is_none_or(|id| admission.holds(ScopeKind::EndUser, id));
     let closing = state.closing();
     let crossings = admission.settle(record.cost, tokens);
+    if let Some(funds) = funds {
+        funds.settle(record.cost, 0);
+    }
     let record = Arc::new(record);
     if let Err(error) = state.journal.append_close_shared(ticket, &record) {
         tracing::error!(call_id = %record.call_id, %error, "spend record is not in the journal");

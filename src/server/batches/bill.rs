@@ -59,6 +59,9 @@ fn scopes(state: &State, record: &SpendRecord) -> (Arc<Meters>, Vec<Due>) {
         }
     }
     others.extend_from_slice(&state.shared_budgets);
+    let tags = &record.context.tags;
+    let routed = state.registry.routed();
+    others.extend(routed.dues(&record.provider, &record.deployment_id, tags));
     let first = first.unwrap_or_else(|| Arc::clone(&state.master_meters));
     (first, others)
 }

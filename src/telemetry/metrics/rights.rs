@@ -29,6 +29,16 @@ const PENDING: PlainFamily = gauge(
     &[],
     "Budgets that were lowered while rights for the old limit are still out",
 );
+const CUT_OFF: PlainFamily = gauge(
+    "meridian_rights_cut_off",
+    &[],
+    "1 while some who share budgets are out of reach: each budget follows its degraded_policy",
+);
+const OVERDRAFT: PlainFamily = gauge(
+    "meridian_rights_overdraft_dollars",
+    &[],
+    "Of the bound: held or spent without rights, or granted to be (fail_open)",
+);
 const SUSPENSE: PlainFamily = gauge(
     "meridian_rights_suspense_dollars",
     &[],
@@ -87,9 +97,9 @@ const LEFT_OUT: PlainFamily = counter(
 );
 
 /// All of them.
-pub(super) const RIGHTS: [&PlainFamily; 16] = [
-    &BUDGETS, &FREE, &RESERVED, &BOUND, &PENDING, &SUSPENSE, &NODES, &MODE, &LINK_UP, &FRAMES,
-    &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
+pub(super) const RIGHTS: [&PlainFamily; 18] = [
+    &BUDGETS, &FREE, &RESERVED, &BOUND, &OVERDRAFT, &PENDING, &CUT_OFF, &SUSPENSE, &NODES, &MODE,
+    &LINK_UP, &FRAMES, &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
 ];
 
 /// Values of the label `mode`.
@@ -108,6 +118,10 @@ pub struct RightsGauges {
     pub bound: i64,
     /// Nano-dollars.
     pub pending_decrease: i64,
+    /// Nano-dollars.
+    pub overdraft: i64,
+    /// Some who share budgets are out of reach.
+    pub cut_off: bool,
     /// Nano-dollars.
     pub suspense: i64,
     /// Live nodes of this region and of others.
@@ -138,7 +152,9 @@ pub(super) fn write(page: &mut Page, rights: Option<&RightsGauges>) {
     page.value(&FREE, dollars(|rights| rights.free));
     page.value(&RESERVED, dollars(|rights| rights.reserved));
     page.value(&BOUND, dollars(|rights| rights.bound));
+    page.value(&OVERDRAFT, dollars(|rights| rights.overdraft));
     page.value(&PENDING, dollars(|rights| rights.pending_decrease));
+    page.value(&CUT_OFF, count(|rights| u64::from(rights.cut_off)));
     page.value(&SUSPENSE, dollars(|rights| rights.suspense));
     page.plain_header(&NODES);
     let places = rights

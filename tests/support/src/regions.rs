@@ -49,6 +49,8 @@ pub struct Plan {
     pub clocks: bool,
     /// Further lines of `general_settings`.
     pub general: String,
+    /// Further lines of `router_settings`.
+    pub router: String,
     /// Further lines below `meridian:`.
     pub meridian: String,
 }
@@ -64,6 +66,7 @@ impl Plan {
             round_trips: [((0, 1), ms(80)), ((1, 2), ms(160)), ((0, 2), ms(230))].into(),
             clocks: false,
             general: String::new(),
+            router: String::new(),
             meridian: String::new(),
         }
     }
@@ -179,6 +182,7 @@ impl Regions {
             .priced("fake-*", "openai/fake-*", &base, PRICES)
             .litellm(&format!("cache_params: {{type: redis, url: '{redis}'}}"))
             .general(&plan.general)
+            .router(&plan.router)
             .raw(&meridian);
         Setup::new(&plan.binary, &config)
             .env("DATABASE_URL", &region.postgres.url(DATABASE))

@@ -166,10 +166,10 @@ pub(super) const GENERAL: &[Key] = &[
         Bool,
         "limits do not depend on a server here",
     ),
-    off(
+    on(
         "fail_closed_budget_enforcement",
         Bool,
-        "budgets do not depend on a server here",
+        "true is the default fail_closed of meridian.budget_degraded_policy",
     ),
     on(
         "background_health_checks",

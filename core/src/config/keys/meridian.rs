@@ -2,6 +2,7 @@
 
 use super::Kind::{Any, Bool, Number, Seconds, Share, Text, Whole};
 use super::{Key, Kind, Section, on};
+use crate::budget::policy::{Degraded, OVERDRAFT_PERCENT_MAX, OnExhausted};
 
 /// A day.
 const DAY_S: i64 = 86_400;
@@ -98,6 +99,27 @@ pub(super) const MERIDIAN: &[Key] = &[
         "unknown_price",
         Kind::Word(&["allow", "reject"]),
         "models without price; default allow",
+    ),
+    on(
+        "budget_on_exhausted",
+        Kind::Word(&OnExhausted::WORDS),
+        "streams that run when a budget is used up; default cut",
+    ),
+    on(
+        "budget_degraded_policy",
+        Kind::Word(&Degraded::WORDS),
+        "budgets while those who decide about them are out of reach; default lease_only",
+    ),
+    on(
+        "budget_overdraft_percent",
+        Whole(1, OVERDRAFT_PERCENT_MAX as i64),
+        "of a budget, what each node may spend beyond its rights under fail_open; default 5",
+    ),
+    on(
+        "budget_finish_tokens",
+        Whole(1, 10_000_000),
+        "output tokens that a stream without `max_tokens` may take past the end of a budget under \
+         finish; default 65536",
     ),
     on(
         "metrics_series_max",

@@ -200,15 +200,15 @@ pub(super) const PARAMS: &[Key] = &[
         COUNT,
         "set `rpm_limit` on keys",
     ),
-    later(
+    on(
         "max_budget",
         Number,
-        "not enforced for a deployment; set budgets on keys",
+        "dollars per `budget_duration`; a deployment that has spent them gets no request",
     ),
-    later(
+    on(
         "budget_duration",
         Duration,
-        "not enforced for a deployment; set budgets on keys",
+        "period of `max_budget`; default: for ever",
     ),
     later("tag_regex", Texts, "write `tags`"),
     later(

@@ -166,10 +166,10 @@ pub(super) const ROUTER: &[Key] = &[
         Bool,
         "a conversation goes back when its deployment is back",
     ),
-    later(
+    on(
         "provider_budget_config",
         Map,
-        "shown with what is spent by `/provider/budgets`, not enforced; set budgets on keys",
+        "of providers `budget_limit` and `time_period`; one that has spent it gets no request",
     ),
     later("enable_health_check_routing", Bool, NO_HEALTH),
     later("health_check_staleness_threshold", Seconds, NO_HEALTH),

@@ -98,11 +98,8 @@ pub(super) const SETTINGS: &[Key] = &[
         Number,
         "dollars for the whole gateway; default: no limit",
     ),
-    on(
-        "budget_duration",
-        Duration,
-        "period of `max_budget`; default: for ever",
-    ),
+    on("budget_duration", Duration, "its period; default for ever"),
+    on("tag_budget_config", Map, "`max_budget`, `budget_duration`"),
     on(
         "budget_exceeded_status_code",
         Whole(400, 599),

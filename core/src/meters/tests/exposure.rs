@@ -12,7 +12,7 @@ use crate::record::Bounds;
 const NOW: WallMs = WallMs(1_800_000_000_000);
 
 /// Gives a budget this many rights on this node.
-fn give(window: &Window, rights: i64) -> Arc<Slot> {
+pub(super) fn give(window: &Window, rights: i64) -> Arc<Slot> {
     let pid = Pid {
         scope: window.scope_id(),
         index: i64::MAX,

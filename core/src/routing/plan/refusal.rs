@@ -17,6 +17,8 @@ pub struct Refused<'a> {
     pub prompt_tokens: u64,
     /// Ids of the group's deployments, in the order of the candidates.
     pub ids: &'a [&'a str],
+    /// What the budgets of the group's deployments say, if that is why it is refused.
+    pub spent: Option<&'a GatewayError>,
     /// Now.
     pub now: MonoUs,
 }
@@ -39,6 +41,14 @@ impl Refusal {
                 tags: request.tags.to_vec(),
             },
             Self::PromptTooLong { max } => too_long(request.prompt_tokens, *max),
+            Self::Budget => {
+                let busy = || GatewayError::NoDeployment {
+                    model,
+                    cooling: Vec::new(),
+                    retry_after_s: 1,
+                };
+                request.spent.cloned().unwrap_or_else(busy)
+            }
             Self::Busy { until, cooling } => {
                 let id = |index: &usize| request.ids.get(*index).map(|id| (*id).to_owned());
                 let wait = until.since(request.now).as_secs_f64().ceil() as u64;
@@ -82,6 +92,7 @@ mod tests {
             tags: &[],
             prompt_tokens: 12,
             ids: &["a", "b"],
+            spent: None,
             now: MonoUs(5),
         };
         let until = MonoUs(5).plus(Duration::from_millis(4_100));

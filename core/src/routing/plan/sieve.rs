@@ -89,7 +89,8 @@ impl<'a> Sieve<'a> {
         if policy.pre_call_checks {
             self.drop_too_short()?;
         }
-        Ok(())
+        self.drop_where(|one| one.spent.then_some(Skip::Budget));
+        self.unless_empty(Refusal::Budget)
     }
 
     fn unless_empty(&self, refusal: Refusal) -> Result<(), Refusal> {

@@ -52,6 +52,7 @@ impl Group {
                 facts,
                 health,
                 fits: !facts.tags.iter().any(|tag| tag == "unfit"),
+                spent: facts.tags.iter().any(|tag| tag == "spent"),
             })
             .collect();
         let seed = &mut self.seed;
@@ -428,4 +429,24 @@ fn one_request_tries_what_was_left_out_and_retries_do_not() {
         (2, Entry::Probe),
         "better than the same again"
     );
+}
+
+#[test]
+fn who_has_spent_a_budget_gets_no_request_and_none_is_sent_when_all_have() {
+    let mut group = Group::of(&["eu", "eu"]);
+    group.facts[0].tags.push("spent".to_owned());
+    assert_eq!(group.indices(&ask()), [1].into());
+    assert_eq!(group.decide(&ask()).skips[0], Some(Skip::Budget));
+    // One that has money and is left out for a while is no reason to spend what is not there.
+    group.cool(1, 5);
+    assert!(matches!(
+        group.decide(&ask()).plan,
+        Plan::Refuse(Refusal::Busy { .. })
+    ));
+    group.facts[1].tags.push("spent".to_owned());
+    let last = Ask {
+        last_resort: true,
+        ..ask()
+    };
+    assert_eq!(group.decide(&last).plan, Plan::Refuse(Refusal::Budget));
 }
