@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use dashmap::DashMap;
 
 pub use crate::store::Owner;
-use crate::store::Store;
+use crate::store::{BatchKey, Store};
 
 /// Objects remembered in memory before the memory starts over; the store knows them all.
 const REMEMBERED_MAX: usize = 100_000;
@@ -76,6 +76,18 @@ impl Owners {
             }
         }
         Ok(found)
+    }
+
+    /// Whether nobody knows yet what a batch used: then what tells it has to stay.
+    pub async fn is_unbilled(&self, batch: &str, deployment_id: &str) -> Result<bool, Unknown> {
+        let key = BatchKey {
+            id: batch.to_owned(),
+            deployment_id: deployment_id.to_owned(),
+        };
+        self.store.is_batch_open(key).await.map_err(|error| {
+            tracing::error!(%error, "the store does not say whether a batch is billed");
+            Unknown
+        })
     }
 
     /// Keeps who made files or batches, for as long as they may be used. Where the store does not

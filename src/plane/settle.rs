@@ -404,6 +404,7 @@ fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
             lineage: record.context.lineage,
             deployment_id: record.deployment_id.clone(),
             model_group: record.model_group.clone(),
+            batch: None,
         };
         state.owners.remember(id, owner);
     }

@@ -159,6 +159,7 @@ on_every_store! {
             lineage: None,
             model_group: String::new(),
             deployment_id: "d1".into(),
+            batch: None,
         };
         let ids = |from: u64| (from..from + 3).map(|id| format!("file-{id}")).collect::<Vec<_>>();
         let old = |today, before| OldObjects { today, before, most: 2 };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::Method;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -20,6 +21,9 @@ use crate::state::State;
 const NO_MODEL: &str = "";
 /// Seconds after which the store may answer again.
 const OWNER_RETRY_S: u64 = 1;
+
+/// Seconds after which a batch that is over is billed, most of the time.
+const BILLED_S: u64 = 2;
 
 /// The group that serves a request; fills in the model after aliases.
 pub(super) async fn group(
@@ -178,11 +182,42 @@ async fn keeper_of(
     if owner.is_none() && key.is_none() {
         return Ok(None);
     }
+    let owner = owner.filter(|owner| is_own(owner, key));
     let target = owner
-        .filter(|owner| is_own(owner, key))
+        .as_ref()
         .and_then(|owner| rules.deployment(&owner.deployment_id, &owner.model_group));
-    let target = target.ok_or(GatewayError::ObjectNotFound { what, id })?;
+    let Some((owner, target)) = owner.zip(target) else {
+        return Err(GatewayError::ObjectNotFound { what, id });
+    };
+    if ask.method == Method::DELETE {
+        check_billed(state, what, id, owner).await?;
+    }
     Ok(Some(Arc::new(Group::of(NO_MODEL.to_owned(), vec![target]))))
+}
+
+/// What tells what a batch used stays until that is written down. One that is over is billed now.
+async fn check_billed(
+    state: &State,
+    what: &'static str,
+    id: String,
+    owner: Owner,
+) -> Result<(), GatewayError> {
+    let Some(batch) = owner.batch else {
+        return Ok(());
+    };
+    let is_unbilled = state.owners.is_unbilled(&batch, &owner.deployment_id);
+    let is_unbilled = path_guard::beside(is_unbilled).await;
+    if !is_unbilled.map_err(|Unknown| owner_unknown())? {
+        return Ok(());
+    }
+    // One that finds no place is found by the look at what nobody reads.
+    let _ = state.batches_over.try_send(batch.clone());
+    Err(GatewayError::NotBilledYet {
+        what,
+        id,
+        batch,
+        retry_after_s: BILLED_S,
+    })
 }
 
 /// Of a batch without a file nobody can say whether it reads the caller's own.

@@ -61,6 +61,17 @@ impl Embedded {
         Ok(open)
     }
 
+    pub(crate) async fn is_batch_open(&self, batch: BatchKey) -> Result<bool, StoreError> {
+        self.read(move |db| {
+            let mut open = db.prepare_cached(
+                "SELECT 1 FROM batch
+                 WHERE id = ?1 AND deployment_id = ?2 AND decided = 0 AND done_at IS NULL",
+            )?;
+            Ok(open.exists(params![batch.id, batch.deployment_id])?)
+        })
+        .await
+    }
+
     pub(crate) async fn decide_batch(
         &self,
         batch: BatchKey,

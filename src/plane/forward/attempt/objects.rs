@@ -166,6 +166,7 @@ impl Attempt<'_> {
             let (batch, owner): (&Object, &Owner) = (batch, owner);
             let written = object_list::made(&batch.raw).into_iter();
             let written = written.filter(|id| *id != batch.id);
+            let owner = written_by(owner.clone(), &batch.id);
             written.map(|id| (owner.clone(), id)).collect::<Vec<_>>()
         };
         let written: Vec<_> = page
@@ -250,9 +251,10 @@ impl Attempt<'_> {
                 lineage: key.and_then(KeyPolicy::lineage),
                 model_group: self.admitted.group.name.clone(),
                 deployment_id: self.target.deployment.id.clone(),
+                batch: None,
             },
             Some(batch) => match self.state.owners.find(batch).await {
-                Ok(Some(owner)) => owner,
+                Ok(Some(owner)) => written_by(owner, batch),
                 Ok(None) | Err(Unknown) => return,
             },
         };
@@ -270,6 +272,14 @@ impl Attempt<'_> {
         if !new.is_empty() {
             self.state.owners.keep(new, owner).await;
         }
+    }
+}
+
+/// The owner of what a batch has written.
+fn written_by(owner: Owner, batch: &str) -> Owner {
+    Owner {
+        batch: Some(batch.to_owned()),
+        ..owner
     }
 }
 
