@@ -206,6 +206,8 @@ struct Bill {
     before_margin: NanoUsd,
     price_unknown: bool,
     estimated: bool,
+    /// What an operator adds per request is in it.
+    has_fixed: bool,
 }
 
 fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: WallMs) -> Bill {
@@ -223,6 +225,7 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
         before_margin: zero,
         price_unknown: false,
         estimated,
+        has_fixed: false,
     };
     let Some(target) = outcome.target else {
         return nothing;
@@ -237,6 +240,7 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
                 cost: cost.total,
                 before_margin: cost.original,
                 price_unknown: cost.price_unknown,
+                has_fixed: true,
                 ..nothing
             }
         }
@@ -260,6 +264,7 @@ fn cached(entry: &Entry) -> Bill {
         before_margin: NanoUsd::ZERO,
         price_unknown: false,
         estimated: false,
+        has_fixed: false,
     }
 }
 
@@ -279,7 +284,11 @@ fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64
             bill.price_unknown = true;
             continue;
         };
-        let cost = price.cost(&usage, &target.place.at(now));
+        let mut place = target.place.at(now);
+        if std::mem::replace(&mut bill.has_fixed, true) {
+            place.adjustment = place.adjustment.without_fixed();
+        }
+        let cost = price.cost(&usage, &place);
         bill.cost = bill.cost.saturating_add(cost.total);
         bill.before_margin = bill.before_margin.saturating_add(cost.original);
         bill.price_unknown |= cost.price_unknown;
