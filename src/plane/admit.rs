@@ -42,6 +42,7 @@ use super::forward::InFlight;
 use super::lookup::{CacheUse, Keeping};
 use crate::clock;
 use crate::journal::OpenTicket;
+use crate::remote::Items;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
@@ -139,6 +140,8 @@ pub(crate) struct Admitted {
     pub unanswered: Vec<Arc<Target>>,
     /// The provider's id of the batch that it made, also where nobody waits for the answer.
     pub made_batch: OnceLock<String>,
+    /// What its body names on the web, once an attempt has fetched it for all.
+    pub web_items: tokio::sync::Mutex<Option<Arc<Items>>>,
     pub(super) hold: Option<Hold>,
 }
 

@@ -18,11 +18,7 @@ async fn asked(remote: &Remote, key: Option<KeyHash>, timeout: Duration) -> NotF
         key,
         budget: &ByteBudget::new(100),
     };
-    remote
-        .fetch(a_place(), Taker::Converse, bounds)
-        .await
-        .map(drop)
-        .unwrap_err()
+    remote.fetch(a_place(), bounds).await.map(drop).unwrap_err()
 }
 
 const SHORT: Duration = Duration::from_millis(20);

@@ -108,6 +108,7 @@ pub(super) async fn hold(
         dispatched: None,
         unanswered: Vec::new(),
         made_batch: OnceLock::new(),
+        web_items: tokio::sync::Mutex::default(),
         hold: Some(hold),
     }))
 }
