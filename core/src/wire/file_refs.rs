@@ -6,12 +6,14 @@ use std::collections::HashSet;
 
 use memchr::memmem;
 
-use super::json::{JsonError, Kind, Members, Reader, Value};
+use super::json::{JsonError, Kind, Members, Reader, Value, whole};
 use super::span::{BodySpans, begins_with_any, clipped, member_name, start};
 use crate::error::GatewayError;
 
 /// Most files of one request.
 pub const FILES_MAX: usize = 200;
+/// Most files of all requests of a batch.
+pub const FILES_OF_BATCH_MAX: usize = 10_000;
 /// Longest id that a store is asked for; of a longer one no more is kept than that and dots.
 pub const ID_BYTES_MAX: usize = 256;
 /// Longest name with escapes that is read: longer than any known one with an escape per letter.
@@ -54,28 +56,41 @@ pub struct FileRef {
 /// `InvalidJson` where what may name a file cannot be read, `BadField` for an id that is no text
 /// and for more than [`FILES_MAX`].
 pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, GatewayError> {
-    let mut walk = Walk {
-        is_prompt: false,
-        path: String::new(),
-        found: Vec::new(),
-        seen: HashSet::new(),
-    };
-    if !may_name_files(body) {
+    let mut walk = Walk::new(FILES_MAX);
+    if may_name_files(body) {
+        walk.body(body, spans)?;
+    }
+    Ok(walk.found)
+}
+
+/// The same of the requests in a batch's input, JSON lines. In a file that is one by its `purpose` a
+/// line that cannot be read and may name a file is an error; in any other it is no request.
+///
+/// # Errors
+/// As [`file_refs`], naming the line; for more than [`FILES_OF_BATCH_MAX`].
+pub fn batch_file_refs(file: &[u8], is_batch: bool) -> Result<Vec<FileRef>, GatewayError> {
+    let mut walk = Walk::new(FILES_OF_BATCH_MAX);
+    if !may_name_files(file) {
         return Ok(walk.found);
     }
-    for member in spans.members() {
-        let Some(name) = member_name(body, *member) else {
+    let file = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
+    for (line, number) in file.split(|byte| *byte == b'\n').zip(1_usize..) {
+        if !may_name_files(line) {
             continue;
-        };
-        let raw = body.get(member.value.range());
-        if let (true, Some(raw)) = (ROOTS.contains(&&*name), raw) {
-            let kind = member.kind;
-            walk.is_prompt = name == "prompt";
-            walk.at(&name, |walk| walk.value(Value { raw, kind }, LEVELS_MAX))?;
+        }
+        let found = walk.found.len();
+        let read = walk.at(&format!("line {number}: "), |walk| walk.line(line));
+        match read {
+            Ok(()) => {}
+            Err(error) if is_batch => return Err(error),
+            Err(_) => walk.forget(found),
         }
     }
     Ok(walk.found)
 }
+
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Whether `file_id` can be a name in it: as it is, or with an escaped letter. Such letters are in
 /// `\u005f` to `\u0069`, and who escapes only what must be escaped writes none of them.
@@ -90,9 +105,64 @@ struct Walk {
     found: Vec<FileRef>,
     /// Ids of those.
     seen: HashSet<String>,
+    /// Most of them.
+    most: usize,
 }
 
 impl Walk {
+    fn new(most: usize) -> Self {
+        Self {
+            is_prompt: false,
+            path: String::new(),
+            found: Vec::new(),
+            seen: HashSet::new(),
+            most,
+        }
+    }
+
+    /// A whole request.
+    fn body(&mut self, body: &[u8], spans: &BodySpans) -> Result<(), GatewayError> {
+        for member in spans.members() {
+            let Some(name) = member_name(body, *member) else {
+                continue;
+            };
+            let raw = body.get(member.value.range());
+            if let (true, Some(raw)) = (ROOTS.contains(&&*name), raw) {
+                let kind = member.kind;
+                self.is_prompt = name == "prompt";
+                self.at(&name, |walk| walk.value(Value { raw, kind }, LEVELS_MAX))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A line of a batch: its request is the member `body`.
+    fn line(&mut self, line: &[u8]) -> Result<(), GatewayError> {
+        let unread = |walk: &Self, why: &str| walk.bad(format!("'{}'{why}", walk.path));
+        let Ok(object) = whole(line.trim_ascii()) else {
+            return Err(unread(self, "is no JSON object, and may name a file"));
+        };
+        if object.kind != Kind::Object {
+            return Err(unread(self, "is no JSON object, and may name a file"));
+        }
+        for member in members(object) {
+            let (name, value) = member?;
+            if name != "body" || value.kind != Kind::Object {
+                continue;
+            }
+            let spans = BodySpans::scan(value.raw).map_err(GatewayError::from)?;
+            self.at("body.", |walk| walk.body(value.raw, &spans))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was found since there were so many.
+    fn forget(&mut self, found: usize) {
+        for file in self.found.drain(found..) {
+            self.seen.remove(&file.id);
+        }
+    }
+
     fn value(&mut self, value: Value<'_>, levels: usize) -> Result<(), GatewayError> {
         let Some(below) = levels.checked_sub(1) else {
             return Ok(());
@@ -204,7 +274,7 @@ impl Walk {
         if self.seen.contains(&id) {
             return Ok(());
         }
-        if self.found.len() >= FILES_MAX {
+        if self.found.len() >= self.most {
             return Err(self.too_many());
         }
         self.seen.insert(id.clone());
@@ -216,7 +286,11 @@ impl Walk {
     }
 
     fn too_many(&self) -> GatewayError {
-        self.bad(format!("more than {FILES_MAX} files in one request"))
+        let most = self.most;
+        self.bad(match most {
+            FILES_MAX => format!("more than {most} files in one request"),
+            _ => format!("more than {most} files in one batch, or {FILES_MAX} in one object"),
+        })
     }
 
     fn bad(&self, message: String) -> GatewayError {

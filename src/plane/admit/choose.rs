@@ -41,6 +41,10 @@ pub(super) async fn group(
         }
         return Ok(Chosen::pinned(maker));
     }
+    let is_upload = arrival.endpoint == Endpoint::Files && ask.method == Method::POST;
+    if let Some(key) = key.filter(|_| is_upload) {
+        named::uploaded(state, key, ask).await?;
+    }
     if let Some(maker) = keeper_of(state, rules, key, ask, arrival).await? {
         return Ok(Chosen::pinned(maker));
     }
@@ -49,9 +53,9 @@ pub(super) async fn group(
     }
     let group = by_model(rules, key, ask, arrival)?;
     let files = named::files(state, (rules, &group), key, ask, arrival).await?;
-    let (group, has_files) = match files.kept.is_empty() {
-        true => (group, files.has_others),
-        false => (named::keepers(&group, &files.kept)?, true),
+    let (group, has_files) = match files.is_empty() {
+        true => (group, false),
+        false => (named::keepers(&group, &files)?, true),
     };
     match previous_response(ask) {
         Some(id) => {
