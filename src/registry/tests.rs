@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod scopes;
+mod spend;
 
 const NOW: WallMs = WallMs(1_795_000_000_000);
 

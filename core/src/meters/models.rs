@@ -44,6 +44,10 @@ impl ModelChain {
         named(model).or_else(|| named(model.split_once('/')?.1))
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ModelMeters> {
+        self.0.iter()
+    }
+
     pub(super) fn at(&self, place: usize) -> Option<&ModelMeters> {
         self.0.at(place)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::meters::{Admission, Due, Meters};
-use meridian_core::scope::{Scope, ScopeKind};
+use meridian_core::scope::ScopeKind;
 use meridian_core::spend::SpendRecord;
 
 use crate::clock;
@@ -51,11 +51,10 @@ fn scopes(state: &State, record: &SpendRecord) -> (Arc<Meters>, Vec<Due>) {
     let now = clock::now();
     let mut first = None;
     let mut others = Vec::new();
-    for scope in Scope::of_record(record) {
-        match state.registry.meters_of(&scope, now) {
-            Some(meters) if scope.kind == ScopeKind::Key => first = Some(meters),
-            Some(meters) => others.push(Due::of(meters)),
-            None => {}
+    for (scope, meters) in state.registry.charged(record, now) {
+        match scope.kind {
+            ScopeKind::Key => first = Some(meters),
+            _ => others.push(Due::of(meters)),
         }
     }
     others.extend_from_slice(&state.shared_budgets);
