@@ -48,11 +48,13 @@ pub enum Endpoint {
     Files,
     /// batches and batches/{id}[/cancel].
     Batches,
+    /// messages/batches and messages/batches/{id}[/cancel|/results].
+    MessageBatches,
 }
 
 impl Endpoint {
     /// Every endpoint, for tests that walk them all.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -69,14 +71,20 @@ impl Endpoint {
         Self::Rerank,
         Self::Files,
         Self::Batches,
+        Self::MessageBatches,
     ];
 
     /// Dialect of its requests, answers and errors.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Messages | Self::CountTokens | Self::MessageBatches => Dialect::Anthropic,
             _ => Dialect::OpenAi,
         }
+    }
+
+    /// Whether batches of requests are made there, that run at the provider.
+    pub fn has_batches(self) -> bool {
+        matches!(self, Self::Batches | Self::MessageBatches)
     }
 
     /// LiteLLM's `call_type`, also our metric label.
@@ -98,6 +106,7 @@ impl Endpoint {
             Self::Rerank => "arerank",
             Self::Files => "afile",
             Self::Batches => "abatch",
+            Self::MessageBatches => "amessage_batch",
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod ask;
 mod banned;
+mod batched;
 mod caller;
 mod choose;
 mod client_ip;
@@ -365,7 +366,10 @@ impl Admitted {
     pub(crate) fn may_repeat(&self) -> bool {
         let makes_object = matches!(
             self.arrival.endpoint,
-            Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem
+            Endpoint::Files
+                | Endpoint::Batches
+                | Endpoint::MessageBatches
+                | Endpoint::ResponsesItem
         );
         !(makes_object && self.ask.method == Method::POST)
     }

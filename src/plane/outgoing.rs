@@ -53,6 +53,9 @@ const NOT_FORWARDED: [&str; 24] = [
 /// LiteLLM's own headers, and ours.
 const OWN_PREFIXES: [&str; 2] = ["x-litellm-", "x-meridian-"];
 
+/// The member that holds the requests of a Message Batch.
+const REQUESTS: &str = "requests";
+
 /// A request ready to be sent.
 pub(super) struct Outgoing {
     /// Head with this deployment's path and credentials.
@@ -390,6 +393,19 @@ fn json_body(
     spans: &BodySpans,
 ) -> Result<(Vec<Bytes>, UsageChunk), GatewayError> {
     let mut edit = BodyEdit::new(bytes, spans);
+    if endpoint == Endpoint::MessageBatches {
+        // Its requests have models of their own; what a deployment sets belongs into none of them.
+        if let Some(list) = admitted
+            .ask
+            .batched
+            .as_ref()
+            .and_then(|of| of.renamed(bytes, target))
+        {
+            edit.set(REQUESTS, list);
+        }
+        edit.remove_gateway_only();
+        return Ok((edit.finish().parts().to_vec(), UsageChunk::Asked));
+    }
     let named = spans.text(bytes, Field::Model)?;
     let names_model = !admitted.ask.model.is_empty()
         && !matches!(

@@ -196,7 +196,11 @@ impl Meter {
     fn is_free(&self) -> bool {
         matches!(
             self.endpoint,
-            Endpoint::ResponsesItem | Endpoint::CountTokens | Endpoint::Files | Endpoint::Batches
+            Endpoint::ResponsesItem
+                | Endpoint::CountTokens
+                | Endpoint::Files
+                | Endpoint::Batches
+                | Endpoint::MessageBatches
         )
     }
 

@@ -314,7 +314,7 @@ fn is_address(id: &str) -> bool {
 }
 
 /// Members with their names as they are meant.
-fn members<'a>(
+pub(crate) fn members<'a>(
     object: Value<'a>,
 ) -> impl Iterator<Item = Result<(Cow<'a, str>, Value<'a>), GatewayError>> {
     Members::new(object.raw).map(|member| {

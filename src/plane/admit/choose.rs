@@ -11,7 +11,7 @@ use meridian_core::litellm::response_id;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::json::Value;
 
-use super::{Arrival, Ask, named};
+use super::{Arrival, Ask, batched, named};
 use crate::owners::{Owner, Unknown};
 use crate::path_guard;
 use crate::rules::{Group, Rules, Target};
@@ -41,6 +41,9 @@ pub(super) async fn group(
         }
         return Ok(Chosen::pinned(maker));
     }
+    if arrival.endpoint == Endpoint::MessageBatches && ask.makes_batch(arrival.endpoint) {
+        return batched::group(rules, key, ask, arrival).await;
+    }
     let is_upload = arrival.endpoint == Endpoint::Files && ask.method == Method::POST;
     if let Some(key) = key.filter(|_| is_upload) {
         named::uploaded(state, key, ask).await?;
@@ -49,7 +52,8 @@ pub(super) async fn group(
         return Ok(Chosen::pinned(maker));
     }
     if ask.model.is_empty() {
-        return Ok(Chosen::pinned(account(rules, key)?));
+        let accounts = rules.accounts(arrival.endpoint);
+        return Ok(Chosen::pinned(account(accounts, key)?));
     }
     let group = by_model(rules, key, ask, arrival)?;
     let files = named::files(state, (rules, &group), key, ask, arrival).await?;
@@ -120,7 +124,8 @@ fn continued(group: &Group, maker: Arc<Group>) -> Result<Arc<Group>, GatewayErro
     Ok(Arc::new(held))
 }
 
-fn by_model(
+/// The group of the request's model, which the caller may use.
+pub(super) fn by_model(
     rules: &Rules,
     key: Option<&KeyView>,
     ask: &mut Ask,
@@ -138,6 +143,9 @@ fn by_model(
     }
     ask.model = model;
     if !group.serves(arrival.endpoint) {
+        if let Some(elsewhere) = batched::elsewhere(&group, arrival.endpoint) {
+            return Err(elsewhere);
+        }
         let (route, model) = (arrival.canonical, ask.requested_model.clone());
         return Err(GatewayError::EndpointNotServed { route, model });
     }
@@ -170,7 +178,7 @@ async fn keeper_of(
 ) -> Result<Option<Arc<Group>>, GatewayError> {
     let what = match (arrival.endpoint, &ask.id) {
         (Endpoint::Files, _) | (Endpoint::Batches, None) => "File",
-        (Endpoint::Batches, Some(_)) => "Batch",
+        (Endpoint::Batches | Endpoint::MessageBatches, Some(_)) => "Batch",
         _ => return Ok(None),
     };
     // A new batch belongs where its input is.
@@ -194,7 +202,9 @@ async fn keeper_of(
         return Err(GatewayError::ObjectNotFound { what, id });
     };
     if ask.method == Method::DELETE {
-        check_billed(state, what, id, owner).await?;
+        let is_batch = arrival.endpoint == Endpoint::MessageBatches;
+        let batch = is_batch.then(|| id.clone()).or(owner.batch);
+        check_billed(state, what, id, (batch, &owner.deployment_id)).await?;
     }
     Ok(Some(Arc::new(Group::of(NO_MODEL.to_owned(), vec![target]))))
 }
@@ -204,12 +214,12 @@ async fn check_billed(
     state: &State,
     what: &'static str,
     id: String,
-    owner: Owner,
+    (batch, deployment_id): (Option<String>, &str),
 ) -> Result<(), GatewayError> {
-    let Some(batch) = owner.batch else {
+    let Some(batch) = batch else {
         return Ok(());
     };
-    let is_unbilled = state.owners.is_unbilled(&batch, &owner.deployment_id);
+    let is_unbilled = state.owners.is_unbilled(&batch, deployment_id);
     let is_unbilled = path_guard::beside(is_unbilled).await;
     if !is_unbilled.map_err(|Unknown| owner_unknown())? {
         return Ok(());
@@ -291,7 +301,10 @@ async fn maker_of(
 
 /// Files and batches name no model: they go to the one account there is, of those whose models
 /// the key may use.
-fn account(rules: &Rules, key: Option<&KeyView>) -> Result<Arc<Group>, GatewayError> {
+fn account(
+    mut accounts: Vec<Arc<Target>>,
+    key: Option<&KeyView>,
+) -> Result<Arc<Group>, GatewayError> {
     let allowed = |target: &Arc<Target>| {
         let group = Group::of(
             target.deployment.model_name.clone(),
@@ -299,7 +312,6 @@ fn account(rules: &Rules, key: Option<&KeyView>) -> Result<Arc<Group>, GatewayEr
         );
         key.is_none_or(|key| key.check_model(&group.name, group.facts()).is_ok())
     };
-    let mut accounts = rules.accounts();
     accounts.retain(allowed);
     if accounts.len() == 1 {
         return Ok(Arc::new(Group::of(NO_MODEL.to_owned(), accounts)));

@@ -17,6 +17,7 @@ use meridian_core::time::WallMs;
 use meridian_core::transcript::Transcript;
 use meridian_core::usage::{Units, Usage, estimate_tokens};
 
+use super::batched::Batched;
 use super::choose::Chosen;
 use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of};
 use crate::clock;
@@ -65,6 +66,14 @@ pub(super) async fn hold(
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
     };
+    for other in ask.batched.iter().flat_map(Batched::others) {
+        // Each model of a batch must have something left; nothing is held while it runs.
+        let model = &other.name;
+        let need = Need { model, ..need };
+        take(state, meters, need, dues.clone(), arrival.wall)
+            .await?
+            .release();
+    }
     let admission = take(state, meters, need, dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
     record.region.clone_from(&state.region);
@@ -297,6 +306,7 @@ fn is_free(arrival: &Arrival, ask: &Ask) -> bool {
                 | Endpoint::ResponsesItem
                 | Endpoint::Files
                 | Endpoint::Batches
+                | Endpoint::MessageBatches
                 | Endpoint::Moderations
         )
 }
@@ -335,7 +345,8 @@ fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
         | Endpoint::AudioSpeech
         | Endpoint::AudioTranscriptions
         | Endpoint::Files
-        | Endpoint::Batches => (0, 0),
+        | Endpoint::Batches
+        | Endpoint::MessageBatches => (0, 0),
     }
 }
 
