@@ -12,6 +12,7 @@ mod account;
 mod book;
 mod bound;
 mod digest;
+mod doubt;
 mod gate;
 mod holds;
 mod ids;

@@ -330,6 +330,7 @@ impl Escrow {
                 answer,
             } => self.with(now, pid, out, |account, cx| {
                 account.note(cx, from, &row, standing);
+                account.doubt(cx, from, &row);
                 let gained = account.receive(cx, from, &row);
                 if gained {
                     account.thank(from.region);

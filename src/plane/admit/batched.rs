@@ -112,6 +112,10 @@ pub(super) fn elsewhere(group: &Group, endpoint: Endpoint) -> Option<GatewayErro
     let provider = group.targets().first()?.deployment.provider;
     let is_messages = endpoint == Endpoint::MessageBatches;
     let words = match provider {
+        Provider::Anthropic if endpoint == Endpoint::Files => {
+            "keeps files of its own: upload there, name the id in requests, and post batches to \
+             /v1/messages/batches"
+        }
         Provider::Bedrock => {
             "runs batches as model invocation jobs, whose requests and answers lie in S3: make \
              one with AWS's CreateModelInvocationJob"
