@@ -6,13 +6,16 @@
 
 use std::collections::HashMap;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 
 pub use crate::store::Owner;
 use crate::store::{BatchKey, Store};
 
 /// Objects remembered in memory before the memory starts over; the store knows them all.
 const REMEMBERED_MAX: usize = 100_000;
+
+/// Batches that are remembered until the store has them; then the memory starts over.
+const MADE_MAX: usize = 10_000;
 
 /// The store did not say whose an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Unknown;
 /// Owners by the provider's id.
 pub struct Owners {
     recent: DashMap<String, Owner>,
+    /// Batches that the store may not have yet.
+    made: DashSet<String>,
     store: Store,
 }
 
@@ -29,6 +34,7 @@ impl Owners {
     pub fn new(store: Store) -> Self {
         Self {
             recent: DashMap::new(),
+            made: DashSet::new(),
             store,
         }
     }
@@ -84,10 +90,25 @@ impl Owners {
             id: batch.to_owned(),
             deployment_id: deployment_id.to_owned(),
         };
-        self.store.is_batch_open(key).await.map_err(|error| {
-            tracing::error!(%error, "the store does not say whether a batch is billed");
-            Unknown
-        })
+        match self.store.is_batch_open(key).await {
+            Ok(Some(is_open)) => {
+                self.made.remove(batch);
+                Ok(is_open)
+            }
+            Ok(None) => Ok(self.made.contains(batch)),
+            Err(error) => {
+                tracing::error!(%error, "the store does not say whether a batch is billed");
+                Err(Unknown)
+            }
+        }
+    }
+
+    /// A batch was made through this node; the store has its record a little later.
+    pub fn note_batch(&self, batch: &str) {
+        if self.made.len() >= MADE_MAX {
+            self.made.clear();
+        }
+        self.made.insert(batch.to_owned());
     }
 
     /// Keeps who made files or batches, for as long as they may be used. Where the store does not

@@ -187,8 +187,8 @@ impl Meters {
         self.budget.gate.ask_reset(spent);
     }
 
-    /// The same by hand: what is spent of one of `budget_limits` is part of it, so none counts more.
-    /// Budgets of single models go on.
+    /// The same by hand: what is spent of one of `budget_limits` is part of it, so none counts
+    /// more. Budgets of single models go on.
     pub fn reset_spent(&self, spent: NanoUsd, now: WallMs) {
         self.set_spent(spent, now);
         let above = self.limits.iter().map(|limit| &limit.purse);

@@ -150,9 +150,9 @@ impl Store {
         }
     }
 
-    /// Whether nobody knows yet what a batch used: its output has to stay. `false` also for one
-    /// that is not known here.
-    pub async fn is_batch_open(&self, batch: BatchKey) -> Result<bool, StoreError> {
+    /// Whether nobody knows yet what a batch used: its output has to stay. `None`: there is no such
+    /// batch here, or its record has not come yet.
+    pub async fn is_batch_open(&self, batch: BatchKey) -> Result<Option<bool>, StoreError> {
         match self {
             Self::Embedded(store) => store.is_batch_open(batch).await,
             Self::Postgres(store) => store.is_batch_open(&batch).await,

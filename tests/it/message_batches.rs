@@ -119,77 +119,62 @@ fn nano(dollars: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn a_batch_goes_to_its_account_by_the_providers_names_and_is_billed_once() {
+async fn a_batch_goes_to_its_account_by_the_providers_names() {
     let provider = Provider::start().await;
-    let mut gateway = Setup::new(binary(), &provider.config()).start().await;
+    let gateway = Setup::new(binary(), &provider.config()).start().await;
     let key = gateway.key(&json!({"max_budget": 1.0})).await;
     let batch = make(&gateway, &key, &["claude", "own", "claude"]).await;
     let sent = provider.asked_for("POST", PATH)[0].json();
-    let names: Vec<&Value> = (0..3)
-        .map(|at| &sent["requests"][at]["params"]["model"])
-        .collect();
+    let requests = sent["requests"].as_array().unwrap().iter();
+    let names: Vec<&Value> = requests.map(|one| &one["params"]["model"]).collect();
     assert_eq!(names, ["claude-x", "claude-own", "claude-x"]);
     assert_eq!(sent["requests"][2]["params"]["max_tokens"], 9);
-
     let target = format!("{PATH}/{batch}");
     let running = ask(&gateway, &key, "GET", &target, &Value::Null).await;
-    assert_eq!(
-        running.json()["processing_status"],
-        "in_progress",
-        "{}",
-        running.text()
-    );
+    let status = running.json()["processing_status"].clone();
+    assert_eq!(status, "in_progress", "{}", running.text());
     let early = ask(&gateway, &key, "DELETE", &target, &Value::Null).await;
     assert_eq!(early.status(), 409, "{}", early.text());
     let error = early.json();
     assert_eq!(error["type"], "error");
-    assert!(
-        error["error"]["message"].as_str().unwrap().contains(&batch),
-        "{error}"
-    );
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&batch), "{message}");
+}
 
+#[tokio::test]
+async fn a_batch_is_billed_once_by_its_results_and_may_be_deleted_then() {
+    let provider = Provider::start().await;
+    let mut gateway = Setup::new(binary(), &provider.config()).start().await;
+    let key = gateway.key(&json!({"max_budget": 1.0})).await;
+    let batch = make(&gateway, &key, &["claude", "own", "claude"]).await;
+    let target = format!("{PATH}/{batch}");
     let plain = json!({"input_tokens": 1_000, "output_tokens": 10, "service_tier": "batch"});
-    let cached = json!({"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 0,
-        "cache_creation_input_tokens": 0});
+    let other = json!({"input_tokens": 1, "output_tokens": 2});
     let failed = json!({"custom_id": "r", "result": {"type": "errored", "error": {}}});
     let results = [
         succeeded("claude-x", &plain),
         failed,
-        succeeded("claude-x", &cached),
+        succeeded("claude-x", &other),
         succeeded("claude-own", &plain),
     ];
     provider.ends(&batch, &results);
     let over = ask(&gateway, &key, "GET", &target, &Value::Null).await;
     // SDKs get results from where this says, with the gateway's key.
-    assert_eq!(
-        over.json()["results_url"],
-        format!("{target}/results"),
-        "{}",
-        over.text()
-    );
-    let rows = billed(&gateway, &batch, 2).await;
-    assert_eq!(
-        (&rows[0]["model"], &rows[0]["model_group"]),
-        (&json!("claude-own"), &json!("own"))
-    );
-    assert_eq!(
-        nano(&rows[0]["spend"]),
-        1_000 * 300 + 10 * 700,
-        "{:#}",
-        rows[0]
-    );
-    assert_eq!(
-        nano(&rows[1]["spend"]),
-        1_001 * 500 + 12 * 1_000,
-        "{:#}",
-        rows[1]
-    );
-    assert_eq!(
-        (&rows[1]["prompt_tokens"], &rows[1]["model_group"]),
-        (&json!(1_001), &json!("claude"))
-    );
-
     let results_of = format!("{target}/results");
+    assert_eq!(over.json()["results_url"], results_of, "{}", over.text());
+    let rows = billed(&gateway, &batch, 2).await;
+    let expected = [
+        ("claude-own", "own", 1_000, 1_000 * 300 + 10 * 700),
+        ("claude-x", "claude", 1_001, 1_001 * 500 + 12 * 1_000),
+    ];
+    for (row, (model, group, prompt, cost)) in rows.iter().zip(expected) {
+        assert_eq!(
+            (&row["model"], &row["model_group"]),
+            (&json!(model), &json!(group))
+        );
+        assert_eq!(row["prompt_tokens"], prompt, "{row:#}");
+        assert_eq!(nano(&row["spend"]), cost, "{row:#}");
+    }
     let read = ask(&gateway, &key, "GET", &results_of, &Value::Null).await;
     assert_eq!(read.text(), provider.account.lock().unwrap().results);
     gateway.kill().await;
@@ -288,8 +273,6 @@ async fn each_request_of_a_batch_must_be_one_that_its_caller_may_make() {
         {"far": {"budget_limit": 0.0, "time_period": "1d"}}});
     let key = gateway.key(&own).await;
     let poor = gateway.key(&json!({"max_budget": 0.0})).await;
-    let mut twice = Request::post(PATH, &json!({})).bearer(&key);
-    twice.body = creation_with_two_models();
     for (key, body, status, says) in [
         (&key, creation(&["claude", "own"]), 403, "own"),
         (&key, creation(&["claude", "nothing"]), 403, "nothing"),
@@ -327,15 +310,25 @@ async fn each_request_of_a_batch_must_be_one_that_its_caller_may_make() {
             "{says}: {message}"
         );
     }
-    let refused = gateway.send(&twice).await;
-    assert_eq!(refused.status(), 400, "{}", refused.text());
-    assert!(
-        refused.text().contains("requests[0].params.model"),
-        "{}",
-        refused.text()
-    );
     assert!(provider.fake.asked().is_empty() && elsewhere.fake.asked().is_empty());
     make(&gateway, &key, &["claude"]).await;
+}
+
+#[tokio::test]
+async fn what_makes_no_batch_here_is_said_in_words() {
+    let provider = Provider::start().await;
+    let aws = "aws_region_name: eu-west-1\naws_access_key_id: AKIAFAKE\naws_secret_access_key: s";
+    let cloud = "bedrock/eu.anthropic.claude-x-v1:0";
+    let config = provider.config();
+    let config = config.model("cloud", cloud, &provider.fake.url, aws);
+    let gateway = Setup::new(binary(), &config).start().await;
+    let key = gateway.key(&json!({})).await;
+    let mut twice = Request::post(PATH, &json!({})).bearer(&key);
+    twice.body = creation_with_two_models();
+    let refused = gateway.send(&twice).await;
+    assert_eq!(refused.status(), 400, "{}", refused.text());
+    let says = "requests[0].params.model";
+    assert!(refused.text().contains(says), "{}", refused.text());
     // OpenAI's batches name what to use as well.
     let form = Request::new("POST", "/v1/files?model=cloud").bearer(&key);
     let mut form = form.field("content-type", "multipart/form-data; boundary=b");
@@ -348,6 +341,7 @@ async fn each_request_of_a_batch_must_be_one_that_its_caller_may_make() {
         "{}",
         refused.text()
     );
+    assert!(provider.fake.asked().is_empty());
 }
 
 /// Readers differ in which of two members they take.

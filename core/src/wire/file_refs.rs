@@ -63,8 +63,8 @@ pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, Gateway
     Ok(walk.found)
 }
 
-/// The same of the requests in a batch's input, JSON lines. In a file that is one by its `purpose` a
-/// line that cannot be read and may name a file is an error; in any other it is no request.
+/// The same of the requests in a batch's input, JSON lines. In a file that is one by its `purpose`
+/// a line that cannot be read and may name a file is an error; in any other it is no request.
 ///
 /// # Errors
 /// As [`file_refs`], naming the line; for more than [`FILES_OF_BATCH_MAX`].

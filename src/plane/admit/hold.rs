@@ -66,13 +66,8 @@ pub(super) async fn hold(
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
     };
-    for other in ask.batched.iter().flat_map(Batched::others) {
-        // Each model of a batch must have something left; nothing is held while it runs.
-        let model = &other.name;
-        let need = Need { model, ..need };
-        take(state, meters, need, dues.clone(), arrival.wall)
-            .await?
-            .release();
+    if let Some(batched) = &ask.batched {
+        check_others(state, meters, (batched, need), &dues, arrival.wall).await?;
     }
     let admission = take(state, meters, need, dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
@@ -132,6 +127,23 @@ fn transcript(
     let chars = rules.config.general.prompt_chars?;
     let redacted = ask.redact || key.is_some_and(KeyView::redacts);
     (!redacted).then(|| Box::new(Transcript::new(arrival.endpoint, chars)))
+}
+
+/// Each model of a batch must have something left; nothing is held while it runs.
+async fn check_others(
+    state: &State,
+    meters: &Arc<Meters>,
+    (batched, need): (&Batched, Need<'_>),
+    dues: &[Due],
+    wall: WallMs,
+) -> Result<(), GatewayError> {
+    for other in batched.others() {
+        let model = &other.name;
+        let need = Need { model, ..need };
+        let admission = take(state, meters, need, dues.to_vec(), wall).await?;
+        admission.release();
+    }
+    Ok(())
 }
 
 /// Takes what a request needs. Where nodes share budgets, one that would be refused for want of

@@ -74,8 +74,8 @@ impl Attempt<'_> {
         }))
     }
 
-    /// What the body names, fetched once for all attempts of a request: one that comes while another
-    /// one's fetch runs waits for that. What did not come is not remembered.
+    /// What the body names, fetched once for all attempts of a request: one that comes while
+    /// another one's fetch runs waits for that. What did not come is not remembered.
     async fn web_items(
         &self,
         places: Vec<Place>,

@@ -226,6 +226,7 @@ impl Attempt<'_> {
         };
         let id = meter.facts().response_id.clone();
         if let Some(id) = id.filter(|_| self.admitted.makes_batch()) {
+            self.state.owners.note_batch(&id);
             let _ = self.admitted.made_batch.set(id);
         }
     }
