@@ -53,23 +53,20 @@ pub(super) async fn hold(
     let (bound, priced) = bound(&rules, &arrival, &ask, &group)?;
     let meters = key.as_ref().map_or(&state.master_meters, |key| &key.meters);
     // What cannot be bounded beforehand may still cost: budgets refuse it when they are used up.
-    let bounded = bound.prompt_tokens > 0 || bound.completion_tokens_max > 0;
+    let tokens = bound
+        .prompt_tokens
+        .saturating_add(bound.completion_tokens_max);
     let (cost, covered) = first_slice(state, (&arrival, &ask), bound);
     let need = Need {
         cost,
-        tokens: bound
-            .prompt_tokens
-            .saturating_add(bound.completion_tokens_max),
+        tokens,
         model: &group.name,
-        free: is_free(&arrival, &ask) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
+        free: is_free(&arrival, &ask) || (priced && tokens > 0 && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
     };
-    if let Some(batched) = &ask.batched {
-        check_others(state, meters, (batched, need), &dues, arrival.wall).await?;
-    }
-    let admission = take(state, meters, need, dues, arrival.wall).await?;
+    let admission = take_each(state, meters, (need, &ask), dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
     record.region.clone_from(&state.region);
     record.context.periods = admission.pids();
@@ -86,7 +83,6 @@ pub(super) async fn hold(
         }
     };
     state.reservations.fetch_add(1, Ordering::Relaxed);
-    let transcript = transcript(&rules, &arrival, &ask, key.as_deref());
     let hold = Hold {
         record: open.record,
         admission,
@@ -95,6 +91,7 @@ pub(super) async fn hold(
         covered,
     };
     Ok(Box::new(Admitted {
+        transcript: transcript(&rules, &arrival, &ask, key.as_deref()),
         state: Arc::clone(state),
         rules,
         arrival,
@@ -105,7 +102,6 @@ pub(super) async fn hold(
         pinned,
         cache: None,
         keeping: None,
-        transcript,
         route: RouteTaken::default(),
         flight: None,
         attempts: 0,
@@ -129,21 +125,22 @@ fn transcript(
     (!redacted).then(|| Box::new(Transcript::new(arrival.endpoint, chars)))
 }
 
-/// Each model of a batch must have something left; nothing is held while it runs.
-async fn check_others(
+/// The same for each model of a batch, which must have something left: nothing is held while it
+/// runs.
+async fn take_each(
     state: &State,
     meters: &Arc<Meters>,
-    (batched, need): (&Batched, Need<'_>),
-    dues: &[Due],
+    (need, ask): (Need<'_>, &Ask),
+    dues: Vec<Due>,
     wall: WallMs,
-) -> Result<(), GatewayError> {
-    for other in batched.others() {
+) -> Result<Admission, GatewayError> {
+    for other in ask.batched.iter().flat_map(Batched::others) {
         let model = &other.name;
         let need = Need { model, ..need };
-        let admission = take(state, meters, need, dues.to_vec(), wall).await?;
+        let admission = take(state, meters, need, dues.clone(), wall).await?;
         admission.release();
     }
-    Ok(())
+    take(state, meters, need, dues, wall).await
 }
 
 /// Takes what a request needs. Where nodes share budgets, one that would be refused for want of
