@@ -9,6 +9,7 @@ A region is a Redis, a Postgres (eu-west-1 with a standby) and two gateways. Reg
 through relays that delay and cut. A stand-in for GeoDNS asks every node's /health/readiness twice a
 second and sends each user to the nearest region that is ready. Users ask in an open loop: a request
 starts when it is due, whatever became of the one before. The fake provider's meter is the truth.
+As root it runs in a network namespace of its own, where packets can be dropped.
 Needs redis-server, PostgreSQL 14 or later and a release build; everything listens on loopback.
 """
 import argparse
@@ -24,6 +25,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import black_hole  # noqa: E402
 from plots import plot  # noqa: E402
 from run import free_port, serving, UPSTREAM_KEY  # noqa: E402
 
@@ -35,6 +37,8 @@ DISTANCE = {("eu-west-1", "us-east-1"): 80, ("us-east-1", "ap-southeast-1"): 230
 # Nano-dollars of a token, as in the gateways' configuration.
 PROMPT_NANO, COMPLETION_NANO = 1000, 2000
 LOOK_S = 0.5
+# How long clients wait for a connection, as httpx does.
+CONNECT_S = 5
 BUDGET = 0.05
 
 
@@ -191,7 +195,7 @@ class Node:
 async def exchange(port, method, path, body=None, key=MASTER, timeout=10.0):
     """One request on a connection of its own: status, body, seconds to the first byte of the body."""
     async def talk():
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), CONNECT_S)
         try:
             data = json.dumps(body).encode() if body is not None else b""
             head = (f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
@@ -476,6 +480,19 @@ async def silent(drill):
     await rest(drill, 15)
 
 
+async def blackhole(drill):
+    """Packets are dropped: open connections hear nothing, new ones get no answer."""
+    drill.note("packets are dropped: all of ap-southeast-1's to other regions and users, us-east-1's to its Postgres, eu-west-1's to its Redis")
+    ports = [relay.port for pair, relay in drill.relays.items() if "ap-southeast-1" in pair]
+    ports += [node.port for node in drill.regions["ap-southeast-1"].nodes]
+    ports += [drill.regions["us-east-1"].postgres_relay.port, drill.regions["eu-west-1"].redis_port]
+    black_hole.swallow(ports)
+    await rest(drill, 30 if drill.args.scale < 1 else 120)
+    dropped = black_hole.release()
+    drill.note(f"they pass again; {dropped} were dropped")
+    await rest(drill, 15)
+
+
 async def drained(drill):
     nodes = drill.regions["us-east-1"].nodes
     drill.note("us-east-1 is drained (SIGTERM)")
@@ -538,7 +555,7 @@ async def published_bound(node, key):
 
 
 DRILLS = {"gateway": (gateway, 10), "redis": (redis, 10), "postgres": (postgres, 10), "region": (region, 30),
-          "silent": (silent, 30),
+          "silent": (silent, 30), "blackhole": (blackhole, 30),
           "drained": (drained, 30), "upgrade": (upgrade, 0), "budget": (budget, None)}
 
 
@@ -559,9 +576,13 @@ def judged(drill, name, begin, end):
             "after": p99([one[5] for one in inside if one[3] and one[0] >= middle])}
 
 
-async def play(args):
+async def play(args, no_black_hole):
     drill = Drill(args)
+    drill.no_black_hole = no_black_hole
     wanted = args.only.split(",") if args.only else list(DRILLS)
+    if drill.no_black_hole and "blackhole" in wanted:
+        print(f"no packets are dropped here, and the drill `blackhole` is left out: {drill.no_black_hole}", flush=True)
+        wanted.remove("blackhole")
     results, lost = [], (0, 0, 0, 0)
     try:
         print("building three regions", flush=True)
@@ -576,7 +597,7 @@ async def play(args):
                 return status != 401
             await drill.until(known, 60, f"the key on {node.name}")
             node.ready = True
-        drill.began = time.monotonic()
+        drill.began, drill.load = time.monotonic(), os.getloadavg()
         users = asyncio.create_task(drill.users())
         await rest(drill, 10)
         for name in wanted:
@@ -602,7 +623,8 @@ def report(drill, results, lost):
     lines = ["# Region drills", "",
              f"`loadtest/drill.py`, {time.strftime('%Y-%m-%d', time.gmtime())}: three regions of two gateways, a Redis and a Postgres each, on one machine of "
              f"{os.cpu_count()} cores; round trips between regions 80, 160 and 230 ms; {drill.args.rate} streamed requests/s in an open loop, a third from each region. "
-             "A client asks again twice, on another node, as SDKs do. `failed` is what its user saw.", "",
+             "A client asks again twice, on another node, as SDKs do. `failed` is what its user saw. "
+             f"Load average {drill.load[0]:.1f} before the first drill, {os.getloadavg()[0]:.1f} after the last one.", "",
              "| drill | requests | failed | answered at the second or third try | RTO s | p99 first byte ms, during | after | passed |",
              "|---|---|---|---|---|---|---|---|"]
     good = True
@@ -613,6 +635,8 @@ def report(drill, results, lost):
         good &= passed
         lines.append(f"| {one['name']} | {one['requests']} | {one['failed']} | {one['retried']} | {one['rto']} "
                      f"(allowed {limit if limit is not None else '-'}) | {one['during']:.0f} | {one['after']:.0f} | {'yes' if passed else '**no**'} |")
+    if drill.no_black_hole:
+        lines.append(f"| blackhole | not run: {drill.no_black_hole} | | | | | | |")
     lines += ["", f"Before the first drill the p99 was {max(steady['during'], steady['after']):.0f} ms.", "",
               f"**RPO**: {missing} requests of {drill.sent} that the provider served are in no ledger, {twice} are there twice; "
               f"the dollars of those that are there differ from the provider's by {off / 1e9:.6f}. {estimated} ran in a process that was killed and "
@@ -642,7 +666,7 @@ def main():
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(ROOT / "target/release")))
     parser.add_argument("--keep", action="store_true", help="keep logs and data")
     args = parser.parse_args()
-    return asyncio.run(play(args))
+    return asyncio.run(play(args, black_hole.enter()))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ pub struct State {
     pub admin: Origin,
     /// Whether management is among them; not with `--role gateway`.
     pub serves_management: bool,
+    /// Whether requests for models are served; not with `--role admin`.
+    pub serves_models: bool,
     /// Name of this node's region.
     pub region: Option<String>,
     /// Who looks for keys that are not in memory; `None` where all keys are.
@@ -83,8 +85,13 @@ pub struct State {
     pub in_flight: AtomicU64,
     /// Connections of clients.
     pub connections: AtomicU64,
+    /// True once requests on new connections are turned away, and connections end that do not ask
+    /// for anything.
+    pub closing: watch::Sender<bool>,
     /// True once connections are told not to stay.
     pub leaving: watch::Sender<bool>,
+    /// True once requests are let in: until then another process may serve here.
+    pub serving: watch::Sender<bool>,
     /// True once another process serves in this one's place.
     pub replaced: watch::Sender<bool>,
     /// Management calls wait while a new process reads what they would change.
@@ -123,6 +130,8 @@ pub struct Parts {
     pub admin: Origin,
     /// Whether management is among them.
     pub serves_management: bool,
+    /// Whether requests for models are served.
+    pub serves_models: bool,
     /// Name of this node's region.
     pub region: Option<String>,
     /// Who looks for keys that are not in memory; `None` where all keys are.
@@ -150,6 +159,7 @@ impl State {
             cache,
             admin,
             serves_management,
+            serves_models,
             region,
             lookups,
             records,
@@ -186,13 +196,16 @@ impl State {
             cache,
             admin,
             serves_management,
+            serves_models,
             region,
             lookups,
             records,
             rights,
             in_flight: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            closing: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
+            serving: watch::Sender::new(false),
             replaced: watch::Sender::new(false),
             turnstile: Turnstile::default(),
             reservations: AtomicU64::new(0),
@@ -234,12 +247,20 @@ impl State {
         self.leaving.send_replace(true);
     }
 
-    /// From now on new requests are turned away.
+    /// From now on requests on new connections are turned away, and connections that wait for a
+    /// request end.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.closing.send_replace(true);
     }
 
-    /// Whether new requests are turned away.
+    /// Whether this process does for its node what only one may do: another one did before it
+    /// served, and another one does since it was replaced.
+    pub fn is_in_charge(&self) -> bool {
+        *self.serving.borrow() && !*self.replaced.borrow()
+    }
+
+    /// Whether requests on new connections are turned away.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

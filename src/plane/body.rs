@@ -72,12 +72,7 @@ pub(crate) async fn read_body(
     if !lease.grow(first) {
         return Err(buffers_full().into());
     }
-    if expects_continue(session) {
-        session
-            .write_continue_response()
-            .await
-            .map_err(|_| BodyError::ClientGone)?;
-    }
+    ask_for_body(session).await?;
     let longest = limits.bytes_max / UPLOAD_BYTES_PER_S_MIN;
     let read = collect(session, limits, announced, &mut lease);
     let bytes = match tokio::time::timeout(limits.idle_timeout + Duration::from_secs(longest), read)
@@ -129,7 +124,17 @@ async fn collect(
     Ok(body.freeze())
 }
 
-async fn next_part(
+/// Tells a client that waits for it to send its body.
+pub(crate) async fn ask_for_body(session: &mut ServerSession) -> Result<(), BodyError> {
+    if expects_continue(session) {
+        let told = session.write_continue_response().await;
+        told.map_err(|_| BodyError::ClientGone)?;
+    }
+    Ok(())
+}
+
+/// The next bytes of a body; `None` at its end.
+pub(crate) async fn next_part(
     session: &mut ServerSession,
     limits: BodyLimits,
 ) -> Result<Option<Bytes>, BodyError> {

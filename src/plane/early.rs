@@ -41,7 +41,7 @@ pub(super) async fn bridge(
 ) -> Result<Instant, Gone> {
     if !is_open(session) {
         let head = relay::early_head(admitted, target);
-        reply::send_head(session, head).await?;
+        reply::send_head(&admitted.state, session, head).await?;
     }
     let keepalive = keepalive_bytes(admitted.arrival.endpoint.dialect());
     reply::send_part(session, Bytes::from_static(keepalive)).await?;

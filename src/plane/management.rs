@@ -1,7 +1,6 @@
 //! Management is one more upstream: its paths go to the admin server over a Unix socket, so that
 //! a slow report never shares a thread with traffic.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 
 use super::body::{self, BodyError, BodyLimits};
 use super::reply::{self, Gone};
-use crate::byte_budget::ByteBudget;
+use crate::state::State;
 use crate::upstream::{
     Exchange, Origin, RequestHead, ResponseHead, SendError, Upstreams, is_hop_by_hop,
 };
@@ -21,6 +20,10 @@ use crate::upstream::{
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest silence of a management upload.
 const BODY_IDLE: Duration = Duration::from_secs(30);
+/// Takes a document of any size; the admin server says how large it may be.
+const IMPORT: &str = "/config/import";
+/// Longest wait until all of it is checked and written.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Longest management answer, reports included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Kept connections of a process that is gone, each of which is tried once.
@@ -28,32 +31,82 @@ const STALE_MAX: usize = 32;
 /// Carries the client's address to the admin server.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// How long the bodies of management may be, and how slow.
+const LIMITS: BodyLimits = BodyLimits {
+    bytes_max: BODY_BYTES_MAX,
+    idle_timeout: BODY_IDLE,
+};
+
 /// Passes one request to the admin server and its answer back.
-pub(crate) async fn pass(
-    session: &mut ServerSession,
-    admin: &Origin,
-    upstreams: &Upstreams,
-    budget: &Arc<ByteBudget>,
-) -> Result<(), PassError> {
-    let limits = BodyLimits {
-        bytes_max: BODY_BYTES_MAX,
-        idle_timeout: BODY_IDLE,
-    };
-    let body = body::read_body(session, limits, budget).await?;
+pub(crate) async fn pass(state: &State, session: &mut ServerSession) -> Result<(), PassError> {
     let head = request_head(session);
-    let exchanged = ask(admin, upstreams, &head, &body.bytes);
-    let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, exchanged);
-    let (exchange, answer) = match exchanged.await {
-        Ok(Ok(exchanged)) => exchanged,
+    let exchanged = match head.path.split('?').next() {
+        Some(IMPORT) => import(state, session, &head).await?,
+        _ => {
+            let body = body::read_body(session, LIMITS, &state.admin_bytes).await?;
+            let asked = ask(&state.admin, &state.upstreams, &head, &body.bytes);
+            answered(ANSWER_TIMEOUT, asked).await?
+        }
+    };
+    let (exchange, answer) = exchanged;
+    let unread = !session.is_body_done();
+    if unread {
+        session.set_keepalive(None);
+    }
+    let relayed = relay(state, session, exchange, answer).await;
+    if unread && relayed.is_ok() {
+        body::linger(session).await;
+    }
+    relayed.map_err(|Gone| PassError::ClientGone)
+}
+
+async fn answered<T>(
+    limit: Duration,
+    asked: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, PassError> {
+    match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             tracing::error!(%error, "the admin server did not answer");
-            return Err(unavailable());
+            Err(unavailable())
         }
-        Err(_) => return Err(unavailable()),
-    };
-    relay(session, exchange, answer, upstreams)
-        .await
-        .map_err(|Gone| PassError::ClientGone)
+        Err(_) => Err(unavailable()),
+    }
+}
+
+/// Passes a document on as it comes: it may be larger than what may be held in memory.
+async fn import(
+    state: &State,
+    session: &mut ServerSession,
+    head: &RequestHead,
+) -> Result<(Exchange, ResponseHead), PassError> {
+    let begun = begin(&state.admin, &state.upstreams, head);
+    let mut exchange = answered(ANSWER_TIMEOUT, begun).await?;
+    body::ask_for_body(session).await?;
+    let mut taken = true;
+    while taken && let Some(part) = body::next_part(session, LIMITS).await? {
+        taken = part.is_empty() || exchange.send_part(&part).await;
+    }
+    // Where no more of it is read, the answer is there.
+    let _whole = exchange.send_part(&[]).await;
+    let answer = answered(IMPORT_TIMEOUT, exchange.read_head()).await?;
+    Ok((exchange, answer_head(&answer)))
+}
+
+/// Begins a request on a connection that was not closed meanwhile.
+async fn begin(
+    admin: &Origin,
+    upstreams: &Upstreams,
+    head: &RequestHead,
+) -> Result<Exchange, SendError> {
+    let mut stale = 0;
+    loop {
+        let connection = upstreams.connect(admin).await?;
+        match Exchange::begin(connection, head).await {
+            Err(SendError::Stale { .. }) if stale < STALE_MAX => stale += 1,
+            begun => return begun,
+        }
+    }
 }
 
 /// Sends the request and waits for its answer. A connection that was kept may end as the request
@@ -159,12 +212,12 @@ fn answer_head(upstream: &ResponseHead) -> ResponseHead {
 }
 
 async fn relay(
+    state: &State,
     session: &mut ServerSession,
     mut exchange: Exchange,
     head: ResponseHead,
-    upstreams: &Upstreams,
 ) -> Result<(), Gone> {
-    reply::send_head(session, head).await?;
+    reply::send_head(state, session, head).await?;
     loop {
         match tokio::time::timeout(ANSWER_TIMEOUT, exchange.read_body()).await {
             Ok(Ok(Some(bytes))) => reply::send_part(session, bytes).await?,
@@ -176,6 +229,6 @@ async fn relay(
         }
     }
     reply::send_end(session, Bytes::new()).await?;
-    exchange.finish(upstreams).await;
+    exchange.finish(&state.upstreams).await;
     Ok(())
 }

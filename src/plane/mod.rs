@@ -8,6 +8,7 @@ mod front;
 mod lookup;
 mod management;
 mod outgoing;
+mod patience;
 mod relay;
 mod reply;
 mod request;
@@ -35,6 +36,7 @@ use pingora_core::apps::{
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::front::Front;
@@ -58,10 +60,20 @@ const CLOSED_RETRY_S: u64 = 1;
 /// Longest wait of a management call for a new process to take this one's place.
 const MANAGEMENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The data plane: one call per request.
+/// The data plane: one call per request. With `--role admin` it has no requests for models.
 pub struct Plane {
     state: Arc<State>,
     options: HttpServerOptions,
+    late: Option<Late>,
+}
+
+/// A connection that was opened while the process leaves. It has a plane of its own.
+struct Late {
+    /// Its requests are turned away.
+    closed: bool,
+    /// Set with its first request: a client of HTTP/2 that hears GOAWAY before it has asked
+    /// anything takes the connection for a broken one.
+    goodbye: watch::Sender<bool>,
 }
 
 #[async_trait]
@@ -72,21 +84,20 @@ impl HttpServerApp for Plane {
         _leaving: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         self.prepare(&mut session);
-        let read = tokio::time::timeout(self.head_timeout(), session.read_request());
-        match read.await {
-            Ok(Ok(true)) => {}
-            Ok(Err(error)) if error.etype() == &ErrorType::InvalidHTTPHeader => {
-                refuse_head(&mut session).await;
+        match patience::before(&self.state, self.head_timeout(), session.read_request()).await? {
+            Ok(true) => {}
+            Err(error) if error.etype() == &ErrorType::InvalidHTTPHeader => {
+                self.refuse_head(&mut session).await;
                 return None;
             }
-            Ok(_) | Err(_) => return None,
+            Ok(false) | Err(_) => return None,
         }
-        if self.state.is_draining() {
-            session.set_keepalive(None);
-        }
-        if self.state.is_closed() {
-            self.turn_away(&mut session).await;
-            return None;
+        if let Some(late) = &self.late {
+            late.goodbye.send_replace(true);
+            if late.closed {
+                self.turn_away(&mut session).await;
+                return None;
+            }
         }
         self.state.in_flight.fetch_add(1, Ordering::Relaxed);
         // A defect in one request must not take the others with it.
@@ -98,7 +109,7 @@ impl HttpServerApp for Plane {
             // Boxed: they are larger than all that a running request needs.
             Ok(Delivered::Whole) => Box::pin(finish(session)).await,
             Ok(Delivered::Gone) => None,
-            Err(_) => Box::pin(fail(session)).await,
+            Err(_) => Box::pin(self.fail(session)).await,
         }
     }
 
@@ -109,12 +120,16 @@ impl HttpServerApp for Plane {
 
 impl Plane {
     /// A data plane over shared state; `h2c` expects HTTP/2 on connections without TLS.
-    fn new(state: Arc<State>, h2c: bool) -> Self {
+    fn new(state: Arc<State>, h2c: bool, late: Option<Late>) -> Self {
         let idle = state.rules.load().config.meridian.downstream_idle;
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(idle);
-        Self { state, options }
+        Self {
+            state,
+            options,
+            late,
+        }
     }
 
     fn prepare(&self, session: &mut ServerSession) {
@@ -178,6 +193,11 @@ impl Plane {
             }
         };
         match matched.target {
+            Target::Inference(_) if !self.state.serves_models => {
+                let refusal = Refusal::of(&GatewayError::RouteNotFound);
+                let dialect = dialect_of_path(&path);
+                self.refuse(session, refusal, dialect, call_id).await
+            }
             Target::Inference(endpoint) => {
                 let arrival = Arrival::new(call_id, at, wall, endpoint, matched.canonical);
                 self.infer(session, arrival, &matched).await
@@ -268,7 +288,10 @@ impl Plane {
         headers.push(reply::coordination(self.state.link.coordination()));
         delivered(match goodbye {
             Some(goodbye) => reply::send_end(session, goodbye).await,
-            None => reply::send_error(session, &reply, dialect, call_id, &headers).await,
+            None => {
+                let state = &self.state;
+                reply::send_error(state, session, &reply, dialect, call_id, &headers).await
+            }
         })
     }
 
@@ -290,9 +313,7 @@ impl Plane {
             }
             _pass = Some(state.turnstile.enter(MANAGEMENT_WAIT_MAX).await);
         }
-        let passed =
-            management::pass(session, &state.admin, &state.upstreams, &state.admin_bytes).await;
-        match passed {
+        match management::pass(state, session).await {
             Ok(()) => Delivered::Whole,
             Err(PassError::Refused(error)) => {
                 self.refuse(session, Refusal::of(&error), Dialect::OpenAi, call_id)
@@ -338,11 +359,39 @@ impl Plane {
         if error.tells_cost() {
             headers.extend(reply::failure_details(NanoUsd::ZERO, None));
         }
-        let sent = reply::send_error(session, &reply, dialect, call_id, &headers).await;
+        let state = &self.state;
+        let sent = reply::send_error(state, session, &reply, dialect, call_id, &headers).await;
         if unread && sent.is_ok() {
             body::linger(session).await;
         }
         delivered(sent)
+    }
+
+    /// Answers what is no HTTP request, without a word of it; nothing after it can be understood.
+    async fn refuse_head(&self, session: &mut ServerSession) {
+        let error = GatewayError::BadField {
+            field: "request".to_owned(),
+            message: "The head of the request is not valid HTTP.".to_owned(),
+        };
+        self.last_words(session, &error).await;
+    }
+
+    /// After a panic: say so if nothing was said yet, and end the connection.
+    async fn fail(&self, mut session: ServerSession) -> Option<ReusedHttpStream> {
+        match early::is_open(&session) {
+            true => session.shutdown().await,
+            false => self.last_words(&mut session, &GatewayError::Internal).await,
+        }
+        None
+    }
+
+    /// An error, and the end of the connection.
+    async fn last_words(&self, session: &mut ServerSession, error: &GatewayError) {
+        session.set_keepalive(None);
+        let (reply, call_id) = (error.reply(), clock::new_call_id());
+        let (state, dialect) = (&self.state, Dialect::OpenAi);
+        let _ = reply::send_error(state, session, &reply, dialect, call_id, &[]).await;
+        session.shutdown().await;
     }
 }
 
@@ -398,30 +447,6 @@ async fn finish(session: ServerSession) -> Option<ReusedHttpStream> {
     let settings = HttpPersistentSettings::for_session(&session);
     let reusable = session.finish().await.ok()??;
     Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
-}
-
-/// Answers what is no HTTP request, without a word of it; nothing after it can be understood.
-async fn refuse_head(session: &mut ServerSession) {
-    session.set_keepalive(None);
-    let error = GatewayError::BadField {
-        field: "request".to_owned(),
-        message: "The head of the request is not valid HTTP.".to_owned(),
-    };
-    let call_id = clock::new_call_id();
-    let _ = reply::send_error(session, &error.reply(), Dialect::OpenAi, call_id, &[]).await;
-    session.shutdown().await;
-}
-
-/// After a panic: say so if nothing was said yet, and end the connection.
-async fn fail(mut session: ServerSession) -> Option<ReusedHttpStream> {
-    session.set_keepalive(None);
-    if !early::is_open(&session) {
-        let error = GatewayError::Internal.reply();
-        let call_id = clock::new_call_id();
-        let _ = reply::send_error(&mut session, &error, Dialect::OpenAi, call_id, &[]).await;
-    }
-    session.shutdown().await;
-    None
 }
 
 /// Dialect for errors of paths that are no route.

@@ -11,6 +11,7 @@ use meridian_core::ids::CallId;
 use meridian_core::money::NanoUsd;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::state::State;
 use crate::upstream::ResponseHead;
 
 /// The client is not there any more.
@@ -29,11 +30,15 @@ const KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
 const ALLOW_ORIGIN: HeaderName = HeaderName::from_static("access-control-allow-origin");
 
 /// Sends a response head. A body of unknown length is chunked; a client of HTTP/1.0 gets it until
-/// the connection closes.
+/// the connection closes. A process that leaves says so, however long ago the request came.
 pub(crate) async fn send_head(
+    state: &State,
     session: &mut ServerSession,
     mut head: ResponseHead,
 ) -> Result<(), Gone> {
+    if state.is_draining() {
+        session.set_keepalive(None);
+    }
     let unframed = !head.headers.contains_key(http::header::CONTENT_LENGTH)
         && !matches!(head.status.as_u16(), 100..=199 | 204 | 304);
     if unframed && !session.is_http2() {
@@ -68,17 +73,19 @@ pub(crate) async fn send_end(session: &mut ServerSession, part: Bytes) -> Result
 
 /// Sends a whole answer: head and body leave in one write.
 pub(crate) async fn send_whole(
+    state: &State,
     session: &mut ServerSession,
     mut head: ResponseHead,
     body: Bytes,
 ) -> Result<(), Gone> {
     head.set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    send_head(session, head).await?;
+    send_head(state, session, head).await?;
     send_end(session, body).await
 }
 
 /// Sends an error in the caller's dialect. `extra` are headers that belong to the refusal.
 pub(crate) async fn send_error(
+    state: &State,
     session: &mut ServerSession,
     error: &ErrorReply,
     dialect: Dialect,
@@ -105,7 +112,7 @@ pub(crate) async fn send_error(
     for (name, value) in extra {
         head.set(name.clone(), value.clone());
     }
-    send_whole(session, head, body).await
+    send_whole(state, session, head, body).await
 }
 
 /// An empty head.

@@ -173,10 +173,10 @@ impl Offered for Entrance {
 }
 
 /// Pingora's server with the data plane behind a door. `opened` is called when requests are let
-/// in; with `--role admin` at once, as management listens by itself.
+/// in.
 pub(super) fn server(
     state: &Arc<State>,
-    door: Option<&Arc<Door>>,
+    door: &Arc<Door>,
     args: &ServeArgs,
     opened: Opened,
 ) -> Result<Server, StartError> {
@@ -189,10 +189,6 @@ pub(super) fn server(
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let Some(door) = door.filter(|_| args.role != Role::Admin) else {
-        opened();
-        return Ok(server);
-    };
     let plane = Front::new(Arc::clone(state));
     let mut service = Service::new("data plane".to_owned(), plane);
     let mut endpoint = ListenerConfig::tcp(&door.address).l4_buffer(LISTENER_BUFFERS);

@@ -20,6 +20,10 @@ use crate::store::{NextReset, OldObjects, Store};
 /// Between two looks at what is due.
 const TURN: Duration = Duration::from_secs(10);
 
+/// What a process may not have looked at any more when this one took its place, in milliseconds:
+/// its last turns. A line of cron that fell there is done by this one, perhaps once more.
+const LEFT_OVER_MS: i64 = 60_000;
+
 /// Between two looks at objects that are old.
 const OBJECTS_EVERY: Schedule = Schedule::Every(Duration::from_secs(3_600));
 /// Their rows in one transaction, and transactions of one look.
@@ -75,27 +79,40 @@ impl Keeper {
         }
     }
 
-    /// Runs until `stop` turns true.
+    /// Runs until `stop` turns true. What is done to the store is done by the process that serves:
+    /// from when it serves, and until another one does in its place.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut past = Past::at(clock::now());
-        let mut past_objects = Past::at(clock::now());
+        let mut serving = self.state.serving.subscribe();
+        let mut began = clock::now();
+        if self.state.journal.life().is_along() {
+            began = began.plus_ms(-LEFT_OVER_MS);
+        }
+        let (mut past, mut past_objects) = (Past::at(began), Past::at(began));
         while !*stop.borrow() {
             tell(&self.drain, &self.state.rules.load().config);
-            self.tell_borrowed().await;
-            self.roll_periods().await;
-            self.prepare().await;
-            self.drop_old_logs(&mut past).await;
-            self.drop_old_objects(&mut past_objects).await;
-            self.refresh_prices().await;
+            self.state.registry.sweep(clock::now());
             self.state.upstreams.sweep();
-            let _ = tokio::time::timeout(TURN, stop.changed()).await;
+            if self.state.is_in_charge() {
+                self.tell_borrowed().await;
+                self.roll_periods().await;
+                self.prepare().await;
+            }
+            if self.state.is_in_charge() {
+                self.drop_old_logs(&mut past).await;
+                self.drop_old_objects(&mut past_objects).await;
+            }
+            self.refresh_prices().await;
+            tokio::select! {
+                _ = stop.changed() => {}
+                Ok(()) = serving.changed() => {}
+                () = tokio::time::sleep(TURN) => {}
+            }
         }
     }
 
     /// Requests derive the period from the time; this moves what the management API shows.
     async fn roll_periods(&self) {
         let now = clock::now();
-        self.state.registry.sweep(now);
         let zone = self.state.registry.zone().clone();
         let next: NextReset =
             Arc::new(move |duration, at| budgets::next_reset(duration, &zone, at));

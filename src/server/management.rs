@@ -1,5 +1,4 @@
-//! The management API on its own runtime: over a Unix socket behind the data plane, or on a port
-//! of its own with `--role admin`.
+//! The management API on its own runtime, over a Unix socket behind the data plane.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,13 +11,12 @@ use meridian_core::error::GatewayError;
 use meridian_core::health::{Propagation, Readiness};
 use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::memory::InForce;
 use super::{StartError, passive, probes};
 use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, PriceMap, Routes};
-use crate::cli::{Role, ServeArgs};
 use crate::clock;
 use crate::escrow::Status;
 use crate::journal::Drain;
@@ -92,39 +90,26 @@ impl Management {
     /// process serves in this one's place. Its socket is not asked until the shade is lifted.
     pub(super) async fn start(
         self,
-        args: &ServeArgs,
-        address: &str,
+        data_dir: &Path,
         stop: watch::Receiver<bool>,
-    ) -> Result<Option<Shade>, StartError> {
+    ) -> Result<Shade, StartError> {
         let replaced = self.state.replaced.subscribe();
         let state = self.admin_state()?;
         tokio::spawn(look_at_health(state.clone(), stop.clone()));
         tokio::spawn(admin::record_newcomers(state.clone(), stop.clone()));
         let router = admin::router(state);
         let stopped = stopped(stop, replaced);
-        match args.role {
-            Role::Admin => {
-                let listener = TcpListener::bind(address).await?;
-                tokio::spawn(async move {
-                    let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
-                    report(served.await);
-                });
-            }
-            Role::All | Role::Gateway => {
-                let path = socket_path(&args.data_dir);
-                let made = path.with_extension("new");
-                // Left behind by a process that was killed; the directory is locked by this one.
-                let _ = std::fs::remove_file(&made);
-                let listener = UnixListener::bind(&made)?;
-                std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
-                tokio::spawn(async move {
-                    let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
-                    report(served.await);
-                });
-                return Ok(Some(Shade { path, made }));
-            }
-        }
-        Ok(None)
+        let path = socket_path(data_dir);
+        let made = path.with_extension("new");
+        // Left behind by a process that was killed; the directory is locked by this one.
+        let _ = std::fs::remove_file(&made);
+        let listener = UnixListener::bind(&made)?;
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
+        tokio::spawn(async move {
+            let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
+            report(served.await);
+        });
+        Ok(Shade { path, made })
     }
 
     fn admin_state(self) -> Result<AdminState, StartError> {

@@ -216,8 +216,8 @@ struct Gateway {
     state: Arc<State>,
     drain: Arc<Drain>,
     stop: watch::Sender<bool>,
-    /// Lifted when requests are let in; `None` with `--role admin`.
-    shade: Option<Shade>,
+    /// Lifted when requests are let in.
+    shade: Shade,
     /// Dropped without waiting: what it does is nobody's answer.
     _cached: Option<answers::Thread>,
     /// Ends when the last snapshot is written.
@@ -277,7 +277,8 @@ async fn open(
         owners: Owners::new(store.clone()),
         batches_over: told_over,
         admin: management::socket_origin(data_dir),
-        serves_management: args.role == Role::All,
+        serves_management: args.role != Role::Gateway,
+        serves_models: args.role != Role::Admin,
         lookups: copies.as_ref().map(|copies| copies.lookups.clone()),
         records: copies.as_ref().map(|copies| Arc::clone(&copies.records)),
         rights: sharing.as_ref().map(|sharing| Arc::clone(&sharing.rights)),
@@ -360,7 +361,7 @@ impl Opened {
             merged,
             in_force,
         };
-        let shade = control.block_on(admin.start(args, &listens, stopped))?;
+        let shade = control.block_on(admin.start(&args.data_dir, stopped))?;
         Ok(Gateway {
             state,
             drain,
@@ -395,7 +396,7 @@ fn reloader(
 impl Gateway {
     /// Serves until a signal or another process ends it.
     fn serve(
-        mut self,
+        self,
         control: &Runtime,
         args: &ServeArgs,
         address: &str,
@@ -403,18 +404,16 @@ impl Gateway {
     ) -> Result<(), StartError> {
         let taken_over = predecessor.as_ref().map(Predecessor::socket).transpose();
         let taken_over = taken_over.map_err(StartError::TakeOver)?;
-        let door = match args.role {
-            Role::Admin => None,
-            Role::All | Role::Gateway => Some(Door::open(address, taken_over)?),
-        };
-        let pulse = door.as_deref().map(Door::pulse).unwrap_or_default();
+        let door = Door::open(address, taken_over)?;
+        let pulse = door.pulse();
         if let Some(supervisor) = supervisor.clone() {
             let (stop, replaced) = (self.stop.subscribe(), self.state.replaced.subscribe());
             control.spawn(supervisor.watch(pulse, stop, replaced));
         }
-        let (shade, told) = (self.shade.take(), supervisor.clone());
-        let opened = Box::new(move || open_up(shade, predecessor, told.as_deref()));
-        let server = door::server(&self.state, door.as_ref(), args, opened)?;
+        let (state, shade) = (Arc::clone(&self.state), self.shade);
+        let told = supervisor.clone();
+        let opened = Box::new(move || open_up(&state, &shade, predecessor, told.as_deref()));
+        let server = door::server(&self.state, &door, args, opened)?;
         let signal = shutdown::Signal {
             state: Arc::clone(&self.state),
             drain: Arc::clone(&self.drain),
@@ -425,40 +424,35 @@ impl Gateway {
         server.run(RunArgs {
             shutdown_signal: Box::new(signal),
         });
-        self.stop(control);
-        Ok(())
-    }
-
-    /// After the last request: its record goes into the store.
-    fn stop(self, control: &Runtime) {
+        // After the last request: its record goes into the store.
         if !control.block_on(self.drain.flush(LAST_DRAIN_TIMEOUT)) {
             tracing::warn!("records are left in the journal; the next start stores them");
         }
         // Nobody may be listening any more.
         let _ = self.stop.send(true);
-        if let Some(snapshot) = self.snapshot {
-            let _ = control.block_on(snapshot);
-        }
-        if let Some(sharing) = self.sharing {
-            let _ = control.block_on(sharing);
+        for last in [self.snapshot, self.sharing].into_iter().flatten() {
+            let _ = control.block_on(last);
         }
         tracing::info!("stopped");
+        Ok(())
     }
 }
 
 /// Requests are let in: management is asked here, the process before lets nobody in any more.
 fn open_up(
-    shade: Option<Shade>,
+    state: &State,
+    shade: &Shade,
     predecessor: Option<Predecessor>,
     supervisor: Option<&Supervisor>,
 ) {
-    if let Some(Err(error)) = shade.map(|shade| shade.lift()) {
+    if let Err(error) = shade.lift() {
         tracing::error!(%error, "management cannot be reached");
     }
     if let Some(Err(error)) = predecessor.map(|predecessor| predecessor.serving()) {
         // It is gone; its socket is here.
         tracing::warn!(%error, "the process before did not wait");
     }
+    state.serving.send_replace(true);
     if let Some(supervisor) = supervisor {
         supervisor.ready();
     }

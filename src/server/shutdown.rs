@@ -20,6 +20,8 @@ use crate::state::State;
 const POLL: Duration = Duration::from_millis(50);
 /// Time for running requests to be ended when there is no more time for them.
 const CUT_TIME_MAX: Duration = Duration::from_secs(2);
+/// Time for connections to end on which nothing runs: their clients were told, or hear it now.
+const GONE_MAX: Duration = Duration::from_secs(2);
 /// After the last request was served, time for its bytes to leave.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -34,8 +36,7 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 pub(super) struct Signal {
     pub(super) state: Arc<State>,
     pub(super) drain: Arc<Drain>,
-    /// `None` with `--role admin`, which is not replaced.
-    pub(super) door: Option<Arc<Door>>,
+    pub(super) door: Arc<Door>,
     pub(super) supervisor: Option<Arc<Supervisor>>,
     /// How long new requests are served while draining, instead of what the configuration says.
     pub(super) drain_delay: Option<Duration>,
@@ -115,25 +116,21 @@ impl Signal {
     async fn serve(&self, signals: &mut Signals) -> Wish {
         loop {
             let wish = signals.next().await;
-            let Some(door) = self.door.as_deref().filter(|_| wish == Wish::Replace) else {
-                if wish == Wish::Replace {
-                    tracing::error!("management alone is not replaced while it runs; restart it");
-                    continue;
-                }
+            if wish != Wish::Replace {
                 if let Some(supervisor) = &self.supervisor {
                     supervisor.stopping();
                 }
                 return wish;
-            };
+            }
             let replaced = tokio::select! {
-                replaced = handover::replace(&self.state, &self.drain, door) => replaced,
+                replaced = handover::replace(&self.state, &self.drain, &self.door) => replaced,
                 wish = signals.end(Wish::Replace) => {
                     self.state.turnstile.release();
                     return wish;
                 }
             };
             if let Ok(by) = replaced {
-                self.leave(door, by);
+                self.leave(by);
                 return tokio::select! {
                     () = self.let_go() => Wish::Cut,
                     wish = signals.end(Wish::Replace) => wish,
@@ -143,11 +140,11 @@ impl Signal {
     }
 
     /// Another process serves: nobody comes in here any more, and who is here is served.
-    fn leave(&self, door: &Door, by: u32) {
+    fn leave(&self, by: u32) {
         if let Err(error) = self.state.journal.leave() {
             tracing::warn!(%error, "no other process can start until this one has ended");
         }
-        door.close();
+        self.door.close();
         self.state.replaced.send_replace(true);
         self.state.start_draining();
         tracing::info!(by, "replaced; what runs is finished");
@@ -169,6 +166,8 @@ impl Signal {
             }
             tokio::time::sleep(POLL).await;
         }
+        state.close();
+        self.quiet(deadline).await;
         let left = state.in_flight.load(Ordering::Relaxed);
         tracing::info!(left, "what ran is finished");
     }
@@ -182,6 +181,26 @@ impl Signal {
         while self.state.in_flight.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Until nothing runs and connections have ended; the process closes already. What still stays
+    /// when nothing has run for a while is a client that does not listen.
+    async fn quiet(&self, deadline: Instant) {
+        let mut ran = Instant::now();
+        loop {
+            let now = Instant::now();
+            let running = self.state.in_flight.load(Ordering::Relaxed) > 0;
+            let open = self.state.connections.load(Ordering::Relaxed) > 0;
+            if running {
+                ran = now;
+            }
+            let gone = !running && (!open || now >= ran + GONE_MAX);
+            if gone || now >= deadline {
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        tokio::time::sleep(LINGER).await;
     }
 
     /// First readiness says no, while everybody is served as before: balancers and DNS need some
@@ -202,11 +221,7 @@ impl Signal {
         tokio::time::sleep(delay).await;
         // Clients that never stop must not keep it alive.
         self.state.close();
-        let deadline = Instant::now() + limit;
-        while self.state.in_flight.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
-            tokio::time::sleep(POLL).await;
-        }
-        tokio::time::sleep(LINGER).await;
+        self.quiet(Instant::now() + limit).await;
         let left = self.state.in_flight.load(Ordering::Relaxed);
         tracing::info!(left, "drained");
     }

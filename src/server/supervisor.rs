@@ -115,7 +115,7 @@ fn watchdog(env: &HashMap<String, String>, pid: u32) -> Option<Duration> {
 #[derive(Debug)]
 pub(super) struct Pulse {
     began: Instant,
-    /// Milliseconds since it began, plus one; 0 where there is no data plane.
+    /// Milliseconds since it began, plus one; 0 until there is a data plane.
     beat: AtomicU64,
 }
 
@@ -195,10 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_data_plane_that_stands_still_is_not_vouched_for() {
         let pulse = Pulse::default();
-        assert!(
-            pulse.is_felt(Duration::ZERO),
-            "there is none with --role admin"
-        );
+        assert!(pulse.is_felt(Duration::ZERO), "there is no data plane yet");
         let _stopped = tokio::time::timeout(Duration::ZERO, pulse.beat()).await;
         assert!(pulse.is_felt(Duration::from_secs(60)));
         std::thread::sleep(Duration::from_millis(5));

@@ -123,6 +123,29 @@ impl Exchange {
         Ok(Self { wire, address })
     }
 
+    /// Sends a head whose body comes in parts; over HTTP/1.1 alone, as the admin server speaks it.
+    pub async fn begin(connection: Connection, head: &RequestHead) -> Result<Self, SendError> {
+        let Connection { link, address } = connection;
+        match link {
+            Link::Http1(stream, reused) => {
+                let wire = Wire::Http1(Http1::begin((stream, reused), head).await?);
+                Ok(Self { wire, address })
+            }
+            Link::Http2(_) => Err(SendError::Invalid {
+                detail: "bodies in parts are for HTTP/1.1".into(),
+            }),
+        }
+    }
+
+    /// Sends a part of the body of a request that was begun; an empty one is its end. `false` when
+    /// no more of it is read: the answer says why.
+    pub async fn send_part(&mut self, part: &[u8]) -> bool {
+        match &mut self.wire {
+            Wire::Http1(http1) => http1.send_part(part).await,
+            Wire::Http2(_) => false,
+        }
+    }
+
     /// Waits for the final response head.
     pub async fn read_head(&mut self) -> Result<ResponseHead, SendError> {
         match &mut self.wire {

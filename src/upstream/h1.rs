@@ -55,7 +55,11 @@ impl Http1 {
     ) -> Result<Self, SendError> {
         let complete = write(&mut stream, head, body).await;
         let complete = complete.map_err(|error| gone(reused, error.kind().to_string()))?;
-        Ok(Self {
+        Ok(Self::sent(stream, reused, head, complete))
+    }
+
+    fn sent(stream: Stream, reused: bool, head: &RequestHead, complete: bool) -> Self {
+        Self {
             stream,
             buffer: BytesMut::with_capacity(READ_BYTES),
             read_bytes: READ_BYTES,
@@ -64,7 +68,39 @@ impl Http1 {
             keep_alive: false,
             reused,
             complete,
-        })
+        }
+    }
+
+    /// Sends a head whose body comes in parts, of a length that nobody knows.
+    pub(super) async fn begin(
+        (mut stream, reused): (Stream, bool),
+        head: &RequestHead,
+    ) -> Result<Self, SendError> {
+        let mut wire = encode_head(head, 0);
+        wire.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+        let written = async {
+            stream.write_all(&wire).await?;
+            stream.flush().await
+        };
+        let written = written.await;
+        written.map_err(|error| gone(reused, error.kind().to_string()))?;
+        Ok(Self::sent(stream, reused, head, false))
+    }
+
+    /// Sends a part of the body; an empty one is its end. `false` when no more of it is read: the
+    /// answer says why.
+    pub(super) async fn send_part(&mut self, part: &[u8]) -> bool {
+        let size = format!("{:x}\r\n", part.len());
+        let stream = &mut self.stream;
+        let sent = async {
+            stream.write_all(size.as_bytes()).await?;
+            stream.write_all(part).await?;
+            stream.write_all(b"\r\n").await?;
+            stream.flush().await
+        };
+        let sent = sent.await.is_ok();
+        self.complete = sent && part.is_empty();
+        sent
     }
 
     /// Waits for the final head.
@@ -207,12 +243,22 @@ async fn write(stream: &mut Stream, head: &RequestHead, body: &[Bytes]) -> std::
 }
 
 fn encode(head: &RequestHead, body_len: usize) -> Vec<u8> {
-    let length = |(name, value): &(HeaderName, HeaderValue)| name.as_str().len() + value.len() + 4;
-    let headers_len: usize = head.headers.iter().map(length).sum();
     let room = match body_len <= COALESCE_BYTES_MAX {
         true => body_len,
         false => 0,
     };
+    let mut wire = encode_head(head, room);
+    if body_len > 0 || head.method == Method::POST {
+        wire.extend_from_slice(format!("content-length: {body_len}\r\n").as_bytes());
+    }
+    wire.extend_from_slice(b"\r\n");
+    wire
+}
+
+/// A head without its end, and room for what follows it.
+fn encode_head(head: &RequestHead, room: usize) -> Vec<u8> {
+    let length = |(name, value): &(HeaderName, HeaderValue)| name.as_str().len() + value.len() + 4;
+    let headers_len: usize = head.headers.iter().map(length).sum();
     let mut wire =
         Vec::with_capacity(96 + head.path.len() + head.authority.len() + headers_len + room);
     for part in [
@@ -231,10 +277,6 @@ fn encode(head: &RequestHead, body_len: usize) -> Vec<u8> {
         wire.extend_from_slice(value.as_bytes());
         wire.extend_from_slice(b"\r\n");
     }
-    if body_len > 0 || head.method == Method::POST {
-        wire.extend_from_slice(format!("content-length: {body_len}\r\n").as_bytes());
-    }
-    wire.extend_from_slice(b"\r\n");
     wire
 }
 

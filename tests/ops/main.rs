@@ -2,9 +2,11 @@
 #![cfg(test)]
 
 mod failures;
+mod leaving;
 #[path = "../it/ledger.rs"]
 mod ledger;
 mod loadtest;
+mod management;
 mod monitoring;
 mod side_by_side;
 mod units;

@@ -42,7 +42,7 @@ pub(super) async fn relay(
     parts.iter().for_each(|part| copy.push(part));
     let stall = admitted.stall_timeout(&answer.target);
     let ends_at = admitted.ends_at(&answer.target);
-    let mut reason = match reply::send_head(session, head).await {
+    let mut reason = match reply::send_head(state, session, head).await {
         Ok(()) => None,
         Err(Gone) => Some(EndReason::ClientGoneBeforeFirstByte),
     };

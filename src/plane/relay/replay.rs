@@ -44,9 +44,9 @@ pub(crate) async fn replay(
     head::add_cost(&mut head, &settled);
     let body = entry.body.clone();
     let sent = match entry.answer.shape {
-        Shape::Whole => reply::send_whole(session, head, body).await,
+        Shape::Whole => reply::send_whole(state, session, head, body).await,
         Shape::Stream if early::is_open(session) => reply::send_end(session, body).await,
-        Shape::Stream => match reply::send_head(session, head).await {
+        Shape::Stream => match reply::send_head(state, session, head).await {
             Ok(()) => reply::send_end(session, body).await,
             Err(Gone) => Err(Gone),
         },

@@ -104,7 +104,12 @@ impl Stream<'_> {
     /// Relays until the stream is over; the bytes of its last event are still held then, because
     /// the ledger comes first.
     async fn run(&mut self, head: ResponseHead, admitted: &mut Admitted) -> EndReason {
-        if !early::is_open(self.session) && reply::send_head(self.session, head).await.is_err() {
+        let open = early::is_open(self.session);
+        if !open
+            && reply::send_head(self.state, self.session, head)
+                .await
+                .is_err()
+        {
             return EndReason::ClientGoneBeforeFirstByte;
         }
         loop {

@@ -55,7 +55,7 @@ pub(super) async fn relay(
         keeping.complete(state, complete);
     }
     head::add_cost(&mut head, &settled);
-    let sent = reply::send_whole(session, head, body).await;
+    let sent = reply::send_whole(state, session, head, body).await;
     answer.source.finish(&state.upstreams).await;
     match sent {
         Ok(()) => Delivered::Whole,

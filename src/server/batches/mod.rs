@@ -87,7 +87,9 @@ impl Biller {
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep_until(due_at.into()) => {
-                    self.bill_due(&stop).await;
+                    if self.state.is_in_charge() {
+                        self.bill_due(&stop).await;
+                    }
                     due_at = clock::mono() + self.interval().min(TURN);
                 }
                 Some(id) = self.over.recv() => self.bill_one(id).await,

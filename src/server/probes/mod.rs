@@ -115,7 +115,7 @@ impl Prober {
             self.epoch = 0;
             return LOOK;
         };
-        if self.state.is_draining() {
+        if self.state.is_draining() || !self.state.is_in_charge() {
             return LOOK;
         }
         if self.epoch != rules.epoch {

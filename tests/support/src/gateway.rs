@@ -373,9 +373,10 @@ fn serving(data_dir: &Path) -> Option<u32> {
         text.trim().parse().ok()
     };
     let mut alive = homes.filter_map(pid).filter(|pid| gone(*pid).is_none());
-    let first = alive.next();
+    let first = alive.next()?;
     // While both hold a lock and the old one has not said that it leaves, nobody has taken over.
-    first.filter(|_| alive.next().is_none())
+    // The new one's number is also where it took what a dead one had left.
+    alive.all(|pid| pid == first).then_some(first)
 }
 
 /// `Some` when a process has ended, whether or not somebody waited for it.

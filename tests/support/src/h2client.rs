@@ -124,6 +124,20 @@ impl H2 {
         within(SOON * 3, "an h2 response", stream.response()).await
     }
 
+    /// Returns when the other side has said GOAWAY: no more streams on this connection.
+    pub async fn told_to_leave(&mut self) {
+        loop {
+            match self.send.clone().ready().await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+                Err(error) => {
+                    assert!(error.is_go_away() && error.is_remote(), "{error}");
+                    assert_eq!(error.reason(), Some(Reason::NO_ERROR));
+                    return;
+                }
+            }
+        }
+    }
+
     /// Ends the connection.
     pub fn close(self) {
         self.task.abort();
