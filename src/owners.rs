@@ -6,13 +6,16 @@
 
 use std::collections::HashMap;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 
 pub use crate::store::Owner;
-use crate::store::Store;
+use crate::store::{BatchKey, Store};
 
 /// Objects remembered in memory before the memory starts over; the store knows them all.
 const REMEMBERED_MAX: usize = 100_000;
+
+/// Batches that are remembered until the store has them; then the memory starts over.
+const MADE_MAX: usize = 10_000;
 
 /// The store did not say whose an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Unknown;
 /// Owners by the provider's id.
 pub struct Owners {
     recent: DashMap<String, Owner>,
+    /// Batches that the store may not have yet.
+    made: DashSet<String>,
     store: Store,
 }
 
@@ -29,6 +34,7 @@ impl Owners {
     pub fn new(store: Store) -> Self {
         Self {
             recent: DashMap::new(),
+            made: DashSet::new(),
             store,
         }
     }
@@ -76,6 +82,33 @@ impl Owners {
             }
         }
         Ok(found)
+    }
+
+    /// Whether nobody knows yet what a batch used: then what tells it has to stay.
+    pub async fn is_unbilled(&self, batch: &str, deployment_id: &str) -> Result<bool, Unknown> {
+        let key = BatchKey {
+            id: batch.to_owned(),
+            deployment_id: deployment_id.to_owned(),
+        };
+        match self.store.is_batch_open(key).await {
+            Ok(Some(is_open)) => {
+                self.made.remove(batch);
+                Ok(is_open)
+            }
+            Ok(None) => Ok(self.made.contains(batch)),
+            Err(error) => {
+                tracing::error!(%error, "the store does not say whether a batch is billed");
+                Err(Unknown)
+            }
+        }
+    }
+
+    /// A batch was made through this node; the store has its record a little later.
+    pub fn note_batch(&self, batch: &str) {
+        if self.made.len() >= MADE_MAX {
+            self.made.clear();
+        }
+        self.made.insert(batch.to_owned());
     }
 
     /// Keeps who made files or batches, for as long as they may be used. Where the store does not

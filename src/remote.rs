@@ -18,7 +18,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::byte_budget::{ByteBudget, ByteLease};
-use crate::http_get::{Caller, GetError, GetLimits, Within, get_within};
+use crate::http_get::{Caller, Fetched as Got, GetError, GetLimits, Within, get_within};
 
 /// Fetches at the same time, of all requests.
 const FETCHES_MAX: usize = 64;
@@ -26,9 +26,6 @@ const FETCHES_MAX: usize = 64;
 const FETCHES_OF_KEY: usize = 16;
 /// Fetches at the same time, of one request.
 const FETCHES_OF_REQUEST: usize = 8;
-/// Bytes held for each that came: itself, its base64 in the body, and what a translation makes of
-/// that.
-const HELD_PER_BYTE: u64 = 4;
 /// Seconds after which there may be room again.
 const RETRY_S: u64 = 1;
 
@@ -56,8 +53,46 @@ pub enum NotFetched {
     Failed(GatewayError),
 }
 
-/// Things that a request names, and what holds their bytes in memory.
-pub type Items = (Vec<(Place, Fetched<Bytes>)>, ByteLease);
+/// Things that a request names, as they came, and what holds their bytes in memory.
+#[derive(Debug)]
+pub struct Items {
+    items: Vec<Item>,
+    _lease: ByteLease,
+}
+
+#[derive(Debug)]
+struct Item {
+    place: Place,
+    body: Bytes,
+    /// What the server says that it is.
+    content_type: String,
+}
+
+impl Items {
+    /// They as a provider takes them.
+    ///
+    /// # Errors
+    /// `BadField` that names the first that it does not take, and what it is.
+    pub fn read(&self, taker: Taker) -> Result<Vec<(Place, Fetched<Bytes>)>, GatewayError> {
+        let one = |item: &Item| {
+            let Item {
+                place,
+                body,
+                content_type,
+            } = item;
+            match read(body.clone(), content_type, place.wanted, taker) {
+                Ok(fetched) => Ok((place.clone(), fetched)),
+                Err(why) => Err(bad(place, &why)),
+            }
+        };
+        self.items.iter().map(one).collect()
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.items.iter().map(|item| item.body.len()).sum()
+    }
+}
 
 /// The way to what requests name.
 pub struct Remote {
@@ -85,12 +120,7 @@ impl Remote {
     ///
     /// # Errors
     /// `BadField` that names the item and why it did not come, `Overloaded` without a free place.
-    pub async fn fetch(
-        &self,
-        places: Vec<Place>,
-        taker: Taker,
-        bounds: Bounds<'_>,
-    ) -> Result<Items, NotFetched> {
+    pub async fn fetch(&self, places: Vec<Place>, bounds: Bounds<'_>) -> Result<Items, NotFetched> {
         if places.len() >= ITEMS_MAX {
             let message = format!("more than {} web addresses in one request", ITEMS_MAX - 1);
             let field = places.into_iter().next().map(|place| place.field);
@@ -111,26 +141,32 @@ impl Remote {
                         "The gateway is fetching as many web items as it may",
                     )));
                 };
-                match self.item(&place, taker, bounds, (stock, ends_at)).await {
-                    Ok(item) => Ok((place, item)),
-                    Err(why) => Err(why.of(place)),
+                match self.item(&place, bounds, (stock, ends_at)).await {
+                    Ok(got) => Ok(Item {
+                        place,
+                        body: got.body,
+                        content_type: got.content_type,
+                    }),
+                    Err(why) => Err(why.of(&place)),
                 }
             }
         });
         let fetches = stream::iter(fetches).buffered(FETCHES_OF_REQUEST);
         let items = fetches.try_collect().await?;
         let lease = stock.lease.into_inner();
-        Ok((items, lease.unwrap_or_else(PoisonError::into_inner)))
+        Ok(Items {
+            items,
+            _lease: lease.unwrap_or_else(PoisonError::into_inner),
+        })
     }
 
     /// One item, or why it did not come.
     async fn item(
         &self,
         place: &Place,
-        taker: Taker,
         bounds: Bounds<'_>,
         (stock, ends_at): (&Stock, Instant),
-    ) -> Result<Fetched<Bytes>, Why> {
+    ) -> Result<Got, Why> {
         let fetched = async {
             let connector = self.connector().await?;
             let limits = GetLimits {
@@ -145,8 +181,7 @@ impl Remote {
             got.map_err(|error| why(&error, bounds.bytes_max))
         };
         let fetched = timeout_at(ends_at, fetched).await;
-        let fetched = fetched.map_err(|_| why(&GetError::Timeout(bounds.timeout), 0))??;
-        read(fetched.body, &fetched.content_type, place.wanted, taker).map_err(Why::Refused)
+        fetched.map_err(|_| why(&GetError::Timeout(bounds.timeout), 0))?
     }
 
     async fn connector(&self) -> Result<&Connector, Why> {
@@ -210,7 +245,7 @@ impl Stock {
             return Err(GetError::TooLarge(most));
         }
         let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
-        match lease.grow(bytes.saturating_mul(HELD_PER_BYTE)) {
+        match lease.grow(bytes) {
             true => Ok(()),
             false => Err(GetError::NoRoom),
         }
@@ -225,16 +260,19 @@ enum Why {
 }
 
 impl Why {
-    fn of(self, place: Place) -> NotFetched {
-        let bad = |why: String| GatewayError::BadField {
-            message: format!("'{}' {why}", place.field),
-            field: place.field.clone(),
-        };
+    fn of(self, place: &Place) -> NotFetched {
         match self {
-            Self::Refused(why) => NotFetched::Refused(bad(why)),
-            Self::Failed(why) => NotFetched::Failed(bad(why)),
+            Self::Refused(why) => NotFetched::Refused(bad(place, &why)),
+            Self::Failed(why) => NotFetched::Failed(bad(place, &why)),
             Self::NoRoom => NotFetched::Failed(no_room()),
         }
+    }
+}
+
+fn bad(place: &Place, why: &str) -> GatewayError {
+    GatewayError::BadField {
+        message: format!("'{}' {why}", place.field),
+        field: place.field.clone(),
     }
 }
 

@@ -2,16 +2,19 @@
 //! which shows that the scripts are right, then through the gateway.
 #![cfg(test)]
 
+#[path = "it/message_batches/account.rs"]
+mod account;
 #[path = "clients/agents.rs"]
 mod agents;
 #[path = "it/turns/signers/mod.rs"]
 mod signers;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use meridian_testkit::config::Config;
+use meridian_testkit::fake::Fake;
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::{POOR_KEY, Provider, Row, UPSTREAM_KEY};
 use meridian_testkit::run::Run;
@@ -191,6 +194,32 @@ async fn anthropic_python_directly() {
 async fn anthropic_python_through_the_gateway() {
     let target = gateway().await;
     target.python("anthropic_sdk.py", "claude-fake").await;
+}
+
+#[tokio::test]
+async fn anthropic_python_makes_batches_through_the_gateway() {
+    let results = json!({"custom_id": "r", "result": {"type": "succeeded", "message": {"id": "m",
+        "type": "message", "role": "assistant", "model": "claude-x", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "words"}],
+        "usage": {"input_tokens": 7, "output_tokens": 3}}}});
+    let account = account::Account {
+        results: results.to_string(),
+        ..account::Account::default()
+    };
+    let account = Mutex::new(account);
+    let fake = Fake::start(move |asked| account::answer(&mut account.lock().unwrap(), asked)).await;
+    let config = Config::new().model("claude", "anthropic/claude-x", &fake.url, "");
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
+    let gateway = setup.start().await;
+    let target = Target {
+        url: gateway.url(),
+        key: gateway.key(&json!({"max_budget": 10})).await,
+        poor_key: gateway.key(&json!({"max_budget": 0})).await,
+        embedding_model: None,
+        provider: Provider::start(),
+        _gateway: Some(gateway),
+    };
+    target.python("anthropic_batches.py", "claude").await;
 }
 
 #[tokio::test]

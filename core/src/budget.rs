@@ -333,6 +333,12 @@ impl BudgetSlot {
         self.running(now).1.ends()
     }
 
+    /// When the running period began; `None` is never.
+    pub fn begins(&self, now: WallMs) -> Option<WallMs> {
+        let duration = BudgetDuration::unpack(self.duration.load(Acquire))?;
+        Some(period_from(duration, &self.zone, now, self.resets_at(now)).start)
+    }
+
     /// Whether `more` fits on top of `word`; `own` of what is reserved belongs to the asker.
     fn admits(
         &self,

@@ -52,11 +52,13 @@ pub enum Endpoint {
     Files,
     /// batches and batches/{id}[/cancel].
     Batches,
+    /// messages/batches and messages/batches/{id}[/cancel|/results].
+    MessageBatches,
 }
 
 impl Endpoint {
     /// Every endpoint, for tests that walk them all.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -75,12 +77,13 @@ impl Endpoint {
         Self::Rerank,
         Self::Files,
         Self::Batches,
+        Self::MessageBatches,
     ];
 
     /// Dialect of its requests, answers and errors.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Messages | Self::CountTokens | Self::MessageBatches => Dialect::Anthropic,
             _ => Dialect::OpenAi,
         }
     }
@@ -91,6 +94,11 @@ impl Endpoint {
             self,
             Self::CountTokens | Self::InputTokens | Self::TokenCounter
         )
+    }
+
+    /// Whether batches of requests are made there, that run at the provider.
+    pub fn has_batches(self) -> bool {
+        matches!(self, Self::Batches | Self::MessageBatches)
     }
 
     /// LiteLLM's `call_type`, also our metric label.
@@ -114,6 +122,7 @@ impl Endpoint {
             Self::Rerank => "arerank",
             Self::Files => "afile",
             Self::Batches => "abatch",
+            Self::MessageBatches => "amessage_batch",
         }
     }
 

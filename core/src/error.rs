@@ -4,6 +4,7 @@
 //! the same facts in Anthropic's envelope.
 
 mod budget;
+mod denied;
 mod ledger;
 mod python;
 mod reply;
@@ -15,6 +16,7 @@ pub use upstream::UpstreamError;
 
 use crate::money::NanoUsd;
 use crate::time::WallMs;
+use denied::{model_denied, model_denied_kind};
 pub use python::python_list;
 use python::{iso_space, python_seconds};
 
@@ -322,6 +324,22 @@ pub enum GatewayError {
         /// Its id.
         id: String,
     },
+    /// What tells what a batch used may not go before that is billed.
+    #[error(
+        "{what} {id} cannot be deleted yet: it tells what batch {batch} used, and that is not \
+         billed. A read of the batch bills it as soon as it is over. Try again in {retry_after_s} \
+         seconds."
+    )]
+    NotBilledYet {
+        /// `File`, `Batch`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+        /// The batch.
+        batch: String,
+        /// Seconds.
+        retry_after_s: u64,
+    },
     /// A file that a body names and that does not exist, or not for this caller.
     #[error("File not found: {id} ('{field}')")]
     FileNotFound {
@@ -403,6 +421,7 @@ impl GatewayError {
             Self::StaleAuth { .. } => (503, "stale_auth", None),
             Self::RouteNotFound | Self::ObjectNotFound { .. } => (404, "not_found_error", None),
             Self::FileNotFound { field, .. } => (404, "not_found_error", Some(field.clone())),
+            Self::NotBilledYet { .. } => (409, "invalid_request_error", None),
             Self::MethodNotAllowed => (405, "invalid_request_error", None),
             Self::UpgradeRequired => (426, "invalid_request_error", None),
             Self::UpstreamTimeout { .. } => (408, "", None),
@@ -431,6 +450,7 @@ impl GatewayError {
             | Self::KeysUnavailable { retry_after_s }
             | Self::StaleAuth { retry_after_s, .. }
             | Self::ScopeUnknown { retry_after_s, .. }
+            | Self::NotBilledYet { retry_after_s, .. }
             | Self::JournalUnavailable { retry_after_s } => Some(*retry_after_s),
             _ => None,
         }
@@ -458,30 +478,6 @@ impl GatewayError {
             Self::Upstream(upstream) => exception_class(upstream.status),
             _ => "ProxyException",
         }
-    }
-}
-
-fn model_denied(scope: &str, models: &[String], model: &str) -> String {
-    if scope == "user" && models.iter().any(|name| name == "no-default-models") {
-        return format!(
-            "User not allowed to access model. No default model access, only team models allowed. \
-             Tried to access {model}"
-        );
-    }
-    format!(
-        "{scope} not allowed to access model. This {scope} can only access models={}. Tried to \
-         access {model}",
-        python_list(models)
-    )
-}
-
-fn model_denied_kind(scope: &str) -> &'static str {
-    match scope {
-        "team" | "team_member" => "team_model_access_denied",
-        "user" => "user_model_access_denied",
-        "org" | "org_member" => "org_model_access_denied",
-        "project" => "project_model_access_denied",
-        _ => "key_model_access_denied",
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One admission takes those of every scope of a request or none; one settlement gives them back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16};
@@ -209,6 +210,41 @@ impl Meters {
     pub fn set_spent(&self, spent: NanoUsd, now: WallMs) {
         self.budget.slot.set_spent(spent, now);
         self.budget.gate.ask_reset(spent);
+    }
+
+    /// The same by hand: what is spent of one of `budget_limits` is part of it, so none counts
+    /// more. Budgets of single models go on.
+    pub fn reset_spent(&self, spent: NanoUsd, now: WallMs) {
+        self.set_spent(spent, now);
+        let above = self.limits.iter().map(|limit| &limit.purse);
+        for purse in above.filter(|purse| purse.spent(now) > spent) {
+            purse.slot.set_spent(spent, now);
+            purse.gate.ask_reset(spent);
+        }
+    }
+
+    /// When the running periods of the budgets of single models began; `None` is never.
+    pub fn model_periods(&self, now: WallMs) -> BTreeSet<Option<WallMs>> {
+        let models = self.models.iter().map(|model| &model.budget.slot);
+        let limited = models.filter(|slot| slot.limit(now).is_some());
+        limited.map(|slot| slot.begins(now)).collect()
+    }
+
+    /// What the ledger says was spent since then, by the name that clients ask by: counted in the
+    /// budgets of models whose period began then, where it is more than what is known.
+    pub fn raise_models(&self, since: Option<WallMs>, spent: &[(String, NanoUsd)], now: WallMs) {
+        for (at, model) in self.models.iter().enumerate() {
+            let slot = &model.budget.slot;
+            if slot.limit(now).is_none() || slot.begins(now) != since {
+                continue;
+            }
+            let its = |group: &str| self.models.find(group).is_some_and(|found| found.0 == at);
+            let its = spent.iter().filter(|(group, _)| its(group));
+            let sum = its.fold(NanoUsd::ZERO, |sum, one| sum.saturating_add(one.1));
+            if slot.spent(now) < sum {
+                slot.set_spent(sum, now);
+            }
+        }
     }
 
     /// Says in which region the scope's record was made.

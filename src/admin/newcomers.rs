@@ -41,15 +41,17 @@ pub async fn record(state: AdminState, mut stop: watch::Receiver<bool>) {
 /// by themselves, and the ledger has all that ended before. Where nodes share the store, it is
 /// looked at again and again anyway.
 async fn take_in(state: &AdminState, ids: &[String]) -> Result<(), AdminError> {
-    let registry = state.registry();
-    if registry.is_watching() {
-        return Ok(());
-    }
+    let (registry, now) = (state.registry(), state.now());
     let scopes = ids
         .iter()
         .map(|id| Scope::new(ScopeKind::EndUser, id.as_str()));
     let scopes: Vec<Scope> = scopes.collect();
-    let now = state.now();
+    if registry.is_watching() {
+        for scope in scopes {
+            registry.look_after(scope, now);
+        }
+        return Ok(());
+    }
     let counted = || {
         let spent = |scope| registry.spent(scope, now).unwrap_or_default();
         scopes.iter().map(spent).collect::<Vec<NanoUsd>>()

@@ -219,7 +219,7 @@ impl AdminState {
         (self.0.hooks.changed)(&stored);
         for (scope, spend, since) in spent {
             // Requests on this node are decided by the figure in memory.
-            self.registry().set_spent(&scope, spend, since);
+            self.registry().reset_spent(&scope, spend, since);
         }
         if !begun.is_empty() {
             // What was charged to the name before there was a record of it counts on.

@@ -209,7 +209,7 @@ mod tests {
         assert!(!is_lost(&members, true, at(9)) && !is_lost(&members, false, at(4)));
         members.hear(near, heard(at(2), 0));
         members.hear(far, heard(at(2), 0));
-        members.changed(at(2));
+        members.look(at(2));
         assert!(!members.is_near_lost(&[2], at(4)) && !is_lost(&members, true, at(11)));
         assert!(!is_lost(&members, false, at(6)) && is_lost(&members, false, at(7)));
         members.leave(near);
@@ -217,7 +217,7 @@ mod tests {
         assert!(!members.is_near_lost(&[2], at(60)) && is_lost(&members, true, at(12)));
         // It is back, and then silent.
         members.hear(near, heard(at(61), 0));
-        members.changed(at(64));
+        members.look(at(64));
         assert!(!members.is_near_lost(&[2], at(64)) && members.is_near_lost(&[2], at(67)));
         // Postgres does not know it any more.
         assert!(!members.is_near_lost(&[], at(68)));

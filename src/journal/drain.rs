@@ -95,15 +95,40 @@ impl std::fmt::Debug for Listener {
 struct Place {
     /// `None` where only the store knows.
     cursor: Option<Cursor>,
-    /// A batch of which the store did not say whether it has it: its cursor will.
+    /// Batches of which the store did not say whether it has one: its cursor will.
     unsure: Option<Unsure>,
 }
 
-/// What the listener is told once the store's cursor is behind it.
-#[derive(Debug)]
+/// What the listener is told once the store's cursor is behind it. A commit may still be under way
+/// when the store is asked, and the next batch is another one: all that began at one cursor are
+/// remembered until it moves, for only one of them can have moved it.
+#[derive(Debug, Default)]
 struct Unsure {
-    next: Position,
+    /// Records of the longest of them; the others are its beginning.
     told: Vec<SpendRecord>,
+    /// Where each ends, and how many records it has.
+    ends: Vec<(Position, usize)>,
+}
+
+impl Unsure {
+    fn add(&mut self, next: Position, told: Vec<SpendRecord>) {
+        if self.ends.iter().all(|(end, _)| *end != next) {
+            self.ends.push((next, told.len()));
+        }
+        if told.len() > self.told.len() {
+            self.told = told;
+        }
+    }
+
+    /// The records of the batch that brought the cursor to `at`; `Err` while none has.
+    fn taken(mut self, at: Position) -> Result<Vec<SpendRecord>, Self> {
+        let passed = self.ends.iter().filter(|(end, _)| *end <= at);
+        let Some(count) = passed.map(|(_, count)| *count).max() else {
+            return Err(self);
+        };
+        self.told.truncate(count);
+        Ok(self.told)
+    }
 }
 
 /// How far the drain has come.
@@ -229,15 +254,21 @@ impl Drain {
         let stored = self.store.journal_position(&self.writer).await?;
         let at = stored.unwrap_or_default();
         self.journal.was_told(at);
-        let taken = place.unsure.take().filter(|unsure| unsure.next <= at);
         let _storing = Storing::begin(&self.batches);
-        self.tell_of(taken);
+        self.tell_of(place, at);
         Ok(Cursor { at, stored: at })
     }
 
-    fn tell_of(&self, taken: Option<Unsure>) {
-        if let Some((listener, taken)) = self.listener.get().zip(taken) {
-            (listener.listen)(&taken.told);
+    /// Tells what the store has taken, if its cursor at `at` says that it has.
+    fn tell_of(&self, place: &mut Place, at: Position) {
+        match place.unsure.take().map(|unsure| unsure.taken(at)) {
+            Some(Ok(told)) => {
+                if let Some(listener) = self.listener.get() {
+                    (listener.listen)(&told);
+                }
+            }
+            Some(Err(unsure)) => place.unsure = Some(unsure),
+            None => {}
         }
     }
 
@@ -277,9 +308,11 @@ impl Drain {
                 keeps_logs: self.keeps_logs.load(Ordering::Relaxed),
             };
             let _storing = Storing::begin(&self.batches);
-            place.unsure = told.map(|told| Unsure { next, told });
+            if let Some(told) = told {
+                place.unsure.get_or_insert_default().add(next, told);
+            }
             self.store.apply_spend(spend).await?;
-            self.tell_of(place.unsure.take());
+            self.tell_of(&mut place, next);
         }
         place.cursor = Some(Cursor {
             at: next,

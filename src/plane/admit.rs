@@ -3,6 +3,7 @@
 
 mod ask;
 mod banned;
+mod batched;
 mod caller;
 mod choose;
 mod client_ip;
@@ -42,6 +43,7 @@ use super::body::{self, BodyError, BodyLimits};
 use super::forward::InFlight;
 use super::lookup::{CacheUse, Keeping};
 use crate::journal::OpenTicket;
+use crate::remote::Items;
 use crate::rules::{Group, Rules, Target};
 use crate::state::State;
 
@@ -134,6 +136,8 @@ pub(crate) struct Admitted {
     pub unanswered: Vec<Arc<Target>>,
     /// The provider's id of the batch that it made, also where nobody waits for the answer.
     pub made_batch: OnceLock<String>,
+    /// What its body names on the web, once an attempt has fetched it for all.
+    pub web_items: tokio::sync::Mutex<Option<Arc<Items>>>,
     pub(super) hold: Option<Hold>,
 }
 
@@ -329,7 +333,10 @@ impl Admitted {
     pub(crate) fn may_repeat(&self) -> bool {
         let makes_object = matches!(
             self.arrival.endpoint,
-            Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem
+            Endpoint::Files
+                | Endpoint::Batches
+                | Endpoint::MessageBatches
+                | Endpoint::ResponsesItem
         );
         !(makes_object && self.ask.method == Method::POST)
     }

@@ -56,6 +56,9 @@ const OWN_PREFIXES: [&str; 2] = ["x-litellm-", "x-meridian-"];
 /// this gateway, and go on only where the configuration says so, as in LiteLLM.
 const PROVIDER_PREFIXES: [&str; 4] = ["x-amzn-", "x-client-request-id", "x-goog-", "x-ms-"];
 
+/// The member that holds the requests of a Message Batch.
+const REQUESTS: &str = "requests";
+
 /// A request ready to be sent.
 pub(super) struct Outgoing {
     /// Head with this deployment's path and credentials.
@@ -406,6 +409,19 @@ fn json_body(
     spans: &BodySpans,
 ) -> Result<(Vec<Bytes>, UsageChunk), GatewayError> {
     let mut edit = BodyEdit::new(bytes, spans);
+    if endpoint == Endpoint::MessageBatches {
+        // Its requests have models of their own; what a deployment sets belongs into none of them.
+        if let Some(list) = admitted
+            .ask
+            .batched
+            .as_ref()
+            .and_then(|of| of.renamed(bytes, target))
+        {
+            edit.set(REQUESTS, list);
+        }
+        edit.remove_gateway_only();
+        return Ok((edit.finish().parts().to_vec(), UsageChunk::Asked));
+    }
     let named = spans.text(bytes, Field::Model)?;
     let names_model = !admitted.ask.model.is_empty()
         && !matches!(

@@ -210,6 +210,8 @@ struct Bill {
     before_margin: NanoUsd,
     price_unknown: bool,
     estimated: bool,
+    /// What an operator adds per request is in it.
+    has_fixed: bool,
 }
 
 fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: WallMs) -> Bill {
@@ -227,6 +229,7 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
         before_margin: zero,
         price_unknown: false,
         estimated,
+        has_fixed: false,
     };
     let Some(target) = outcome.target else {
         return nothing;
@@ -241,6 +244,7 @@ fn bill(outcome: &Outcome<'_>, admitted: &Admitted, prompt_estimate: u64, now: W
                 cost: cost.total,
                 before_margin: cost.original,
                 price_unknown: cost.price_unknown,
+                has_fixed: true,
                 ..nothing
             }
         }
@@ -264,6 +268,7 @@ fn cached(entry: &Entry) -> Bill {
         before_margin: NanoUsd::ZERO,
         price_unknown: false,
         estimated: false,
+        has_fixed: false,
     }
 }
 
@@ -283,7 +288,11 @@ fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64
             bill.price_unknown = true;
             continue;
         };
-        let cost = price.cost(&usage, &target.place.at(now));
+        let mut place = target.place.at(now);
+        if std::mem::replace(&mut bill.has_fixed, true) {
+            place.adjustment = place.adjustment.without_fixed();
+        }
+        let cost = price.cost(&usage, &place);
         bill.cost = bill.cost.saturating_add(cost.total);
         bill.before_margin = bill.before_margin.saturating_add(cost.original);
         bill.price_unknown |= cost.price_unknown;
@@ -408,6 +417,7 @@ fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
             lineage: record.context.lineage,
             deployment_id: record.deployment_id.clone(),
             model_group: record.model_group.clone(),
+            batch: None,
         };
         state.owners.remember(id, owner);
     }

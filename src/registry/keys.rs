@@ -119,6 +119,26 @@ impl Keys {
         self.active.get(hash).map(|held| Arc::clone(&held.view))
     }
 
+    /// The key of this identity, under whatever digest it goes now. Looks at every key: for what
+    /// is seldom.
+    pub(super) fn of_identity(&self, identity: &KeyHash) -> Option<Arc<KeyView>> {
+        let is_it = |view: &Arc<KeyView>| view.policy.identity() == *identity;
+        if let Some(view) = self.active(identity).filter(is_it) {
+            return Some(view);
+        }
+        self.active
+            .iter()
+            .map(|held| Arc::clone(&held.view))
+            .find(is_it)
+    }
+
+    /// Keys that fit. Looks at every key.
+    pub(super) fn find(&self, fits: impl Fn(&KeyView) -> bool) -> Vec<Arc<KeyView>> {
+        let all = self.active.iter();
+        let found = all.filter(|held| fits(&held.view));
+        found.map(|held| Arc::clone(&held.view)).collect()
+    }
+
     /// The digest that replaced a rotated one, while its grace period runs.
     pub(super) fn active_of(&self, hash: &KeyHash, now: WallMs) -> Option<KeyHash> {
         if self.rotated.is_empty() {
@@ -380,7 +400,7 @@ impl Keys {
         let held = self.active.iter();
         let all: Vec<_> = held.map(|held| Arc::clone(&held.view.meters)).collect();
         for meters in &all {
-            meters.set_spent(NanoUsd::ZERO, now);
+            meters.reset_spent(NanoUsd::ZERO, now);
         }
         all
     }

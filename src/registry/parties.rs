@@ -70,7 +70,7 @@ pub(super) struct Entry {
     /// When its record was deleted.
     deleted_at: Option<WallMs>,
     /// Its counters, once there was something to limit.
-    meters: Option<Arc<Meters>>,
+    pub(super) meters: Option<Arc<Meters>>,
 }
 
 /// What an entry's view is made of besides its charter.
@@ -249,7 +249,7 @@ impl Parties {
             .filter_map(|held| held.value().as_ref()?.meters.clone())
             .collect();
         for meters in &all {
-            meters.set_spent(NanoUsd::ZERO, now);
+            meters.reset_spent(NanoUsd::ZERO, now);
         }
         all
     }

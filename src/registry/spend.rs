@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
+use meridian_core::auth::KeyView;
+use meridian_core::batch::Step;
 use meridian_core::budget::Stored;
-use meridian_core::ids::KeyHash;
+use meridian_core::ids::{CallId, KeyHash};
 use meridian_core::meters::Meters;
 use meridian_core::money::NanoUsd;
 use meridian_core::scope::{Scope, ScopeKind};
@@ -13,7 +15,12 @@ use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
 use super::Registry;
+use super::parties::Entry;
 use crate::store::ScopeSpend;
+
+/// Requests whose customer came too late that are remembered; what further ones spent may be missed
+/// by this node until the period ends.
+const UNCOUNTED_MAX: usize = 100_000;
 
 /// How long a scope is looked after in the store since it was last used here.
 const ACTIVE_MS: i64 = 600_000;
@@ -26,6 +33,8 @@ pub(super) struct Active {
     used: DashMap<Scope, WallMs>,
     /// Whose spend was set, until the task that shares budgets has taken it.
     resets: Mutex<Vec<Arc<Meters>>>,
+    /// Requests that ended before their customer was counted here, until the store has them.
+    uncounted: DashSet<CallId>,
 }
 
 impl Active {
@@ -61,6 +70,14 @@ impl Registry {
     pub fn set_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
         if let Some(meters) = self.meters_of(scope, now) {
             meters.set_spent(spent, now);
+            self.note_reset(meters);
+        }
+    }
+
+    /// The same by hand: none of its `budget_limits` counts more from now on.
+    pub fn reset_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
+        if let Some(meters) = self.meters_of(scope, now) {
+            meters.reset_spent(spent, now);
             self.note_reset(meters);
         }
     }
@@ -126,13 +143,65 @@ impl Registry {
         }
     }
 
+    /// Scopes with budgets for single models.
+    pub fn with_model_budgets(&self, now: WallMs) -> Vec<(Scope, Arc<Meters>)> {
+        let has = |meters: &Meters| !meters.model_periods(now).is_empty();
+        let keys = self.keys.find(|view| has(&view.meters)).into_iter();
+        let of_key = |view: Arc<KeyView>| {
+            let scope = Scope::new(ScopeKind::Key, view.policy.token.to_string());
+            (scope, Arc::clone(&view.meters))
+        };
+        let fits = |entry: &Entry| entry.meters.as_deref().is_some_and(has);
+        let parties = self.parties.find(&ScopeKind::ALL, fits).into_iter();
+        let of_party = |scope: Scope| Some((scope.clone(), self.parties.meters(&scope)?));
+        keys.map(of_key)
+            .chain(parties.filter_map(of_party))
+            .collect()
+    }
+
     /// Counts a request of an earlier process that no store had seen when spend was loaded.
     pub fn charge(&self, record: &SpendRecord, now: WallMs) {
-        for scope in Scope::of_record(record) {
-            if let Some(meters) = self.meters_of(&scope, now) {
-                meters.charge(&record.model_group, record.cost, record.started, now);
-            }
+        for (_, meters) in self.charged(record, now) {
+            meters.charge(&record.model_group, record.cost, record.started, now);
         }
+    }
+
+    /// The scopes that a record is charged to and that are counted here.
+    pub fn charged(&self, record: &SpendRecord, now: WallMs) -> Vec<(Scope, Arc<Meters>)> {
+        let counted = |scope: Scope| match self.meters_of(&scope, now) {
+            Some(meters) => Some((scope, meters)),
+            None if scope.kind == ScopeKind::Key => self.heir_of(record),
+            None => None,
+        };
+        let scopes = Scope::of_record(record).into_iter();
+        scopes.filter_map(counted).collect()
+    }
+
+    /// Who pays a batch's bill in the place of a key that was rotated since it made the batch, and
+    /// whose time of grace is over.
+    fn heir_of(&self, bill: &SpendRecord) -> Option<(Scope, Arc<Meters>)> {
+        if bill.context.batch != Some(Step::Used) {
+            return None;
+        }
+        let identity = bill.context.lineage.or(bill.payer.key)?;
+        let heir = self.keys.of_identity(&identity)?;
+        let scope = Scope::new(ScopeKind::Key, heir.policy.token.to_string());
+        Some((scope, Arc::clone(&heir.meters)))
+    }
+
+    /// A request ends, and nobody counts its customer here. Said before its record can be in the
+    /// store.
+    pub fn note_uncounted(&self, request: CallId) {
+        let uncounted = &self.active.uncounted;
+        if self.is_watching() && uncounted.len() < UNCOUNTED_MAX {
+            uncounted.insert(request);
+        }
+    }
+
+    /// Whether such a request is still to be counted here: once, and not when the store had its
+    /// record first. Then it is found there, like what other nodes spend.
+    pub fn take_uncounted(&self, request: &CallId) -> bool {
+        !self.is_watching() || self.active.uncounted.remove(request).is_some()
     }
 
     /// Whether other nodes spend into the same store.
@@ -148,14 +217,20 @@ impl Registry {
     /// Records of this process are in the store now.
     pub fn mark_stored<'a>(&self, records: impl Iterator<Item = &'a SpendRecord>, now: WallMs) {
         for record in records {
-            for scope in Scope::of_record(record) {
-                if let Some(meters) = self.meters_of(&scope, now) {
+            let is_uncounted = self.active.uncounted.remove(&record.call_id).is_some();
+            for (scope, meters) in self.charged(record, now) {
+                if !(is_uncounted && scope.kind == ScopeKind::EndUser) {
                     let budget = meters.budget();
                     budget.mark_stored(record.cost, record.started, now);
-                    self.active.touch(scope, now);
                 }
+                self.active.touch(scope, now);
             }
         }
+    }
+
+    /// What others spent of a scope is worth a look into the store.
+    pub fn look_after(&self, scope: Scope, now: WallMs) {
+        self.active.touch(scope, now);
     }
 
     /// A budget refused: what others spent of it decides from when on it has room again.

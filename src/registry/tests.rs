@@ -20,6 +20,7 @@ use super::*;
 
 mod routed;
 mod scopes;
+mod spend;
 
 const NOW: WallMs = WallMs(1_795_000_000_000);
 

@@ -226,12 +226,16 @@ impl Rules {
         self.every_target().into_iter().find(is_there)
     }
 
-    /// Deployments of any model that speak OpenAI's dialect and have a credential of their own:
-    /// where files and batches live.
-    pub fn accounts(&self) -> Vec<Arc<Target>> {
+    /// Deployments of any model with a credential of their own that have such objects: files and
+    /// batches where OpenAI's dialect is spoken, Message Batches where Anthropic has them.
+    pub fn accounts(&self, of: Endpoint) -> Vec<Arc<Target>> {
         let mut accounts: Vec<Arc<Target>> = Vec::new();
         for target in self.targets().cloned().chain(self.wildcard_targets()) {
-            let fits = target.door.is_some() && target.deployment.serves(Dialect::OpenAi);
+            let has_them = match of {
+                Endpoint::MessageBatches => target.serves(of),
+                _ => target.deployment.serves(Dialect::OpenAi),
+            };
+            let fits = target.door.is_some() && has_them;
             if fits && !accounts.iter().any(|known| known.same_account(&target)) {
                 accounts.push(target);
             }

@@ -43,6 +43,32 @@ pub(super) async fn load(store: &Store, registry: &Registry) -> Result<(), Store
     for says in store.limit_spends().await? {
         registry.raise_limit(&says, now);
     }
+    load_models(store, registry, now).await
+}
+
+/// Counts what the running periods of budgets of single models had, by the ledger.
+async fn load_models(store: &Store, registry: &Registry, now: WallMs) -> Result<(), StoreError> {
+    let mut periods: BTreeMap<_, BTreeMap<String, Arc<Meters>>> = BTreeMap::new();
+    for (scope, meters) in registry.with_model_budgets(now) {
+        for since in meters.model_periods(now) {
+            let of_period = periods.entry((scope.kind, since)).or_default();
+            of_period.insert(scope.id.clone(), Arc::clone(&meters));
+        }
+    }
+    for ((kind, since), scopes) in periods {
+        let ids: Vec<String> = scopes.keys().cloned().collect();
+        for some in ids.chunks(PERIODS_AT_ONCE) {
+            let mut spent: BTreeMap<String, Vec<_>> = BTreeMap::new();
+            for (id, group, amount) in store.model_spends(kind, some.to_vec(), since).await? {
+                spent.entry(id).or_default().push((group, amount));
+            }
+            for (id, spent) in spent {
+                if let Some(meters) = scopes.get(&id) {
+                    meters.raise_models(since, &spent, now);
+                }
+            }
+        }
+    }
     Ok(())
 }
 

@@ -150,6 +150,15 @@ impl Store {
         }
     }
 
+    /// Whether nobody knows yet what a batch used: its output has to stay. `None`: there is no such
+    /// batch here, or its record has not come yet.
+    pub async fn is_batch_open(&self, batch: BatchKey) -> Result<Option<bool>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.is_batch_open(batch).await,
+            Self::Postgres(store) => store.is_batch_open(&batch).await,
+        }
+    }
+
     /// Writes what a batch used, once: `false` when it was written before, and these are not.
     pub async fn decide_batch(
         &self,

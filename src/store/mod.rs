@@ -26,7 +26,7 @@ use meridian_core::config::Database;
 use meridian_core::journal::Position;
 use meridian_core::money::NanoUsd;
 use meridian_core::record::{BadRecord, Record, RecordKind};
-use meridian_core::scope::Scope;
+use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
@@ -294,6 +294,21 @@ impl Store {
     pub async fn limit_spends(&self) -> Result<Vec<ScopeSpend>, StoreError> {
         match self {
             Self::Embedded(store) => store.limit_spends().await,
+            Self::Postgres(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// What scopes of a kind spent since then, by the name that clients asked by: scope, name,
+    /// amount. Of a first day that the log does not know whole, all of it. For a store of one node:
+    /// those that share one have rights.
+    pub async fn model_spends(
+        &self,
+        kind: ScopeKind,
+        ids: Vec<String>,
+        since: Option<WallMs>,
+    ) -> Result<Vec<(String, String, NanoUsd)>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.model_spends(kind, ids, since).await,
             Self::Postgres(_) => Ok(Vec::new()),
         }
     }

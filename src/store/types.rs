@@ -289,6 +289,8 @@ pub struct Owner {
     pub model_group: String,
     /// Deployment that holds it.
     pub deployment_id: String,
+    /// The batch that wrote it, of a batch's output.
+    pub batch: Option<String>,
 }
 
 impl Owner {

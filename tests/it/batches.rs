@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meridian_testkit::config::Config;
+use meridian_testkit::config::{Config, MASTER_KEY};
 use meridian_testkit::fake::{Asked, Fake, Reply};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
@@ -91,6 +91,7 @@ fn answer(account: &mut Account, asked: &Asked) -> Reply {
             let parts = account.output.chunks(700).map(<[u8]>::to_vec).collect();
             return Reply::stream("application/octet-stream", parts);
         }
+        ("DELETE", ["files", id]) => json!({"id": id, "object": "file", "deleted": true}),
         (_, ["batches", id, ..]) if account.batch["id"] == *id => account.batch.clone(),
         ("POST", ["chat", "completions"]) => json!({"id": "c", "object": "chat.completion",
             "model": "gpt-x", "choices": [{"index": 0, "finish_reason": "stop",
@@ -250,6 +251,50 @@ async fn a_batch_that_somebody_lists_is_billed_also_by_an_output_with_an_odd_id(
     let list = Request::new("GET", "/v1/batches").bearer(&key);
     let listed = gateway.send(&list).await;
     assert_eq!(listed.json()["data"][0]["id"], *batch, "{}", listed.text());
+    let rows = billed(&gateway, &batch, 1).await;
+    assert_eq!(nano(&rows[0]), 8 * 500 + 2 * 1_000);
+}
+
+#[tokio::test]
+async fn an_output_stays_until_it_is_billed_and_may_be_deleted_then() {
+    let provider = Provider::start().await;
+    let mut gateway = Setup::new(binary(), &provider.config("")).start().await;
+    let key = gateway.key(&json!({})).await;
+    let batch = make(&gateway, &key).await;
+    let delete =
+        |key: &str, file: &str| Request::new("DELETE", &format!("/v1/files/{file}")).bearer(key);
+    // Written while it still runs; the input tells nothing.
+    provider.becomes(json!({"status": "in_progress"}), &[line("gpt-x", 8, 2)]);
+    read(&gateway, &key, &batch).await;
+    gateway.kill().await;
+    gateway.start().await;
+    for caller in [&key, &MASTER_KEY.to_owned()] {
+        let refused = gateway.send(&delete(caller, "file-output")).await;
+        assert_eq!(refused.status(), 409, "{}", refused.text());
+        let error = refused.json()["error"].clone();
+        assert_eq!(error["type"], "invalid_request_error");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("file-output") && message.contains(&batch),
+            "{message}"
+        );
+        assert!(refused.header("retry-after").is_some());
+    }
+    let deleted = gateway.send(&delete(&key, "file-input")).await;
+    assert_eq!(deleted.status(), 200, "{}", deleted.text());
+    let others = gateway.key(&json!({})).await;
+    let hidden = gateway.send(&delete(&others, "file-output")).await;
+    assert_eq!(hidden.status(), 404, "{}", hidden.text());
+    assert_eq!(provider.asked_for("/v1/files/file-output"), 0);
+
+    provider.becomes(json!({"status": "completed"}), &[line("gpt-x", 8, 2)]);
+    // Whoever wants it away makes that it is billed.
+    let until = Instant::now() + BILLED_WITHIN;
+    while gateway.send(&delete(&key, "file-output")).await.status() == 409 {
+        assert!(Instant::now() < until, "{batch} is not billed");
+        sleep(AGAIN_AFTER).await;
+    }
+    assert_eq!(provider.asked_for("/v1/files/file-output"), 1);
     let rows = billed(&gateway, &batch, 1).await;
     assert_eq!(nano(&rows[0]), 8 * 500 + 2 * 1_000);
 }

@@ -80,6 +80,57 @@ async fn every_budget_of_a_key_must_have_room_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_key_whose_spend_was_reset_works_again_also_after_a_restart() {
+    let mut world = World::new("").await;
+    let limits = json!([{"budget_duration": "30d", "max_budget": DUST}]);
+    let key = world.gateway.key(&json!({"budget_limits": limits})).await;
+    for restarts in [false, true] {
+        served(&world, &key).await;
+        refused(&world, &key, "ExceededBudget: Key over 30d budget.").await;
+        let target = format!("/key/{key}/reset_spend");
+        admin(&world, &target, &json!({"reset_to": 0})).await;
+        if restarts {
+            world.gateway.stop(SOON).await;
+            world.gateway.start().await;
+        }
+    }
+    served(&world, &key).await;
+    refused(&world, &key, "ExceededBudget: Key over 30d budget.").await;
+    admin(&world, "/global/spend/reset", &json!({})).await;
+    served(&world, &key).await;
+}
+
+#[tokio::test]
+async fn a_budget_of_one_model_outlives_a_restart_whatever_its_period() {
+    let mut world = World::new("").await;
+    let budgets = [
+        json!({"budget_limit": DUST, "time_period": "30d"}),
+        json!({"budget_limit": DUST, "time_period": "1h"}),
+        json!({"budget_limit": DUST}),
+    ];
+    let mut keys = Vec::new();
+    for budget in budgets {
+        let fields = json!({"model_max_budget": {"fake-x": budget}});
+        keys.push(world.gateway.key(&fields).await);
+    }
+    for key in &keys {
+        served(&world, key).await;
+    }
+    for restarts in [false, true] {
+        if restarts {
+            world.gateway.stop(SOON).await;
+            world.gateway.start().await;
+        }
+        for key in &keys {
+            let answer = ask(&world, key).await;
+            assert_eq!(answer.status(), 429, "{}", answer.text());
+            let says = "exceeded budget for model=fake-x";
+            assert!(answer.text().contains(says), "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn teams_and_users_have_them_too() {
     let world = World::new("").await;
     let dust = json!([{"budget_duration": "1h", "max_budget": DUST}]);

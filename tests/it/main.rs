@@ -15,6 +15,7 @@ mod ids;
 mod keys;
 mod ledger;
 mod limits;
+mod message_batches;
 mod objects;
 mod probes;
 mod prompts;

@@ -82,13 +82,15 @@ model_list:
     litellm_params: {{model: bedrock/amazon.nova-x, {aws}}}
   - model_name: down
     litellm_params: {{model: bedrock/converse/down, {aws}}}
+  - model_name: halting
+    litellm_params: {{model: bedrock/converse/down, {aws}}}
   - model_name: gpt
     litellm_params: {{model: openai/gpt-x, api_key: sk-fake, api_base: '{url}/v1'}}
 general_settings:
   master_key: {MASTER_KEY}
 router_settings:
   num_retries: 0
-  fallbacks: [{{down: [gpt]}}]
+  fallbacks: [{{down: [gpt]}}, {{halting: [nova]}}]
 meridian:
   retry_budget: 1
 "
@@ -302,6 +304,25 @@ async fn who_fetches_by_itself_gets_the_address_also_as_a_fallback() {
     );
     assert!(second.json().to_string().contains(&url));
     assert_eq!(world.web.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn all_attempts_of_a_request_share_what_was_fetched() {
+    let world = world(&["fetch_allow: [127.0.0.1]"]).await;
+    let answer = world.look("halting", &["/a.png", "/wrong-word"]).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let asked = world.models.asked();
+    let [.., first, second] = &asked[..] else {
+        panic!("two attempts")
+    };
+    for attempt in [first, second] {
+        let body = attempt.json().to_string();
+        assert!(body.contains(&BASE64_STANDARD.encode(PNG)), "{body}");
+    }
+    assert_eq!(world.web.asked().len(), 2, "each item once");
+    // The next request fetches for itself.
+    world.look("nova", &["/a.png"]).await;
+    assert_eq!(world.web.asked().len(), 3);
 }
 
 #[tokio::test]

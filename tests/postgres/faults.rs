@@ -164,6 +164,51 @@ async fn who_listens_hears_once_of_each_record_also_where_answers_are_lost() {
 }
 
 #[tokio::test]
+async fn who_listens_hears_of_a_commit_that_was_under_way_when_the_store_was_asked() {
+    let server = Postgres::start();
+    let store = on(&server).await;
+    // The first commit takes its time, and goes on when nobody waits for it.
+    let slow = "CREATE SEQUENCE commits; CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql \
+            AS $$ BEGIN IF nextval('commits') = 1 THEN PERFORM pg_sleep(4); END IF; \
+                RETURN NULL; END $$; \
+        CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON meridian.journal_cursor \
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()";
+    server.ask("app", slow);
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalOptions::default()).unwrap();
+    let journal = Arc::new(journal);
+    let drain = Drain::new(Arc::clone(&journal), store.clone(), "store");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    drain.tell(journal.end(), move |records| {
+        let mut told = hears.lock().unwrap();
+        told.extend(records.iter().map(|record| record.call_id));
+    });
+    let mut expected = Vec::new();
+    let mut append = |number| {
+        let record = record(number, NOON, 5);
+        journal.append_close(None, &record).unwrap();
+        expected.push(record.call_id);
+    };
+    append(1);
+    let commits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    let is_under_way = async {
+        while server.ask("app", commits).trim() != "1" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // The wait for it is given up in the middle.
+    tokio::select! {
+        drained = drain.flush(DRAINED_WITHIN) => panic!("{drained}: it was not slow"),
+        () = is_under_way => {}
+    }
+    append(2);
+    assert!(drain.flush(DRAINED_WITHIN).await);
+    assert_eq!(*told.lock().unwrap(), expected);
+    assert_eq!(store.global_spend(None).await.unwrap(), NanoUsd(10));
+}
+
+#[tokio::test]
 async fn texts_that_postgres_cannot_hold_stop_no_batch() {
     let (_, store) = store().await;
     let mut odd = record(1, NOON, 5);

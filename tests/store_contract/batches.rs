@@ -95,6 +95,7 @@ on_every_store! {
         read.context.batch = None;
         apply(&store, vec![made.clone(), read]).await;
         assert!(claimed(&store, due("n1", "", 0)).await.is_empty(), "before it was made");
+        assert_eq!(store.is_batch_open(batch.clone()).await.unwrap(), Some(true));
         let open = store.claim_batches(due("n1", "", 2_000)).await.unwrap();
         assert_eq!((open.len(), &open[0].made, open[0].tries), (1, &made, 0));
         assert!(!open[0].is_decided);
@@ -116,6 +117,9 @@ on_every_store! {
         assert_eq!(open[0].gone_since, gone_since);
         let bills = bills(&made);
         assert!(store.decide_batch(batch.clone(), bills.clone()).await.unwrap());
+        assert_eq!(store.is_batch_open(batch.clone()).await.unwrap(), Some(false), "it is known");
+        let unknown = BatchKey { id: "batch_9".into(), ..batch.clone() };
+        assert_eq!(store.is_batch_open(unknown).await.unwrap(), None);
         let mut other = bills.clone();
         other[0].cost = NanoUsd(1);
         assert!(!store.decide_batch(batch.clone(), other).await.unwrap());
@@ -159,6 +163,7 @@ on_every_store! {
             lineage: None,
             model_group: String::new(),
             deployment_id: "d1".into(),
+            batch: None,
         };
         let ids = |from: u64| (from..from + 3).map(|id| format!("file-{id}")).collect::<Vec<_>>();
         let old = |today, before| OldObjects { today, before, most: 2 };

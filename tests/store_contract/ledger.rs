@@ -177,6 +177,7 @@ on_every_store! {
             lineage: lineage.map(token),
             model_group: "gpt-4o".into(),
             deployment_id: "d1".into(),
+            batch: None,
         };
         let expected = [
             ("resp_1".to_owned(), owner("a", None)),
@@ -195,6 +196,7 @@ on_every_store! {
             lineage: None,
             model_group: "m".into(),
             deployment_id: "d1".into(),
+            batch: None,
         };
         let ids = vec!["file-1".to_owned(), "file-2".to_owned()];
         store.keep_owner(ids.clone(), owner("a")).await.unwrap();

@@ -121,6 +121,31 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Reads a line of the results of a Message Batch of Anthropic's.
+    pub fn read_message(line: &[u8]) -> Self {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Self::Free;
+        }
+        let result = json::whole(line)
+            .ok()
+            .and_then(|line| line.field(b"result"));
+        let Some(result) = result.filter(is_object) else {
+            return Self::Unreadable;
+        };
+        let kind = result.field(b"type").and_then(Value::text);
+        match kind.as_deref() {
+            Some("errored" | "canceled" | "expired") => Self::Free,
+            Some("succeeded") => match result.field(b"message").filter(is_object) {
+                Some(message) => of_body(message.raw, Endpoint::Messages),
+                None => Self::Unreadable,
+            },
+            _ => Self::Unreadable,
+        }
+    }
+}
+
 fn is_object(value: &Value<'_>) -> bool {
     value.kind == json::Kind::Object
 }

@@ -2,6 +2,8 @@
 //! that bill it.
 
 mod lines;
+mod message;
+mod requests;
 mod tally;
 
 use std::borrow::Cow;
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use lines::{Cut, LINE_BYTES_MAX, Line, Lines};
+pub use message::{MessageBatch, with_own_results};
+pub use requests::{MODELS_MAX, REQUESTS_MAX, Requests};
 pub use tally::{Part, Priced, Tally};
 
 use crate::endpoint::Endpoint;
@@ -115,12 +119,11 @@ fn segment(id: &str) -> Option<String> {
 
 /// Whether an answer to a read says that nothing more will be used.
 pub fn is_over(body: &[u8]) -> bool {
-    let status = json::whole(body)
-        .ok()
-        .and_then(|object| object.field(b"status"));
-    status
-        .and_then(Value::text)
-        .is_some_and(|status| is_final(&status))
+    let Ok(object) = json::whole(body) else {
+        return false;
+    };
+    let status = object.field(b"status").and_then(Value::text);
+    status.is_some_and(|status| is_final(&status)) || message::is_ended(object)
 }
 
 /// States after which a provider does nothing more for a batch. One that nobody knows is none.

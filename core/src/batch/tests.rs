@@ -304,3 +304,147 @@ fn whoever_bills_a_batch_makes_the_same_records() {
     let kept = serde_json::to_string(first).unwrap();
     assert_eq!(serde_json::from_str::<SpendRecord>(&kept).unwrap(), *first);
 }
+
+fn requests(body: &str) -> Result<Requests, String> {
+    let spans = crate::wire::span::BodySpans::scan(body.as_bytes()).unwrap();
+    Requests::read(body.as_bytes(), &spans).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_requests_of_a_message_batch_get_the_names_of_their_provider() {
+    let body = r#"{"a":1,"requests":[ {"custom_id":"1","params":{"model":"m","x":{"model":"no"}}},
+        {"params":{"max_tokens":1,"model":"\u006e"},"custom_id":"2"},{"params":{"model":"m"}}]}"#;
+    let read = requests(body).unwrap();
+    assert_eq!(read.models(), ["m", "n"]);
+    assert_eq!(read.renamed(body.as_bytes(), &["m", "n"]), None);
+    let renamed = read.renamed(body.as_bytes(), &["m-1", "a\"b"]).unwrap();
+    let list = r#"[ {"custom_id":"1","params":{"model":"m-1","x":{"model":"no"}}},
+        {"params":{"max_tokens":1,"model":"a\"b"},"custom_id":"2"},{"params":{"model":"m-1"}}]"#;
+    assert_eq!(String::from_utf8(renamed).unwrap(), list);
+}
+
+#[test]
+fn what_two_readers_may_understand_differently_makes_no_message_batch() {
+    for (body, says) in [
+        (r#"{}"#, "'requests' must be there once"),
+        (
+            r#"{"requests":[],"requests":[{"params":{"model":"m"}}]}"#,
+            "'requests' must be there once",
+        ),
+        (r#"{"requests":{}}"#, "'requests' must be there once"),
+        (r#"{"requests":[]}"#, "'requests' is empty"),
+        (r#"{"requests":[7]}"#, "'requests[0]' must be an object"),
+        (r#"{"requests":[{}]}"#, "'requests[0].params' is missing"),
+        (
+            r#"{"requests":[{"params":[]}]}"#,
+            "'requests[0].params' must be an object",
+        ),
+        (
+            r#"{"requests":[{"params":{"model":7}}]}"#,
+            "'requests[0].params.model' must be the name",
+        ),
+        (
+            r#"{"requests":[{"params":{"model":""}}]}"#,
+            "'requests[0].params.model' must be the name",
+        ),
+        (
+            r#"{"requests":[{"params":{"model":"m"}},{"params":{"model":"m","mode\u006c":"n"}}]}"#,
+            "'requests[1].params.model' is there twice",
+        ),
+        (
+            r#"{"requests":[{"params":{"model":"m"},"params":{"model":"n"}}]}"#,
+            "'requests[0].params' is there twice",
+        ),
+    ] {
+        let refused = requests(body).unwrap_err();
+        assert!(refused.contains(says), "{body}: {refused}");
+    }
+    let models: Vec<String> = (0..=MODELS_MAX)
+        .map(|number| format!(r#"{{"params":{{"model":"m{number}"}}}}"#))
+        .collect();
+    let most = format!(r#"{{"requests":[{}]}}"#, models[1..].join(","));
+    assert_eq!(requests(&most).unwrap().models().len(), MODELS_MAX);
+    let more = format!(r#"{{"requests":[{}]}}"#, models.join(","));
+    assert!(requests(&more).unwrap_err().contains("64 models"));
+}
+
+#[test]
+fn a_message_batch_says_how_it_stands() {
+    let batch = |status: &str, succeeded: u32| {
+        let body = format!(
+            r#"{{"id":"b","processing_status":"{status}","request_counts":{{"succeeded":{succeeded}}}}}"#
+        );
+        (
+            MessageBatch::read(body.as_bytes()).unwrap(),
+            is_over(body.as_bytes()),
+        )
+    };
+    let state = |is_over, was_used| MessageBatch { is_over, was_used };
+    assert_eq!(batch("in_progress", 0), (state(false, false), false));
+    assert_eq!(batch("canceling", 1), (state(false, true), false));
+    assert_eq!(batch("ended", 0), (state(true, false), true));
+    assert_eq!(batch("ended", 3), (state(true, true), true));
+    assert_eq!(MessageBatch::read(b"{}"), None);
+    let unsaid = br#"{"processing_status":"ended"}"#;
+    assert!(MessageBatch::read(unsaid).unwrap().was_used);
+}
+
+#[test]
+fn results_of_message_batches_are_with_whoever_tells_of_them() {
+    let url = "https://api.anthropic.com/v1/messages/batches/b/results";
+    let one = format!(r#"{{"id":"b","results_url":"{url}","x":"{url}"}}"#);
+    let own = one.replacen("https://api.anthropic.com", "", 1);
+    assert_eq!(with_own_results(one.as_bytes()).unwrap(), own.as_bytes());
+    assert_eq!(with_own_results(own.as_bytes()), None);
+    let list = format!(r#"{{"data":[{one},{{"results_url":null}},{one}]}}"#);
+    let owns = format!(r#"{{"data":[{own},{{"results_url":null}},{own}]}}"#);
+    assert_eq!(with_own_results(list.as_bytes()).unwrap(), owns.as_bytes());
+    for other in [
+        "",
+        "[]",
+        r#"{"results_url":7}"#,
+        r#"{"results_url":"https://x.test/y"}"#,
+    ] {
+        assert_eq!(with_own_results(other.as_bytes()), None, "{other}");
+    }
+}
+
+#[test]
+fn results_of_a_message_batch_are_read_line_by_line() {
+    let message = r#"{"custom_id":"1","result":{"type":"succeeded","message":{"id":"m","type":"message",
+        "role":"assistant","model":"claude-x","content":[{"type":"text","text":"hi"}],
+        "stop_reason":"end_turn","usage":{"input_tokens":7,"cache_read_input_tokens":2,
+        "cache_creation_input_tokens":0,"output_tokens":3,"service_tier":"batch"}}}}"#;
+    let Line::Used {
+        model,
+        usage,
+        estimated,
+    } = Line::read_message(message.as_bytes())
+    else {
+        panic!("it was used")
+    };
+    assert_eq!((model.as_str(), estimated), ("claude-x", false));
+    assert_eq!((usage.prompt, usage.completion), (9, 3));
+    assert_eq!(usage.tier, ServiceTier::Batch);
+    for free in [
+        "",
+        "  ",
+        r#"{"result":{"type":"errored"}}"#,
+        r#"{"result":{"type":"canceled"}}"#,
+        r#"{"result":{"type":"expired"}}"#,
+    ] {
+        assert_eq!(Line::read_message(free.as_bytes()), Line::Free, "{free}");
+    }
+    for unread in [
+        "x",
+        "{}",
+        r#"{"result":{"type":"new"}}"#,
+        r#"{"result":{"type":"succeeded"}}"#,
+    ] {
+        assert_eq!(
+            Line::read_message(unread.as_bytes()),
+            Line::Unreadable,
+            "{unread}"
+        );
+    }
+}

@@ -128,7 +128,8 @@ fn in_deployment(endpoint: Endpoint) -> bool {
         | Endpoint::Moderations
         | Endpoint::Rerank
         | Endpoint::Files
-        | Endpoint::Batches => false,
+        | Endpoint::Batches
+        | Endpoint::MessageBatches => false,
     }
 }
 

@@ -29,6 +29,11 @@ impl Deployment {
     /// The way of a request; `model` is the provider's name of the model. `None`: it is not
     /// served.
     pub fn way(&self, endpoint: Endpoint, model: &str) -> Option<Way> {
+        if endpoint == Endpoint::MessageBatches {
+            // Servers that speak messages besides have no batches of them.
+            return (self.provider == Provider::Anthropic && self.mock_response.is_none())
+                .then_some(Way::Pass);
+        }
         if self.mock_response.is_some() || self.provider == Provider::Mock {
             return Some(Way::Pass);
         }

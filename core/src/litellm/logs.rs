@@ -240,6 +240,7 @@ pub(super) fn endpoint_of_path(path: &str) -> Option<Endpoint> {
         "rerank" => Some(Endpoint::Rerank),
         "files" => Some(Endpoint::Files),
         "batches" => Some(Endpoint::Batches),
+        "messages/batches" => Some(Endpoint::MessageBatches),
         _ => None,
     }
 }

@@ -196,7 +196,10 @@ impl Meter {
     fn is_free(&self) -> bool {
         let of_account = matches!(
             self.endpoint,
-            Endpoint::ResponsesItem | Endpoint::Files | Endpoint::Batches
+            Endpoint::ResponsesItem
+                | Endpoint::Files
+                | Endpoint::Batches
+                | Endpoint::MessageBatches
         );
         of_account || self.endpoint.counts()
     }

@@ -83,6 +83,14 @@ impl Window {
         all.filter(|one| one.limit(now).is_some()).collect()
     }
 
+    /// A scope's own budget, and those of its `budget_limits`.
+    pub fn of_scope(meters: &Arc<Meters>) -> impl Iterator<Item = Self> {
+        let limits = 0..meters.limits.iter().count();
+        let parts = std::iter::once(Part::Whole).chain(limits.map(Part::Limit));
+        let meters = Arc::clone(meters);
+        parts.map(move |part| Self::of(&meters, part))
+    }
+
     /// The budget of a scope that a name means; its kind and id are not looked at.
     pub fn find(meters: &Arc<Meters>, name: &WindowName) -> Option<Self> {
         let part = match (&name.model, &name.limit) {

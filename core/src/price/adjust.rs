@@ -72,6 +72,15 @@ impl AdjustmentRules {
 }
 
 impl Adjustment {
+    /// For a further attempt of a request: what is added per request was added before.
+    #[must_use]
+    pub fn without_fixed(self) -> Self {
+        Self {
+            fixed: Rate::ZERO,
+            ..self
+        }
+    }
+
     /// Discount and margin on an exact cost, neither rounded yet.
     pub(super) fn parts(&self, cost: Rate) -> (Rate, Rate) {
         let discount = cost.scaled(self.discount.unwrap_or(Factor::ZERO));

@@ -101,6 +101,16 @@ pub const ROWS: &[Row] = &[
     infer("/v1/messages", E::Messages, POST, &["/v1/messages"]),
     infer("/v1/messages/count_tokens", E::CountTokens, POST, &["/v1/messages/count_tokens"]),
     infer("/utils/token_counter", E::TokenCounter, POST, &["/utils/token_counter"]),
+    infer("/v1/messages/batches", E::MessageBatches, GET_POST, &["/v1/messages/batches"]),
+    infer("/v1/messages/batches/{id}", E::MessageBatches, GET_DELETE, &[
+        "/v1/messages/batches/{id}",
+    ]),
+    infer("/v1/messages/batches/{id}/cancel", E::MessageBatches, POST, &[
+        "/v1/messages/batches/{id}/cancel",
+    ]),
+    infer("/v1/messages/batches/{id}/results", E::MessageBatches, GET, &[
+        "/v1/messages/batches/{id}/results",
+    ]),
     // Moderation, rerank, images, audio.
     infer("/moderations", E::Moderations, POST, &["/v1/moderations", "/moderations"]),
     infer("/rerank", E::Rerank, POST, &["/v1/rerank", "/v2/rerank", "/rerank"]),

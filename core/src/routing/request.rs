@@ -222,7 +222,8 @@ fn tokens(endpoint: Endpoint, spans: &BodySpans, body: &[u8]) -> Result<(u64, u6
         | Endpoint::AudioSpeech
         | Endpoint::AudioTranscriptions
         | Endpoint::Files
-        | Endpoint::Batches => (0, 0),
+        | Endpoint::Batches
+        | Endpoint::MessageBatches => (0, 0),
     })
 }
 

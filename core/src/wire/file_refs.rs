@@ -5,13 +5,15 @@ use std::collections::HashSet;
 
 use memchr::memmem;
 
-use super::json::{JsonError, Kind, Value};
+use super::json::{JsonError, Kind, Value, whole};
 use super::span::{BodySpans, begins_with_any, start};
 use super::walk::{Named, Walk, members};
 use crate::error::GatewayError;
 
 /// Most files of one request.
 pub const FILES_MAX: usize = 200;
+/// Most files of all requests of a batch.
+pub const FILES_OF_BATCH_MAX: usize = 10_000;
 /// Longest id that a store is asked for; of a longer one no more is kept than that and dots.
 pub const ID_BYTES_MAX: usize = 256;
 /// Top-level members below which files are named.
@@ -50,17 +52,41 @@ pub struct FileRef {
 /// `InvalidJson` where what may name a file cannot be read, `BadField` for an id that is no text
 /// and for more than [`FILES_MAX`].
 pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, GatewayError> {
-    let mut search = Search {
-        is_prompt: false,
-        path: String::new(),
-        found: Vec::new(),
-        seen: HashSet::new(),
-    };
+    let mut search = Search::new(FILES_MAX);
     if may_name_files(body) {
         search.body(body, spans, &ROOTS)?;
     }
     Ok(search.found)
 }
+
+/// The same of the requests in a batch's input, JSON lines. In a file that is one by its `purpose`
+/// a line that cannot be read and may name a file is an error; in any other it is no request.
+///
+/// # Errors
+/// As [`file_refs`], naming the line; for more than [`FILES_OF_BATCH_MAX`].
+pub fn batch_file_refs(file: &[u8], is_batch: bool) -> Result<Vec<FileRef>, GatewayError> {
+    let mut search = Search::new(FILES_OF_BATCH_MAX);
+    if !may_name_files(file) {
+        return Ok(search.found);
+    }
+    let file = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
+    for (line, number) in file.split(|byte| *byte == b'\n').zip(1_usize..) {
+        if !may_name_files(line) {
+            continue;
+        }
+        let found = search.found.len();
+        let read = search.at(&format!("line {number}: "), |search| search.line(line));
+        match read {
+            Ok(()) => {}
+            Err(error) if is_batch => return Err(error),
+            Err(_) => search.forget(found),
+        }
+    }
+    Ok(search.found)
+}
+
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Whether `file_id` can be a name in it: as it is, or with an escaped letter. Such letters are in
 /// `\u005f` to `\u0069`, and who escapes only what must be escaped writes none of them.
@@ -75,6 +101,8 @@ struct Search {
     found: Vec<FileRef>,
     /// Ids of those.
     seen: HashSet<String>,
+    /// Most of them.
+    most: usize,
 }
 
 impl<'a> Walk<'a> for Search {
@@ -133,6 +161,41 @@ impl<'a> Walk<'a> for Search {
 }
 
 impl Search {
+    fn new(most: usize) -> Self {
+        Self {
+            is_prompt: false,
+            path: String::new(),
+            found: Vec::new(),
+            seen: HashSet::new(),
+            most,
+        }
+    }
+
+    /// A line of a batch: its request is the member `body`.
+    fn line(&mut self, line: &[u8]) -> Result<(), GatewayError> {
+        let object = whole(line.trim_ascii()).ok();
+        let Some(object) = object.filter(|object| object.kind == Kind::Object) else {
+            let message = format!("'{}'is no JSON object, and may name a file", self.path);
+            return Err(self.bad(message));
+        };
+        for member in members(object) {
+            let Named { name, value, .. } = member.map_err(Self::broken)?;
+            if name != "body" || value.kind != Kind::Object {
+                continue;
+            }
+            let spans = BodySpans::scan(value.raw).map_err(GatewayError::from)?;
+            self.at("body.", |search| search.body(value.raw, &spans, &ROOTS))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was found since there were so many.
+    fn forget(&mut self, found: usize) {
+        for file in self.found.drain(found..) {
+            self.seen.remove(&file.id);
+        }
+    }
+
     /// The ids that an object has under a name.
     fn held(&mut self, object: Value<'_>, wanted: &str) -> Result<(), GatewayError> {
         if object.kind != Kind::Object {
@@ -169,7 +232,7 @@ impl Search {
         if self.seen.contains(&id) {
             return Ok(());
         }
-        if self.found.len() >= FILES_MAX {
+        if self.found.len() >= self.most {
             return Err(self.too_many());
         }
         self.seen.insert(id.clone());
@@ -181,7 +244,11 @@ impl Search {
     }
 
     fn too_many(&self) -> GatewayError {
-        self.bad(format!("more than {FILES_MAX} files in one request"))
+        let most = self.most;
+        self.bad(match most {
+            FILES_MAX => format!("more than {most} files in one request"),
+            _ => format!("more than {most} files in one batch, or {FILES_MAX} in one object"),
+        })
     }
 
     fn bad(&self, message: String) -> GatewayError {

@@ -2,6 +2,7 @@
 //! gets of an account that others use as well.
 
 use super::json;
+use crate::endpoint::Dialect;
 use crate::error::GatewayError;
 
 /// What a list is asked with.
@@ -9,6 +10,7 @@ use crate::error::GatewayError;
 pub struct Question {
     /// Path without its query.
     path: String,
+    dialect: Dialect,
     /// Everything in the query but the two below, as the client wrote it.
     filters: Vec<String>,
     /// Most objects of a page.
@@ -19,19 +21,29 @@ pub struct Question {
 
 impl Question {
     /// Reads path and query: `/files?purpose=batch&limit=10`.
-    pub fn read(tail: &str) -> Result<Self, GatewayError> {
+    ///
+    /// # Errors
+    /// `BadField` for a page size that is none, and for a page before an object.
+    pub fn read(tail: &str, dialect: Dialect) -> Result<Self, GatewayError> {
         let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
         let mut question = Self {
             path: path.to_owned(),
+            dialect,
             filters: Vec::new(),
             limit: None,
             after: None,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=').unwrap_or((pair, "")) {
-                ("limit", "") | ("after", "") => {}
+                ("limit", "") => {}
+                (name, "") if name == question.after_name() => {}
                 ("limit", limit) => question.limit = Some(size(limit)?),
-                ("after", after) => question.after = Some(after.to_owned()),
+                (name, after) if name == question.after_name() => {
+                    question.after = Some(after.to_owned());
+                }
+                ("before_id", before) if dialect == Dialect::Anthropic => {
+                    question.refuse_before(before)?;
+                }
                 _ => question.filters.push(pair.to_owned()),
             }
         }
@@ -42,14 +54,36 @@ impl Question {
     pub fn tail(&self, after: Option<&str>, limit: usize) -> String {
         let mut tail = format!("{}?limit={limit}", self.path);
         if let Some(after) = after {
-            tail.push_str("&after=");
-            tail.push_str(after);
+            tail.push_str(&format!("&{}={after}", self.after_name()));
         }
         for filter in &self.filters {
             tail.push('&');
             tail.push_str(filter);
         }
         tail
+    }
+}
+
+impl Question {
+    /// The parameter that names the object which the page begins behind.
+    fn after_name(&self) -> &'static str {
+        match self.dialect {
+            Dialect::OpenAi => "after",
+            Dialect::Anthropic => "after_id",
+        }
+    }
+
+    /// A key's list is gathered from the newest on: there is no way back in it.
+    fn refuse_before(&self, before: &str) -> Result<(), GatewayError> {
+        match before {
+            "" => Ok(()),
+            _ => Err(GatewayError::BadField {
+                field: "before_id".to_owned(),
+                message: "'before_id' is not served for a key's own list: go through it by \
+                    'after_id'"
+                    .to_owned(),
+            }),
+        }
     }
 }
 
@@ -104,7 +138,7 @@ impl Page {
     }
 
     /// The page as a client reads it.
-    pub fn write(&self) -> Vec<u8> {
+    pub fn write(&self, dialect: Dialect) -> Vec<u8> {
         // What `is_id` takes needs no escape.
         let name = |object: Option<&Object>| match object {
             Some(object) => format!("\"{}\"", object.id),
@@ -117,7 +151,10 @@ impl Page {
             name(self.objects.last()),
             self.has_more
         );
-        let mut body = b"{\"object\":\"list\",\"data\":[".to_vec();
+        let mut body = match dialect {
+            Dialect::OpenAi => b"{\"object\":\"list\",\"data\":[".to_vec(),
+            Dialect::Anthropic => b"{\"data\":[".to_vec(),
+        };
         body.extend(raw.join(&b","[..]));
         body.extend_from_slice(ends.as_bytes());
         body
@@ -195,7 +232,11 @@ mod tests {
 
     #[test]
     fn a_question_keeps_what_it_does_not_know() {
-        let asked = Question::read("/files?purpose=batch&limit=2&order=asc&after=file-1").unwrap();
+        let asked = Question::read(
+            "/files?purpose=batch&limit=2&order=asc&after=file-1",
+            Dialect::OpenAi,
+        )
+        .unwrap();
         assert_eq!(
             (asked.limit, asked.after.as_deref()),
             (Some(2), Some("file-1"))
@@ -205,15 +246,34 @@ mod tests {
             tail,
             "/files?limit=100&after=file-9&purpose=batch&order=asc"
         );
-        let plain = Question::read("/batches").unwrap();
+        let plain = Question::read("/batches", Dialect::OpenAi).unwrap();
         assert_eq!(
             (plain.limit, plain.tail(None, 5)),
             (None, "/batches?limit=5".to_owned())
         );
         for limit in ["0", "-1", "x", "1.5"] {
-            let refused = Question::read(&format!("/files?limit={limit}")).unwrap_err();
+            let refused =
+                Question::read(&format!("/files?limit={limit}"), Dialect::OpenAi).unwrap_err();
             assert!(refused.to_string().contains("'limit'"), "{refused}");
         }
+    }
+
+    #[test]
+    fn anthropics_pages_are_named_otherwise_and_go_one_way() {
+        let read = |tail: &str| Question::read(tail, Dialect::Anthropic);
+        let asked = read("/messages/batches?after_id=msgbatch_1&limit=3&before_id=").unwrap();
+        assert_eq!(asked.after.as_deref(), Some("msgbatch_1"));
+        assert_eq!(
+            asked.tail(Some("b"), 9),
+            "/messages/batches?limit=9&after_id=b"
+        );
+        let refused = read("/messages/batches?before_id=msgbatch_1").unwrap_err();
+        assert!(refused.to_string().contains("before_id"), "{refused}");
+        let mut page = Page::read(br#"{"data":[{"id":"b"}],"has_more":false}"#).unwrap();
+        page.has_more = true;
+        let written = String::from_utf8(page.write(Dialect::Anthropic)).unwrap();
+        let expected = r#"{"data":[{"id":"b"}],"first_id":"b","last_id":"b","has_more":true}"#;
+        assert_eq!(written, expected);
     }
 
     #[test]
@@ -222,7 +282,7 @@ mod tests {
             br#" {"total":7,"data":[{"id":"file-1","x":1e400}, {"id":"file-2"}],"has_more":true}"#;
         let mut page = Page::read(body).unwrap();
         assert!(page.has_more);
-        let written = String::from_utf8(page.write()).unwrap();
+        let written = String::from_utf8(page.write(Dialect::OpenAi)).unwrap();
         let expected = concat!(
             r#"{"object":"list","data":[{"id":"file-1","x":1e400},{"id":"file-2"}],"#,
             r#""first_id":"file-1","last_id":"file-2","has_more":true}"#
@@ -231,7 +291,10 @@ mod tests {
         page.objects.clear();
         page.has_more = false;
         let none = r#"{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}"#;
-        assert_eq!(String::from_utf8(page.write()).unwrap(), none);
+        assert_eq!(
+            String::from_utf8(page.write(Dialect::OpenAi)).unwrap(),
+            none
+        );
     }
 
     #[test]

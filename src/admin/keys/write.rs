@@ -242,7 +242,7 @@ pub(super) async fn set_spend(
     let stored = state.store().set_scope_spend(scope.clone(), spend, now);
     let stored = stored.await;
     stored.map_err(|error| store_error(error, None))?;
-    state.registry().set_spent(&scope, spend, now);
+    state.registry().reset_spent(&scope, spend, now);
     Ok(())
 }
 

@@ -123,9 +123,12 @@ fn endpoint_of(route: &str) -> Result<(Endpoint, &'static str, Option<String>), 
     };
     match found.target {
         Target::Own(_) => wrong("is a path that the gateway answers itself"),
-        Target::Inference(Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem) => {
-            wrong("goes to the account that holds the object: nothing is chosen")
-        }
+        Target::Inference(
+            Endpoint::Files
+            | Endpoint::Batches
+            | Endpoint::MessageBatches
+            | Endpoint::ResponsesItem,
+        ) => wrong("goes to the account that holds the object: nothing is chosen"),
         Target::Inference(endpoint) => {
             let model = found.path_model.map(|model| model.into_owned());
             Ok((endpoint, found.canonical, model))

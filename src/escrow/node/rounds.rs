@@ -87,8 +87,8 @@ impl Desk {
     pub(super) fn tick(&mut self) {
         let now = clock::mono();
         self.tell_members();
-        for meters in self.registry.take_resets() {
-            let window = Window::whole(&meters);
+        let resets = self.registry.take_resets();
+        for window in resets.iter().flat_map(Window::of_scope) {
             let Some(reset) = window.gate().reset() else {
                 continue;
             };

@@ -17,6 +17,7 @@ use meridian_core::wire::multipart::FormSpans;
 use meridian_core::wire::span::BodySpans;
 use pingora_core::protocols::http::ServerSession;
 
+use super::batched::Batched;
 use super::overrides::{Overrides, header};
 use super::{Arrival, banned, client_ip};
 use crate::plane::body::BufferedBody;
@@ -70,6 +71,8 @@ pub(crate) struct Ask {
     pub id: Option<String>,
     /// The provider's own id of the response that is continued, where the caller has LiteLLM's.
     pub previous_response: Option<String>,
+    /// What the requests of a Message Batch ask for, of one that makes such.
+    pub(crate) batched: Option<Batched>,
 }
 
 /// How a body can be edited.
@@ -85,7 +88,7 @@ pub(crate) enum Content {
 impl Ask {
     /// Whether it makes a batch, whose requests are billed when they are done.
     pub(crate) fn makes_batch(&self, endpoint: Endpoint) -> bool {
-        endpoint == Endpoint::Batches && self.method == Method::POST && self.id.is_none()
+        endpoint.has_batches() && self.method == Method::POST && self.id.is_none()
     }
 
     /// Reads a request; errors name the field.
@@ -119,6 +122,7 @@ impl Ask {
             tail: tail(matched, asked.uri.query()),
             id: matched.id.as_deref().map(str::to_owned),
             previous_response: None,
+            batched: None,
             body,
             content,
         };
@@ -194,7 +198,11 @@ impl Ask {
     pub(super) fn require_fields(&self, arrival: &Arrival) -> Result<(), GatewayError> {
         let optional = matches!(
             arrival.endpoint,
-            Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem | Endpoint::Moderations
+            Endpoint::Files
+                | Endpoint::Batches
+                | Endpoint::MessageBatches
+                | Endpoint::ResponsesItem
+                | Endpoint::Moderations
         );
         if self.model.is_empty() && !optional {
             return Err(GatewayError::MissingField {
@@ -314,7 +322,7 @@ fn content(
         return Ok(Content::Form(FormSpans::scan(&body.bytes, kind)?));
     }
     let is_item = matches!(arrival.endpoint, Endpoint::ResponsesItem | Endpoint::Files);
-    if body.bytes.is_empty() && (is_item || arrival.endpoint == Endpoint::Batches) {
+    if body.bytes.is_empty() && (is_item || arrival.endpoint.has_batches()) {
         return Ok(Content::Bytes);
     }
     Ok(Content::Json(BodySpans::scan(&body.bytes)?))

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::Method;
 use meridian_core::auth::KeyView;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -10,7 +11,7 @@ use meridian_core::litellm::response_id;
 use meridian_core::wire::field::Field;
 use meridian_core::wire::json::Value;
 
-use super::{Arrival, Ask, named};
+use super::{Arrival, Ask, batched, named};
 use crate::owners::{Owner, Unknown};
 use crate::path_guard;
 use crate::rules::{Group, Rules, Target};
@@ -20,6 +21,9 @@ use crate::state::State;
 const NO_MODEL: &str = "";
 /// Seconds after which the store may answer again.
 const OWNER_RETRY_S: u64 = 1;
+
+/// Seconds after which a batch that is over is billed, most of the time.
+const BILLED_S: u64 = 2;
 
 /// The group that serves a request; fills in the model after aliases.
 pub(super) async fn group(
@@ -37,17 +41,25 @@ pub(super) async fn group(
         }
         return Ok(Chosen::pinned(maker));
     }
+    if arrival.endpoint == Endpoint::MessageBatches && ask.makes_batch(arrival.endpoint) {
+        return batched::group(rules, key, ask, arrival).await;
+    }
+    let is_upload = arrival.endpoint == Endpoint::Files && ask.method == Method::POST;
+    if let Some(key) = key.filter(|_| is_upload) {
+        named::uploaded(state, key, ask).await?;
+    }
     if let Some(maker) = keeper_of(state, rules, key, ask, arrival).await? {
         return Ok(Chosen::pinned(maker));
     }
     if ask.model.is_empty() {
-        return Ok(Chosen::pinned(account(rules, key)?));
+        let accounts = rules.accounts(arrival.endpoint);
+        return Ok(Chosen::pinned(account(accounts, key)?));
     }
     let group = by_model(rules, key, ask, arrival)?;
     let files = named::files(state, (rules, &group), key, ask, arrival).await?;
-    let (group, has_files) = match files.kept.is_empty() {
-        true => (group, files.has_others),
-        false => (named::keepers(&group, &files.kept)?, true),
+    let (group, has_files) = match files.is_empty() {
+        true => (group, false),
+        false => (named::keepers(&group, &files)?, true),
     };
     match previous_response(ask) {
         Some(id) => {
@@ -112,7 +124,8 @@ fn continued(group: &Group, maker: Arc<Group>) -> Result<Arc<Group>, GatewayErro
     Ok(Arc::new(held))
 }
 
-fn by_model(
+/// The group of the request's model, which the caller may use.
+pub(super) fn by_model(
     rules: &Rules,
     key: Option<&KeyView>,
     ask: &mut Ask,
@@ -130,6 +143,9 @@ fn by_model(
     }
     ask.model = model;
     if !group.serves(arrival.endpoint) {
+        if let Some(elsewhere) = batched::elsewhere(&group, arrival.endpoint) {
+            return Err(elsewhere);
+        }
         let (route, model) = (arrival.canonical, ask.requested_model.clone());
         return Err(GatewayError::EndpointNotServed { route, model });
     }
@@ -162,7 +178,7 @@ async fn keeper_of(
 ) -> Result<Option<Arc<Group>>, GatewayError> {
     let what = match (arrival.endpoint, &ask.id) {
         (Endpoint::Files, _) | (Endpoint::Batches, None) => "File",
-        (Endpoint::Batches, Some(_)) => "Batch",
+        (Endpoint::Batches | Endpoint::MessageBatches, Some(_)) => "Batch",
         _ => return Ok(None),
     };
     // A new batch belongs where its input is.
@@ -178,11 +194,44 @@ async fn keeper_of(
     if owner.is_none() && key.is_none() {
         return Ok(None);
     }
+    let owner = owner.filter(|owner| is_own(owner, key));
     let target = owner
-        .filter(|owner| is_own(owner, key))
+        .as_ref()
         .and_then(|owner| rules.deployment(&owner.deployment_id, &owner.model_group));
-    let target = target.ok_or(GatewayError::ObjectNotFound { what, id })?;
+    let Some((owner, target)) = owner.zip(target) else {
+        return Err(GatewayError::ObjectNotFound { what, id });
+    };
+    if ask.method == Method::DELETE {
+        let is_batch = arrival.endpoint == Endpoint::MessageBatches;
+        let batch = is_batch.then(|| id.clone()).or(owner.batch);
+        check_billed(state, what, id, (batch, &owner.deployment_id)).await?;
+    }
     Ok(Some(Arc::new(Group::of(NO_MODEL.to_owned(), vec![target]))))
+}
+
+/// What tells what a batch used stays until that is written down. One that is over is billed now.
+async fn check_billed(
+    state: &State,
+    what: &'static str,
+    id: String,
+    (batch, deployment_id): (Option<String>, &str),
+) -> Result<(), GatewayError> {
+    let Some(batch) = batch else {
+        return Ok(());
+    };
+    let is_unbilled = state.owners.is_unbilled(&batch, deployment_id);
+    let is_unbilled = path_guard::beside(is_unbilled).await;
+    if !is_unbilled.map_err(|Unknown| owner_unknown())? {
+        return Ok(());
+    }
+    // One that finds no place is found by the look at what nobody reads.
+    let _ = state.batches_over.try_send(batch.clone());
+    Err(GatewayError::NotBilledYet {
+        what,
+        id,
+        batch,
+        retry_after_s: BILLED_S,
+    })
 }
 
 /// Of a batch without a file nobody can say whether it reads the caller's own.
@@ -252,7 +301,10 @@ async fn maker_of(
 
 /// Files and batches name no model: they go to the one account there is, of those whose models
 /// the key may use.
-fn account(rules: &Rules, key: Option<&KeyView>) -> Result<Arc<Group>, GatewayError> {
+fn account(
+    mut accounts: Vec<Arc<Target>>,
+    key: Option<&KeyView>,
+) -> Result<Arc<Group>, GatewayError> {
     let allowed = |target: &Arc<Target>| {
         let group = Group::of(
             target.deployment.model_name.clone(),
@@ -260,7 +312,6 @@ fn account(rules: &Rules, key: Option<&KeyView>) -> Result<Arc<Group>, GatewayEr
         );
         key.is_none_or(|key| key.check_model(&group.name, group.facts()).is_ok())
     };
-    let mut accounts = rules.accounts();
     accounts.retain(allowed);
     if accounts.len() == 1 {
         return Ok(Arc::new(Group::of(NO_MODEL.to_owned(), accounts)));

@@ -17,6 +17,7 @@ use meridian_core::time::WallMs;
 use meridian_core::transcript::Transcript;
 use meridian_core::usage::{Units, Usage, estimate_tokens};
 
+use super::batched::Batched;
 use super::choose::Chosen;
 use super::{Admitted, Arrival, Ask, Hold, NotAdmitted, RouteTaken, payer_of};
 use crate::clock;
@@ -52,18 +53,18 @@ pub(super) async fn hold(
     let (bound, priced) = bound(&rules, &arrival, &ask, &group)?;
     let meters = key.as_ref().map_or(&state.master_meters, |key| &key.meters);
     // What cannot be bounded beforehand may still cost: budgets refuse it when they are used up.
-    let bounded = bound.prompt_tokens > 0 || bound.completion_tokens_max > 0;
+    let tokens = tokens_of(bound);
     let (cost, covered) = first_slice(state, (&arrival, &ask), bound);
     let need = Need {
         cost,
-        tokens: tokens_of(bound),
+        tokens,
         model: &group.name,
-        free: is_free(&arrival, &ask) || (priced && bounded && bound.reserved == NanoUsd::ZERO),
+        free: is_free(&arrival, &ask) || (priced && tokens > 0 && bound.reserved == NanoUsd::ZERO),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
     };
-    let admission = take(state, meters, need, dues, arrival.wall).await?;
+    let admission = take_each(state, meters, (need, &ask), dues, arrival.wall).await?;
     let mut record = record(&arrival, &ask, key.as_deref(), &group);
     record.region.clone_from(&state.region);
     record.context.periods = admission.pids();
@@ -80,7 +81,6 @@ pub(super) async fn hold(
         }
     };
     state.reservations.fetch_add(1, Ordering::Relaxed);
-    let transcript = transcript(&rules, &arrival, &ask, key.as_deref());
     let hold = Hold {
         record: open.record,
         admission,
@@ -90,6 +90,7 @@ pub(super) async fn hold(
         past: 0,
     };
     Ok(Box::new(Admitted {
+        transcript: transcript(&rules, &arrival, &ask, key.as_deref()),
         state: Arc::clone(state),
         rules,
         arrival,
@@ -100,13 +101,13 @@ pub(super) async fn hold(
         pinned,
         cache: None,
         keeping: None,
-        transcript,
         route: RouteTaken::default(),
         flight: None,
         attempts: 0,
         dispatched: None,
         unanswered: Vec::new(),
         made_batch: OnceLock::new(),
+        web_items: tokio::sync::Mutex::default(),
         hold: Some(hold),
     }))
 }
@@ -127,6 +128,24 @@ fn transcript(
     let chars = rules.config.general.prompt_chars?;
     let redacted = ask.redact || key.is_some_and(KeyView::redacts);
     (!redacted).then(|| Box::new(Transcript::new(arrival.endpoint, chars)))
+}
+
+/// The same for each model of a batch, which must have something left: nothing is held while it
+/// runs.
+async fn take_each(
+    state: &State,
+    meters: &Arc<Meters>,
+    (need, ask): (Need<'_>, &Ask),
+    dues: Vec<Due>,
+    wall: WallMs,
+) -> Result<Admission, GatewayError> {
+    for other in ask.batched.iter().flat_map(Batched::others) {
+        let model = &other.name;
+        let need = Need { model, ..need };
+        let admission = take(state, meters, need, dues.clone(), wall).await?;
+        admission.release();
+    }
+    take(state, meters, need, dues, wall).await
 }
 
 /// Takes what a request needs. Where nodes share budgets, one that would be refused for want of
@@ -295,7 +314,11 @@ fn is_free(arrival: &Arrival, ask: &Ask) -> bool {
     let endpoint = arrival.endpoint;
     let of_account = matches!(
         endpoint,
-        Endpoint::ResponsesItem | Endpoint::Files | Endpoint::Batches | Endpoint::Moderations
+        Endpoint::ResponsesItem
+            | Endpoint::Files
+            | Endpoint::Batches
+            | Endpoint::MessageBatches
+            | Endpoint::Moderations
     );
     endpoint.counts() || of_account && !ask.makes_batch(endpoint)
 }
@@ -336,7 +359,8 @@ fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
         | Endpoint::AudioSpeech
         | Endpoint::AudioTranscriptions
         | Endpoint::Files
-        | Endpoint::Batches => (0, 0),
+        | Endpoint::Batches
+        | Endpoint::MessageBatches => (0, 0),
     }
 }
 

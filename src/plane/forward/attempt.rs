@@ -109,7 +109,8 @@ impl<'a> Attempt<'a> {
                 self.is_callers,
             ));
         };
-        let answer = answer?;
+        let mut answer = answer?;
+        self.name_results(&mut answer);
         // Not within the deadline: one that was made is not to be made again.
         let is_kept = objects::stores(self.admitted.arrival.endpoint);
         if is_kept && !objects::is_shared_list(self.admitted) {

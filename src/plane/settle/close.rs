@@ -22,6 +22,9 @@ pub(super) fn close(
     record.context.periods.extend(of_place);
     let customer = record.payer.end_user.as_deref();
     let counts = customer.is_none_or(|id| admission.holds(ScopeKind::EndUser, id));
+    if !counts {
+        state.registry.note_uncounted(record.call_id);
+    }
     let closing = state.closing();
     let crossings = admission.settle(record.cost, tokens);
     if let Some(funds) = funds {
@@ -45,7 +48,10 @@ fn count_newcomer(state: &State, record: &SpendRecord) {
     let customer = record.payer.end_user.as_deref().unwrap_or_default();
     let scope = Scope::new(ScopeKind::EndUser, customer);
     let now = record.ended;
-    if let Some(meters) = state.registry.meters_of(&scope, now) {
+    let Some(meters) = state.registry.meters_of(&scope, now) else {
+        return;
+    };
+    if state.registry.take_uncounted(&record.call_id) {
         let counted = meters.count(&record.model_group, Vec::new(), state.decides(), now);
         state.report_crossings(&counted.settle(record.cost, 0));
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_core::endpoint::Endpoint;
 use meridian_core::meters::{Admission, Due, Meters};
-use meridian_core::scope::{Scope, ScopeKind};
+use meridian_core::scope::ScopeKind;
 use meridian_core::spend::SpendRecord;
 
 use crate::clock;
@@ -12,9 +13,6 @@ use crate::escrow::WAIT_MAX;
 use crate::journal::JournalError;
 use crate::state::State;
 use crate::telemetry::metrics::{Ended, GapSketch, OTHER, RequestLabels};
-
-/// Where metrics count it.
-const ROUTE: &str = "/v1/batches";
 
 /// Writes a bill into the journal and counts it in the budgets of who pays.
 pub(super) async fn charge(state: &State, record: SpendRecord) -> Result<(), JournalError> {
@@ -51,11 +49,10 @@ fn scopes(state: &State, record: &SpendRecord) -> (Arc<Meters>, Vec<Due>) {
     let now = clock::now();
     let mut first = None;
     let mut others = Vec::new();
-    for scope in Scope::of_record(record) {
-        match state.registry.meters_of(&scope, now) {
-            Some(meters) if scope.kind == ScopeKind::Key => first = Some(meters),
-            Some(meters) => others.push(Due::of(meters)),
-            None => {}
+    for (scope, meters) in state.registry.charged(record, now) {
+        match scope.kind {
+            ScopeKind::Key => first = Some(meters),
+            _ => others.push(Due::of(meters)),
         }
     }
     others.extend_from_slice(&state.shared_budgets);
@@ -91,7 +88,10 @@ fn observe(state: &State, record: &SpendRecord) {
     // Names that a provider or a caller chose are no labels.
     let shown = |name| if configured { name } else { OTHER };
     let labels = RequestLabels {
-        route: ROUTE,
+        route: match record.endpoint {
+            Endpoint::MessageBatches => "/v1/messages/batches",
+            _ => "/v1/batches",
+        },
         requested_model: shown(&record.model_group),
         model: shown(&record.model),
         ..RequestLabels::default()

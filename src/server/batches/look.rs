@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use meridian_core::batch::{
-    Batch, Cut, LINE_BYTES_MAX, Line, Lines, Output, Part, Priced, Tally, is_plain,
+    Batch, Cut, LINE_BYTES_MAX, Line, Lines, MessageBatch, Output, Part, Priced, Tally, is_plain,
 };
 use meridian_core::endpoint::Endpoint;
 use meridian_core::price::ModelPrice;
@@ -103,7 +103,11 @@ pub(super) async fn at(state: &State, made: &SpendRecord) -> Result<Seen, Troubl
         prices: HashMap::new(),
     };
     let id = made.response_id.as_deref().unwrap_or_default();
-    match account.look(id).await {
+    let seen = match made.endpoint {
+        Endpoint::MessageBatches => account.look_at_messages(id).await,
+        _ => account.look(id).await,
+    };
+    match seen {
         // Of another account it says nothing.
         Err(Trouble::Gone(_)) if !is_own => Err(Trouble::NoDeployment),
         seen => seen,
@@ -143,10 +147,31 @@ impl Account<'_> {
         let Output::File(output) = &batch.output else {
             return Err(Trouble::Unreadable("the id of its output"));
         };
-        match (self.output(output, batch.endpoint).await, told) {
+        let content = format!("/files/{output}/content");
+        let line = |cut: Cut<'_>| line_of(cut, |line| Line::read(line, batch.endpoint));
+        match (self.output(&content, line).await, told) {
             (Ok(tally), _) => Ok(Seen::Over(tally.parts())),
             (Err(Trouble::Gone(_)), Some(tally)) => Ok(Seen::Over(tally.parts())),
             (Err(trouble), _) => Err(trouble),
+        }
+    }
+
+    /// The same of Anthropic's: only its results say what it used.
+    async fn look_at_messages(mut self, id: &str) -> Result<Seen, Trouble> {
+        if !is_plain(id) {
+            return Err(Trouble::Unreadable("the batch's id"));
+        }
+        let tail = format!("/messages/batches/{id}");
+        let body = self.object(&tail).await?;
+        let batch = MessageBatch::read(&body).ok_or(Trouble::Unreadable("the batch"))?;
+        match (batch.is_over, batch.was_used) {
+            (false, _) => Ok(Seen::Running),
+            (true, false) => Ok(Seen::Over(Vec::new())),
+            (true, true) => {
+                let line = |cut: Cut<'_>| line_of(cut, Line::read_message);
+                let tally = self.output(&format!("{tail}/results"), line).await?;
+                Ok(Seen::Over(tally.parts()))
+            }
         }
     }
 
@@ -195,29 +220,31 @@ impl Account<'_> {
     }
 
     /// Reads the output line by line: one line is held at most.
-    async fn output(&mut self, file: &str, endpoint: Endpoint) -> Result<Tally, Trouble> {
-        let mut exchange = self
-            .ask(&format!("/files/{file}/content"), "its output")
-            .await?;
+    async fn output(
+        &mut self,
+        tail: &str,
+        line: impl Fn(Cut<'_>) -> Line,
+    ) -> Result<Tally, Trouble> {
+        let mut exchange = self.ask(tail, "its output").await?;
         let mut lease = ByteLease::new(&self.state.bytes);
         let mut leased = 0;
         let mut lines = Lines::new(LINE_BYTES_MAX);
         let mut tally = Tally::default();
         while let Some(piece) = self.next(&mut exchange).await? {
-            lines.push(&piece, |cut| self.add(&mut tally, line_of(cut, endpoint)));
+            lines.push(&piece, |cut| self.add(&mut tally, line(cut)));
             let more = lines.held().saturating_sub(leased);
             if !lease.grow(more as u64) {
                 return Err(Trouble::Memory);
             }
             leased += more;
         }
-        lines.end(|cut| self.add(&mut tally, line_of(cut, endpoint)));
+        lines.end(|cut| self.add(&mut tally, line(cut)));
         exchange.finish(&self.state.upstreams).await;
         if tally.unread() > 0 {
             let (deployment, lines) = (&self.target.deployment.id, tally.unread());
             tracing::error!(
                 deployment,
-                file,
+                output = tail,
                 lines,
                 "lines of a batch's output are not billed"
             );
@@ -278,9 +305,9 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
     coding.is_none_or(|coding| coding == "identity")
 }
 
-fn line_of(cut: Cut<'_>, endpoint: Endpoint) -> Line {
+fn line_of(cut: Cut<'_>, read: impl FnOnce(&[u8]) -> Line) -> Line {
     match cut {
-        Cut::Whole(line) => Line::read(line, endpoint),
+        Cut::Whole(line) => read(line),
         Cut::TooLong => Line::Unreadable,
     }
 }

@@ -4,7 +4,7 @@ use meridian_core::batch::Step;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 use rusqlite::types::Value;
-use rusqlite::{Row, Transaction, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
 
 use super::Embedded;
 use crate::store::batches::BatchRow;
@@ -59,6 +59,17 @@ impl Embedded {
             }
         }
         Ok(open)
+    }
+
+    pub(crate) async fn is_batch_open(&self, batch: BatchKey) -> Result<Option<bool>, StoreError> {
+        self.read(move |db| {
+            let sql = "SELECT decided = 0 AND done_at IS NULL FROM batch
+                WHERE id = ?1 AND deployment_id = ?2";
+            let key = params![batch.id, batch.deployment_id];
+            let mut open = db.prepare_cached(sql)?;
+            Ok(open.query_row(key, |row| row.get(0)).optional()?)
+        })
+        .await
     }
 
     pub(crate) async fn decide_batch(

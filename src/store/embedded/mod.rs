@@ -6,6 +6,7 @@ mod batches;
 mod imports;
 mod limits;
 mod logs;
+mod models;
 mod objects;
 mod paces;
 mod records;
@@ -77,6 +78,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "V9__batches",
         include_str!("../../../migrations/embedded/V9__batches.sql"),
+    ),
+    (
+        "V10__batch_output",
+        include_str!("../../../migrations/embedded/V10__batch_output.sql"),
     ),
 ];
 

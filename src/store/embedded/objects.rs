@@ -31,8 +31,9 @@ impl Embedded {
             let work = db.transaction()?;
             for id in ids {
                 work.prepare_cached(
-                    "INSERT INTO stored_object (id, api_key, lineage, model_group, deployment_id)
-                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO stored_object
+                         (id, api_key, lineage, model_group, deployment_id, batch)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
                 )?
                 .execute(params![
                     id,
@@ -40,6 +41,7 @@ impl Embedded {
                     owner.lineage.map(|key| key.to_string()),
                     owner.model_group,
                     owner.deployment_id,
+                    owner.batch,
                 ])?;
             }
             Ok(work.commit()?)
@@ -51,10 +53,11 @@ impl Embedded {
 /// The log has a row for each request that named the object: its owner's is the first of a key,
 /// for nobody else but the master key gets to see it.
 fn owner_of(db: &Connection, id: &str) -> Result<Option<Owner>, StoreError> {
-    const KEPT: &str = "SELECT api_key, lineage, model_group, deployment_id FROM stored_object
-        WHERE id = ?1";
+    const KEPT: &str = "SELECT api_key, lineage, model_group, deployment_id, batch
+        FROM stored_object WHERE id = ?1";
     const LOGGED: &str = "SELECT api_key, json_extract(context, '$.lineage'), model_group,
-        deployment_id FROM spend_log WHERE response_id = ?1 ORDER BY api_key IS NULL, id LIMIT 1";
+        deployment_id, NULL FROM spend_log WHERE response_id = ?1
+        ORDER BY api_key IS NULL, id LIMIT 1";
     for sql in [KEPT, LOGGED] {
         let found = db.prepare_cached(sql)?.query_row([id], owner).optional()?;
         if found.is_some() {
@@ -74,5 +77,6 @@ fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
         lineage: key(1)?,
         model_group: row.get(2)?,
         deployment_id: row.get(3)?,
+        batch: row.get(4)?,
     })
 }

@@ -92,6 +92,12 @@ impl Embedded {
             let work = db.transaction()?;
             work.execute("DELETE FROM scope_early WHERE kind IN ('key', 'team')", [])?;
             let reset = work.execute(sql, [now.0])?;
+            // Those of `budget_limits` with them.
+            work.execute(
+                "UPDATE scope_spend SET spend = 0, period_start = ?1
+                 WHERE kind IN ('key', 'team') AND instr(id, char(30)) > 0",
+                [now.0],
+            )?;
             work.commit()?;
             Ok(reset as u64)
         })
@@ -148,6 +154,17 @@ fn set_spend(
          ON CONFLICT (kind, id) DO UPDATE SET spend = ?3, period_start = ?4",
         params![scope.kind.label(), scope.id, spend.0, since.0],
     )?;
+    for limit in ids_of_limits(work, scope.kind.label(), &scope.id)? {
+        let lowered = work.execute(
+            "UPDATE scope_spend SET spend = ?3, period_start = ?4
+             WHERE kind = ?1 AND id = ?2 AND spend > ?3",
+            params![scope.kind.label(), limit, spend.0, since.0],
+        )?;
+        if lowered > 0 {
+            let place = [scope.kind.label(), &limit];
+            work.execute("DELETE FROM scope_early WHERE kind = ?1 AND id = ?2", place)?;
+        }
+    }
     Ok(NanoUsd(before.unwrap_or(0)))
 }
 

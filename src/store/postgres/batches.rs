@@ -78,6 +78,14 @@ impl Postgres {
         Ok(open)
     }
 
+    pub(crate) async fn is_batch_open(&self, batch: &BatchKey) -> Result<Option<bool>, StoreError> {
+        let sql = "SELECT NOT decided AND done_at IS NULL FROM meridian.batch \
+            WHERE id = $1 AND deployment_id = $2";
+        let work = self.work(Access::Read).await?;
+        let row = work.row(sql, &Key::of(batch).params()).await;
+        Ok(work.finish(row).await?.map(|row| row.get(0)))
+    }
+
     pub(crate) async fn decide_batch(
         &self,
         batch: &BatchKey,

@@ -56,6 +56,7 @@ const STEPS: &[Step] = &[
     step!("V6__objects"),
     step!("V7__lineage"),
     step!("V8__batches"),
+    step!("V9__batch_output"),
 ];
 
 /// Connections of a migration.

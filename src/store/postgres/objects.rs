@@ -17,11 +17,12 @@ impl Postgres {
     ) -> Result<Vec<(String, Owner)>, StoreError> {
         // What was asked for, not what was looked up, is the name of what is found. The log, in all
         // of its partitions, is asked only for what is not kept.
-        let kept = "SELECT asked.place, o.api_key, o.lineage, o.model_group, o.deployment_id \
+        let kept = "SELECT asked.place, o.api_key, o.lineage, o.model_group, o.deployment_id, \
+                o.batch \
             FROM unnest($1) WITH ORDINALITY AS asked (id, place) \
                 JOIN meridian.stored_object o ON o.id = asked.id";
         let logged = "SELECT asked.place, one.api_key, one.lineage, one.model_group, \
-            one.deployment_id \
+            one.deployment_id, NULL::text \
             FROM unnest($1) WITH ORDINALITY AS asked (id, place) CROSS JOIN LATERAL ( \
                 SELECT l.api_key, l.context ->> 'lineage' AS lineage, l.model_group, \
                     l.deployment_id \
@@ -53,6 +54,7 @@ impl Postgres {
                 lineage: row.get::<_, Option<&str>>(2).and_then(KeyHash::from_hex),
                 model_group: row.get(3),
                 deployment_id: row.get(4),
+                batch: row.get(5),
             };
             Some((ids.get(place)?.clone(), owner))
         });
@@ -68,16 +70,18 @@ impl Postgres {
         let key = digest(owner.key);
         let lineage = owner.lineage.map(|key| key.to_string());
         let (group, deployment) = (clean(&owner.model_group), clean(&owner.deployment_id));
-        let params: [Param<'_>; 5] = [
+        let batch = owner.batch.as_deref().map(clean);
+        let params: [Param<'_>; 6] = [
             (&ids, Type::TEXT_ARRAY),
             (&key, Type::BYTEA),
             (&group, Type::TEXT),
             (&deployment, Type::TEXT),
             (&lineage, Type::TEXT),
+            (&batch, Type::TEXT),
         ];
         let sql = "INSERT INTO meridian.stored_object \
-                (id, api_key, model_group, deployment_id, lineage) \
-            SELECT id, $2, $3, $4, $5 FROM unnest($1) AS asked (id) \
+                (id, api_key, model_group, deployment_id, lineage, batch) \
+            SELECT id, $2, $3, $4, $5, $6 FROM unnest($1) AS asked (id) \
             ON CONFLICT (id) DO NOTHING";
         let work = self.work(Access::Write).await?;
         let kept = work.change(sql, &params).await;

@@ -142,6 +142,7 @@ pub fn reject_reason(error: &GatewayError) -> &'static str {
         GatewayError::RouteNotFound => "route_not_found",
         GatewayError::MethodNotAllowed => "method_not_allowed",
         GatewayError::ObjectNotFound { .. } => "object_not_found",
+        GatewayError::NotBilledYet { .. } => "not_billed_yet",
         GatewayError::FileNotFound { .. } => "file_not_found",
         GatewayError::UpgradeRequired => "upgrade_required",
         GatewayError::UpstreamTimeout { .. } => "upstream_timeout",

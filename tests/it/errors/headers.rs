@@ -1,6 +1,10 @@
 //! LiteLLM's response headers on a plain answer, a stream and an error.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use meridian_testkit::config::Config;
 use meridian_testkit::deadline::{SOON, eventually};
+use meridian_testkit::fake::{Fake, Reply};
 use meridian_testkit::gateway::Setup;
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
@@ -227,4 +231,31 @@ async fn discount_and_margin_are_billed_and_the_price_before_them_is_told() {
     assert_eq!(cost("x-litellm-response-cost-original"), Some(2e-5));
     assert_eq!(cost("x-litellm-response-cost"), Some(0.001_011));
     assert_eq!(ledger::key_spend(&gateway, &key).await, 1_011_000);
+}
+
+#[tokio::test]
+async fn what_is_added_per_request_is_added_once_however_many_attempts_it_took() {
+    let asked = AtomicUsize::new(0);
+    let fake = Fake::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::never(),
+        _ => Reply::json(
+            200,
+            &json!({"id": "c", "object": "chat.completion", "model": "gpt-x",
+                "choices": [{"index": 0, "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": "yes"}}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}),
+        ),
+    })
+    .await;
+    let free = "input_cost_per_token: 0\noutput_cost_per_token: 0\ntimeout: 2";
+    let config = Config::new()
+        .model("gpt", "openai/gpt-x", &format!("{}/v1", fake.url), free)
+        .router("num_retries: 2")
+        .litellm("cost_margin_config: {global: {fixed_amount: 0.001}}");
+    let gateway = Setup::new(binary(), &config).start().await;
+    let key = gateway.key(&json!({})).await;
+    let answer = gateway.send(&chat("gpt").bearer(&key)).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert!(fake.asked().len() > 1, "one was not answered");
+    assert_eq!(ledger::key_spend(&gateway, &key).await, 1_000_000);
 }

@@ -154,3 +154,86 @@ async fn files_of_providers_that_take_none_through_the_gateway_are_that_provider
     assert!(failed.status() >= 500, "{}", failed.text());
     assert_eq!(openai.asked().len(), before);
 }
+
+#[tokio::test]
+async fn in_a_group_of_several_providers_an_id_goes_to_those_that_may_have_it() {
+    let account = Arc::new(Mutex::new(Account::default()));
+    let openai = Fake::start(move |asked| answer(&account, asked)).await;
+    let claude = Fake::start(|_| {
+        Reply::json(
+            200,
+            &json!({"id": "m", "type": "message", "role": "assistant", "model": "claude-x",
+                "content": [{"type": "text", "text": "seen"}], "stop_reason": "end_turn",
+                "usage": {"input_tokens": 3, "output_tokens": 1}}),
+        )
+    })
+    .await;
+    let config = Config::new()
+        .model("gpt", "openai/gpt-x", &format!("{}/v1", openai.url), "")
+        .model("gpt", "anthropic/claude-x", &claude.url, "");
+    let gateway = Setup::new(binary(), &config).start().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let [.., (path, own, _)] = asking("file_of_anthropic");
+    for _ in 0..6 {
+        let answer = gateway.send(&Request::post(path, &own).bearer(&ours)).await;
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+    }
+    assert_eq!((openai.asked().len(), claude.asked().len()), (0, 6));
+    // One that was made here lies at OpenAI, and is nobody else's.
+    let mut request = Request::new("POST", "/v1/files?model=gpt")
+        .bearer(&ours)
+        .field("content-type", "multipart/form-data; boundary=b");
+    request.body =
+        b"--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nx\r\n--b--\r\n".to_vec();
+    let file = id_of(&gateway.send(&request).await);
+    let [(path, body, _), ..] = asking(&file);
+    for (key, status) in [(&ours, 200), (&theirs, 404)] {
+        let answer = gateway.send(&Request::post(path, &body).bearer(key)).await;
+        assert_eq!(answer.status(), status, "{}", answer.text());
+    }
+    assert_eq!(claude.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn what_the_requests_of_a_batch_name_is_the_tenants_own() {
+    let (fake, gateway) = world().await;
+    let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
+    let file = upload(&gateway, &ours).await;
+    let input = |purpose: &str, lines: &[String]| {
+        let mut request = Request::new("POST", "/v1/files")
+            .field("content-type", "multipart/form-data; boundary=b");
+        let file = "content-disposition: form-data; name=\"file\"; filename=\"in.jsonl\"";
+        let purpose =
+            format!("--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n");
+        let lines = lines.join("\n");
+        request.body = format!("{purpose}--b\r\n{file}\r\n\r\n{lines}\r\n--b--\r\n").into_bytes();
+        request
+    };
+    let mut lines: Vec<String> = asking(&file)
+        .iter()
+        .map(|(url, body, _)| {
+            json!({"custom_id": "r", "method": "POST", "url": url, "body": body}).to_string()
+        })
+        .collect();
+    lines.insert(0, String::new());
+    for purpose in ["batch", "user_data"] {
+        let own = gateway.send(&input(purpose, &lines).bearer(&ours)).await;
+        assert_eq!(own.status(), 200, "{}", own.text());
+        let before = fake.asked().len();
+        let other = gateway.send(&input(purpose, &lines).bearer(&theirs)).await;
+        assert_eq!(other.status(), 404, "{}", other.text());
+        let error = &other.json()["error"];
+        let field = "file: line 2: body.messages[0].content[0].file.file_id";
+        assert_eq!(error["param"], field, "{error}");
+        assert_eq!(fake.asked().len(), before);
+    }
+    // What cannot be read is no way around it; a document may say what it likes.
+    let broken = [format!("{}\r{}", lines[1], lines[2])];
+    let refused = gateway.send(&input("batch", &broken).bearer(&theirs)).await;
+    assert_eq!(refused.status(), 400, "{}", refused.text());
+    let document = [format!("see \"file_id\": \"{file}\"")];
+    let taken = gateway
+        .send(&input("user_data", &document).bearer(&theirs))
+        .await;
+    assert_eq!(taken.status(), 200, "{}", taken.text());
+}

@@ -131,3 +131,57 @@ fn neither_long_names_nor_long_ids_are_kept_whole() {
         2
     );
 }
+
+fn of_batch(file: &str, is_batch: bool) -> Result<Vec<(String, String)>, GatewayError> {
+    let found = batch_file_refs(file.as_bytes(), is_batch)?;
+    Ok(found.into_iter().map(|one| (one.field, one.id)).collect())
+}
+
+#[test]
+fn the_requests_of_a_batch_are_read_line_by_line() {
+    let line = |id: &str| {
+        format!(
+            r#"{{"custom_id":"1","body":{{"input":[{{"type":"input_file","file_id":"{id}"}}]}}}}"#
+        )
+    };
+    let file = format!("\u{feff}{}\r\n\n{}\n{}", line("a"), line("a"), line("b"));
+    let found = of_batch(&file, true).unwrap();
+    let field = |number| format!("line {number}: body.input[0].file_id");
+    assert_eq!(
+        found,
+        [(field(1), "a".to_owned()), (field(4), "b".to_owned())]
+    );
+    // Another member is no request, a second `body` is one.
+    let second = line("c").replacen(
+        "\"custom_id\":\"1\"",
+        "\"body\":{},\"meta\":{\"input\":[]}",
+        1,
+    );
+    assert_eq!(of_batch(&second, true).unwrap().len(), 1);
+    for broken in ["file_id", "[\"file_id\"]", "{\"body\":{\"file_id\":"] {
+        assert!(of_batch(broken, true).is_err(), "{broken}");
+        let document = format!("{broken}\n{}", line("d"));
+        assert_eq!(of_batch(&document, false).unwrap().len(), 1, "{broken}");
+    }
+    let bad = line("x").replace("\"x\"", "7");
+    assert!(of_batch(&bad, true).is_err());
+    assert_eq!(of_batch(&bad, false).unwrap(), []);
+}
+
+#[test]
+fn a_batch_names_a_bounded_number_of_files() {
+    let part = |id: usize| format!(r#"{{"type":"input_file","file_id":"f{id}"}}"#);
+    let line = |from: usize| {
+        let parts: Vec<String> = (from..from + 100).map(part).collect();
+        format!(r#"{{"body":{{"input":[{}]}}}}"#, parts.join(","))
+    };
+    let lines: Vec<String> = (0..FILES_OF_BATCH_MAX / 100)
+        .map(|line_of| line(line_of * 100))
+        .collect();
+    let mut file = lines.join("\n");
+    assert_eq!(of_batch(&file, true).unwrap().len(), FILES_OF_BATCH_MAX);
+    file.push('\n');
+    file.push_str(&line(FILES_OF_BATCH_MAX));
+    let refused = of_batch(&file, true).unwrap_err().to_string();
+    assert!(refused.contains("more than 10000 files"), "{refused}");
+}

@@ -1,19 +1,24 @@
 //! Images and documents on the web that a deployment takes as bytes only: fetched before it is
 //! asked, and written into the body that it gets. Other deployments get the addresses.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use meridian_core::config::Way;
 use meridian_core::error::GatewayError;
-use meridian_core::remote::{self, Taker};
+use meridian_core::remote::{self, Place, Taker};
 use meridian_core::wire::span::BodySpans;
 
 use super::{Attempt, Failure};
 use crate::byte_budget::ByteLease;
 use crate::plane::admit::Content;
-use crate::remote::{Bounds, NotFetched, no_room};
+use crate::remote::{Bounds, Items, NotFetched, no_room};
 
 /// Bytes of items from which they are put into the body beside the threads that serve requests.
 const LARGE: usize = 256 * 1_024;
+/// Bytes held for each that came, besides itself: its base64 in the body, and what a translation
+/// makes of that.
+const FILLED_PER_BYTE: u64 = 3;
 
 /// A body that names nothing on the web any more.
 pub(in crate::plane) struct Inlined {
@@ -44,13 +49,12 @@ impl Attempt<'_> {
             key: self.admitted.key.as_ref().map(|key| key.policy.identity()),
             budget: &self.state.bytes,
         };
-        let fetched = self.state.remote.fetch(places, taker, bounds).await;
-        let (items, mut lease) = fetched.map_err(|not| match not {
-            NotFetched::Refused(error) => Failure::terminal(error),
-            NotFetched::Failed(error) => Failure::not_fetched(error),
-        })?;
-        let size: usize = items.iter().map(|(_, item)| item.bytes.len()).sum();
-        if !lease.grow(body.len() as u64) {
+        let came = self.web_items(places, bounds).await?;
+        let items = came.read(taker).map_err(Failure::terminal)?;
+        let size = came.bytes();
+        let filled = (size as u64).saturating_mul(FILLED_PER_BYTE);
+        let mut lease = ByteLease::new(&self.state.bytes);
+        if !lease.grow(filled.saturating_add(body.len() as u64)) {
             return Err(Failure::not_fetched(no_room()));
         }
         let body = body.clone();
@@ -67,6 +71,26 @@ impl Attempt<'_> {
             spans,
             _lease: lease,
         }))
+    }
+
+    /// What the body names, fetched once for all attempts of a request: one that comes while
+    /// another one's fetch runs waits for that. What did not come is not remembered.
+    async fn web_items(
+        &self,
+        places: Vec<Place>,
+        bounds: Bounds<'_>,
+    ) -> Result<Arc<Items>, Failure> {
+        let mut shared = self.admitted.web_items.lock().await;
+        if let Some(items) = &*shared {
+            return Ok(Arc::clone(items));
+        }
+        let fetched = self.state.remote.fetch(places, bounds).await;
+        let items = Arc::new(fetched.map_err(|not| match not {
+            NotFetched::Refused(error) => Failure::terminal(error),
+            NotFetched::Failed(error) => Failure::not_fetched(error),
+        })?);
+        *shared = Some(Arc::clone(&items));
+        Ok(items)
     }
 
     /// What the deployment takes instead of addresses; `None` where it takes those.

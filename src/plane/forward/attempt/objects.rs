@@ -24,7 +24,8 @@ use crate::rules::Door;
 /// Most objects of one page that a provider is asked for.
 const FILES_OF_PAGE: usize = 1_000;
 const BATCHES_OF_PAGE: usize = 100;
-/// Objects of a page where the caller does not say: OpenAI's own numbers.
+const MESSAGE_BATCHES_OF_PAGE: usize = 1_000;
+/// Objects of a page where the caller does not say: the providers' own numbers.
 const FILES_ASKED: usize = 10_000;
 const BATCHES_ASKED: usize = 20;
 /// Pages of the account that are searched for one of the caller's.
@@ -42,7 +43,7 @@ pub(super) fn is_shared_list(admitted: &Admitted) -> bool {
 
 /// Whether its objects lie at the provider under an id.
 pub(super) fn stores(endpoint: Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Files | Endpoint::Batches)
+    endpoint == Endpoint::Files || endpoint.has_batches()
 }
 
 impl Attempt<'_> {
@@ -54,9 +55,11 @@ impl Attempt<'_> {
         token: Option<&Token>,
     ) -> Result<Box<Answer>, Failure> {
         let ask = &self.admitted.ask;
-        let question = Question::read(&ask.tail).map_err(Failure::terminal)?;
-        let (of_page, asked) = match self.admitted.arrival.endpoint {
+        let endpoint = self.admitted.arrival.endpoint;
+        let question = Question::read(&ask.tail, endpoint.dialect()).map_err(Failure::terminal)?;
+        let (of_page, asked) = match endpoint {
             Endpoint::Files => (FILES_OF_PAGE, FILES_ASKED),
+            Endpoint::MessageBatches => (MESSAGE_BATCHES_OF_PAGE, BATCHES_ASKED),
             _ => (BATCHES_OF_PAGE, BATCHES_ASKED),
         };
         let wanted = question
@@ -149,7 +152,7 @@ impl Attempt<'_> {
     /// Batches that are over are billed. One that finds no place is found by the look at what
     /// nobody reads.
     fn wake<'o>(&self, page: impl Iterator<Item = &'o Object>) {
-        if self.admitted.arrival.endpoint != Endpoint::Batches {
+        if !self.admitted.arrival.endpoint.has_batches() {
             return;
         }
         for one in page.filter(|one| batch::is_over(one.raw.as_ref())) {
@@ -166,6 +169,7 @@ impl Attempt<'_> {
             let (batch, owner): (&Object, &Owner) = (batch, owner);
             let written = object_list::made(&batch.raw).into_iter();
             let written = written.filter(|id| *id != batch.id);
+            let owner = written_by(owner.clone(), &batch.id);
             written.map(|id| (owner.clone(), id)).collect::<Vec<_>>()
         };
         let written: Vec<_> = page
@@ -191,12 +195,23 @@ impl Attempt<'_> {
     }
 
     fn listed(&self, mut answer: Box<Answer>, page: Page, lease: ByteLease) -> Box<Answer> {
-        let body = Bytes::from(page.write());
+        let body = Bytes::from(page.write(self.admitted.arrival.endpoint.dialect()));
         let mut meter = self.admitted.meter();
         meter.body(&body);
         answer.prelude = Prelude::Whole(body, Box::new(meter));
         answer._lease = lease;
         answer
+    }
+
+    /// Where a Message Batch says that its results are is with the gateway: SDKs go there with the
+    /// caller's key.
+    pub(super) fn name_results(&self, answer: &mut Answer) {
+        let is_one = self.admitted.arrival.endpoint == Endpoint::MessageBatches;
+        if let (true, Prelude::Whole(body, _)) = (is_one, &mut answer.prelude)
+            && let Some(own) = batch::with_own_results(body)
+        {
+            *body = Bytes::from(own);
+        }
     }
 
     fn is_own(&self, owner: &Owner) -> bool {
@@ -211,6 +226,7 @@ impl Attempt<'_> {
         };
         let id = meter.facts().response_id.clone();
         if let Some(id) = id.filter(|_| self.admitted.makes_batch()) {
+            self.state.owners.note_batch(&id);
             let _ = self.admitted.made_batch.set(id);
         }
     }
@@ -229,12 +245,11 @@ impl Attempt<'_> {
             return;
         };
         let made = match (&ask.id, endpoint) {
-            (None, Endpoint::Files | Endpoint::Batches) => ask.method == Method::POST,
-            (Some(_), Endpoint::Batches) => true,
-            _ => false,
+            (None, _) => stores(endpoint) && ask.method == Method::POST,
+            (Some(_), _) => endpoint.has_batches(),
         };
         if !made {
-            let listed = ask.id.is_none() && endpoint == Endpoint::Batches;
+            let listed = ask.id.is_none() && endpoint.has_batches();
             let page = Page::read(body).filter(|_| listed);
             self.wake(page.iter().flat_map(|page| &page.objects));
             return;
@@ -250,9 +265,10 @@ impl Attempt<'_> {
                 lineage: key.and_then(KeyPolicy::lineage),
                 model_group: self.admitted.group.name.clone(),
                 deployment_id: self.target.deployment.id.clone(),
+                batch: None,
             },
             Some(batch) => match self.state.owners.find(batch).await {
-                Ok(Some(owner)) => owner,
+                Ok(Some(owner)) => written_by(owner, batch),
                 Ok(None) | Err(Unknown) => return,
             },
         };
@@ -270,6 +286,14 @@ impl Attempt<'_> {
         if !new.is_empty() {
             self.state.owners.keep(new, owner).await;
         }
+    }
+}
+
+/// The owner of what a batch has written.
+fn written_by(owner: Owner, batch: &str) -> Owner {
+    Owner {
+        batch: Some(batch.to_owned()),
+        ..owner
     }
 }
 

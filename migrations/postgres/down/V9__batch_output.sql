@@ -1,0 +1,1 @@
+ALTER TABLE meridian.stored_object DROP COLUMN batch;
