@@ -10,13 +10,12 @@
     reason = "a benchmark prints what it measured and stops at the first error"
 )]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use meridian::store::{Direction, SpendBatch, Store, migrate};
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_core::ids::{CallId, KeyHash};
 use meridian_core::journal::Position;
 use meridian_core::spend::SpendRecord;
@@ -130,12 +129,12 @@ async fn write(writer: u64, store: &Store, until: Instant, counts: &Counts) {
 }
 
 fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef, \
-        database_connection_pool_limit: 40, database_connection_timeout: 60}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("bench.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
+    let (database, _) = Database::of_url(url).unwrap();
+    Database {
+        pool_limit: 40,
+        pool_wait: Duration::from_secs(60),
+        ..database
+    }
 }
 
 /// A request such as a chat client makes; spread over keys, models and a minute.

@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,8 +27,8 @@ import time
 import run
 
 BODY = json.dumps({"model": "MODEL", "messages": [{"role": "user", "content": "x" * 900}]})
-EVERYTHING_ON = {"max_budget": 1000000, "budget_duration": "30d", "rpm_limit": 100000000,
-                 "tpm_limit": 100000000000, "max_parallel_requests": 100000}
+# The model that the gateway knows, and the provider's name of it for those that only pass requests on.
+OURS, THEIRS = "fast", "fake+tokens=8"
 
 
 def load(stage, port, key, model, seconds, connections=32):
@@ -47,7 +48,7 @@ def load(stage, port, key, model, seconds, connections=32):
 def make_key(port):
     for _ in range(60):
         try:
-            return run.post(port, "/key/generate", EVERYTHING_ON)["key"]
+            return run.post(port, "/key/generate", run.EVERYTHING_ON)["key"]
         except OSError:
             time.sleep(1)
     sys.exit("the gateway makes no key")
@@ -55,21 +56,22 @@ def make_key(port):
 
 def gateways(args, stage, upstream):
     """Each build: name, process, port, credential, model."""
-    for number, folder in enumerate(args.gateways.split(",") if args.gateways else [args.target]):
-        stage.args.target = folder
-        child, port, _ = stage.gateway([upstream])
-        stage.args.target = args.target
-        yield f"Meridian {number}" if args.gateways else "Meridian", child, port, make_key(port), "fast"
+    for number, folder in enumerate(builds(args)):
+        child, port, _ = stage.gateway([upstream], folder)
+        yield f"Meridian {number}" if args.gateways else "Meridian", child, port, make_key(port), OURS
+
+
+def builds(args):
+    return args.gateways.split(",") if args.gateways else [args.target]
 
 
 def peers(args, stage, upstream):
-    port = run.free_port()
-    config = run.nginx_config(stage.dir, port, upstream)
-    command = [run.shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"), "-c", config]
-    yield "nginx", stage.start("nginx", command, 0, port), port, "any", "fake+tokens=8"
-    port = run.free_port()
-    command = [stage.program("examples/bare_proxy"), port, upstream]
-    yield "bare Pingora", stage.start("bare", command, 0, port), port, run.UPSTREAM_KEY, "fake+tokens=8"
+    """As `gateways`, nginx and a bare Pingora before them: ratios are to these."""
+    proxies = list(run.proxies(stage, upstream))
+    if len(proxies) < 2:
+        sys.exit("nginx (apt-get install nginx-light) and examples/bare_proxy are compared with")
+    for proxy in proxies:
+        yield *proxy, THEIRS
     yield from gateways(args, stage, upstream)
 
 
@@ -94,30 +96,32 @@ def cpu(args, stage):
 
 def instructions(args, stage):
     _, upstream = stage.provider()
-    targets = [("bare Pingora", None)] + [("Meridian", one) for one in (args.gateways or args.target).split(",")]
-    for name, folder in targets:
-        out, port = stage.dir / f"cg-{time.monotonic_ns()}", run.free_port()
+    for folder in [None, *builds(args)]:
+        out = stage.dir / f"cg-{time.monotonic_ns()}"
+        if folder:
+            command, port, _ = stage.gateway_command([upstream], folder)
+            command += ["--threads", 1]
+        else:
+            port = run.free_port()
+            command = [stage.program("examples/bare_proxy"), port, upstream]
         grind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=no",
                  f"--callgrind-out-file={out}"]
-        if folder:
-            config = stage.dir / f"config-{port}.yaml"
-            config.write_text(run.gateway_config([upstream], ""))
-            command = [pathlib.Path(folder) / "meridian", "serve", "--config", config, "--host", "127.0.0.1",
-                       "--port", port, "--threads", 1, "--data-dir", stage.dir / f"data-{port}"]
-        else:
-            command = [stage.program("examples/bare_proxy"), port, upstream]
         child = stage.start("callgrind", [*grind, *command], 0, port)
-        key, model = (make_key(port), "fast") if folder else (run.UPSTREAM_KEY, "fake+tokens=8")
+        key, model = (make_key(port), OURS) if folder else (run.UPSTREAM_KEY, THEIRS)
         load(stage, port, key, model, 3, 8)
-        control = ["callgrind_control", "-i"]
-        subprocess.run([*control, "on", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        control(child, "-i", "on")
         count = load(stage, port, key, model, args.seconds, 8)
-        subprocess.run([*control, "off", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        subprocess.run(["callgrind_control", "-d", str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        # Not SIGTERM: Pingora waits five minutes for what runs.
+        control(child, "-i", "off")
+        control(child, "-d")
+        # Not SIGTERM, which drains.
         child.send_signal(signal.SIGINT)
         child.wait()
-        told(name, folder, pathlib.Path(f"{out}.1"), count, args)
+        told("Meridian" if folder else "bare Pingora", folder, pathlib.Path(f"{out}.1"), count, args)
+
+
+def control(child, *words):
+    subprocess.run(["callgrind_control", *words, str(child.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   check=True)
 
 
 # What is shown of the gateway: the whole of these, with what they call.
@@ -201,7 +205,7 @@ def memory(args, stage):
 
 
 def redis_calls(port):
-    with run.socket.create_connection(("127.0.0.1", port)) as one:
+    with socket.create_connection(("127.0.0.1", port)) as one:
         one.sendall(b"INFO commandstats\r\n")
         text = one.recv(1 << 20).decode()
     return {name: int(calls) for name, calls in re.findall(r"cmdstat_([\w|]+):calls=(\d+)", text)
@@ -211,52 +215,52 @@ def redis_calls(port):
 def stores(args, stage):
     """One node with a Redis and a Postgres of its own, asked in an open loop with a key that has everything on."""
     import drill
-    import light
     _, upstream = stage.provider()
     drill.Postgres.BIN = drill.postgres_bin()
     # Postgres runs as another user and has to get here.
     stage.dir.chmod(0o755)
     postgres, redis = drill.Postgres(stage.dir, "costs"), run.free_port()
-    postgres.dir.mkdir()
-    if os.geteuid() == 0:
-        run.shutil.chown(postgres.dir, "postgres")
+    postgres.make_dir()
     postgres.create()
     postgres.start()
     try:
         postgres.sql("postgres", "CREATE DATABASE llm")
         stage.start("redis", ["redis-server", "--port", redis, "--save", "", "--appendonly", "no", "--dir", stage.dir],
                     1, redis)
-        url = f"postgresql://postgres@127.0.0.1:{postgres.port}/llm"
-        os.environ["DATABASE_URL"] = url
-        subprocess.run([stage.program("meridian"), "migrate", "up"], check=True, stdout=subprocess.DEVNULL)
+        env = {"DATABASE_URL": f"postgresql://postgres@127.0.0.1:{postgres.port}/llm"}
+        subprocess.run([stage.program("meridian"), "migrate", "up"], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, **env})
         for cached in ("", "cache: true, "):
-            settings = f"litellm_settings: {{{cached}cache_params: {{type: redis, url: 'redis://127.0.0.1:{redis}'}}, "
-            port = run.free_port()
-            config = stage.dir / f"config-{port}.yaml"
-            config.write_text(run.gateway_config([upstream], "").replace("litellm_settings: {", settings))
-            command = [stage.program("meridian"), "serve", "--config", config, "--host", "127.0.0.1", "--port", port,
-                       "--data-dir", stage.dir / f"data-{port}"]
-            child = stage.start("meridian", command, 0, port)
-            key = make_key(port)
-            light.chats(port, key, "fast", argparse.Namespace(rate=args.rate, seconds=3))
-            time.sleep(3)
-            count = "SELECT count(*) FROM meridian.spend_log"
-            sums = "SELECT xact_commit, tup_inserted, tup_updated FROM pg_stat_database WHERE datname = 'llm'"
-            before, rows = redis_calls(redis), int(postgres.sql("llm", count))
-            busy = [int(one) for one in postgres.sql("llm", sums).split("|")]
-            told = light.chats(port, key, "fast", argparse.Namespace(rate=args.rate, seconds=args.seconds))
-            time.sleep(3)
-            calls = {name: calls - before.get(name, 0) for name, calls in redis_calls(redis).items()}
-            calls = {name: f"{each / args.seconds:.1f}/s" for name, each in calls.items() if each}
-            rows = int(postgres.sql("llm", count)) - rows
-            busy = [int(one) - past for one, past in zip(postgres.sql("llm", sums).split("|"), busy)]
-            print(f"{cached or 'no cache, '}{told['requests']} requests in {args.seconds} s: Redis {calls}; Postgres "
-                  f"{rows} rows of requests, {busy[0] / args.seconds:.1f} commits/s, {busy[1] / args.seconds:.0f} rows "
-                  f"inserted/s, {busy[2] / args.seconds:.0f} updated/s", flush=True)
+            settings = f"{cached}cache_params: {{type: redis, url: 'redis://127.0.0.1:{redis}'}}, "
+            child, port, _ = stage.gateway([upstream], settings=settings, env=env)
+            what_stores_get(args, cached or "no cache, ", port, postgres, redis)
             child.send_signal(signal.SIGINT)
             child.wait()
     finally:
         postgres.kill()
+
+
+def what_stores_get(args, name, port, postgres, redis):
+    import light
+    key = make_key(port)
+    light.chats(port, key, OURS, argparse.Namespace(rate=args.rate, seconds=3))
+    time.sleep(3)
+    past, past_calls = rows_of(postgres), redis_calls(redis)
+    asked = light.chats(port, key, OURS, argparse.Namespace(rate=args.rate, seconds=args.seconds))
+    time.sleep(3)
+    calls = {call: count - past_calls.get(call, 0) for call, count in redis_calls(redis).items()}
+    calls = {call: f"{count / args.seconds:.1f}/s" for call, count in calls.items() if count}
+    requests, commits, inserted, updated = (now - before for now, before in zip(rows_of(postgres), past))
+    print(f"{name}{asked['requests']} requests in {args.seconds} s: Redis {calls}; Postgres {requests} rows of requests, "
+          f"{commits / args.seconds:.1f} commits/s, {inserted / args.seconds:.0f} rows inserted/s, "
+          f"{updated / args.seconds:.0f} updated/s", flush=True)
+
+
+def rows_of(postgres):
+    """Rows of requests; commits, rows inserted and rows updated since the server's start."""
+    requests = postgres.sql("llm", "SELECT count(*) FROM meridian.spend_log")
+    sums = "SELECT xact_commit, tup_inserted, tup_updated FROM pg_stat_database WHERE datname = 'llm'"
+    return [int(one) for one in [requests, *postgres.sql("llm", sums).split("|")]]
 
 
 def main():

@@ -172,32 +172,40 @@ def main():
     stage = run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
     try:
         _, upstream = stage.provider()
-        ask, found = {"chats": chats, "streams": streams}[args.what], [("the provider alone", None, upstream,
-                                                                       run.UPSTREAM_KEY, "fake+tokens=8")]
+        found = [("the provider alone", None, upstream, run.UPSTREAM_KEY, costs.THEIRS)]
         found += costs.peers(args, stage, upstream)
         rounds = {name: [] for name, *_ in found}
         for _ in range(args.rounds):
-            for name, child, port, key, model in found:
-                if args.what == "streams":
-                    model = (DENSE if args.dense else SLOW)[0 if name.startswith("Meridian") else 1]
-                before = run.cpu_seconds(child.pid) if child else 0
-                told = ask(port, key, model, args)
-                spent = run.cpu_seconds(child.pid) - before if child else 0
-                count = told.pop("chunks", told.get("requests"))
-                told[f"CPU us/{'chunk' if args.what == 'streams' else 'request'}"] = spent / count * 1e6
-                told["MiB"] = run.rss_mib(child.pid) if child else 0
-                rounds[name].append(told)
-        print(f"load of the machine: {os.getloadavg()[0]:.1f}; medians of {args.rounds} rounds (least to most)")
-        columns = list(next(iter(rounds.values()))[0])
-        print("| system |", " | ".join(columns), "|\n|" + "---|" * (len(columns) + 1))
-        for name, each in rounds.items():
-            cells = []
-            for column in columns:
-                values = [told[column] for told in each]
-                cells.append(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
-            print(f"| {name} |", " | ".join(cells), "|", flush=True)
+            for peer in found:
+                rounds[peer[0]].append(turn(args, *peer))
+        shown(args, rounds)
     finally:
         stage.end()
+
+
+def turn(args, name, child, port, key, model):
+    """One turn of one peer: its figures."""
+    if args.what == "streams":
+        model = (DENSE if args.dense else SLOW)[0 if name.startswith("Meridian") else 1]
+    before = run.cpu_seconds(child.pid) if child else 0
+    figures = {"chats": chats, "streams": streams}[args.what](port, key, model, args)
+    spent = run.cpu_seconds(child.pid) - before if child else 0
+    count = figures.pop("chunks", figures.get("requests"))
+    figures[f"CPU us/{'chunk' if args.what == 'streams' else 'request'}"] = spent / count * 1e6
+    figures["MiB"] = run.rss_mib(child.pid) if child else 0
+    return figures
+
+
+def shown(args, rounds):
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}; medians of {args.rounds} rounds (least to most)")
+    columns = list(next(iter(rounds.values()))[0])
+    print("| system |", " | ".join(columns), "|\n|" + "---|" * (len(columns) + 1))
+    for name, each in rounds.items():
+        cells = []
+        for column in columns:
+            values = [figures[column] for figures in each]
+            cells.append(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ UPGRADES = 10
 ALONE = "the provider alone"
 MASTER = "sk-load-master"
 UPSTREAM_KEY = "sk-upstream"
+# What a key has when a gateway is measured with everything on: a budget and limits that are never reached.
+EVERYTHING_ON = {"max_budget": 1000000, "budget_duration": "30d", "rpm_limit": 100000000,
+                 "tpm_limit": 100000000000, "max_parallel_requests": 100000}
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,12 +106,12 @@ class Stage:
         wait_for(port, child, name, 180)
         return child
 
-    def program(self, *names):
-        for name in names:
-            path = pathlib.Path(self.args.target) / name
-            if path.exists():
-                return path
-        sys.exit(f"{names[0]} is missing in {self.args.target}: cargo build --release --examples")
+    def program(self, name, target=None):
+        """A program of the build, or of another one."""
+        path = pathlib.Path(target or self.args.target) / name
+        if not path.exists():
+            sys.exit(f"{path} is missing: cargo build --release --examples")
+        return path
 
     def provider(self, name="provider", port=None):
         port = port or free_port()
@@ -116,14 +119,17 @@ class Stage:
         command = [program, "--port", port, "--key", UPSTREAM_KEY]
         return self.start(name, command, 1, port), port
 
-    def gateway(self, ports, extra=""):
+    def gateway_command(self, ports, target=None, settings=""):
+        """A gateway on a port, with a configuration and a data directory of its own."""
         port = free_port()
         config = self.dir / f"config-{port}.yaml"
-        config.write_text(gateway_config(ports, extra))
-        program = self.program("meridian")
-        command = [program, "serve", "--config", config, "--host", "127.0.0.1", "--port", port,
-                   "--data-dir", self.dir / f"data-{port}"]
-        return self.start("meridian", command, 0, port), port, config
+        config.write_text(gateway_config(ports, settings))
+        return [self.program("meridian", target), "serve", "--config", config, "--host", "127.0.0.1", "--port", port,
+                "--data-dir", self.dir / f"data-{port}"], port, config
+
+    def gateway(self, ports, target=None, settings="", env=None):
+        command, port, config = self.gateway_command(ports, target, settings)
+        return self.start("meridian", command, 0, port, env), port, config
 
     def end(self):
         for child in self.children:
@@ -139,7 +145,8 @@ class Stage:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def gateway_config(ports, extra):
+def gateway_config(ports, settings=""):
+    """`settings` are further ones of `litellm_settings`."""
     def model(name, upstream, port, more=""):
         return (f"  - model_name: {name}\n    litellm_params: {{model: 'openai/{upstream}', "
                 f"api_base: 'http://127.0.0.1:{port}/v1', api_key: {UPSTREAM_KEY}, "
@@ -155,8 +162,8 @@ def gateway_config(ports, extra):
              f"api_base: 'http://127.0.0.1:{ports[0]}', api_key: {UPSTREAM_KEY}, "
              f"input_cost_per_token: 0.0000001, output_cost_per_token: 0.000001}}\n")
     text += f"general_settings: {{master_key: {MASTER}}}\n"
-    text += "litellm_settings: {callbacks: [prometheus], require_auth_for_metrics_endpoint: false}\n"
-    text += "router_settings: {num_retries: 3, timeout: 60}\n" + extra
+    text += f"litellm_settings: {{callbacks: [prometheus], {settings}require_auth_for_metrics_endpoint: false}}\n"
+    text += "router_settings: {num_retries: 3, timeout: 60}\n"
     return text
 
 
@@ -249,7 +256,7 @@ def run_script(args, script):
 
 
 def serving(data_dir):
-    """The process that serves from a data directory: after an upgrade it is no child of ours."""
+    """Processes that serve from a data directory: after an upgrade they are no children of ours."""
     for lock in [data_dir / "lock", *data_dir.glob("life-*/lock")]:
         text = lock.read_text().strip() if lock.exists() else ""
         if text.isdigit() and pathlib.Path(f"/proc/{text}").exists():
@@ -333,25 +340,30 @@ def litellm_program(args):
     return str(path) if path.exists() else shutil.which("litellm")
 
 
-def peers(args, stage, upstream, provider):
-    """What is installed: name, process, port, and the credential that requests carry."""
-    yield ALONE, provider, upstream, UPSTREAM_KEY
+def proxies(stage, upstream):
+    """Those that are installed: name, process, port, and the credential that requests carry."""
     if nginx := shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"):
         port = free_port()
         config = nginx_config(stage.dir, port, upstream)
         yield "nginx", stage.start("nginx", [nginx, "-c", config], 0, port), port, "any"
-    bare = pathlib.Path(args.target) / "examples/bare_proxy"
+    bare = pathlib.Path(stage.args.target) / "examples/bare_proxy"
     if bare.exists():
         port = free_port()
         child = stage.start("bare-pingora", [bare, port, upstream], 0, port)
         yield "bare Pingora", child, port, UPSTREAM_KEY
+
+
+def peers(args, stage, upstream, provider):
+    """What is installed, as `proxies`; without a credential where a key is to be made."""
+    yield ALONE, provider, upstream, UPSTREAM_KEY
+    yield from proxies(stage, upstream)
     child, port, _ = stage.gateway([upstream])
     yield "Meridian", child, port, None
     if program := litellm_program(args):
         port = free_port()
         config = stage.dir / "litellm.yaml"
         # Without its metrics, which want a package of their own: in its favour.
-        config.write_text(gateway_config([upstream], "").replace("callbacks: [prometheus], ", ""))
+        config.write_text(gateway_config([upstream]).replace("callbacks: [prometheus], ", ""))
         command = [program, "--config", config, "--host", "127.0.0.1", "--port", port, "--num_workers", 1]
         child = stage.start("litellm", command, 0, port, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
         yield "LiteLLM", child, port, MASTER
@@ -370,10 +382,7 @@ def compare(args):
         provider, upstream = stage.provider()
         rows = []
         for name, child, port, key in peers(args, stage, upstream, provider):
-            # Everything on: a virtual key with budget and limits.
-            key = key or post(port, "/key/generate", {
-                "max_budget": 1000000, "budget_duration": "30d", "rpm_limit": 100000000,
-                "tpm_limit": 100000000000, "max_parallel_requests": 100000})["key"]
+            key = key or post(port, "/key/generate", EVERYTHING_ON)["key"]
             model = "fast" if name in ("Meridian", "LiteLLM") else "fake+tokens=8"
             rate = args.rate if name != "LiteLLM" else min(args.rate, 30)
             env = {"KEY": key, "MODEL": model, "RATE": str(rate), "SECONDS": str(args.seconds or 20)}

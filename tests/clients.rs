@@ -142,20 +142,8 @@ impl Target {
 
     /// Claude Code, offline: the model asks for a shell command, which really runs.
     async fn claude_code(&self) {
-        let package = "node/node_modules/@anthropic-ai/claude-code-linux-x64/claude";
         let home = tempfile::tempdir().expect("a temporary directory");
-        let run = Run::new(installed().join(package))
-            .arg("--print")
-            .arg("run the command")
-            .arg("--allowedTools")
-            .arg("Bash")
-            .dir(home.path())
-            .limit(LIMIT)
-            .env("HOME", &home.path().to_string_lossy())
-            .env("ANTHROPIC_BASE_URL", &self.url)
-            .env("ANTHROPIC_AUTH_TOKEN", &self.key)
-            .env("ANTHROPIC_MODEL", "claude-opus-4-8")
-            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
+        let run = agents::claude_code((&self.url, &self.key), home.path(), "run the command");
         let said = run.succeed().await;
         assert_eq!(said.trim(), "the quick brown fox jumps");
         self.saw_a_tool_result();

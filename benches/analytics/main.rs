@@ -16,14 +16,13 @@
 mod beside;
 
 use std::fmt::Debug;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use meridian::store::{
-    Direction, GroupBy, ReportQuery, SpendPageAt, SpendQuery, SpendSort, Store, StoreError,
-    TimeRange, migrate,
+    CellQuery, Direction, GroupBy, PaceQuery, ReportQuery, SpendPageAt, SpendQuery, SpendSort,
+    Store, StoreError, TimeRange, migrate,
 };
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_core::ids::KeyHash;
 use meridian_core::time::WallMs;
 use meridian_testkit::postgres::Postgres;
@@ -69,8 +68,9 @@ const ROLL_UP: &str = "INSERT INTO meridian.daily_spend SELECT day, \
         WHERE started >= to_timestamp(START / 1000.0)) AS rows \
     GROUP BY day, end_user, api_key, model_group, model, provider, endpoint, region";
 
-/// A server that fills fast.
-const SETTINGS: [&str; 4] = [
+/// A server that fills fast, and in which nobody but this program holds a day.
+const SETTINGS: [&str; 5] = [
+    "autovacuum=off",
     "fsync=off",
     "full_page_writes=off",
     "max_wal_size=8GB",
@@ -93,13 +93,14 @@ async fn main() {
         Some(server) => server.database("bench"),
         None => filled.unwrap_or_default(),
     };
-    let database = database(&url);
+    let (database, _) = Database::of_url(&url).unwrap();
     migrate(&database, Direction::Up).await.unwrap();
     let store = Store::postgres(&database).unwrap();
     if let Some(server) = &server {
         fill(server, &store, rows, days).await;
     }
     reports(&store, days).await;
+    paces(&store, days).await;
     pages(&store, days).await;
     let before = FIRST.plus_ms(DAY_MS);
     timed("drop a day", drop_before(&store, before)).await;
@@ -163,6 +164,44 @@ async fn reports(store: &Store, days: i64) {
     timed("days of a user", store.spend_by(GroupBy::Day, of_user)).await;
     timed("days with users and models", store.spend_by_day(all)).await;
     timed("global spend", store.global_spend(range)).await;
+}
+
+/// What `/model/metrics*` and the reports over several groups ask for.
+async fn paces(store: &Store, days: i64) {
+    let range = |days| TimeRange {
+        from: FIRST,
+        to: FIRST.plus_ms(days * DAY_MS),
+    };
+    for by in [
+        vec![GroupBy::Day, GroupBy::Key, GroupBy::Model],
+        vec![GroupBy::Day, GroupBy::Tag],
+        vec![GroupBy::Team, GroupBy::ModelGroup, GroupBy::Provider],
+    ] {
+        let name = format!("cells of {by:?}");
+        let cells = CellQuery {
+            by,
+            range: Some(range(days)),
+            ..CellQuery::default()
+        };
+        timed(&name, store.spend_cells(cells)).await;
+    }
+    for length in [days, 1] {
+        let all = PaceQuery {
+            range: range(length),
+            model_group: None,
+            api_key: None,
+            end_user: None,
+            slow: Duration::from_secs(300),
+        };
+        let of_key = PaceQuery {
+            api_key: Some(KeyHash::of_secret("7")),
+            ..all.clone()
+        };
+        let name = |what| format!("{what} of {length} days");
+        timed(&name("paces"), store.paces(all.clone())).await;
+        timed(&name("paces of a key"), store.paces(of_key)).await;
+        timed(&name("failures"), store.failures(all)).await;
+    }
 }
 
 async fn pages(store: &Store, days: i64) {
@@ -234,12 +273,4 @@ async fn timed<T: Debug>(name: &str, call: impl Future<Output = Result<T, StoreE
         ""
     };
     println!("{:>8.1} ms  {what}  {name}{late}", took.as_secs_f64() * 1e3);
-}
-
-fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("bench.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
 }

@@ -16,15 +16,19 @@ import argparse
 import asyncio
 import json
 import os
+import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
 import aiohttp
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from drill import Relay  # noqa: E402
+from run import free_port  # noqa: E402
 
 UPSTREAM_KEY = "sk-upstream-0123456789abcdef"
 MASTER_KEY = "sk-master-0123456789abcdef"
@@ -40,57 +44,6 @@ async def user_api_key_auth(request, api_key):
     hashed = hash_token(api_key)
     return UserAPIKeyAuth(api_key=hashed, token=hashed, max_budget=%s, spend=0.0)
 '''
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Relay:
-    """A TCP relay that takes half a round trip each way and can swallow everything."""
-
-    def __init__(self, target, round_trip_ms):
-        self.target, self.delay = target, round_trip_ms / 2000
-        self.whole = asyncio.Event()
-        self.whole.set()
-
-    async def start(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def serve(self, reader, writer):
-        await self.whole.wait()
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
-            return writer.transport.abort()
-        await asyncio.gather(self.carry(reader, far_writer), self.carry(far_reader, writer))
-
-    async def carry(self, reader, writer):
-        queue = asyncio.Queue()
-
-        async def deliver():
-            while (item := await queue.get()) is not None:
-                due, data = item
-                await asyncio.sleep(max(0, due - time.monotonic()))
-                await self.whole.wait()
-                writer.write(data)
-            writer.close()
-
-        delivering = asyncio.create_task(deliver())
-        try:
-            while data := await reader.read(65536):
-                queue.put_nowait((time.monotonic() + self.delay, data))
-        except (OSError, asyncio.CancelledError):
-            pass
-        queue.put_nowait(None)
-        try:
-            await delivering
-        except OSError:
-            pass
 
 
 class Redis:
@@ -252,7 +205,7 @@ async def use(world, scenario, length):
             running.append(asyncio.create_task(ask(key, region, number)))
         await asyncio.gather(*running)
     for link in world.links:
-        link.whole.set()
+        link.set_silent(False)
     return counts
 
 
@@ -262,7 +215,7 @@ def break_it(world, scenario):
             redis.kill()
     if scenario == "partition":
         for link in world.links:
-            link.whole.clear()
+            link.set_silent(True)
 
 
 async def billed(world):

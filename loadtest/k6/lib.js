@@ -65,6 +65,17 @@ export function stream(key, model, tags) {
   return answer;
 }
 
+// Thresholds of an open loop of so many requests a second. A rate of failures says nothing where nothing was asked, and
+// a gateway that is too slow shows in requests that k6 could not begin (`dropped_iterations`): both are looked at.
+export function asked(rate, kinds, thresholds) {
+  const all = { checks: ['rate>0.999'], dropped_iterations: [`rate<${Math.max(1, rate / 100)}`] };
+  for (const kind of kinds) {
+    all[`http_reqs{kind:${kind}}`] = ['count>0'];
+    all[`http_req_failed{kind:${kind}}`] = ['rate<0.001'];
+  }
+  return Object.assign(all, thresholds);
+}
+
 // A few lines for a person and, with $SUMMARY, everything as JSON for a program.
 export function summed(data) {
   const lines = [];

@@ -9,7 +9,10 @@ export const options = {
     streams: { executor: 'constant-vus', exec: 'streams', vus: Number(__ENV.STREAMS || 1000), duration, gracefulStop: '60s' },
   },
   summaryTrendStats: trend, tags: { test: 'upgrade' },
-  thresholds: { 'http_req_failed{kind:chat}': ['rate==0'], 'http_req_failed{kind:stream}': ['rate==0'], checks: ['rate==1'] },
+  thresholds: {
+    'http_reqs{kind:chat}': ['count>0'], 'http_req_failed{kind:chat}': ['rate==0'],
+    'http_reqs{kind:stream}': ['count>0'], 'http_req_failed{kind:stream}': ['rate==0'], checks: ['rate==1'],
+  },
 };
 export const setup = () => ({ key: makeKey({ max_budget: 1000000 }) });
 export const asks = ({ key }) => { chat(key, 'fast'); };

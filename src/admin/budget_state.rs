@@ -65,20 +65,26 @@ pub(super) async fn frame(State(state): State<AdminState>, RawBody(body): RawBod
     Json(json!({}))
 }
 
-/// POST /budget/write_off: a node is lost with its disk, and what it held counts as spent.
+/// POST /budget/write_off: a node is lost with its disk. What it held counts as spent or, `anew`, is
+/// made anew where budgets are at home here.
 pub(super) async fn write_off(
     _: AdminAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
     let actor = fields.text("actor").value();
+    let anew = fields.flag("anew").value().unwrap_or(false);
     fields.finish()?;
     let actor = actor.as_deref().unwrap_or_default().parse::<Actor>();
     let actor = actor.map_err(|error| bad("actor", error.to_string()))?;
     let Some(rights) = state.rights() else {
         return Err(bad("actor", "this node shares no budgets".to_owned()));
     };
-    rights.write_off(actor).await.map(Json).ok_or_else(away)
+    rights
+        .write_off(actor, anew)
+        .await
+        .map(Json)
+        .ok_or_else(away)
 }
 
 /// POST /budget/region_lost: a region is gone for good, and what it held is made anew at home.

@@ -18,11 +18,11 @@ use crate::store::with_deadline;
 const AT_ONCE: usize = 2;
 /// From the call's arrival until the store breaks off what it reads. The rest of the second is for
 /// turning rows into an answer.
-const READ_MAX: Duration = Duration::from_millis(700);
+const READ_MAX: Duration = Duration::from_millis(550);
 /// From the call's arrival until it is refused whatever it waits for.
-const ANSWER_MAX: Duration = Duration::from_millis(850);
+const ANSWER_MAX: Duration = Duration::from_millis(800);
 /// Longest wait for a turn: with less time than this leaves, few reports would be answered.
-const TURN_MAX: Duration = Duration::from_millis(450);
+const TURN_MAX: Duration = Duration::from_millis(350);
 
 /// Reports among the routes of tags.
 const OF_TAGS: [&str; 6] = [

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use meridian_core::escrow::{Actor, Book, BookEntry, Lost, Pid, Rights, ScopeId};
+use meridian_core::money::NanoUsd;
+use meridian_core::scope::Scope;
 
 use crate::store::{Store, StoreError};
 
@@ -100,6 +102,17 @@ pub(super) async fn find(store: Store, pid: Pid) -> Result<Option<Book>, StoreEr
     let found = Box::pin(store.book(pid.scope, pid.index));
     let found = tokio::time::timeout(STORE_TIMEOUT, found).await;
     found.unwrap_or(Err(StoreError::Busy))
+}
+
+/// What the ledger has of a scope's running period; nothing of `None`.
+pub(super) async fn spent(store: Store, scope: Option<Scope>) -> Result<NanoUsd, StoreError> {
+    let Some(scope) = scope else {
+        return Ok(NanoUsd(0));
+    };
+    let asked = Box::pin(store.scope_spends(vec![scope]));
+    let spends = tokio::time::timeout(STORE_TIMEOUT, asked).await;
+    let spends = spends.unwrap_or(Err(StoreError::Busy))?;
+    Ok(spends.first().map_or(NanoUsd(0), |says| says.spend))
 }
 
 /// What became of a lost region's rights in the budgets that are at home here.

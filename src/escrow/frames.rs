@@ -27,6 +27,9 @@ pub(super) struct Frame {
     /// The operator says that this region is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lost: Option<u8>,
+    /// Actors that will not come back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gone: Vec<Actor>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) items: Vec<Item>,
     /// Drawn by the process when it started; zero before limits were shared.
@@ -132,6 +135,7 @@ impl Frame {
             leaves: false,
             deaf: false,
             lost: None,
+            gone: Vec::new(),
             items,
             boot: 0,
             rates: Vec::new(),

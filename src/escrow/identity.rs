@@ -7,7 +7,7 @@ use std::path::Path;
 
 use meridian_core::escrow::Actor;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, Life};
 use crate::store::{Store, StoreError};
 
 /// Name of the file in the journal's directory.
@@ -57,6 +57,13 @@ impl Identity {
             return Err(bad(why).into());
         }
         Ok(Some(Self { actor }))
+    }
+
+    /// Who this node was in places of its data directory that it does not go on with.
+    pub fn of_retired(data_dir: &Path) -> Vec<Actor> {
+        let homes = Life::retired(data_dir).unwrap_or_default().into_iter();
+        let texts = homes.filter_map(|home| std::fs::read_to_string(home.join(ACTOR_FILE)).ok());
+        texts.filter_map(|text| text.trim().parse().ok()).collect()
     }
 
     /// A number from the store, kept from now on.

@@ -54,6 +54,8 @@ struct Way {
     due: Option<Instant>,
     /// A region that is lost, and until when that is said.
     lost: Option<(u8, Instant)>,
+    /// The same for actors that will not come back.
+    gone: Vec<(Actor, Instant)>,
 }
 
 impl Mail {
@@ -140,6 +142,13 @@ impl Mail {
     pub(super) fn call_lost(&mut self, region: u8, until: Instant) {
         for way in self.far.values_mut().chain([&mut self.near]) {
             way.lost = Some((region, until));
+        }
+    }
+
+    /// Says with every frame until then that an actor will not come back.
+    pub(super) fn call_gone(&mut self, actor: Actor, until: Instant) {
+        for way in self.far.values_mut().chain([&mut self.near]) {
+            way.gone.push((actor, until));
         }
     }
 
@@ -249,6 +258,8 @@ impl Way {
         frame.boot = me.boot;
         let told = self.lost.filter(|(_, until)| clock::mono() < *until);
         frame.lost = told.map(|(region, _)| region);
+        self.gone.retain(|(_, until)| clock::mono() < *until);
+        frame.gone = self.gone.iter().map(|(actor, _)| *actor).collect();
         while frame.rates.len() < RATES_MAX
             && let Some((_, rates)) = self.rates.pop_first()
         {

@@ -83,9 +83,10 @@ pub(crate) enum Order {
         name: Option<WindowName>,
         reply: oneshot::Sender<Value>,
     },
-    /// The operator says that a node is lost with its disk.
+    /// The operator says that a node is lost with its disk; `anew`: what it held is to be made anew.
     WriteOff {
         actor: meridian_core::escrow::Actor,
+        anew: bool,
         reply: oneshot::Sender<Value>,
     },
     /// The operator says that a region, by its name, is lost.
@@ -207,10 +208,15 @@ impl Rights {
         answer.await.ok()
     }
 
-    /// Writes off a node that is lost with its disk; `None` when nobody answers.
-    pub async fn write_off(&self, actor: meridian_core::escrow::Actor) -> Option<Value> {
+    /// Writes off a node that is lost with its disk; `anew`: has what it held made anew, instead of
+    /// counting it as spent. `None` when nobody answers.
+    pub async fn write_off(
+        &self,
+        actor: meridian_core::escrow::Actor,
+        anew: bool,
+    ) -> Option<Value> {
         let (reply, answer) = oneshot::channel();
-        let order = Order::WriteOff { actor, reply };
+        let order = Order::WriteOff { actor, anew, reply };
         self.orders.send(order).await.ok()?;
         answer.await.ok()
     }

@@ -228,6 +228,7 @@ impl Drain {
     async fn ask(&self, place: &mut Place) -> Result<Cursor, StoreError> {
         let stored = self.store.journal_position(&self.writer).await?;
         let at = stored.unwrap_or_default();
+        self.journal.was_told(at);
         let taken = place.unsure.take().filter(|unsure| unsure.next <= at);
         let _storing = Storing::begin(&self.batches);
         self.tell_of(taken);

@@ -2,15 +2,21 @@
 //! it, each with a journal and a snapshot of its own.
 
 use std::cmp::Reverse;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{DirLock, JournalError};
+use meridian_core::journal::Position;
+
+use super::{DirLock, JOURNAL_DIR, JournalError, identity, segment};
 
 /// Beginning of the folders of later lives; the first one's home is the data directory itself.
 const LATER: &str = "life-";
 /// What a life leaves behind for the next start without a store; the newest one is gone on with.
 const SNAPSHOT: &str = "records.snapshot";
+/// Marks a place whose journal is not what was written there last: nobody goes on with it.
+const RETIRED: &str = "retired";
 
 /// The place of one process in a data directory, held until it is dropped.
 #[derive(Debug)]
@@ -34,6 +40,7 @@ impl Life {
         for number in numbers(data_dir)? {
             let home = home(data_dir, number);
             match DirLock::take(&home) {
+                Ok(_) if is_retired(&home) => {}
                 Ok(lock) => free.push((number, home, lock)),
                 Err(JournalError::Locked { leaves, .. }) if leaves || takes_over => held += 1,
                 Err(error) => return Err(error),
@@ -102,10 +109,74 @@ impl Life {
         &self.home
     }
 
+    /// Whether its journal ends before a place that a store was once told of under its name: an
+    /// older copy was put back. Frames are on disk before a shared store hears of them.
+    ///
+    /// # Errors
+    /// When its files cannot be looked at.
+    pub fn ends_before(&self, told: Position) -> io::Result<bool> {
+        let segments = match segment::list(&self.journal_dir()) {
+            Ok(segments) => segments,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let Some((segment, path)) = segments.into_iter().next_back() else {
+            return Ok(told > Position::default());
+        };
+        let offset = std::fs::metadata(path)?.len();
+        Ok(told > Position { segment, offset })
+    }
+
+    /// The name of its journal, if it has one yet.
+    ///
+    /// # Errors
+    /// As for [`super::Journal::open`].
+    pub fn journal_id(&self) -> io::Result<Option<String>> {
+        identity::kept(&self.journal_dir())
+    }
+
+    /// Has no process go on here, for good: what is in the journal is only stored.
+    ///
+    /// # Errors
+    /// When the mark cannot be put on disk.
+    pub fn retire(&self) -> io::Result<()> {
+        let mut file = File::create(self.home.join(RETIRED))?;
+        writeln!(
+            file,
+            "this journal is an older copy: it is stored, and not gone on with"
+        )?;
+        file.sync_all()?;
+        File::open(&self.home)?.sync_all()
+    }
+
+    /// Whether no process goes on here.
+    pub fn is_retired(&self) -> bool {
+        is_retired(&self.home)
+    }
+
+    /// Folders of journals that nobody goes on with.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn retired(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let homes = numbers(data_dir)?.into_iter();
+        let homes = homes.map(|number| home(data_dir, number));
+        let retired = homes.filter(|home| is_retired(home));
+        Ok(retired.map(|home| home.join(JOURNAL_DIR)).collect())
+    }
+
+    fn journal_dir(&self) -> PathBuf {
+        self.home.join(JOURNAL_DIR)
+    }
+
     /// Whether another process used the directory when this one was taken.
     pub fn is_along(&self) -> bool {
         self.along
     }
+}
+
+fn is_retired(home: &Path) -> bool {
+    home.join(RETIRED).exists()
 }
 
 fn home(data_dir: &Path, number: u32) -> PathBuf {
@@ -162,6 +233,33 @@ mod tests {
         std::fs::write(second.home().join(SNAPSHOT), "x").unwrap();
         drop((first, second));
         assert_eq!(Life::take(dir.path(), false).unwrap().number(), 1);
+    }
+
+    #[test]
+    fn a_journal_that_was_put_back_is_known_by_its_end_and_not_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Life::take(dir.path(), false).unwrap();
+        assert_eq!(first.journal_id().unwrap(), None);
+        assert!(!first.ends_before(Position::default()).unwrap());
+        let folder = dir.path().join(JOURNAL_DIR);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(format!("{:020}.journal", 7)), "12345").unwrap();
+        let at = |segment, offset| Position { segment, offset };
+        for (told, behind) in [
+            (at(7, 5), false),
+            (at(6, 9), false),
+            (at(7, 6), true),
+            (at(8, 0), true),
+        ] {
+            assert_eq!(first.ends_before(told).unwrap(), behind, "{told:?}");
+        }
+        first.retire().unwrap();
+        drop(first);
+        let second = Life::take(dir.path(), false).unwrap();
+        assert_eq!((second.number(), second.is_retired()), (1, false));
+        assert_eq!(Life::retired(dir.path()).unwrap(), [folder]);
+        let left = Life::abandoned(dir.path(), |number| number == 1).unwrap();
+        assert!(left.iter().all(Life::is_retired) && left.len() == 1);
     }
 
     #[test]

@@ -161,6 +161,9 @@ struct Inner {
     commit: sync::GroupCommit,
     /// Cursors of everybody who reads the journal: below the lowest of them it is trimmed.
     consumers: Mutex<BTreeMap<&'static str, Position>>,
+    /// Where the journal ended when this process found it, and its own first segment.
+    began: (Position, u64),
+    outdated: AtomicBool,
     life: Life,
 }
 
@@ -190,6 +193,7 @@ impl Journal {
             segments.insert(id, Arc::new(Segment::reopen(path, id)?));
         }
         let (mut recovery, orphans) = recovery::scan(&segments)?;
+        let found = recovery.end;
         let first = next_id(segments.keys().next_back().copied());
         let current = Arc::new(Segment::create(&dir, first)?);
         let bytes = segments.values().map(|segment| segment.bytes()).sum();
@@ -211,6 +215,8 @@ impl Journal {
             recent: recent::Recent::default(),
             commit: sync::GroupCommit::default(),
             consumers: Mutex::default(),
+            began: (found, first),
+            outdated: AtomicBool::new(false),
             life,
         });
         let background = std::thread::Builder::new().name("journal".into()).spawn({
@@ -243,6 +249,20 @@ impl Journal {
     /// Blocks.
     pub fn sync(&self) -> bool {
         self.inner.sync_all()
+    }
+
+    /// A store was told of this place by whoever wrote the journal. One that this process neither
+    /// found nor wrote shows that the journal is an older copy.
+    pub(super) fn was_told(&self, place: Position) {
+        let (found, first) = self.inner.began;
+        if place > found && place.segment < first {
+            self.inner.outdated.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether it is known to be an older copy of itself.
+    pub fn is_outdated(&self) -> bool {
+        self.inner.outdated.load(Ordering::Acquire)
     }
 
     /// The place in the data directory that this journal is in.

@@ -8,7 +8,7 @@ use memchr::memmem;
 use meridian_core::escrow::{Pid, Row};
 use meridian_core::ids::CallId;
 use meridian_core::journal::frame::{Frame, Item, Kind};
-use meridian_core::journal::{Open, Progress, Transfer, orphan_settlement};
+use meridian_core::journal::{Open, Position, Progress, Transfer, orphan_settlement};
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
 
@@ -25,6 +25,8 @@ pub struct Recovery {
     pub frames: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Where it ended. A store that was told of a later place knows more than this disk.
+    pub end: Position,
     /// Bytes cut off ends of segments: frames that were being written when the process died.
     pub torn_bytes: u64,
     /// Damage in the middle, with valid frames behind it.
@@ -126,6 +128,10 @@ pub(super) fn scan(
         }
         recovery.segments += 1;
         recovery.bytes += offset;
+        recovery.end = Position {
+            segment: segment.id,
+            offset,
+        };
         if let End::OfFile { rest: 1.. } = end {
             recovery.torn_bytes += segment.bytes() - offset;
             segment.cut(offset)?;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{budgets, prices};
 use crate::clock;
-use crate::journal::{Drain, Journal};
+use crate::journal::{Drain, Journal, Life};
 use crate::price_source::{PriceSource, Refreshed};
 use crate::state::State;
 use crate::store::{NextReset, OldObjects, Store};
@@ -45,6 +45,11 @@ pub(super) fn drain(journal: &Arc<Journal>, store: &Store, config: &Config) -> D
     let drain = Drain::new(Arc::clone(journal), store.clone(), STORE_CONSUMER);
     tell(&drain, config);
     drain
+}
+
+/// Under which name the store keeps the place of a journal.
+pub(super) fn writer_name(store: &Store, journal: &str, life: &Life) -> String {
+    store.writer_name(journal, life.number() == 0, STORE_CONSUMER)
 }
 
 /// Tells the drain what a configuration says about it.

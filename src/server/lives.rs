@@ -51,14 +51,13 @@ impl Heir {
             |number| number == self.own || busy.contains(&number) || self.settled.contains(&number);
         for life in Life::abandoned(&self.data_dir, skipped)? {
             let number = life.number();
-            let options = open_store::journal_options(&self.config);
-            let (journal, recovery) = Journal::of_life(life, options)?;
-            open_store::report(&recovery);
-            if self.config.database.is_some() {
+            let retired = life.is_retired();
+            let (journal, _) = open_store::journal(&self.config, life)?;
+            if self.config.database.is_some() && !retired {
                 // Its rights stay its own, until a process is in its place again.
                 keep_rows(&journal);
             }
-            let drain = keep::drain(&Arc::new(journal), &self.store, &self.config);
+            let drain = keep::drain(&journal, &self.store, &self.config);
             self.waiting.push((number, drain));
         }
         let mut left = Vec::new();

@@ -52,7 +52,8 @@ use crate::cache::Cache;
 use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::credentials::Credentials;
-use crate::journal::Drain;
+use crate::escrow::Identity;
+use crate::journal::{Drain, Life};
 use crate::merged::Merged;
 use crate::owners::Owners;
 use crate::price_source::PriceSource;
@@ -232,9 +233,15 @@ async fn open(
     predecessor: Option<&Predecessor>,
 ) -> Result<Opened, StartError> {
     let data_dir = args.data_dir.as_path();
-    let (journal, rows) = open_store::journal(&config, data_dir, predecessor.is_some())?;
-    let sharing = Sharing::new(&config, &journal, rows);
+    let takes_over = predecessor.is_some();
+    let mut life = Life::take(data_dir, takes_over)?;
     let (store, up) = open_store::open(&config, data_dir).await?;
+    if up {
+        life = open_store::proven(life, (data_dir, takes_over), &store).await?;
+    }
+    let (journal, recovery) = open_store::journal(&config, life)?;
+    let gone = Identity::of_retired(data_dir);
+    let sharing = Sharing::new(&config, &journal, recovery.rows, gone);
     let metrics = metrics(&config)?;
     let registry = Arc::new(Registry::new(budgets::zone(&config)));
     let in_force = Arc::new(InForce::new(Arc::clone(&registry), Arc::clone(&merged)));

@@ -1,14 +1,12 @@
 //! What a process finds when it starts: its journal, and the store it uses.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::config::{self, Config};
-use meridian_core::escrow::{Pid, Row};
 
-use super::StartError;
+use super::{StartError, keep};
 use crate::clock;
 use crate::journal::{Fsync, Journal, JournalOptions, Life, Recovery};
 use crate::store::{Store, StoreError};
@@ -16,17 +14,51 @@ use crate::store::{Store, StoreError};
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens the journal and settles what a dead process left open in it; gives this node's rows in
-/// shared budgets. `takes_over`: the process that serves from the directory has started this one.
-pub(super) fn journal(
-    config: &Config,
-    data_dir: &Path,
-    takes_over: bool,
-) -> Result<(Arc<Journal>, BTreeMap<Pid, Row>), StartError> {
-    let life = Life::take(data_dir, takes_over)?;
+/// The place of this process, or another one where its journal is not what was written there last,
+/// as far as the store knows. An older copy that was put back (of a disk, of a machine) is not gone
+/// on with: what it says is free of budgets may be spent.
+///
+/// # Errors
+/// Where there is no other place.
+pub(super) async fn proven(
+    mut life: Life,
+    (data_dir, takes_over): (&Path, bool),
+    store: &Store,
+) -> Result<Life, StartError> {
+    while store.is_shared() {
+        match is_outdated(&life, store).await {
+            Ok(false) => break,
+            Ok(true) => {
+                tracing::error!(home = %life.home().display(),
+                    "this data directory is an older copy of itself: Postgres has more of its \
+                     journal; a new journal is begun, with rights of its own");
+                life.retire()?;
+                drop(life);
+                life = Life::take(data_dir, takes_over)?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "whether this data directory is an old copy is not known");
+                break;
+            }
+        }
+    }
+    Ok(life)
+}
+
+async fn is_outdated(life: &Life, store: &Store) -> Result<bool, StartError> {
+    let Some(id) = life.journal_id()? else {
+        return Ok(false);
+    };
+    let writer = keep::writer_name(store, &id, life);
+    let told = store.journal_position(&writer).await?;
+    Ok(life.ends_before(told.unwrap_or_default())?)
+}
+
+/// Opens the journal and settles what a dead process left open in it.
+pub(super) fn journal(config: &Config, life: Life) -> Result<(Arc<Journal>, Recovery), StartError> {
     let (journal, recovery) = Journal::of_life(life, journal_options(config))?;
     report(&recovery);
-    Ok((Arc::new(journal), recovery.rows))
+    Ok((Arc::new(journal), recovery))
 }
 
 /// Says in the log what a process left that did not stop in order.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use meridian_core::config::Config;
-use meridian_core::escrow::{Pid, Row};
+use meridian_core::escrow::{Actor, Pid, Row};
 use meridian_core::signature::{Purpose, Signer};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -23,15 +23,18 @@ pub(super) struct Sharing {
     pub(super) rights: Arc<Rights>,
     orders: Orders,
     rows: BTreeMap<Pid, Row>,
+    gone: Vec<Actor>,
 }
 
 impl Sharing {
     /// `None` with the embedded store: its only node has all rights, and its counters decide.
-    /// To be called before anything is drained.
+    /// To be called before anything is drained. `rows` are those of the journal, `gone` is who this
+    /// node was before its disk was put back from a copy.
     pub(super) fn new(
         config: &Config,
         journal: &Journal,
         rows: BTreeMap<Pid, Row>,
+        gone: Vec<Actor>,
     ) -> Option<Self> {
         if config.database.is_none() && config.redis.is_some() {
             tracing::warn!(
@@ -46,6 +49,7 @@ impl Sharing {
             rights,
             orders,
             rows,
+            gone,
         })
     }
 
@@ -62,6 +66,7 @@ impl Sharing {
             rights,
             orders,
             rows,
+            gone,
         } = self;
         let config = Arc::clone(&state.rules.load().config);
         let region = store.region().to_owned();
@@ -86,6 +91,7 @@ impl Sharing {
             store: store.clone(),
             journal: Arc::clone(&state.journal),
             rows,
+            gone,
             registry: Arc::clone(&state.registry),
             shared: state.shared_budgets.clone(),
             signer: Signer::new(&copies::secret(&config, env), Purpose::Rights),

@@ -1,4 +1,4 @@
-//! One time out on the wire: JSON, small, nothing secret.
+//! One cooldown on the wire: JSON, small, nothing secret.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::routing::{CredentialId, Subject};
 
 /// Longest message that is written or read.
 pub(super) const BYTES_MAX: usize = 1_024;
-/// Longest time out that is written or believed.
+/// Longest cooldown that is written or believed.
 pub(super) const LEFT_MAX: Duration = Duration::from_secs(86_400);
 /// Form of the messages; one of another form is not read.
 const VERSION: u8 = 1;
@@ -18,7 +18,7 @@ const VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NodeId(pub(super) u64);
 
-/// A time out, told by the node that found it out.
+/// A cooldown, told by the node that found it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     /// Who is left out.

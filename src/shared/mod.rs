@@ -2,7 +2,7 @@
 //!
 //! Never needed: without Redis each node finds out for itself. No request waits for any of it;
 //! one task in `src/server` runs a [`Sharer`], and what it hears goes into the same atomics that
-//! failures on this node go into. A time out is written under a key that expires with it, and
+//! failures on this node go into. A cooldown is written under a key that expires with it, and
 //! published; a node hears what is published, and reads the keys every few seconds, so that one
 //! that was away learns what stands. Times are always durations that are left, never moments:
 //! clocks of nodes need not agree.

@@ -30,7 +30,7 @@ impl Names {
         &self.start
     }
 
-    /// Where a time out stands until it is over.
+    /// Where a cooldown stands until it is over.
     pub(super) fn key(&self, subject: &Subject) -> String {
         match subject {
             Subject::Deployment { id, credential } => {

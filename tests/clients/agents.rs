@@ -13,6 +13,23 @@ use crate::{LIMIT, installed};
 /// Tools that run in one conversation.
 const CALLS: usize = 3;
 
+/// Claude Code, offline, which may run shell commands.
+pub(crate) fn claude_code((url, key): (&str, &str), home: &Path, ask: &str) -> Run {
+    let package = "node/node_modules/@anthropic-ai/claude-code-linux-x64/claude";
+    Run::new(installed().join(package))
+        .arg("--print")
+        .arg(ask)
+        .arg("--allowedTools")
+        .arg("Bash")
+        .dir(home)
+        .limit(LIMIT)
+        .env("HOME", &home.to_string_lossy())
+        .env("ANTHROPIC_BASE_URL", url)
+        .env("ANTHROPIC_AUTH_TOKEN", key)
+        .env("ANTHROPIC_MODEL", "claude-opus-4-8")
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+}
+
 /// A gateway whose every model that an agent may name lies at this provider.
 struct Agents {
     signers: Signers,
@@ -35,19 +52,7 @@ impl Agents {
     }
 
     fn claude_code(&self, home: &Path, ask: &str) -> Run {
-        let package = "node/node_modules/@anthropic-ai/claude-code-linux-x64/claude";
-        Run::new(installed().join(package))
-            .arg("--print")
-            .arg(ask)
-            .arg("--allowedTools")
-            .arg("Bash")
-            .dir(home)
-            .limit(LIMIT)
-            .env("HOME", &home.to_string_lossy())
-            .env("ANTHROPIC_BASE_URL", &self.gateway.url())
-            .env("ANTHROPIC_AUTH_TOKEN", &self.key)
-            .env("ANTHROPIC_MODEL", "claude-opus-4-8")
-            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        claude_code((&self.gateway.url(), &self.key), home, ask)
     }
 
     fn codex(&self, home: &Path, config: &str) -> Run {

@@ -7,7 +7,7 @@ mod refusals;
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, insist, now};
 use meridian_testkit::raw::{BodyEnd, Request, Response};
 use serde_json::{Value, json};
 
@@ -54,21 +54,6 @@ fn api_request(api: Api, marker: &str, stream: bool) -> Request {
     }
 }
 
-/// Sum of a metric over the samples whose labels hold `having`.
-async fn metric(world: &World, name: &str, having: &str) -> f64 {
-    let page = world
-        .gateway
-        .admin("GET", "/metrics/", &Value::Null)
-        .await
-        .text();
-    let samples = page.lines().filter(|line| line.starts_with(name));
-    let samples = samples.filter(|line| line[name.len()..].starts_with(['{', ' ']));
-    let samples = samples.filter(|line| line.contains(having));
-    samples
-        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
-        .sum()
-}
-
 #[tokio::test]
 async fn a_hit_is_the_first_answer_byte_for_byte_and_reaches_no_provider() {
     let world = world().await;
@@ -102,7 +87,8 @@ async fn a_hit_is_the_first_answer_byte_for_byte_and_reaches_no_provider() {
             assert_eq!(key(&second).len(), 64);
             let call_id = |answer: &Response| answer.header("x-litellm-call-id").map(str::to_owned);
             assert_ne!(call_id(&first), call_id(&second), "{what}");
-            assert_eq!(second.header("age"), Some("0"), "{what}");
+            let age = second.header("age").and_then(|age| age.parse::<u64>().ok());
+            assert!(age.is_some_and(|age| age < 60), "{what}: {age:?}");
             if stream {
                 assert_eq!(second.header("x-accel-buffering"), Some("no"), "{what}");
                 assert_eq!(
@@ -129,12 +115,11 @@ async fn a_hit_is_in_the_ledger_at_no_cost_and_its_saving_in_the_metrics() {
     for _ in 0..3 {
         assert_eq!(world.send(&request).await.status(), 200);
     }
-    let rows = loop {
-        let rows = world.rows("bill").await;
-        if rows.len() == 3 {
-            break rows;
-        }
-    };
+    let rows = insist(SOON, async || match world.rows("bill").await {
+        rows if rows.len() == 3 => Ok(rows),
+        rows => Err(format!("{rows:#?}")),
+    })
+    .await;
     let (hits, misses): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["cache_hit"] == "True");
     assert_eq!((hits.len(), misses.len()), (2, 1), "{rows:#?}");
     let cost = misses[0]["spend"].as_f64().unwrap();
@@ -150,34 +135,22 @@ async fn a_hit_is_in_the_ledger_at_no_cost_and_its_saving_in_the_metrics() {
     assert_eq!(misses[0]["cache_key"], "");
     let spend = crate::ledger::key_spend(&world.gateway, &owner).await;
     assert_eq!(spend, (cost * 1e9).round() as i64);
-    let near = |found: f64, wanted: f64| (found - wanted).abs() < 1e-9;
-    let saved = metric(&world, "meridian_cache_saved_dollars_total", "").await;
-    assert!(near(saved, 2.0 * cost), "{saved}");
     let tokens = misses[0]["total_tokens"].as_f64().unwrap();
-    let cached = metric(&world, "litellm_cached_tokens_metric_total", "").await;
-    assert!(near(cached, 2.0 * tokens), "{cached}");
-    assert!(near(
-        metric(&world, "litellm_cache_hits_metric_total", "").await,
-        2.0
-    ));
-    assert!(near(
-        metric(&world, "litellm_cache_misses_metric_total", "").await,
-        1.0
-    ));
-    assert!(near(
-        metric(&world, "litellm_spend_metric_total", "").await,
-        cost
-    ));
-    // A deployment that was not asked has answered nothing.
-    let asked = metric(&world, "litellm_deployment_success_responses_total", "").await;
-    assert!(near(asked, 1.0), "{asked}");
-    assert!(near(
-        metric(&world, "meridian_cache_entries", "").await,
-        1.0
-    ));
-    assert!(metric(&world, "meridian_cache_bytes", "").await > 100.0);
-    let lookups = metric(&world, "meridian_cache_lookups_total", "hit_memory").await;
-    assert!(near(lookups, 2.0), "{lookups}");
+    for (name, having, wanted) in [
+        ("meridian_cache_saved_dollars_total", "", 2.0 * cost),
+        ("litellm_cached_tokens_metric_total", "", 2.0 * tokens),
+        ("litellm_cache_hits_metric_total", "", 2.0),
+        ("litellm_cache_misses_metric_total", "", 1.0),
+        ("litellm_spend_metric_total", "", cost),
+        // A deployment that was not asked has answered nothing.
+        ("litellm_deployment_success_responses_total", "", 1.0),
+        ("meridian_cache_entries", "", 1.0),
+        ("meridian_cache_lookups_total", "hit_memory", 2.0),
+    ] {
+        let found = world.gateway.metric(name, having).await;
+        assert!((found - wanted).abs() < 1e-9, "{name}: {found}");
+    }
+    assert!(world.gateway.metric("meridian_cache_bytes", "").await > 100.0);
 }
 
 #[tokio::test]
@@ -351,14 +324,11 @@ async fn an_answer_is_asked_for_again_when_its_time_is_over() {
     let request = Api::Chat.ask("", "t", false);
     assert_eq!(said(&world.send(&request).await), "miss");
     let stored = now();
-    loop {
-        let answer = world.send(&request).await;
-        if said(&answer) == "miss" {
-            break;
-        }
-        assert!(stored.elapsed() < SOON, "it never ends");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(SOON, async || match said(&world.send(&request).await) {
+        "miss" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
     let lasted = stored.elapsed();
     assert!(lasted > Duration::from_millis(900), "{lasted:?}");
     assert_eq!(world.provider.attempts("t").len(), 2);
@@ -372,11 +342,11 @@ async fn a_cache_that_is_turned_off_by_a_reload_is_not_asked_any_more() {
     assert_eq!(said(&world.send(&request).await), "hit-memory");
     let config = standard(&world.provider).router("num_retries: 0");
     world.gateway.write_config(&config.yaml());
-    let started = now();
-    while said(&world.send(&request).await) != "nothing" {
-        assert!(started.elapsed() < SOON, "the reload has no effect");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    insist(SOON, async || match said(&world.send(&request).await) {
+        "nothing" => Ok(()),
+        other => Err(format!("the reload has no effect: {other}")),
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! Customers that callers name, and the budget that all of them have.
 
-use std::time::Duration;
-
-use meridian_testkit::deadline::{SOON, within};
+use meridian_testkit::deadline::{SOON, insist};
 use meridian_testkit::raw::{Request, Response};
 use serde_json::{Value, json};
 
@@ -37,18 +35,14 @@ fn question(model: &str, key: &str, customer: &str) -> Request {
 /// Until the customer has a record.
 async fn is_written(world: &World, customer: &str) {
     let target = format!("/customer/info?end_user_id={customer}");
-    let written = async {
-        while world
-            .gateway
-            .admin("GET", &target, &Value::Null)
-            .await
-            .status()
-            != 200
-        {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    insist(3 * SOON, async || {
+        let info = world.gateway.admin("GET", &target, &Value::Null).await;
+        match info.status() {
+            200 => Ok(()),
+            status => Err(format!("no record of {customer}: {status}")),
         }
-    };
-    within(3 * SOON, "a record of the customer", written).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, insist, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::{Mode, Provider, Row, Script};
 use meridian_testkit::raw::Request;
@@ -42,15 +42,11 @@ async fn state(gateway: &Gateway) -> Value {
 
 /// Looks at the state until it is as wanted.
 async fn until(gateway: &Gateway, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let started = now();
-    loop {
-        let state = state(gateway).await;
-        if wanted(&state) {
-            return state;
-        }
-        assert!(started.elapsed() < LONG, "never {what}: {state}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(LONG, async || match state(gateway).await {
+        state if wanted(&state) => Ok(state),
+        state => Err(format!("not {what}: {state}")),
+    })
+    .await
 }
 
 async fn page(gateway: &Gateway) -> String {
@@ -186,12 +182,11 @@ async fn billed_probes_are_in_the_ledger_and_end_at_the_cap_also_after_a_restart
         };
         assert_eq!((bound, row.status), (&Value::from(16), 200), "{body}");
     }
-    let started = now();
-    while ledger(&gateway).await.len() < billed.len() {
-        assert!(started.elapsed() < SOON, "rows are missing in the ledger");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let entries = ledger(&gateway).await;
+    let entries = insist(SOON, async || match ledger(&gateway).await {
+        entries if entries.len() >= billed.len() => Ok(entries),
+        entries => Err(format!("{} of {} rows", entries.len(), billed.len())),
+    })
+    .await;
     assert_eq!(entries.len(), billed.len(), "one row for each");
     let nano = |row: &Value| row["metadata"]["cost_nano_usd"].as_i64().unwrap();
     let total: i64 = entries.iter().map(nano).sum();

@@ -1,7 +1,7 @@
 //! A gateway that is told where Redis is: what operators see, and that no request depends on it.
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, eventually, now, within};
+use meridian_testkit::deadline::{SOON, eventually, insist, now, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::{Provider, UPSTREAM_KEY};
 use meridian_testkit::raw::{Request, free_port};
@@ -22,12 +22,11 @@ async fn coordination(gateway: &Gateway) -> Value {
 
 /// Waits until the gateway says that Redis is `up` or `down`, in its details and its metrics.
 async fn is(gateway: &Gateway, state: &str) {
-    let waiting = async {
-        while coordination(gateway).await["state"] != state {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    within(SOON, state, waiting).await;
+    insist(SOON, async || match coordination(gateway).await {
+        found if found["state"] == state => Ok(()),
+        found => Err(found.to_string()),
+    })
+    .await;
     let page = gateway.admin("GET", "/metrics/", &Value::Null).await.text();
     let line = format!("meridian_coordination_mode{{mode=\"redis\",state=\"{state}\"}} 1");
     assert!(page.contains(&line), "{line} is not in {page}");
@@ -67,14 +66,6 @@ fn half_dead(provider: &Provider, redis: &Redis) -> String {
     )
 }
 
-/// The sum of the samples of the metrics page that begin so.
-async fn figure(gateway: &Gateway, start: &str) -> f64 {
-    let page = gateway.admin("GET", "/metrics/", &Value::Null).await.text();
-    let lines = page.lines().filter(|line| line.starts_with(start));
-    let values = lines.map(|line| line.rsplit_once(' ').unwrap().1);
-    values.map(|value| value.parse::<f64>().unwrap()).sum()
-}
-
 #[tokio::test]
 async fn what_one_gateway_found_out_costs_the_other_no_attempt() {
     let provider = Provider::start();
@@ -91,19 +82,20 @@ async fn what_one_gateway_found_out_costs_the_other_no_attempt() {
         }
     };
     within(SOON, out, finding_out).await;
-    let heard = "meridian_coordination_messages_total{result=\"heard\"}";
-    let hearing = async {
-        while figure(&there, heard).await < 1.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    within(std::time::Duration::from_secs(1), heard, hearing).await;
+    let heard = "meridian_coordination_messages_total";
+    insist(SOON, async || {
+        let count = there.metric(heard, "result=\"heard\"").await;
+        (count >= 1.0)
+            .then_some(())
+            .ok_or("nothing was heard".to_owned())
+    })
+    .await;
     for _ in 0..30 {
         serves(&there).await;
     }
-    let attempts = "meridian_upstream_attempts_total{deployment=\"dead\"";
-    assert!(figure(&here, attempts).await >= 1.0);
-    assert_eq!(figure(&there, attempts).await, 0.0);
+    let (attempts, dead) = ("meridian_upstream_attempts_total", "deployment=\"dead\"");
+    assert!(here.metric(attempts, dead).await >= 1.0);
+    assert_eq!(there.metric(attempts, dead).await, 0.0);
     assert!(
         redis
             .ask(&["KEYS", "*"])

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, insist};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{BodyEnd, Conn, Request};
@@ -33,35 +33,31 @@ async fn lists(gateway: &Gateway, model: &str, key: &str) -> bool {
 }
 
 async fn until_listed(gateway: &Gateway, model: &str, key: &str) {
-    let started = now();
-    while !lists(gateway, model, key).await {
-        assert!(started.elapsed() < SOON, "{model} is never listed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(SOON, async || match lists(gateway, model, key).await {
+        true => Ok(()),
+        false => Err(format!("{model} is not listed")),
+    })
+    .await;
 }
 
-async fn metric(gateway: &Gateway, name: &str) -> f64 {
-    let page = gateway
-        .send(&Request::get("/metrics/").bearer(MASTER_KEY))
-        .await;
-    let page = page.text();
-    let value = page
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+/// A metric by its name and label.
+type Named = (&'static str, &'static str);
+
+async fn metric(gateway: &Gateway, (name, label): Named) -> f64 {
+    gateway.metric(name, label).await
 }
 
-async fn until_metric(gateway: &Gateway, name: &str, wanted: f64) {
-    let started = now();
-    while metric(gateway, name).await != wanted {
-        assert!(started.elapsed() < SOON, "{name} never becomes {wanted}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+async fn until_metric(gateway: &Gateway, name: Named, wanted: f64) {
+    insist(SOON, async || match metric(gateway, name).await {
+        value if value == wanted => Ok(()),
+        value => Err(format!("{name:?} is {value} instead of {wanted}")),
+    })
+    .await;
 }
 
-const OK: &str = "meridian_config_reload_total{result=\"ok\"}";
-const ERROR: &str = "meridian_config_reload_total{result=\"error\"}";
-const LAST: &str = "meridian_config_last_reload_success";
+const OK: Named = ("meridian_config_reload_total", "result=\"ok\"");
+const ERROR: Named = ("meridian_config_reload_total", "result=\"error\"");
+const LAST: Named = ("meridian_config_last_reload_success", "");
 
 #[tokio::test]
 async fn a_signal_or_a_changed_file_puts_new_rules_in_force() {

@@ -14,7 +14,7 @@ use meridian_core::record::{
 use meridian_core::scope::Scope;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, eventually, insist};
 use meridian_testkit::gateway::Gateway;
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Conn, Request, Response};
@@ -415,10 +415,11 @@ async fn limits_of_a_team_are_shared_and_given_back_when_clients_leave() {
         let full = "Rate limit exceeded for team: t. Limit type: max_parallel_requests.";
         assert!(text.starts_with(full), "{text}");
         drop(conn);
-        let started = now();
-        while status(&gateway, &second).await != 200 {
-            assert!(started.elapsed() < SOON, "the permit never came back");
-        }
+        insist(SOON, async || match status(&gateway, &second).await {
+            200 => Ok(()),
+            status => Err(format!("the permit is not back: {status}")),
+        })
+        .await;
     }
     let once = body("fake-once");
     assert_eq!(ask(&gateway, &first, &once).await.status(), 200);
@@ -476,11 +477,8 @@ async fn a_stream_of_a_key_that_is_blocked_is_cut_and_billed() {
         let key = world.gateway.key(&json!({})).await;
         let request = api.ask_as(&key, "+tokens=4000+chunk_ms=20", &marker, true);
         let (answer, blocked) = tokio::join!(world.send(&request), async {
-            let started = now();
-            while world.provider.attempts(&marker).is_empty() {
-                assert!(started.elapsed() < SOON, "never sent");
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+            let sent = || world.provider.attempts(&marker).pop();
+            eventually(SOON, "the request to be sent", sent).await;
             world
                 .gateway
                 .admin("POST", "/key/block", &json!({"key": key}))

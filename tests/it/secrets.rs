@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, eventually, insist};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::{Options, Provider, Script};
 use meridian_testkit::raw::{BodyEnd, Conn, Request, free_port};
@@ -252,14 +252,11 @@ async fn nothing_leaks(variable: &str, level: &str) {
     search_dir(&gateway.data_dir());
     gateway.write_config("general_settings: [broken");
     gateway.signal("HUP");
-    let started = now();
-    while !gateway.log().contains("configuration has errors") {
-        assert!(
-            started.elapsed() < SOON,
-            "the broken configuration is not noticed"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let noticed = || {
+        let log = gateway.log();
+        log.contains("configuration has errors").then_some(())
+    };
+    eventually(SOON, "the broken configuration to be noticed", noticed).await;
     gateway.stop(Duration::from_secs(30)).await;
     assert!(
         search_dir(&gateway.data_dir()) > 1,
@@ -292,15 +289,12 @@ async fn quoted_row(gateway: &Gateway, provider: &Provider) -> serde_json::Value
     assert_eq!(answer.status(), 400);
     assert!(answer.text().contains(PROMPT), "the caller may read it");
     let ask = Request::get("/spend/logs").bearer(MASTER);
-    let started = now();
-    loop {
+    insist(SOON, async || {
         let mut rows = gateway.send(&ask).await.json();
-        if let Some(row) = rows.get_mut(0) {
-            return row.take();
-        }
-        assert!(started.elapsed() < SOON, "no row in the ledger");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let row = rows.get_mut(0).map(serde_json::Value::take);
+        row.ok_or_else(|| format!("no row in the ledger: {rows}"))
+    })
+    .await
 }
 
 #[tokio::test]

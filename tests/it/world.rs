@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
+use meridian_testkit::deadline::insist;
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::{Options, Provider};
 use meridian_testkit::raw::{Request, Response};
@@ -132,20 +133,15 @@ impl World {
 /// All rows of a gateway's ledger with this marker, once there is one.
 pub(crate) async fn rows_of(gateway: &Gateway, marker: &str) -> Vec<Value> {
     let target = format!("/spend/logs/v2?page_size=100&end_user={marker}");
-    let until = tokio::time::Instant::now() + LEDGER_WITHIN;
-    loop {
+    insist(LEDGER_WITHIN, async || {
         let answer = gateway.report(&target).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
-        let rows = answer.json()["data"].as_array().cloned().unwrap();
-        if !rows.is_empty() {
-            return rows;
+        match answer.json()["data"].as_array() {
+            Some(rows) if !rows.is_empty() => Ok(rows.clone()),
+            _ => Err(format!("no row for {marker}")),
         }
-        assert!(
-            tokio::time::Instant::now() < until,
-            "no ledger row for {marker}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
+    .await
 }
 
 /// The standard configuration, with Claude models whose names are scripts.

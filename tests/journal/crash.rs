@@ -103,6 +103,7 @@ async fn killed_again_and_again_the_ledger_is_exact() {
     for _ in 0..KILLS {
         let [high, low, ..] = clock::random_bytes();
         let lines = u16::from_be_bytes([high, low]) % LINES_MAX;
+        println!("killed after {lines} lines");
         run_and_kill(dir.path(), lines, &mut acknowledged);
     }
     let (journal, _) = journal(dir.path(), small());

@@ -42,8 +42,13 @@ fn every_script_is_run_and_explained() {
 }
 
 #[test]
+fn figures_are_what_the_samples_say() {
+    python("import unittest; unittest.main('test_figures', argv=['figures'])");
+}
+
+#[test]
 fn the_gateway_takes_the_configuration_that_load_tests_use() {
-    let yaml = python("import run; print(run.gateway_config([9100, 9101], ''))");
+    let yaml = python("import run; print(run.gateway_config([9100, 9101]))");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
     std::fs::write(&path, yaml).unwrap();

@@ -191,7 +191,9 @@ async fn a_drain_waits_for_roll_ups_that_others_hold_and_does_its_work_once() {
     let holder = tokio::task::spawn_blocking(move || ask(&of_holder, &held));
     let holds = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
         AND wait_event = 'PgSleep'";
+    let began = now();
     while ask(&name, holds) != "1" {
+        assert!(began.elapsed() < BACK_WITHIN, "nobody holds the roll-ups");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(apply(&store, vec![record(2, NOON, 7)]).await.unwrap(), 1);

@@ -4,7 +4,7 @@ use meridian::store::{Direction, MigrateError, Store, StoreError, migrate};
 use meridian_testkit::run::Run;
 use meridian_testkit::{pgbouncer, postgres};
 
-use super::support::{NOON, apply, ask, database, fresh, record};
+use super::support::{NOON, apply, ask, database, record};
 
 /// Everything that makes up a schema, as text.
 fn shape(name: &str) -> String {
@@ -23,7 +23,7 @@ fn shape(name: &str) -> String {
 
 #[tokio::test]
 async fn every_step_goes_up_and_down_again_and_leaves_nothing() {
-    let name = fresh();
+    let name = postgres::shared().fresh();
     let database = database(&postgres::shared().url(&name));
     let empty = shape(&name);
     let up = migrate(&database, Direction::Up).await.unwrap();
@@ -50,7 +50,7 @@ async fn every_step_goes_up_and_down_again_and_leaves_nothing() {
 
 #[tokio::test]
 async fn two_at_once_and_one_behind_a_pooler_make_one_schema() {
-    let name = fresh();
+    let name = postgres::shared().fresh();
     let direct = database(&postgres::shared().url(&name));
     let pooled = database(&pgbouncer::shared().url(&name));
     let all = [&direct, &pooled, &direct, &pooled].map(|one| migrate(one, Direction::Up));
@@ -64,7 +64,7 @@ async fn two_at_once_and_one_behind_a_pooler_make_one_schema() {
 
 #[tokio::test]
 async fn a_schema_that_does_not_fit_is_refused_with_the_command_that_helps() {
-    let name = fresh();
+    let name = postgres::shared().fresh();
     let database = database(&postgres::shared().url(&name));
     let refused = |store: Store| async move {
         match store.journal_position("test").await {
@@ -103,7 +103,7 @@ async fn a_schema_that_does_not_fit_is_refused_with_the_command_that_helps() {
 
 #[tokio::test]
 async fn the_command_migrates_what_the_environment_names() {
-    let name = fresh();
+    let name = postgres::shared().fresh();
     let url = postgres::shared().url(&name);
     let run = |way: &str| {
         Run::new(env!("CARGO_BIN_EXE_meridian"))

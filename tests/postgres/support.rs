@@ -1,10 +1,7 @@
 //! Databases and stores of these tests.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_core::ids::{CallId, KeyHash};
 use meridian_core::journal::Position;
 use meridian_core::spend::SpendRecord;
@@ -16,26 +13,14 @@ use serde_json::json;
 pub(crate) const NOON: WallMs = WallMs(1_795_003_200_000);
 pub(crate) const DAY: i64 = 24 * 3_600_000;
 
-/// The settings that a URL in `DATABASE_URL` leads to.
+/// The settings that a URL leads to.
 pub(crate) fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("c.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
-}
-
-/// Name of an empty database on the shared server.
-pub(crate) fn fresh() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    postgres::shared().database(&name);
-    name
+    Database::of_url(url).unwrap().0
 }
 
 /// A migrated database on the shared server, and a store on it.
 pub(crate) async fn store() -> (String, Store) {
-    let name = fresh();
+    let name = postgres::shared().fresh();
     let database = database(&postgres::shared().url(&name));
     migrate(&database, Direction::Up).await.unwrap();
     (name, Store::postgres(&database).unwrap())

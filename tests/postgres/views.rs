@@ -6,7 +6,7 @@ use meridian_core::record::{Bounds, Record, Team};
 use meridian_core::spend::CacheHit;
 use meridian_testkit::postgres;
 
-use super::support::{apply, ask, database, fresh, record, store};
+use super::support::{apply, ask, database, record, store};
 
 const FINANCE: &str = "SELECT team_alias, date_trunc('day', created_at), SUM(spend), COUNT(*) \
     FROM \"LiteLLM_SpendLogs\" s JOIN \"LiteLLM_TeamTable\" t ON t.team_id = s.team_id \
@@ -64,7 +64,7 @@ async fn the_finance_query_runs_as_it_was_written() {
 
 #[tokio::test]
 async fn a_table_of_litellm_is_left_alone() {
-    let name = fresh();
+    let name = postgres::shared().fresh();
     ask(
         &name,
         "CREATE TABLE \"LiteLLM_TeamTable\" (team_id text PRIMARY KEY)",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use meridian_testkit::deadline::now;
+use meridian_testkit::deadline::{insist, now};
 use serde_json::{Value, json};
 
 use crate::relay::{Relay, Wire};
@@ -13,7 +13,7 @@ use crate::world::{Node, Region};
 const LONG: Duration = Duration::from_secs(30);
 
 /// Spend that a node shows for a key.
-async fn spend(node: &Node, key: &str) -> f64 {
+pub(crate) async fn spend(node: &Node, key: &str) -> f64 {
     let info = format!("/key/info?key={key}");
     let info = node.gateway.admin("GET", &info, &Value::Null).await;
     let info = info.json();
@@ -43,23 +43,19 @@ async fn use_up(nodes: &[&Node], key: &str) -> u32 {
 }
 
 /// What one request costs, as the node that served it counted.
-async fn cost_of_one(node: &Node) -> f64 {
+pub(crate) async fn cost_of_one(node: &Node) -> f64 {
     let key = node.gateway.key(&json!({"max_budget": 1000})).await;
     assert_eq!(node.status(&key).await, 200);
-    let began = now();
-    loop {
-        let cost = spend(node, &key).await;
-        if cost > 0.0 {
-            return cost;
-        }
-        assert!(began.elapsed() < LONG, "a request costs {cost}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(LONG, async || match spend(node, &key).await {
+        cost if cost > 0.0 => Ok(cost),
+        cost => Err(format!("a request costs {cost}")),
+    })
+    .await
 }
 
 /// Served requests are as many as the budget pays for; a few less where the last bit of it is not
 /// enough for the most that a request can cost.
-fn assert_used_up(served: u32, cost: f64, budget: f64) {
+pub(crate) fn assert_used_up(served: u32, cost: f64, budget: f64) {
     let most = (budget / cost).floor();
     let served = f64::from(served);
     assert!(served <= most, "{served} served, {budget} pays for {most}");

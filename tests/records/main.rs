@@ -4,6 +4,7 @@
 
 mod budgets;
 mod changes;
+mod copies;
 mod outages;
 mod regions;
 mod relay;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use meridian_testkit::deadline::now;
+use meridian_testkit::deadline::{insist, now};
 use meridian_testkit::pace::{Figures, Pace};
 use meridian_testkit::scale::scaled;
 use serde_json::json;
@@ -215,19 +215,17 @@ async fn recovers(node: &Node, key: &str, away: Away) {
     node.becomes(NOBODYS_KEY, 401, BACK_WITHIN).await;
     let left = || BACK_WITHIN.saturating_sub(began.elapsed());
     node.shows("/records/store", &json!("up"), left()).await;
-    loop {
-        let made = node
-            .gateway
-            .admin("POST", "/key/generate", &json!({}))
-            .await;
-        if made.status() == 200 {
-            let made = made.json()["key"].as_str().unwrap().to_owned();
-            assert_eq!(node.status(&made).await, 200);
-            break;
+    let made = insist(left(), async || {
+        let fields = json!({});
+        let made = node.gateway.admin("POST", "/key/generate", &fields);
+        match made.await {
+            made if made.status() == 200 => Ok(made.json()),
+            refused => Err(refused.text()),
         }
-        assert!(!left().is_zero(), "{}", made.text());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    })
+    .await;
+    let made = made["key"].as_str().unwrap();
+    assert_eq!(node.status(made).await, 200);
     if away.redis() {
         node.shows("/coordination/state", &json!("up"), left())
             .await;

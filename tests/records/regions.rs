@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_testkit::deadline::now;
+use meridian_testkit::deadline::{insist, now};
 use serde_json::{Value, json};
 
 use crate::relay::{Relay, Wire};
@@ -60,18 +60,15 @@ impl Pair {
 
 /// Waits until the region's store has a key: memory has it before.
 async fn has_stored(node: &Node, key: &str) {
-    let began = now();
     let info = format!("/key/info?key={key}");
-    while node
-        .gateway
-        .admin("GET", &info, &json!(null))
-        .await
-        .status()
-        != 200
-    {
-        assert!(began.elapsed() < ELSEWHERE, "the key is not stored");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(ELSEWHERE, async || {
+        let info = node.gateway.admin("GET", &info, &json!(null)).await;
+        match info.status() {
+            200 => Ok(()),
+            status => Err(format!("the key is not stored: {status}")),
+        }
+    })
+    .await;
 }
 
 async fn call(node: &Node, target: &str, body: Value) -> (u16, Value) {
@@ -98,16 +95,15 @@ async fn a_key_lives_in_both_regions_and_only_home_gives_rights() {
     assert_eq!(call(&pair.in_us, "/key/update", raise).await.0, 409);
 
     // Home shows it and gives it back; both regions follow.
-    let began = now();
-    loop {
+    insist(ELSEWHERE, async || {
         let info = format!("/key/info?key={key}");
         let info = pair.in_eu.gateway.admin("GET", &info, &json!(null)).await;
-        if info.json().pointer("/info/blocked") == Some(&json!(true)) {
-            break;
+        match info.json().pointer("/info/blocked") {
+            Some(Value::Bool(true)) => Ok(()),
+            _ => Err(format!("home does not show the block: {}", info.text())),
         }
-        assert!(began.elapsed() < ELSEWHERE, "home does not show the block");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    })
+    .await;
     pair.in_eu.done("/key/unblock", named.clone()).await;
     assert_eq!(pair.in_eu.status(&key).await, 200);
     let unblocked = pair.in_us.becomes(&key, 200, ELSEWHERE).await;
@@ -155,14 +151,11 @@ async fn a_revocation_comes_through_while_the_other_regions_postgres_is_down() {
     pair.in_eu.done("/key/delete", json!({"keys": [key]})).await;
     // Deleted as far as this region knows; that it never existed nobody could say now.
     let began = now();
-    loop {
-        let status = pair.in_us.status(&key).await;
-        if matches!(status, 401 | 503) {
-            break;
-        }
-        assert!(began.elapsed() < ELSEWHERE, "{status}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    insist(ELSEWHERE, async || match pair.in_us.status(&key).await {
+        401 | 503 => Ok(()),
+        status => Err(status.to_string()),
+    })
+    .await;
     println!("revoked after {:?}", began.elapsed());
     pair.us.postgres.run();
     pair.in_us.becomes(&key, 401, LONG).await;

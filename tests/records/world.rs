@@ -1,12 +1,11 @@
 //! A region: its Postgres, its Redis, and nodes that reach both over wires of their own.
 
-use std::path::Path;
 use std::time::Duration;
 
 use meridian::store::{Direction, migrate};
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_testkit::config::Config;
-use meridian_testkit::deadline::now;
+use meridian_testkit::deadline::{insist, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::Provider;
@@ -40,7 +39,7 @@ pub(crate) struct Node {
 impl Region {
     pub(crate) async fn start() -> Self {
         let postgres = Postgres::start();
-        let database = database(&postgres.database(NAME));
+        let (database, _) = Database::of_url(&postgres.database(NAME)).unwrap();
         migrate(&database, Direction::Up).await.unwrap();
         Self {
             postgres,
@@ -111,18 +110,12 @@ impl Node {
     /// Asks until the status is the wanted one; how long that took.
     pub(crate) async fn becomes(&self, key: &str, wanted: u16, within: Duration) -> Duration {
         let began = now();
-        loop {
-            let status = self.status(key).await;
-            if status == wanted {
-                return began.elapsed();
-            }
-            let passed = began.elapsed();
-            assert!(
-                passed < within,
-                "{status} instead of {wanted} for {passed:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        insist(within, async || match self.status(key).await {
+            status if status == wanted => Ok(()),
+            status => Err(format!("{status} instead of {wanted}")),
+        })
+        .await;
+        began.elapsed()
     }
 
     /// A management call that must succeed.
@@ -143,18 +136,11 @@ impl Node {
 
     /// Waits until a detail of its readiness is as wanted.
     pub(crate) async fn shows(&self, pointer: &str, wanted: &Value, within: Duration) {
-        let began = now();
-        loop {
-            let details = self.details().await;
-            if details.pointer(pointer) == Some(wanted) {
-                return;
-            }
-            assert!(
-                began.elapsed() < within,
-                "{pointer} is not {wanted}: {details}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        insist(within, async || match self.details().await {
+            details if details.pointer(pointer) == Some(wanted) => Ok(()),
+            details => Err(format!("{pointer} is not {wanted}: {details}")),
+        })
+        .await;
     }
 
     /// Waits until the snapshot on disk has so many records.
@@ -184,12 +170,4 @@ pub(crate) fn chat(key: &str) -> Request {
         "messages": [{"role": "user", "content": "hello"}],
     });
     Request::post("/v1/chat/completions", &body).bearer(key)
-}
-
-fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("c.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
 }

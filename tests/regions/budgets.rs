@@ -183,6 +183,10 @@ async fn check(regions: &Regions, scenario: &Scenario, run: &Run) -> Vec<String>
         let name = format!("{} {number}", scenario.name);
         complaints.extend(over(&name, billed.cost, allowed, run.bounds[number]));
         complaints.extend(unequal(&name, billed, ledger));
+        // Who serves nobody passes no budget either.
+        if figures.admitted == 0 {
+            complaints.push(format!("{name}: nobody was served"));
+        }
         let wanted = scaled(None, scenario.wrong_percent);
         if wanted.is_some_and(|most| wrong > most) {
             complaints.push(format!("{name}: {wrong:.2} % wrongly refused"));

@@ -109,7 +109,7 @@ async fn rate(regions: &Regions, case: Case) -> Vec<String> {
     let starts: Vec<Instant> = of_model.map(|row| row.started).collect();
     let (served, ideal) = (starts.len() as u64, ideal(&arrivals));
     let refused = outcomes.iter().filter(|one| one.limited()).count();
-    let failed = outcomes.len() - refused - starts.len();
+    let failed = failed(&outcomes);
     let share = served as f64 / ideal as f64;
     let most = RPM as f64 * WORST;
     let worst = worst_minute(&starts);
@@ -120,6 +120,12 @@ async fn rate(regions: &Regions, case: Case) -> Vec<String> {
         outcomes.len(),
     );
     judge(case, &outcomes, share, worst as f64 / most)
+}
+
+/// Requests that were neither served nor refused because of the limit.
+fn failed(outcomes: &[Outcome]) -> usize {
+    let failed = |one: &&Outcome| one.status != 200 && !one.limited();
+    outcomes.iter().filter(failed).count()
 }
 
 fn judge(case: Case, outcomes: &[Outcome], share: f64, worst: f64) -> Vec<String> {
@@ -136,6 +142,8 @@ fn judge(case: Case, outcomes: &[Outcome], share: f64, worst: f64) -> Vec<String
         format!("admitted / ideal is {share:.3}"),
     );
     claim(worst <= 1.0, format!("{worst:.2} of the most in 60 s"));
+    let failed = failed(outcomes);
+    claim(failed == 0, format!("{failed} neither served nor refused"));
     if case.times < 1.0 {
         let refused = outcomes.iter().filter(|one| one.limited()).count();
         let percent = refused as f64 * 100.0 / outcomes.len() as f64;

@@ -10,7 +10,7 @@ use meridian::cache::Cache;
 use meridian_core::cache::{Answer, CacheKey, Entry, Shape};
 use meridian_core::money::NanoUsd;
 use meridian_core::time::WallMs;
-use meridian_testkit::deadline::{SOON, eventually, now};
+use meridian_testkit::deadline::{SOON, eventually, insist, now};
 use meridian_testkit::redis::Redis;
 use tokio::sync::watch;
 
@@ -66,14 +66,11 @@ impl Node {
 
     /// Waits until another node's answer is there.
     async fn finds(&self, number: u64) -> Arc<Entry> {
-        let started = now();
-        loop {
-            if let Some(found) = self.find(number).await {
-                return found;
-            }
-            assert!(started.elapsed() < BACK_WITHIN, "never found {number}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        insist(BACK_WITHIN, async || {
+            let found = self.find(number).await;
+            found.ok_or_else(|| format!("{number} is not there"))
+        })
+        .await
     }
 
     fn errors(&self, kind: &str) -> u64 {

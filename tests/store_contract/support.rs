@@ -1,10 +1,7 @@
 //! Keys, records and stores that the contract's tests share.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use meridian::store::{Direction, SpendBatch, Store, StoreError, migrate};
-use meridian_core::config::{self, Database};
+use meridian_core::config::Database;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::ids::{CallId, KeyHash};
 use meridian_core::journal::Position;
@@ -29,35 +26,20 @@ pub(crate) async fn embedded() -> (tempfile::TempDir, Store) {
 
 /// A store on Postgres with a database of its own.
 pub(crate) async fn on_postgres() -> Store {
-    on_url(&postgres::shared().url(&fresh_database())).await
+    let server = postgres::shared();
+    on_url(&server.url(&server.fresh())).await
 }
 
 /// The same behind PgBouncer in transaction mode.
 pub(crate) async fn behind_pgbouncer() -> Store {
-    on_url(&pgbouncer::shared().url(&fresh_database())).await
-}
-
-/// An empty database on the shared server.
-pub(crate) fn fresh_database() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    postgres::shared().database(&name);
-    name
+    let database = postgres::shared().fresh();
+    on_url(&pgbouncer::shared().url(&database)).await
 }
 
 async fn on_url(url: &str) -> Store {
-    let database = database(url);
+    let (database, _) = Database::of_url(url).unwrap();
     migrate(&database, Direction::Up).await.unwrap();
     Store::postgres(&database).unwrap()
-}
-
-/// The settings that a URL in `DATABASE_URL` leads to.
-pub(crate) fn database(url: &str) -> Database {
-    let text = "general_settings: {master_key: sk-0123456789abcdef}\n";
-    let variables = [("DATABASE_URL".to_owned(), url.to_owned())].into();
-    let mut read = |_: &Path| Ok(text.to_owned());
-    let loaded = config::load(&mut read, Path::new("c.yaml"), &variables);
-    loaded.config.unwrap().database.unwrap()
 }
 
 /// Runs each test on every store.

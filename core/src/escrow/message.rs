@@ -238,6 +238,15 @@ pub enum Effect {
     Claim(Pid),
     /// Rights came: requests that wait for this period may try again.
     Wake(Pid),
+    /// Another actor has more from this one than this one knows to have given: the own row is an
+    /// older copy, put back, and what it says is free may be spent already. Said again with every
+    /// such row; nothing is credited or given in this period any more.
+    Outdated {
+        /// Period.
+        pid: Pid,
+        /// Who has it.
+        by: Actor,
+    },
     /// A node that was written off held this much: charge it as unknown spend. Absolute; said again
     /// when the node is written off again after a restart.
     Suspense {

@@ -14,6 +14,7 @@ mod bound;
 mod ceiling;
 mod demand;
 mod digest;
+mod doubt;
 mod fence;
 mod gate;
 mod holds;

@@ -373,6 +373,7 @@ impl Escrow {
                 answer,
             } => self.with(now, pid, out, |account, cx| {
                 account.note(cx, from, &row, standing);
+                account.doubt(cx, from, &row);
                 account.hear_fences(cx, from, &row);
                 account.hear_ceiling(cx, from, &row);
                 let gained = account.receive(cx, from, &row);

@@ -95,6 +95,38 @@ fn rights_leave_only_after_the_journal_is_on_disk() {
     assert!(out.iter().any(row), "{out:?}");
 }
 
+/// A disk that was put back from a copy knows less of its gifts than who received them.
+#[test]
+fn a_row_that_is_older_than_what_others_have_from_it_spends_nothing_more() {
+    let (vault, node) = pair();
+    let mut escrow = rich(vault, &[vault, node], 1_000);
+    let mut hear = |received: Rights| {
+        let row = Row {
+            received: [(vault, received)].into(),
+            ..Row::default()
+        };
+        let message = Message::Row {
+            pid: pid(),
+            row,
+            standing: Standing::default(),
+            answer: false,
+        };
+        let mut out = Vec::new();
+        let heard = Event::Received {
+            from: node,
+            message,
+        };
+        escrow.step(MonoUs(1), heard, &mut out);
+        let said = |effect: &Effect| matches!(effect, Effect::Outdated { by, .. } if *by == node);
+        (
+            out.iter().any(said),
+            escrow.slot(pid()).unwrap().reserve(10).is_ok(),
+        )
+    };
+    assert_eq!(hear(0), (false, true));
+    assert_eq!(hear(300), (true, false));
+}
+
 /// The vault is told that its sibling has plenty, and what it says is lost.
 #[test]
 fn a_sibling_that_did_not_hear_is_asked_again_and_other_regions_only_meanwhile() {

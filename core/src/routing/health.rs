@@ -120,7 +120,7 @@ impl Health {
     ///
     /// The time to first token is at least the age of the oldest request that still waits for one:
     /// a deployment that stalls is known before anything comes back. A failure counts for the
-    /// time out that it could have begun, and no longer: what is well again must be found out.
+    /// cooldown that it could have begun, and no longer: what is well again must be found out.
     pub fn score(&self, now: MonoUs, args: &LatencyArgs) -> f64 {
         let waited = self.load.oldest_wait(now).as_secs_f64();
         let first = self.ttft.at(now, args.decay).max(waited);

@@ -127,9 +127,9 @@ pub struct CooldownPolicy {
     pub failure_rate: f64,
     /// What is looked back at.
     pub window: Duration,
-    /// First time out; doubles with each further one in a row.
+    /// First cooldown; doubles with each further one in a row.
     pub time: Duration,
-    /// Longest time out that the gateway itself decides on; a provider's `Retry-After` may be
+    /// Longest cooldown that the gateway itself decides on; a provider's `Retry-After` may be
     /// longer.
     pub time_max: Duration,
     /// Time over which a deployment that is back gets its full share again.

@@ -18,6 +18,7 @@ mod providers;
 #[cfg(test)]
 mod residency;
 #[cfg(test)]
+#[path = "../sim/rng.rs"]
 mod rng;
 #[cfg(test)]
 mod world;

@@ -16,7 +16,7 @@ use meridian_core::routing::share::ShareBucket;
 use meridian_core::time::MonoUs;
 
 use crate::providers::{Behaviour, Call, Outcome};
-use crate::rng::{Rng, noise};
+use crate::rng::{Rng, mixed};
 
 /// Memory of the times, as in `LatencyArgs::default`.
 const DECAY: Duration = Duration::from_secs(10);
@@ -466,4 +466,10 @@ fn surroundings(policy: &RoutingPolicy, others: bool, dice: f64) -> Surroundings
         others,
         dice,
     }
+}
+
+/// The same number for the same request at the same provider, whoever asks: strategies are
+/// compared on one trace.
+fn noise(request: u64, provider: usize) -> Rng {
+    Rng(mixed(request ^ mixed(provider as u64 + 1)))
 }

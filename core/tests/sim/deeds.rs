@@ -76,6 +76,15 @@ impl World {
             }
             Effect::Claim(pid) => self.claim(index, pid),
             Effect::Wake(pid) => self.wake(index, pid),
+            // Nobody's disk is put back here: a node that is called a copy of itself would throw
+            // its rights away.
+            Effect::Outdated { pid, by } => {
+                let node = self.nodes[index].actor;
+                self.fail(
+                    2,
+                    format!("{node} is an old copy of itself in {pid:?}, says {by}"),
+                );
+            }
             Effect::Suspense { .. } => {}
         }
     }

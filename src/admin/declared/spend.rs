@@ -422,8 +422,14 @@ pub(super) const BUDGET_STATE: Operation =
     Operation::get("Shared budgets of one scope, as kind:id", &[], STANDINGS);
 const ACTOR: Field = text("actor", "region.node.incarnation").required();
 pub(super) const BUDGET_WRITE_OFF: Operation = Operation::with(
-    "A node is lost with its disk: what it held of shared budgets counts as spent",
-    Body::Fields(&[ACTOR]),
+    "A node is lost with its disk: what it held of shared budgets counts as spent, or is made anew",
+    Body::Fields(&[
+        ACTOR,
+        flag(
+            "anew",
+            "budgets at home in this region that it had a part in begin anew with what was spent",
+        ),
+    ]),
     Answer::Object(&[
         flag("written_off", "whether it was"),
         text("counted_as_spent", "dollars that this node knows of"),

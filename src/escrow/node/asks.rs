@@ -281,6 +281,7 @@ impl Desk {
             }),
             Answer::Found(_, Err(error)) => tracing::debug!(%error, "no book is read"),
             Answer::Regained(regained) => self.regained(regained),
+            Answer::Spent(pid, ledger) => self.renew_with(pid, ledger),
             Answer::Own(Ok(books)) => books.into_iter().for_each(|book| self.learn(book)),
             Answer::Own(Err(error)) => {
                 tracing::debug!(%error, "books of this node are not read yet");

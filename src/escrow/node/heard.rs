@@ -37,7 +37,14 @@ impl Desk {
             self.limits.leave(life);
         }
         if from == self.me {
+            self.hear_twin(frame.boot, frame.leaves);
             return;
+        }
+        if self.gone.is_disowned() {
+            return;
+        }
+        for actor in frame.gone {
+            self.hear_gone(actor);
         }
         if frame.leaves {
             self.members.leave(from);

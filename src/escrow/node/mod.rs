@@ -1,6 +1,7 @@
 //! The task that owns this node's rights.
 
 mod asks;
+mod gone;
 mod heard;
 mod lost;
 mod rounds;
@@ -18,6 +19,7 @@ use meridian_core::escrow::{
 };
 use meridian_core::journal::Transfer;
 use meridian_core::meters::Due;
+use meridian_core::money::NanoUsd;
 use meridian_core::rate::Life;
 use meridian_core::signature::Signer;
 use meridian_core::time::{MonoUs, WallMs};
@@ -65,6 +67,8 @@ pub struct Parts {
     pub journal: Arc<Journal>,
     /// Rows of the journal, as recovery found them.
     pub rows: BTreeMap<Pid, Row>,
+    /// Who this node was before its disk was put back from a copy.
+    pub gone: Vec<Actor>,
     /// Scopes and their budgets.
     pub registry: Arc<Registry>,
     /// The installation's own budgets.
@@ -100,6 +104,8 @@ enum Answer {
     Own(Result<Vec<Book>, StoreError>),
     /// Books that take away what a lost region held.
     Regained(books::Regained),
+    /// What the ledger says was spent of a budget.
+    Spent(Pid, Result<NanoUsd, StoreError>),
 }
 
 /// The task at work.
@@ -137,6 +143,7 @@ struct Desk {
     tally: Tally,
     limits: Limits,
     lost: Option<lost::Order>,
+    gone: gone::Gone,
 }
 
 /// What is counted for metrics.
@@ -217,6 +224,7 @@ impl Desk {
             store,
             journal,
             rows,
+            gone,
             registry,
             shared,
             signer,
@@ -257,8 +265,10 @@ impl Desk {
             tally: Tally::default(),
             limits: Limits::new(life, MonoUs(0)),
             lost: None,
+            gone: gone::Gone::default(),
         };
         desk.restore(rows);
+        gone.into_iter().for_each(|actor| desk.call_gone(actor));
         desk
     }
 
@@ -318,7 +328,9 @@ impl Desk {
             self.take(order);
         }
         self.carry_out();
-        self.mail.send(clock::mono(), &self.members);
+        if !self.gone.is_disowned() {
+            self.mail.send(clock::mono(), &self.members);
+        }
     }
 
     fn take(&mut self, order: Order) {
@@ -337,8 +349,8 @@ impl Desk {
             Order::Show { name, reply } => {
                 let _ = reply.send(self.show(name.as_ref()));
             }
-            Order::WriteOff { actor, reply } => {
-                let _ = reply.send(self.write_off(actor));
+            Order::WriteOff { actor, anew, reply } => {
+                let _ = reply.send(self.write_off(actor, anew));
             }
             Order::Lost { region, reply } => {
                 let _ = reply.send(self.call_lost(&region));
@@ -366,6 +378,12 @@ impl Desk {
                     }
                     Effect::Claim(pid) => self.claim(pid),
                     Effect::Wake(pid) => self.wake(pid.scope),
+                    Effect::Outdated { pid, by } => {
+                        let scope = whose(pid.scope);
+                        tracing::error!(%scope, %by, "another node has more of a budget from \
+                            this one than this one knows to have given");
+                        self.disown();
+                    }
                     Effect::Suspense { pid, actor, amount } => {
                         self.tally.suspense = self.tally.suspense.saturating_add(amount);
                         let scope = whose(pid.scope);
@@ -434,10 +452,11 @@ impl Desk {
     }
 }
 
-/// Tells this process from others of the same node; never zero.
+/// Tells this process from others of the same node; never zero, and larger in one that began later.
 fn boot() -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = clock::random_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1)
+    let [a, b, ..] = clock::random_bytes();
+    let began = u64::try_from(clock::now().0).unwrap_or(0);
+    ((began << 16) | u64::from(u16::from_le_bytes([a, b]))).max(1)
 }
 
 /// The sync that runs, when it is over.

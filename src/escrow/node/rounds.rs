@@ -160,12 +160,16 @@ impl Desk {
 
     /// Tells the state machine who lives, when that has changed.
     pub(super) fn tell_members(&mut self) {
+        if self.gone.is_disowned() {
+            return;
+        }
         if let Some(live) = self.members.changed(clock::mono()) {
             self.step(Event::Members(live));
         }
     }
 
     fn sweep(&mut self, now: Instant) {
+        self.look_at_itself(now);
         let wall = clock::now();
         let names = is_due(&mut self.rounds.named, NAMES, now);
         let scopes: Vec<ScopeId> = self.windows.keys().copied().collect();
@@ -186,6 +190,7 @@ impl Desk {
                 continue;
             }
             self.count_elsewhere(scope);
+            self.renew(scope);
             self.follow_limit(scope, now);
         }
         if std::mem::take(&mut self.rounds.own_asked) {
@@ -261,10 +266,18 @@ impl Desk {
         status
     }
 
-    /// A node is lost with its disk: what it held counts as spent.
-    pub(super) fn write_off(&mut self, actor: Actor) -> serde_json::Value {
+    /// A node is lost with its disk: what it held counts as spent, or is made anew.
+    pub(super) fn write_off(&mut self, actor: Actor, anew: bool) -> serde_json::Value {
         if actor == self.me || self.members.live().contains(&actor) {
             return serde_json::json!({"written_off": false, "why": "the node lives"});
+        }
+        if anew {
+            self.call_gone(actor);
+            return serde_json::json!({
+                "written_off": true,
+                "why": "budgets that are at home in this region begin anew with what was spent, \
+                        each when it is used next",
+            });
         }
         let before = self.tally.suspense;
         self.step(Event::WrittenOff(actor));
@@ -280,7 +293,8 @@ impl Desk {
     pub(super) async fn leave(&mut self, orders: &mut Receiver<Order>) {
         let began = clock::mono();
         let over = |now: Instant| now.saturating_duration_since(began) >= LEAVE;
-        let has_siblings = |desk: &Self| desk.members.near() > 1;
+        // A copy gives nothing: it may not be there.
+        let has_siblings = |desk: &Self| desk.members.near() > 1 && !desk.gone.is_disowned();
         if has_siblings(self) {
             let me = self.me;
             let others = self.members.live().iter().copied();

@@ -71,7 +71,7 @@ async fn a_pinned_request_stays_with_its_deployment_as_a_last_resort() {
     let third = world.send(&ask(next)).await;
     let asked = world.provider.attempts("continued");
     let asked: Vec<&str> = asked.iter().map(|row| row.model.as_str()).collect();
-    assert!(!asked.contains(&"fake-b"), "{} {asked:?}", third.status());
+    assert_eq!(asked, ["fake-a"], "{}", third.text());
 }
 
 #[tokio::test]
@@ -96,15 +96,13 @@ async fn an_alias_of_a_key_is_no_way_around_its_models() {
         .into_iter()
         .map(|row| row.model)
         .collect();
-    assert!(
-        !asked.iter().any(|model| model == "fake-large"),
-        "{} {asked:?}",
-        answer.status()
-    );
+    assert_eq!(answer.status(), 500, "{}", answer.text());
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].starts_with("fake-small"), "{asked:?}");
 }
 
 #[tokio::test]
-async fn the_budget_of_a_model_holds_for_it_as_a_fallback_too() {
+async fn the_limit_of_a_model_holds_for_it_as_a_fallback_too() {
     let provider = Provider::start();
     let url = format!("{}/v1", provider.url());
     let config = Config::new()
@@ -131,7 +129,11 @@ async fn the_budget_of_a_model_holds_for_it_as_a_fallback_too() {
         .into_iter()
         .filter(|row| row.model == "fake-large")
         .count();
-    assert!(large <= 1, "{large} requests of 1 a minute, {last}");
+    assert_eq!(
+        (large, last),
+        (1, 500),
+        "one a minute, then the first's error"
+    );
 }
 
 async fn over_h2(section: &str) -> (World, tempfile::TempDir) {
@@ -207,14 +209,9 @@ async fn a_callers_deadline_ends_its_request() {
     let answer = world
         .send(&Request::post("/v1/chat/completions", &body).bearer(MASTER_KEY))
         .await;
-    assert!(answer.status() >= 408, "{}", answer.text());
-    // A third send would begin after the deadline.
+    assert_eq!(answer.status(), 408, "{}", answer.text());
+    // A third send would begin after the deadline; retries alone would make four.
     assert!(world.provider.attempts("late").len() <= 2);
-    let row = world.row("late").await;
-    assert!(
-        row["request_duration_ms"].as_f64().unwrap() < 3_000.0,
-        "{row:#}"
-    );
 }
 
 #[tokio::test]

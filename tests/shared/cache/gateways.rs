@@ -1,7 +1,7 @@
 //! Two whole gateways, one Redis, one provider.
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, now};
+use meridian_testkit::deadline::{SOON, insist, now};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::provider::Provider;
 use meridian_testkit::raw::{Request, Response};
@@ -37,28 +37,27 @@ fn said(answer: &Response) -> &str {
 /// Waits until the node says so of Redis.
 async fn redis_is(gateway: &Gateway, up: bool) {
     let line = format!("meridian_cache_redis_up {}", u8::from(up));
-    let started = now();
-    loop {
+    insist(BACK_WITHIN, async || {
         let page = gateway.admin("GET", "/metrics/", &Value::Null).await.text();
-        if page.lines().any(|found| found == line) {
-            return;
+        match page.lines().any(|found| found == line) {
+            true => Ok(()),
+            false => Err(format!("no {line}")),
         }
-        assert!(started.elapsed() < BACK_WITHIN, "never {line}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
+    .await;
 }
 
 /// Asks until the answer is from Redis.
 async fn hits(gateway: &Gateway, request: &Request) -> Response {
-    let started = now();
-    loop {
+    insist(SOON, async || {
         let answer = gateway.send(request).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());
-        if said(&answer) == "hit-redis" {
-            return answer;
+        match said(&answer) {
+            "hit-redis" => Ok(answer),
+            other => Err(other.to_owned()),
         }
-        assert!(started.elapsed() < SOON, "never from Redis");
-    }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 pub const SOON: Duration = Duration::from_secs(10);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(2);
+/// Between two questions to another process.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Monotonic clock now; the product's own code may not read it.
 pub fn now() -> Instant {
@@ -24,6 +26,19 @@ pub async fn eventually<T>(limit: Duration, what: &str, mut found: impl FnMut() 
             "waited {limit:?} in vain for {what}"
         );
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Asks another process until it gets what it wants, and returns that. Stops after `limit` with
+/// what was said last.
+pub async fn insist<T>(limit: Duration, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Ok(wanted) => return wanted,
+            Err(said) => assert!(started.elapsed() < limit, "after {limit:?} still: {said}"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 

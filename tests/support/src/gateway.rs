@@ -128,8 +128,13 @@ impl Gateway {
 
     /// Replaces its program while it runs (SIGUSR2) and waits until the new process serves.
     pub async fn upgrade(&mut self, within: Duration) {
-        let old = self.pid();
         self.signal("USR2");
+        self.taken_over(within).await;
+    }
+
+    /// Waits until another process serves in its place.
+    pub async fn taken_over(&mut self, within: Duration) {
+        let old = self.pid();
         let data_dir = self.data_dir();
         let serves = || serving(&data_dir).filter(|pid| *pid != old);
         let new = eventually(within, "a process that takes over", serves).await;
@@ -330,6 +335,16 @@ impl Gateway {
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
+    }
+
+    /// Sum of a metric's samples whose labels hold `having`; 0 where there is none.
+    pub async fn metric(&self, name: &str, having: &str) -> f64 {
+        let page = self.admin("GET", "/metrics/", &Value::Null).await.text();
+        let samples = page.lines().filter_map(|line| line.strip_prefix(name));
+        let samples = samples.filter(|rest| rest.starts_with(['{', ' ']));
+        let samples = samples.filter(|rest| rest.contains(having));
+        let value = |rest: &str| rest.rsplit(' ').next()?.parse::<f64>().ok();
+        samples.filter_map(value).sum()
     }
 
     /// Makes a team of which nothing but its id is known.

@@ -53,9 +53,10 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Whether every request got a whole answer with status 200.
+    /// Whether there were requests, and each got a whole answer with status 200.
     pub fn all_served(&self) -> bool {
-        self.unanswered == 0 && self.statuses.keys().all(|status| *status == 200)
+        let only_200 = self.statuses.keys().all(|status| *status == 200);
+        self.unanswered == 0 && !self.statuses.is_empty() && only_200
     }
 }
 

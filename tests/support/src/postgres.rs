@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::raw::free_port;
@@ -167,6 +168,14 @@ impl Postgres {
     pub fn database(&self, name: &str) -> String {
         self.ask("postgres", &format!("CREATE DATABASE {name}"));
         self.url(name)
+    }
+
+    /// Makes an empty database that nobody else uses and gives its name.
+    pub fn fresh(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.database(&name);
+        name
     }
 
     /// Starts it (again) on the same port and waits until it answers.

@@ -245,16 +245,23 @@ impl Conn {
     pub async fn head(&mut self) -> Result<Head, BodyEnd> {
         let mut interim = Vec::new();
         loop {
+            let mut head = self.any_head().await?;
+            if (100..200).contains(&head.status) && head.status != 101 {
+                interim.push(head.status);
+                continue;
+            }
+            head.interim = interim;
+            self.framing = framing(&head);
+            return Ok(head);
+        }
+    }
+
+    /// The next head, an interim one too, or how the connection ended instead.
+    pub async fn any_head(&mut self) -> Result<Head, BodyEnd> {
+        loop {
             if let Some(end) = memchr::memmem::find(&self.buf, b"\r\n\r\n") {
                 let raw = self.buf.split_to(end + 4).to_vec();
-                let mut head = parse_head(raw).ok_or(BodyEnd::Garbage)?;
-                if (100..200).contains(&head.status) && head.status != 101 {
-                    interim.push(head.status);
-                    continue;
-                }
-                head.interim = interim;
-                self.framing = framing(&head);
-                return Ok(head);
+                return parse_head(raw).ok_or(BodyEnd::Garbage);
             }
             match self.fill().await {
                 Read::Some => {}

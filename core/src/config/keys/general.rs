@@ -230,10 +230,10 @@ pub(super) const GENERAL: &[Key] = &[
     ),
     later("enforced_params", Texts, "requests without them pass"),
     later("user_header_mappings", Any, "use `user_header_name`"),
-    later(
+    off(
         "forward_client_headers_to_llm_api",
         Bool,
-        "client headers `x-*` are not forwarded",
+        "client headers reach providers, except credentials, cookies and addresses",
     ),
     later(
         "forward_llm_provider_auth_headers",

@@ -269,7 +269,7 @@ pub(super) const COOLDOWN: &[Key] = &[
     on(
         "time_max_s",
         Whole(1, DAY_S),
-        "longest time out that is not a provider's `Retry-After`; default 300",
+        "longest cooldown that is not a provider's `Retry-After`; default 300",
     ),
     on(
         "ramp_s",

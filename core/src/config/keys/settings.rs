@@ -72,7 +72,7 @@ pub(super) const TOP: &[Key] = &[
     off(
         "default_vertex_config",
         Any,
-        "belongs to a provider that this version does not serve",
+        "nothing reads this key; write `vertex_project` and its like on models",
     ),
 ];
 
@@ -305,10 +305,10 @@ pub(super) const SETTINGS: &[Key] = &[
         Any,
         "certificates are always verified; see `meridian.upstream_ca_file`",
     ),
-    later(
+    off(
         "forward_traceparent_to_llm_provider",
         Bool,
-        "`traceparent` is not forwarded",
+        "`traceparent` is forwarded as other client headers are",
     ),
     later(
         "enable_json_schema_validation",

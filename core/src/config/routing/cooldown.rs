@@ -60,7 +60,7 @@ fn allowed_fails(
     Some(small(count))
 }
 
-/// A first time out that is longer than the default of the longest one raises that.
+/// A first cooldown that is longer than the default of the longest one raises that.
 fn time_max(
     sections: &Sections<'_>,
     own: &Area<'_>,

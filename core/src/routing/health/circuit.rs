@@ -20,10 +20,10 @@ const KINDS: [PolicyError; 6] = [
     PolicyError::InternalServer,
 ];
 
-/// Failures and time out of one deployment or one credential.
+/// Failures and cooldown of one deployment or one credential.
 #[derive(Debug)]
 pub struct Circuit {
-    /// End of the time out in microseconds; zero is closed.
+    /// End of the cooldown in microseconds; zero is closed.
     until: AtomicU64,
     /// The one request that tries; zero is none.
     probe: AtomicU64,
@@ -57,7 +57,7 @@ pub enum Gate {
     },
 }
 
-/// A time out that has just begun.
+/// A cooldown that has just begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// When one request may try again.
@@ -83,7 +83,7 @@ pub(super) struct Hit {
     pub(super) probe: Option<Probe>,
     /// Another deployment can take the traffic.
     pub(super) others: bool,
-    /// First time out, where the deployment has its own.
+    /// First cooldown, where the deployment has its own.
     pub(super) time: Option<Duration>,
     /// Uniform in `[0, 1)`.
     pub(super) dice: f64,
@@ -230,7 +230,7 @@ impl Circuit {
         self.good.take_back(counted);
     }
 
-    /// Counts a failure, and says so if it begins a time out.
+    /// Counts a failure, and says so if it begins a cooldown.
     pub(super) fn failed(&self, hit: Hit, policy: &CooldownPolicy) -> Option<Opened> {
         if let Some(place) = place_of(hit.class) {
             self.bad[place].add(hit.now, policy.window);
@@ -295,7 +295,7 @@ impl Circuit {
         counts.fold(0, u32::saturating_add)
     }
 
-    /// Begins a time out, if no other thread has done so since the deadline was `seen`.
+    /// Begins a cooldown, if no other thread has done so since the deadline was `seen`.
     fn open(&self, hit: Hit, seen: u64, policy: &CooldownPolicy) -> Option<Opened> {
         let back_at = MonoUs(self.back_at.load(Relaxed));
         let was_well = hit.probe.is_none() && hit.now.since(back_at) > policy.window;

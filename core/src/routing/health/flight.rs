@@ -31,7 +31,7 @@ pub struct Surroundings<'a> {
     pub policy: &'a CooldownPolicy,
     /// Memory of the times (`LatencyArgs::decay`).
     pub decay: Duration,
-    /// First time out, where the deployment has its own (`cooldown_time`).
+    /// First cooldown, where the deployment has its own (`cooldown_time`).
     pub time: Option<Duration>,
     /// Another deployment of the group could have taken the request.
     pub others: bool,
@@ -48,7 +48,7 @@ pub struct Failed {
     pub wait: Option<Duration>,
 }
 
-/// A time out that a failure began.
+/// A cooldown that a failure began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooled {
     /// Who is left out.

@@ -27,7 +27,7 @@ impl Health {
         unreachable
     }
 
-    /// A probe failed. It counts as a request's failure does, except that a time out which is over
+    /// A probe failed. It counts as a request's failure does, except that a cooldown which is over
     /// is begun anew: the probe has tried, and no client's request has to. Says so if somebody is
     /// left out from now on.
     pub fn probe_failed(

@@ -11,7 +11,7 @@ use crate::time::MonoUs;
 pub enum Standing {
     /// It is in use and nothing failed lately.
     Healthy,
-    /// It is in use and fails at times, or one request tries it after a time out.
+    /// It is in use and fails at times, or one request tries it after a cooldown.
     Partial,
     /// It is left out.
     Out,
