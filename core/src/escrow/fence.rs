@@ -86,12 +86,7 @@ pub fn reclaim(book: &Book, me: Actor, amounts: &[(Actor, Rights)]) -> Vec<BookE
         return Vec::new();
     };
     let region = first.region;
-    let ordered = |by: Actor| {
-        let of = book.entries.iter().filter(|entry| entry.by == by);
-        of.fold(0, |sum: Rights, entry| {
-            sum.saturating_sub(entry.amount.min(0))
-        })
-    };
+    let ordered = |by: Actor| book.ordered_from(by);
     let there = book.entries.iter().map(|entry| entry.by);
     let there: BTreeSet<Actor> = there.filter(|by| by.region == region).collect();
     // What was ordered from one and is more than it has is with another one of its region.

@@ -43,10 +43,13 @@ fn scenario_of(seed: u64, (demand, turns): (Demand, Vec<Turn>), seconds: u64) ->
     }
 }
 
-/// The same run with ceilings, and regions that are fenced.
+/// The same run with ceilings, and regions that are fenced. Nobody calls one lost: that would be an
+/// error where it lives, which fencing is not.
 fn with_ceilings(mut run: Scenario) -> Scenario {
     let mut rng = Rng(run.seed ^ 0xfe_ce);
     run.isolation_s = Some(ISOLATION_S);
+    let called = |turn: &Turn| matches!(turn.what, Fault::LoseRegion { .. });
+    run.turns.retain(|turn| !called(turn));
     run.turns.extend(fences(run.seconds, &mut rng));
     run.turns.sort_by_key(|turn| turn.at_us);
     run
@@ -268,5 +271,84 @@ fn what_a_lost_region_held_is_used_by_the_others() {
         );
         assert!(with >= 2.9 && without <= 2.6, "{with} {without}");
         assert!(with <= 3.0 * 1.05 && told.regained > 0, "{with} {told:?}");
+    }
+}
+
+/// A region is cut off while it lives and fenced: the others use what it cannot, and together no
+/// more is billed than the budget, with no slack at all.
+#[test]
+fn a_region_that_is_wrongly_fenced_costs_nothing_but_rights_that_it_could_not_use() {
+    const SECONDS: u64 = 120;
+    const CUT_US: u64 = 10_000_000;
+    let run = |seed, ceilings: bool, fenced: bool| {
+        let mut rng = Rng(seed);
+        let mut demand = dollars(3, 15.0, SECONDS, &mut rng);
+        for budget in &mut demand.budgets {
+            budget.home %= 2;
+        }
+        let (region, for_us) = (2, SECONDS * 1_000_000);
+        let at = |after_us, what| Turn {
+            at_us: CUT_US + after_us,
+            what,
+        };
+        let mut turns = vec![at(0, Fault::Isolate { region, for_us })];
+        if fenced {
+            let for_us = 30_000_000;
+            turns.push(at(5_000_000, Fault::Fence { region, for_us }));
+        }
+        let mut scenario = scenario_of(seed, (demand, turns), SECONDS);
+        scenario.isolation_s = ceilings.then_some(1);
+        World::new(scenario).run().unwrap()
+    };
+    for seed in 0..4 {
+        let (fenced, cut, without) = (
+            run(seed, true, true),
+            run(seed, true, false),
+            run(seed, false, false),
+        );
+        for (name, one) in [("fenced", &fenced), ("cut", &cut), ("without", &without)] {
+            println!(
+                "{name}: billed {:.3} of 3 $, made anew {:.3}, wrong {:.4}, over {}, proposals {}",
+                one.billed as f64 / 2e9,
+                one.reclaimed as f64 / 2e9,
+                usability(one),
+                one.over,
+                one.proposals
+            );
+        }
+        assert!(fenced.reclaimed > 0, "{fenced:?}");
+        assert!(fenced.over <= fenced.bound, "{fenced:?}");
+        assert!(fenced.billed >= cut.billed, "{fenced:?} {cut:?}");
+    }
+}
+
+/// What ceilings cost where nothing is fenced.
+#[test]
+fn ceilings_cost_little_while_regions_are_joined() {
+    let load = Load {
+        keys: 3,
+        per_second: 40.0,
+        budget: (0.5, 1.2),
+        periods: false,
+        home_part: 0.85,
+        ..LOAD
+    };
+    for weather in [Weather::Calm, Weather::Partition(30)] {
+        for isolation_s in [None, Some(1), Some(10)] {
+            let of = |seed| {
+                let mut run = scenario(seed, weather, load);
+                run.isolation_s = isolation_s;
+                World::new(run).run().unwrap()
+            };
+            let all: Vec<Report> = (0..10).map(of).collect();
+            let wrong = all.iter().map(usability).sum::<f64>() / 10.0;
+            let proposals = all.iter().map(|one| one.proposals).sum::<u64>() as f64 / 40.0;
+            let messages = all.iter().map(|one| one.messages_between).sum::<u64>() / 10;
+            println!(
+                "{weather:?}, room {isolation_s:?} s: wrongly refused {wrong:.4}, {proposals:.1} \
+                 proposals a budget, {messages} messages between regions"
+            );
+            assert!(weather != Weather::Calm || wrong <= 0.01, "{wrong}");
+        }
     }
 }
