@@ -155,7 +155,7 @@ fn every_mutant_is_bitten_by_its_checker() {
         let bitten = (0..60).any(|seed| {
             let mut run = scenario(seed, hunting_ground(mutant), LOAD);
             if checker == 6 {
-                run = with_ceilings(run);
+                run = cut_off_alive(seed, Some(1), true);
             }
             run.mutant = Some(mutant);
             let violation = World::new(run).run().err();
@@ -274,37 +274,44 @@ fn what_a_lost_region_held_is_used_by_the_others() {
     }
 }
 
+/// Keys of a dollar under ten times the demand, of which a region is cut off for good while it
+/// lives; somewhat later it may be fenced.
+fn cut_off_alive(seed: u64, isolation_s: Option<u64>, fenced: bool) -> Scenario {
+    const SECONDS: u64 = 120;
+    const CUT_US: u64 = 10_000_000;
+    let mut rng = Rng(seed);
+    let mut demand = dollars(3, 15.0, SECONDS, &mut rng);
+    for budget in &mut demand.budgets {
+        budget.home %= 2;
+    }
+    let (region, for_us) = (2, SECONDS * 1_000_000);
+    let at = |after_us, what| Turn {
+        at_us: CUT_US + after_us,
+        what,
+    };
+    let mut turns = vec![at(0, Fault::Isolate { region, for_us })];
+    if fenced {
+        let for_us = 30_000_000;
+        turns.push(at(5_000_000, Fault::Fence { region, for_us }));
+    }
+    let mut run = scenario_of(seed, (demand, turns), SECONDS);
+    run.isolation_s = isolation_s;
+    run
+}
+
 /// A region is cut off while it lives and fenced: the others use what it cannot, and together no
 /// more is billed than the budget, with no slack at all.
 #[test]
 fn a_region_that_is_wrongly_fenced_costs_nothing_but_rights_that_it_could_not_use() {
-    const SECONDS: u64 = 120;
-    const CUT_US: u64 = 10_000_000;
-    let run = |seed, ceilings: bool, fenced: bool| {
-        let mut rng = Rng(seed);
-        let mut demand = dollars(3, 15.0, SECONDS, &mut rng);
-        for budget in &mut demand.budgets {
-            budget.home %= 2;
-        }
-        let (region, for_us) = (2, SECONDS * 1_000_000);
-        let at = |after_us, what| Turn {
-            at_us: CUT_US + after_us,
-            what,
-        };
-        let mut turns = vec![at(0, Fault::Isolate { region, for_us })];
-        if fenced {
-            let for_us = 30_000_000;
-            turns.push(at(5_000_000, Fault::Fence { region, for_us }));
-        }
-        let mut scenario = scenario_of(seed, (demand, turns), SECONDS);
-        scenario.isolation_s = ceilings.then_some(1);
-        World::new(scenario).run().unwrap()
+    let run = |seed, isolation_s, fenced| {
+        let run = cut_off_alive(seed, isolation_s, fenced);
+        World::new(run).run().unwrap()
     };
     for seed in 0..4 {
         let (fenced, cut, without) = (
-            run(seed, true, true),
-            run(seed, true, false),
-            run(seed, false, false),
+            run(seed, Some(1), true),
+            run(seed, Some(1), false),
+            run(seed, None, false),
         );
         for (name, one) in [("fenced", &fenced), ("cut", &cut), ("without", &without)] {
             println!(
