@@ -65,8 +65,8 @@ pub(super) async fn frame(State(state): State<AdminState>, RawBody(body): RawBod
     Json(json!({}))
 }
 
-/// POST /budget/write_off: a node is lost with its disk. What it held counts as spent or, `anew`, is
-/// made anew where budgets are at home here.
+/// POST /budget/write_off: a node is lost with its disk. What it held counts as spent; with `anew`
+/// it is made anew where budgets are at home here.
 pub(super) async fn write_off(
     _: AdminAccess,
     State(state): State<AdminState>,

@@ -220,6 +220,12 @@ impl Mail {
             .collect()
     }
 
+    /// Whether another region is reached.
+    pub(super) fn reaches(&self, region: u8) -> bool {
+        let wire = self.far.get(&region).and_then(|way| way.wire.as_ref());
+        wire.is_some_and(|wire| wire.state().is_up())
+    }
+
     /// Whether the own region is reached.
     pub(super) fn is_near_up(&self) -> bool {
         let wire = self.near.wire.as_ref();

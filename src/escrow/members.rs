@@ -56,8 +56,8 @@ impl Members {
         self.heard.remove(&actor);
     }
 
-    /// Everybody, if that is another answer than the last one.
-    pub(super) fn changed(&mut self, now: Instant) -> Option<Vec<Actor>> {
+    /// Looks who is there now.
+    pub(super) fn look(&mut self, now: Instant) {
         let me = self.me;
         self.heard.retain(|actor, heard| {
             let silent = match actor.region == me.region {
@@ -69,11 +69,7 @@ impl Members {
         let mut live: Vec<Actor> = self.heard.keys().copied().collect();
         live.push(me);
         live.sort_unstable();
-        if live == self.told {
-            return None;
-        }
-        self.told.clone_from(&live);
-        Some(live)
+        self.told = live;
     }
 
     /// Everybody, as of the last look.
@@ -136,12 +132,13 @@ mod tests {
         members.hear(actor(1, 2, 1), heard(at(0), 0));
         members.hear(actor(1, 2, 0), heard(at(0), 0));
         members.hear(actor(2, 7, 0), heard(at(0), 0));
-        let live = members.changed(at(1));
-        assert_eq!(live, Some(vec![me, actor(1, 2, 1), actor(2, 7, 0)]));
-        assert_eq!(members.changed(at(2)), None);
-        assert_eq!(members.changed(at(4)), Some(vec![me, actor(2, 7, 0)]));
+        members.look(at(1));
+        assert_eq!(members.live(), [me, actor(1, 2, 1), actor(2, 7, 0)]);
+        members.look(at(4));
+        assert_eq!(members.live(), [me, actor(2, 7, 0)]);
         members.leave(actor(2, 7, 0));
-        assert_eq!(members.changed(at(4)), Some(vec![me]));
+        members.look(at(4));
+        assert_eq!(members.live(), [me]);
     }
 
     #[test]
@@ -157,7 +154,7 @@ mod tests {
                 ..heard(now, 0)
             },
         );
-        members.changed(now);
+        members.look(now);
         assert!(members.all_listen(1) && !members.all_listen(2));
         members.hear(
             actor(1, 2, 0),

@@ -83,7 +83,7 @@ pub(crate) enum Order {
         name: Option<WindowName>,
         reply: oneshot::Sender<Value>,
     },
-    /// The operator says that a node is lost with its disk; `anew`: what it held is to be made anew.
+    /// The operator says that a node is lost with its disk; `anew`: what it held is made anew.
     WriteOff {
         actor: meridian_core::escrow::Actor,
         anew: bool,

@@ -142,8 +142,7 @@ fn key_of(session: &ServerSession, admitted: &Admitted, policy: &CachePolicy) ->
         let of_ask = ask.context.tags.iter().map(String::as_str);
         of_ask.chain(of_key).for_each(|tag| maker.tag(tag));
     }
-    let key_header = config.general.key_header.as_deref();
-    let passed = outgoing::passed_on(&session.req_header().headers, key_header);
+    let passed = outgoing::passed_on(&session.req_header().headers, &config.general);
     let mut parts: Vec<(&str, &[u8])> = passed
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .filter(|(name, _)| is_part_of_answer(name))

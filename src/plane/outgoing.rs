@@ -6,7 +6,7 @@ mod told;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use meridian_core::config::Way;
+use meridian_core::config::{General, Way};
 use meridian_core::endpoint::{Dialect, Endpoint};
 use meridian_core::error::GatewayError;
 use meridian_core::translate::{self, Loss, Losses, Memo, Operation, Pair, Weight};
@@ -52,6 +52,9 @@ const NOT_FORWARDED: [&str; 24] = [
 ];
 /// LiteLLM's own headers, and ours.
 const OWN_PREFIXES: [&str; 2] = ["x-litellm-", "x-meridian-"];
+/// Beginnings of `x-` headers that mean something to a provider. The others are between callers and
+/// this gateway, and go on only where the configuration says so, as in LiteLLM.
+const PROVIDER_PREFIXES: [&str; 4] = ["x-amzn-", "x-client-request-id", "x-goog-", "x-ms-"];
 
 /// A request ready to be sent.
 pub(super) struct Outgoing {
@@ -193,8 +196,7 @@ fn headers(
     client: &HeaderMap,
     made: &Body,
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let key_header = admitted.rules.config.general.key_header.as_deref();
-    let mut headers = forwarded(client, key_header, door);
+    let mut headers = forwarded(client, &admitted.rules.config.general, door);
     let is_own = made.path.is_some() || !made.removes.is_empty();
     if is_own || !matches!(made.telling, Telling::AsIs) {
         let json = HeaderValue::from_static("application/json");
@@ -225,30 +227,29 @@ fn headers(
 /// The client's headers that reach whichever provider is asked.
 pub(super) fn passed_on<'a>(
     client: &'a HeaderMap,
-    key_header: Option<&str>,
+    general: &General,
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     client
         .iter()
-        .filter(move |(name, _)| !stays(name, client, key_header))
+        .filter(move |(name, _)| !stays(name, client, general))
 }
 
 /// Whether a header is for this hop alone.
-fn stays(name: &HeaderName, client: &HeaderMap, key_header: Option<&str>) -> bool {
+fn stays(name: &HeaderName, client: &HeaderMap, general: &General) -> bool {
     let text = name.as_str();
+    let begins_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| text.starts_with(prefix));
+    let is_callers = text.starts_with("x-") && !begins_with(&PROVIDER_PREFIXES);
     NOT_FORWARDED.binary_search(&text).is_ok()
-        || OWN_PREFIXES.iter().any(|own| text.starts_with(own))
-        || key_header == Some(text)
+        || begins_with(&OWN_PREFIXES)
+        || (is_callers && !general.forwards_client_headers)
+        || general.key_header.as_deref() == Some(text)
         || is_hop_by_hop(name, client)
 }
 
-fn forwarded(
-    client: &HeaderMap,
-    key_header: Option<&str>,
-    door: &Door,
-) -> Vec<(HeaderName, HeaderValue)> {
+fn forwarded(client: &HeaderMap, general: &General, door: &Door) -> Vec<(HeaderName, HeaderValue)> {
     let replaced = |name: &HeaderName| door.headers.iter().any(|(own, _)| own == name);
     let mut headers = Vec::with_capacity(client.len() + door.headers.len() + 2);
-    let passed = passed_on(client, key_header).filter(|(name, _)| !replaced(name));
+    let passed = passed_on(client, general).filter(|(name, _)| !replaced(name));
     headers.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
     headers
 }

@@ -53,7 +53,7 @@ use crate::cli::{Role, ServeArgs};
 use crate::config_load;
 use crate::credentials::Credentials;
 use crate::escrow::Identity;
-use crate::journal::{Drain, Life};
+use crate::journal::Drain;
 use crate::merged::Merged;
 use crate::owners::Owners;
 use crate::price_source::PriceSource;
@@ -233,12 +233,8 @@ async fn open(
     predecessor: Option<&Predecessor>,
 ) -> Result<Opened, StartError> {
     let data_dir = args.data_dir.as_path();
-    let takes_over = predecessor.is_some();
-    let mut life = Life::take(data_dir, takes_over)?;
-    let (store, up) = open_store::open(&config, data_dir).await?;
-    if up {
-        life = open_store::proven(life, (data_dir, takes_over), &store).await?;
-    }
+    let place = (data_dir, predecessor.is_some());
+    let (life, store, up) = open_store::with_place(&config, place).await?;
     let (journal, recovery) = open_store::journal(&config, life)?;
     let gone = Identity::of_retired(data_dir);
     let sharing = Sharing::new(&config, &journal, recovery.rows, gone);

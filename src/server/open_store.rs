@@ -14,13 +14,30 @@ use crate::store::{Store, StoreError};
 /// Time between two fsyncs of the journal with `fsync: interval`.
 const FSYNC_INTERVAL: Duration = Duration::from_millis(10);
 
+/// This process's place in the data directory, the store, and whether the store answers.
+///
+/// # Errors
+/// Where there is no place, or no store that this program understands.
+pub(super) async fn with_place(
+    config: &Config,
+    (data_dir, takes_over): (&Path, bool),
+) -> Result<(Life, Store, bool), StartError> {
+    let life = Life::take(data_dir, takes_over)?;
+    let (store, up) = open(config, data_dir).await?;
+    let life = match up {
+        true => proven(life, (data_dir, takes_over), &store).await?,
+        false => life,
+    };
+    Ok((life, store, up))
+}
+
 /// The place of this process, or another one where its journal is not what was written there last,
 /// as far as the store knows. An older copy that was put back (of a disk, of a machine) is not gone
 /// on with: what it says is free of budgets may be spent.
 ///
 /// # Errors
 /// Where there is no other place.
-pub(super) async fn proven(
+async fn proven(
     mut life: Life,
     (data_dir, takes_over): (&Path, bool),
     store: &Store,
@@ -72,7 +89,7 @@ pub(super) fn report(recovery: &Recovery) {
 /// Opens the store of a configuration, and says whether it answers. A Postgres that does not
 /// answer is no reason not to start: it is asked again until it does. One with a schema that this
 /// program does not understand is.
-pub(super) async fn open(config: &Config, data_dir: &Path) -> Result<(Store, bool), StoreError> {
+async fn open(config: &Config, data_dir: &Path) -> Result<(Store, bool), StoreError> {
     let region = config.routing.regions.own.as_deref();
     let Some(database) = &config.database else {
         let store = Store::open_embedded(data_dir).await?;

@@ -114,12 +114,31 @@ async fn every_family_gets_its_path_credential_headers_and_body() {
     }
 }
 
+/// As in LiteLLM: callers' own headers go on where the operator says so, its own never.
+#[tokio::test]
+async fn headers_of_callers_reach_providers_where_the_configuration_says_so() {
+    let provider = Provider::start();
+    let config = Config::standard(&provider).general("forward_client_headers_to_llm_api: true");
+    let world = World::over(provider, config, "").await;
+    let key = world.gateway.key(&json!({})).await;
+    let body = json!({"model": "fake-x", "messages": [{"role": "user", "content": "hello"}]});
+    let request = Request::post("/v1/chat/completions", &body)
+        .bearer(&key)
+        .field("x-custom-thing", "7")
+        .field("x-litellm-tags", "a");
+    assert_eq!(world.send(&request).await.status(), 200);
+    let seen = world.provider.last().request.unwrap();
+    assert_eq!(seen.header("x-custom-thing").as_deref(), Some("7"));
+    assert_eq!(seen.header("x-litellm-tags"), None);
+}
+
 async fn check_family(world: &World, family: &Family, key: &str, stream: bool) {
     let case = family.name;
     let mut body = family.api.body(family.name, "who", stream);
     body["x_unknown"] = json!({"deep": [1, null, "\u{e9}"]});
     let mut request = Request::post(family.api.path(), &body)
         .field("x-custom-thing", "7")
+        .field("x-client-request-id", "8")
         .field("anthropic-beta", "b1,b2")
         .field("openai-beta", "assistants=v2")
         .field("cookie", "session=secret-cookie")
@@ -142,11 +161,9 @@ async fn check_family(world: &World, family: &Family, key: &str, stream: bool) {
     let (header, prefix) = family.credential;
     let credential = format!("{prefix}{UPSTREAM_KEY}");
     assert_eq!(seen.header(header), Some(credential), "{case}");
-    assert_eq!(
-        seen.header("x-custom-thing").as_deref(),
-        Some("7"),
-        "{case}"
-    );
+    assert_eq!(seen.header("x-custom-thing"), None, "{case}");
+    let named = seen.header("x-client-request-id");
+    assert_eq!(named.as_deref(), Some("8"), "{case}");
     assert_eq!(seen.header("anthropic-beta").as_deref(), Some("b1,b2"));
     assert_eq!(seen.header("openai-beta").as_deref(), Some("assistants=v2"));
     if family.api == Api::Messages {

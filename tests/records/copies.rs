@@ -1,5 +1,5 @@
-//! A data directory that was put back from a copy, or is used twice: what the copy says is free of a
-//! budget is not spent a second time, and the rest of the budget is not lost.
+//! A data directory that was restored from a copy, or is used twice: what the copy says is free of
+//! a budget is not spent a second time, and the rest of the budget is not lost.
 
 use std::path::Path;
 use std::process::Command;

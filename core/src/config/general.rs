@@ -42,6 +42,8 @@ pub struct General {
     pub store_model_in_db: bool,
     /// Lower-case header that is tried first for the key.
     pub key_header: Option<String>,
+    /// Callers' `x-` headers reach providers.
+    pub forwards_client_headers: bool,
     /// Clients may send `api_base` and credentials.
     pub allow_client_side_credentials: bool,
     /// Lower-case header that names the end user.
@@ -134,6 +136,7 @@ pub(super) fn general(
         salt_key: environ::variable(env, "LITELLM_SALT_KEY").map(Secret::new),
         store_model_in_db: flag("store_model_in_db") || environ::switch(env, "STORE_MODEL_IN_DB"),
         key_header: header(area, "litellm_key_header_name", problems),
+        forwards_client_headers: flag("forward_client_headers_to_llm_api"),
         allow_client_side_credentials: flag("allow_client_side_credentials"),
         user_header: header(area, "user_header_name", problems),
         enforce_user_param: flag("enforce_user_param"),

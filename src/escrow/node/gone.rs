@@ -1,7 +1,7 @@
 //! Actors that will not come back, and how a node finds out that it is a copy of one.
 //!
-//! A disk or a machine that was put back from a copy, and one that was doubled, hold rights that are
-//! spent or given away. Such a node spends nothing more: it retires its journal and has another
+//! A disk or a machine that was restored from a copy, or cloned, holds rights that are spent or
+//! given away. Such a node spends nothing more: it retires its journal and has another
 //! process serve, with a journal and rights of its own. What the earlier one held is not known to
 //! anybody for sure, so budgets that it had a part in begin a new generation with what was spent.
 

@@ -132,6 +132,8 @@ struct Desk {
     told: HashMap<(ScopeId, u8), Instant>,
     mail: Mail,
     members: Members,
+    /// Those of them that what this node says reaches, as the state machine was told.
+    reached: Vec<Actor>,
     asking: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// The last sync that is wanted, and the one that runs.
     wanted: Option<Ticket>,
@@ -239,6 +241,7 @@ impl Desk {
         let mut desk = Self {
             mail: Mail::new(life, signer.clone(), (&region, near), far, posts, &numbers),
             members: Members::new(me),
+            reached: Vec::new(),
             me,
             life,
             region,

@@ -163,7 +163,19 @@ impl Desk {
         if self.gone.is_disowned() {
             return;
         }
-        if let Some(live) = self.members.changed(clock::mono()) {
+        self.members.look(clock::mono());
+        // Rights for a region that is heard and not reached would be on their way for ever.
+        let reached =
+            |actor: &&Actor| actor.region == self.me.region || self.mail.reaches(actor.region);
+        let live: Vec<Actor> = self
+            .members
+            .live()
+            .iter()
+            .filter(reached)
+            .copied()
+            .collect();
+        if live != self.reached {
+            self.reached.clone_from(&live);
             self.step(Event::Members(live));
         }
     }

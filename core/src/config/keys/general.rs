@@ -230,10 +230,10 @@ pub(super) const GENERAL: &[Key] = &[
     ),
     later("enforced_params", Texts, "requests without them pass"),
     later("user_header_mappings", Any, "use `user_header_name`"),
-    off(
+    on(
         "forward_client_headers_to_llm_api",
         Bool,
-        "client headers reach providers, except credentials, cookies and addresses",
+        "`x-*` headers of callers reach providers, except credentials and addresses",
     ),
     later(
         "forward_llm_provider_auth_headers",
