@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ceiling::Ceilings;
+use super::demand::Demand;
+use super::fence::Fencing;
 use super::ids::{Actor, Pid};
 use super::members::Members;
 use super::message::{Effect, Message, Standing};
@@ -20,9 +23,6 @@ const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// Who has rights of a period and does not say so within this time is not heard at all.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Demand is taken to have been nothing for so long before the first request.
-const BEFORE: Duration = Duration::from_secs(10);
-
 /// A sibling that was asked to give back answers within this time, or has nothing; after the longer
 /// one it is asked again: the question may be lost.
 const RECALL_WAIT: Duration = Duration::from_millis(300);
@@ -32,6 +32,8 @@ const RECALL_AGAIN: Duration = Duration::from_millis(1_000);
 pub(super) struct Scene<'a> {
     pub(super) me: Actor,
     pub(super) now: MonoUs,
+    /// This node is new: it takes nothing from other regions yet.
+    pub(super) listens: bool,
     pub(super) members: &'a Members,
     pub(super) settings: &'a Settings,
     pub(super) outbox: &'a mut Outbox,
@@ -83,47 +85,6 @@ impl Peer {
     }
 }
 
-/// Demand: what is asked for per second, averaged.
-#[derive(Debug, Default)]
-struct Demand {
-    /// The average so far, which begins at nothing, and what it says of the demand.
-    mean: f64,
-    rate: f64,
-    since: Option<MonoUs>,
-    need: Rights,
-    seen: Rights,
-    at: Option<MonoUs>,
-    /// Last moment that anything was asked for.
-    asked: Option<MonoUs>,
-}
-
-impl Demand {
-    fn look(&mut self, slot: &Slot, now: MonoUs, tau: Duration) {
-        let offered = slot.offered();
-        let more = (offered - self.seen).max(0);
-        self.seen = offered;
-        if more > 0 {
-            self.asked = Some(now);
-            let (last, before) = (slot.need(), self.need);
-            self.need = match before {
-                0 => last,
-                _ => before + (last - before) / 8,
-            };
-        }
-        let Some(before) = self.at.replace(now) else {
-            return;
-        };
-        let seconds = now.since(before).as_secs_f64();
-        let weight = |time: Duration| 1.0 - (-time.as_secs_f64() / tau.as_secs_f64()).exp();
-        if seconds > 0.0 {
-            let weight = weight(now.since(before));
-            self.mean += weight * (more as f64 / seconds - self.mean);
-        }
-        let seen = now.since(*self.since.get_or_insert(before));
-        self.rate = self.mean / weight(seen + BEFORE);
-    }
-}
-
 /// The period's claim on its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
@@ -161,6 +122,9 @@ pub(super) struct Account {
     /// Last sign of demand anywhere in the region.
     pub(super) region_asked: Option<MonoUs>,
     published: Option<(MonoUs, Row, Standing)>,
+    pub(super) ceilings: Ceilings,
+    /// Actors of other regions that this node has fenced by all.
+    pub(super) fencing: BTreeMap<Actor, Fencing>,
     demand: Demand,
 }
 
@@ -189,6 +153,8 @@ impl Account {
             searched: None,
             region_asked: None,
             published: None,
+            ceilings: Ceilings::default(),
+            fencing: BTreeMap::new(),
             demand: Demand::default(),
         }
     }
@@ -205,7 +171,7 @@ impl Account {
             free: self.slot.avail(),
             rate: self.demand.rate,
             need: self.demand.need.max(1),
-            beyond: None,
+            ..Standing::default()
         }
     }
 
@@ -221,17 +187,23 @@ impl Account {
         }
     }
 
-    /// Free in other regions; `None` unless all of them have said something.
+    /// Free in other regions, or where they can let it be spent; `None` unless all of them have
+    /// said something.
     fn beyond(&self, me: Actor, members: &Members) -> Option<Rights> {
-        let others = members.regions().into_iter();
-        let others = others.filter(|region| *region != me.region);
+        let mut others = members.regions();
+        others.remove(&me.region);
+        let above = if others.is_empty() { 0 } else { self.above() };
         let free = |region| Some(self.regions.get(&region)?.standing?.free.max(0));
-        others.map(free).sum()
+        let all: Option<Rights> = others.into_iter().map(free).sum();
+        Some(all?.saturating_add(above))
     }
 
     /// How this node's region stands, as far as it is known here.
     pub(super) fn region_standing(&self, cx: &Scene<'_>) -> Standing {
-        let own = self.standing();
+        let own = Standing {
+            free: self.free(),
+            ..self.standing()
+        };
         let siblings = cx.members.of_region(cx.me.region);
         let siblings = siblings.filter(|sibling| *sibling != cx.me);
         siblings
@@ -240,7 +212,7 @@ impl Account {
                 free: sum.free + peer.standing.free.max(0),
                 rate: sum.rate + peer.standing.rate,
                 need: sum.need.max(peer.standing.need),
-                beyond: None,
+                ..Standing::default()
             })
     }
 
@@ -316,10 +288,11 @@ impl Account {
     /// and after the sync the message. Says how much it was.
     pub(super) fn donate(&mut self, cx: &mut Scene<'_>, to: Actor, amount: Rights) -> Rights {
         // Rights sent to the dead would only wait for them.
-        if to == cx.me || !cx.members.is_live(to) || !cx.outbox.has_room() {
+        let frozen = self.row.fence_of(to).is_frozen();
+        if to == cx.me || !cx.members.is_live(to) || !cx.outbox.has_room() || frozen {
             return 0;
         }
-        let given = self.slot.take(amount);
+        let given = self.take(amount, to.region != cx.me.region);
         if given > 0 {
             *self.row.sent.entry(to).or_insert(0) += given;
             if let Some(region) = self.regions.get_mut(&to.region) {
@@ -340,12 +313,16 @@ impl Account {
         if sent <= received {
             return false;
         }
+        if !self.takes_from(cx, from) {
+            self.send_back(cx, from, sent - received);
+            return false;
+        }
         self.row.received.insert(from, sent);
         if let Some(region) = self.regions.get_mut(&from.region) {
             region.sent = region.sent.saturating_add(sent - received);
         }
         self.journal(cx);
-        self.slot.credit(sent - received);
+        self.gain(cx, from, sent - received);
         true
     }
 
@@ -375,7 +352,7 @@ impl Account {
     /// Destroys what is still to be destroyed and free here; says how much is missing.
     pub(super) fn burn(&mut self, cx: &mut Scene<'_>) -> Rights {
         let due = self.burn_total - self.row.burned;
-        let burned = self.slot.take(due);
+        let burned = self.take(due, true);
         if burned > 0 {
             self.row.burned += burned;
             self.journal(cx);

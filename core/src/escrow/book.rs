@@ -42,6 +42,14 @@ impl Book {
         made.fold(self.base, Rights::saturating_add)
     }
 
+    /// What an actor is to destroy, in all.
+    pub fn ordered_from(&self, by: Actor) -> Rights {
+        let of = self.entries.iter().filter(|entry| entry.by == by);
+        of.fold(0, |sum: Rights, entry| {
+            sum.saturating_sub(entry.amount.min(0))
+        })
+    }
+
     /// What a node is told of it. All of it may be told again.
     pub fn events(&self, me: Actor) -> Vec<Event> {
         let mut events = Vec::new();

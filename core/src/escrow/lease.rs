@@ -119,6 +119,7 @@ impl Account {
     /// Fetches what a request waits for: from siblings, and from other regions only what those are
     /// not known to have. What crosses is out of use on its way, and lost to who is cut off then.
     fn gather(&mut self, cx: &mut Scene<'_>, missing: Rights, but: Option<Actor>) {
+        let missing = self.raise_for(cx, missing);
         let beyond = self.recall(cx, missing, but);
         if beyond > 0 {
             self.ask_regions(cx, Some(beyond));

@@ -80,12 +80,7 @@ impl Account {
             free.saturating_add(other.open).saturating_add(other.used)
         });
         let spent = self.slot.used().saturating_sub(self.row.refund);
-        let own = [
-            self.slot.avail().max(0),
-            self.slot.reserved(),
-            spent,
-            lost.used,
-        ];
+        let own = [self.free().max(0), self.slot.reserved(), spent, lost.used];
         let siblings = self.peers.iter().filter(|(id, _)| id.region == me.region);
         let siblings = siblings.map(|(_, peer)| peer.row.rights());
         let burned = self.peers.values().map(|peer| peer.row.burned);

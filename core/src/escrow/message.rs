@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fence::Fence;
 use super::ids::{Actor, Pid};
 use super::row::{Rights, Row};
 
@@ -21,6 +22,9 @@ pub struct Standing {
     /// Free in other regions, as far as they have all said; told by vaults, who hear them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beyond: Option<Rights>,
+    /// The ceiling that the sender wants to be witnessed for it, where ceilings are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Rights>,
 }
 
 /// Why rights are asked for.
@@ -37,6 +41,8 @@ pub enum Want {
     Urgent,
     /// Rights are to be destroyed: the budget was lowered.
     Burn,
+    /// A ceiling is to be witnessed: that of the standing.
+    Witness,
 }
 
 /// What actors tell each other. Absolute, or a hint: losing, doubling, reordering and replaying
@@ -77,6 +83,15 @@ pub enum Message {
         /// Reserved there by requests that run.
         #[serde(default)]
         open: Rights,
+    },
+    /// An actor is fenced: the row that answers shows that it is, and for good as far as it says.
+    Fence {
+        /// Period.
+        pid: Pid,
+        /// Who is fenced.
+        actor: Actor,
+        /// How far.
+        fence: Fence,
     },
     /// Digests, by bucket, of what sender and receiver have given each other; zeros left out.
     Digest {
@@ -151,6 +166,32 @@ pub enum Event {
     Leaving,
     /// A node is lost with its disk: what it held counts as spent.
     WrittenOff(Actor),
+    /// The scope is at home in this region: what its nodes hold is never made anew elsewhere, and
+    /// has no ceiling. Told again after a restart.
+    AtHome(Pid),
+    /// What an actor of another region can no longer spend is to be made anew here, at home: all of
+    /// `roster` take nothing more from it. That is every actor of other regions than its own that
+    /// may have taken part in the period. Whoever tells this notes before how long the book is:
+    /// with a later entry that takes from the actor, or names it with nothing, somebody else has
+    /// decided. Otherwise what [`Escrow::reclaimable`](super::Escrow::reclaimable) says is entered,
+    /// or nothing where that is not known in time, and [`Event::Reclaimed`] is told.
+    Fence {
+        /// Period.
+        pid: Pid,
+        /// Who is fenced.
+        actor: Actor,
+        /// Who has to agree, this node included.
+        roster: Vec<Actor>,
+    },
+    /// The book says what the fenced actor is to destroy, in all, before it is taken from again.
+    Reclaimed {
+        /// Period.
+        pid: Pid,
+        /// Who is fenced.
+        actor: Actor,
+        /// In all, over all entries of the book.
+        due: Rights,
+    },
     /// A message arrived.
     Received {
         /// From whom.

@@ -11,8 +11,11 @@
 mod account;
 mod book;
 mod bound;
+mod ceiling;
+mod demand;
 mod digest;
 mod doubt;
+mod fence;
 mod gate;
 mod holds;
 mod ids;
@@ -32,6 +35,8 @@ mod visits;
 
 pub use book::{Book, BookEntry};
 pub use bound::{Exposure, Running};
+pub use ceiling::Ceiling;
+pub use fence::{Fence, reclaim};
 pub use gate::{Gate, Grant};
 pub use holds::{Holds, Refused};
 pub use ids::{Actor, BadActor, Pid, RegionNumbers, ScopeId};

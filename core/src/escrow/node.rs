@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::account::{Account, Claim, Scene};
 use super::bound::Exposure;
+use super::ceiling::Ceiling;
 use super::digest;
 use super::ids::{Actor, Pid, ScopeId};
 use super::lost::Lost;
@@ -30,6 +31,8 @@ pub struct Escrow {
     /// By scope, the last period that is over for good, as `(index, generation)`.
     ended: BTreeMap<ScopeId, (i64, u32)>,
     digested: Option<MonoUs>,
+    /// The first event.
+    began: Option<MonoUs>,
 }
 
 impl Escrow {
@@ -45,13 +48,16 @@ impl Escrow {
             leaving: false,
             ended: BTreeMap::new(),
             digested: None,
+            began: None,
         }
     }
 
     /// Puts back what the journal says, before the first event: all TRANSFER rows of the period
     /// merged, with `used` as the ledger of this journal has it, orphans' charges included.
     pub fn restore(&mut self, pid: Pid, row: Row, now: MonoUs) {
-        self.accounts.insert(pid, Account::new(pid, row));
+        let mut account = Account::new(pid, row);
+        account.put_above(self.me, &self.settings);
+        self.accounts.insert(pid, account);
         self.visits.soon(pid, now);
     }
 
@@ -121,7 +127,7 @@ impl Escrow {
     /// Whether this node holds nothing of any period, and all it gave away has arrived: the end of
     /// [`Event::Leaving`].
     pub fn is_empty(&self) -> bool {
-        let holds = |account: &Account| account.slot.avail() > 0 || account.slot.reserved() > 0;
+        let holds = |account: &Account| account.free() > 0 || account.slot.reserved() > 0;
         self.is_settled() && !self.accounts.values().any(holds)
     }
 
@@ -145,6 +151,25 @@ impl Escrow {
     pub fn burned_by(&self, pid: Pid, region: u8) -> Rights {
         let account = self.accounts.get(&pid);
         account.map_or(0, |account| account.burned_by(region))
+    }
+
+    /// How this node stands to its ceiling in a period; `None` where it has none.
+    pub fn ceiling(&self, pid: Pid) -> Option<Ceiling> {
+        let account = self.accounts.get(&pid)?;
+        account.ceiling(self.me, &self.settings)
+    }
+
+    /// What a fenced actor can no longer spend of what it brought into its region, once everybody
+    /// has fenced it: to be entered into the book ([`reclaim`](super::reclaim)).
+    pub fn reclaimable(&self, pid: Pid, actor: Actor) -> Option<Rights> {
+        let account = self.accounts.get(&pid)?;
+        account.reclaimable(self.me, actor, |sync| self.outbox.is_done(sync))
+    }
+
+    /// Actors that are fenced here, and of which it is not decided what they are to destroy.
+    pub fn frozen(&self, pid: Pid) -> Vec<Actor> {
+        let account = self.accounts.get(&pid);
+        account.map_or(Vec::new(), Account::frozen)
     }
 
     /// Terms of the bound that this node can see.
@@ -174,6 +199,7 @@ impl Escrow {
 
     /// Takes one event; appends what is to be done.
     pub fn step(&mut self, now: MonoUs, event: Event, out: &mut Vec<Effect>) {
+        self.began.get_or_insert(now);
         match event {
             Event::Tick => self.tick(now, out),
             Event::Members(live) => self.meet(now, live),
@@ -216,11 +242,23 @@ impl Escrow {
             Event::Frozen(pid) => self.with(now, pid, out, |account, _| account.slot.freeze()),
             Event::Ended(pid) => self.end(pid),
             Event::Leaving => self.leaving = true,
+            Event::AtHome(pid) => self.with(now, pid, out, |account, cx| account.come_home(cx)),
+            Event::Fence { pid, actor, roster } => self.with(now, pid, out, |account, cx| {
+                account.fence(cx, actor, roster);
+            }),
+            Event::Reclaimed { pid, actor, due } => self.with(now, pid, out, |account, cx| {
+                account.reclaimed(cx, actor, due);
+            }),
             Event::WrittenOff(actor) => self.write_off(actor, out),
             Event::Received { from, message } => self.receive(now, from, message, out),
             Event::Synced(ticket) => self.outbox.synced(ticket, out),
         }
         self.outbox.seal(out);
+    }
+
+    fn listens(&self, now: MonoUs) -> bool {
+        let until = self.began.map(|began| began.plus(self.settings.listening));
+        until.is_some_and(|until| now < until)
     }
 
     /// Takes who lives. Who is new in the region is told what was published before it came: a vault
@@ -251,11 +289,13 @@ impl Escrow {
         if self.is_ended(pid) {
             return;
         }
+        let listens = self.listens(now);
         let account = self.accounts.entry(pid);
         let account = account.or_insert_with(|| Account::new(pid, Row::default()));
         let mut scene = Scene {
             me: self.me,
             now,
+            listens,
             members: &self.members,
             settings: &self.settings,
             outbox: &mut self.outbox,
@@ -277,13 +317,14 @@ impl Escrow {
     }
 
     fn visit(&mut self, now: MonoUs, pid: Pid, out: &mut Vec<Effect>) {
-        let leaving = self.leaving;
+        let (leaving, listens) = (self.leaving, self.listens(now));
         let Some(account) = self.accounts.get_mut(&pid) else {
             return;
         };
         let mut scene = Scene {
             me: self.me,
             now,
+            listens,
             members: &self.members,
             settings: &self.settings,
             outbox: &mut self.outbox,
@@ -296,6 +337,8 @@ impl Escrow {
         if account.burn_total > account.row.burned {
             account.pull_burn(cx);
         }
+        account.tend_ceiling(cx, leaving);
+        account.tend_fences(cx);
         match cx.vault(pid) {
             Some(vault) if leaving => {
                 account.donate(cx, vault, Rights::MAX);
@@ -332,6 +375,8 @@ impl Escrow {
             } => self.with(now, pid, out, |account, cx| {
                 account.note(cx, from, &row, standing);
                 account.doubt(cx, from, &row);
+                account.hear_fences(cx, from, &row);
+                account.hear_ceiling(cx, from, &row);
                 let gained = account.receive(cx, from, &row);
                 if gained {
                     account.thank(from.region);
@@ -353,6 +398,7 @@ impl Escrow {
                 Want::Share => account.share_with(cx, from, standing, None),
                 Want::Urgent => account.share_with(cx, from, standing, Some(amount)),
                 Want::Recall | Want::Burn => account.give_up(cx, from, amount),
+                Want::Witness => account.answer_proposal(cx, from, standing),
             }),
             Message::View {
                 pid,
@@ -361,6 +407,10 @@ impl Escrow {
                 open,
             } => self.with(now, pid, out, |account, cx| {
                 account.hear_view(cx, from, standing, (used, open));
+            }),
+            Message::Fence { pid, actor, fence } => self.with(now, pid, out, |account, cx| {
+                account.hear_fence(cx, actor, fence);
+                account.send_row(cx, from, false);
             }),
             Message::Digest { buckets } => {
                 for pid in digest::differing(&self.digest(from), &buckets, self.pids()) {

@@ -12,6 +12,7 @@ const WAITING_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     last: u64,
+    done: u64,
     waiting: VecDeque<(u64, Effect)>,
     /// Something was added since the last sync was asked for.
     open: bool,
@@ -22,6 +23,17 @@ impl Outbox {
     pub(super) fn hold(&mut self, effect: Effect) {
         self.open = true;
         self.waiting.push_back((self.last + 1, effect));
+    }
+
+    /// Has what was appended put on disk; says by which sync.
+    pub(super) fn want(&mut self) -> u64 {
+        self.open = true;
+        self.last + 1
+    }
+
+    /// Whether a sync is over.
+    pub(super) fn is_done(&self, sync: u64) -> bool {
+        self.done >= sync
     }
 
     /// Whether the disk keeps up.
@@ -39,6 +51,7 @@ impl Outbox {
 
     /// The disk has answered.
     pub(super) fn synced(&mut self, ticket: Ticket, out: &mut Vec<Effect>) {
+        self.done = self.done.max(ticket.0);
         while let Some((needs, _)) = self.waiting.front() {
             if *needs > ticket.0 {
                 return;

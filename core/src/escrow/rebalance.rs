@@ -64,6 +64,10 @@ impl Account {
             None => (Want::Share, low - ours.free),
         };
         if let Some((region, vault)) = self.richest(cx, ours, waiting.is_some()) {
+            let ours = Standing {
+                ceiling: self.wanted_ceiling(cx, waiting.unwrap_or(0)),
+                ..ours
+            };
             self.ask(cx, vault, want, amount, ours);
             self.quiet(cx, region);
         }
@@ -139,6 +143,10 @@ impl Account {
             .entry(asker.region)
             .or_default()
             .hear(asker, theirs);
+        if self.row.fence_of(asker).holds() {
+            return self.send_view(cx, asker);
+        }
+        let news = self.witness(cx, asker, theirs);
         let ours = self.region_standing(cx);
         // A request that waits there is worth more than one that may come here.
         // Where one waits more will come: of plenty a few more are given along.
@@ -150,6 +158,9 @@ impl Account {
         let along = waiting.saturating_mul(4).min(free / 3);
         let grant = cx.settings.grant(ours, theirs).max(waiting).max(along);
         let given = self.donate(cx, asker, grant);
+        if news && given == 0 {
+            self.send_row(cx, asker, false);
+        }
         if given < grant {
             let until = cx.now.plus(cx.settings.waiting);
             self.waiting.insert(asker, (grant - given, until));
@@ -164,11 +175,12 @@ impl Account {
 
     /// Rights were made: every other region gets its idle share, to have some when it is cut off.
     pub(super) fn spread(&mut self, cx: &mut Scene<'_>) {
-        let free = self.slot.avail().max(0);
+        let free = self.free().max(0);
         let share = (free as f64 * cx.settings.idle_share) as Rights;
         for region in cx.members.regions() {
             let vault = cx.members.vault(self.pid.scope, region);
             if let Some(vault) = vault.filter(|_| region != cx.me.region) {
+                self.witness_share(cx, vault, share);
                 self.donate(cx, vault, share);
             }
         }

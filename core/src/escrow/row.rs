@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::fence::Fence;
 use super::ids::{Actor, Pid, mixed};
 
 /// A right to spend one nano-dollar; for limits on parallel requests, a permit.
@@ -31,6 +32,19 @@ pub struct Row {
     pub burned: Rights,
     /// Given back of what was used (a provider's bill was lower than the estimate).
     pub refund: Rights,
+    /// How much of what came from other regions may be spent: others have witnessed it.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub ceiling: Rights,
+    /// Ceilings of actors of other regions: whoever makes anew what they held is told of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub witnessed: BTreeMap<Actor, Rights>,
+    /// Actors of other regions from which nothing more is taken, and that were fenced before.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fences: BTreeMap<Actor, Fence>,
+}
+
+fn is_nothing(rights: &Rights) -> bool {
+    *rights == 0
 }
 
 impl Row {
@@ -73,6 +87,27 @@ impl Row {
         self.received.get(&from).copied().unwrap_or(0)
     }
 
+    /// What came from other regions, less what was given to them and destroyed.
+    pub(super) fn brought_in(&self, me: Actor) -> Rights {
+        let far = |cells: &BTreeMap<Actor, Rights>| {
+            let far = cells.iter().filter(|(actor, _)| actor.region != me.region);
+            sum(far.map(|(_, amount)| *amount))
+        };
+        far(&self.received)
+            .saturating_sub(far(&self.sent))
+            .saturating_sub(self.burned)
+    }
+
+    /// The ceiling that was witnessed here for an actor.
+    pub fn witnessed_for(&self, actor: Actor) -> Rights {
+        self.witnessed.get(&actor).copied().unwrap_or(0)
+    }
+
+    /// How far an actor is fenced here.
+    pub fn fence_of(&self, actor: Actor) -> Fence {
+        self.fences.get(&actor).copied().unwrap_or_default()
+    }
+
     /// Takes over every cell that is larger in a copy of the same row.
     pub fn merge(&mut self, copy: &Self) {
         larger(&mut self.minted, &copy.minted);
@@ -81,6 +116,11 @@ impl Row {
         self.used = self.used.max(copy.used);
         self.burned = self.burned.max(copy.burned);
         self.refund = self.refund.max(copy.refund);
+        self.ceiling = self.ceiling.max(copy.ceiling);
+        larger(&mut self.witnessed, &copy.witnessed);
+        for (actor, fence) in &copy.fences {
+            self.fences.entry(*actor).or_default().merge(*fence);
+        }
     }
 
     /// Whether no cell of `earlier` is larger than here.

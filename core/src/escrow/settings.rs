@@ -32,6 +32,12 @@ pub struct Settings {
     pub claim_retry: Duration,
     /// A request for rights that was not met is forgotten after this.
     pub waiting: Duration,
+    /// Where ceilings are kept: a region that is cut off can go on for so long at its rate, at
+    /// least, and what it holds above can be made anew elsewhere. Without, no ceiling is kept.
+    pub isolation: Option<Duration>,
+    /// A node whose journal is new takes nothing from other regions for so long, where ceilings
+    /// are kept: it may not have heard yet who is fenced.
+    pub listening: Duration,
 }
 
 impl Default for Settings {
@@ -50,6 +56,8 @@ impl Default for Settings {
             resend: (ms(1_000), ms(8_000)),
             claim_retry: ms(2_000),
             waiting: ms(1_000),
+            isolation: None,
+            listening: Duration::ZERO,
         }
     }
 }

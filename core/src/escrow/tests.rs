@@ -1,7 +1,9 @@
 //! The rules by example. What holds over many nodes and faults is in `core/tests/sim`.
 
+mod fence;
 mod lost;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;

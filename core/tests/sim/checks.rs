@@ -12,7 +12,7 @@ use crate::world::{SECOND, WALL_MS, World};
 const REVOKED_US: u64 = 2 * SECOND;
 
 /// Every row, of the living, the stopped and the lost.
-type Rows = Vec<(Actor, BTreeMap<Pid, Row>)>;
+pub(crate) type Rows = Vec<(Actor, BTreeMap<Pid, Row>)>;
 
 impl World {
     fn every_row(&self) -> Rows {
@@ -83,6 +83,7 @@ impl World {
         self.check_pairs(&rows);
         self.check_mints(&rows);
         self.check_spend(&rows);
+        self.check_fenced(&rows);
         self.check_slots();
     }
 
@@ -118,7 +119,8 @@ impl World {
                     let (Some(slot), Some(row)) = (escrow.slot(pid), escrow.row(pid)) else {
                         continue;
                     };
-                    if slot.avail() + slot.reserved() != row.held() {
+                    let above = escrow.ceiling(pid).map_or(0, |ceiling| ceiling.above);
+                    if slot.avail() + slot.reserved() + above != row.held() {
                         problem = Some(format!("{}: slot {slot:?}, row {row:?}", node.actor));
                     }
                 }
@@ -177,6 +179,7 @@ impl World {
     pub(crate) fn check_end(&mut self) {
         self.check_rows();
         self.check_arrivals_of_rights();
+        self.check_lifted();
         self.check_ledger();
         self.sum_up();
     }
@@ -259,6 +262,10 @@ impl World {
     }
 
     fn sum_up(&mut self) {
+        for escrow in self.nodes.iter().filter_map(|node| node.escrow.as_ref()) {
+            let proposals = |pid| escrow.ceiling(pid).map_or(0, |one| one.proposals);
+            self.report.proposals += escrow.pids().map(proposals).sum::<u64>();
+        }
         let pids: Vec<Pid> = self.office.plans.keys().copied().collect();
         for pid in pids {
             let lowered = self.office.lowered.get(&pid).copied().unwrap_or(0);

@@ -132,6 +132,9 @@ impl World {
                 ..
             }
         );
+        if self.scenario.mutant == Some(Mutant::WitnessesItself) {
+            self.witness_itself(index, to, &message);
+        }
         let dropped = match self.scenario.mutant {
             Some(Mutant::AsksNoRegion) => ask,
             Some(Mutant::NeverRepeats) => self.is_repeat(index, to, &message),
@@ -343,6 +346,7 @@ fn brief(message: &Message) -> String {
             )
         }
         Message::View { pid, standing, .. } => format!("VIEW {} {standing:?}", scope(pid)),
+        Message::Fence { pid, actor, fence } => format!("FENCE {} {actor} {fence:?}", scope(pid)),
         Message::Digest { buckets } => format!("DIGEST {}", buckets.len()),
     }
 }

@@ -71,6 +71,11 @@ pub(crate) enum Fault {
     CallLost {
         region: u8,
     },
+    /// The operator has a region fenced, alive or not, for as long as that takes.
+    Fence {
+        region: u8,
+        for_us: u64,
+    },
     SlowDisk {
         node: usize,
         for_us: u64,
@@ -172,6 +177,37 @@ fn power(seconds: u64, rng: &mut Rng) -> Vec<Turn> {
 
 fn moment(seconds: u64, rng: &mut Rng) -> u64 {
     (rng.dice() * seconds as f64 * 1e6) as u64
+}
+
+/// Regions that are fenced: while they live, cut off, or dead.
+pub(crate) fn fences(seconds: u64, rng: &mut Rng) -> Vec<Turn> {
+    let count = 1 + rng.below(3);
+    let some = (0..count).flat_map(|_| {
+        let at_us = moment(seconds, rng);
+        let region = rng.below(usize::from(REGIONS)) as u8;
+        let for_us = 1_000_000 + (rng.dice() * 30e6) as u64;
+        let at = |after_us, what| Turn {
+            at_us: at_us + after_us,
+            what,
+        };
+        let fence = |after_us| {
+            let for_us = 15_000_000;
+            at(after_us, Fault::Fence { region, for_us })
+        };
+        let first = usize::from(region) * usize::from(NODES);
+        match rng.below(4) {
+            0 => vec![fence(0)],
+            1 => {
+                let dies = |node| at(0, Fault::Kill { node, for_us });
+                vec![dies(first), dies(first + 1), fence(4_000_000)]
+            }
+            _ => {
+                let after_us = (rng.dice() * for_us as f64) as u64;
+                vec![at(0, Fault::Isolate { region, for_us }), fence(after_us)]
+            }
+        }
+    });
+    some.collect()
 }
 
 fn turn(budgets: usize, seconds: u64, rng: &mut Rng) -> Turn {

@@ -15,6 +15,7 @@ mod demand;
 mod disk;
 #[cfg(test)]
 mod faults;
+mod fences;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]

@@ -14,6 +14,10 @@ pub(crate) enum Mutant {
     ShowsBeforeSync,
     /// Every node that asks gets the region's claim (checker 5).
     ClaimsTwice,
+    /// One region is enough to fence another one of three (checker 6).
+    FencesAlone,
+    /// Whoever wants a ceiling has it, and nobody has noted it (checker 6).
+    WitnessesItself,
     /// No region asks another one (checker 7).
     AsksNoRegion,
     /// Nodes do not hear of revocations (checker 9).
@@ -25,12 +29,14 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [(Self, u8); 9] = [
+    pub(crate) const ALL: [(Self, u8); 11] = [
         (Self::SpendsWithoutRights, 1),
         (Self::SendsDifferences, 2),
         (Self::StoresBatchesAgain, 3),
         (Self::ShowsBeforeSync, 4),
         (Self::ClaimsTwice, 5),
+        (Self::FencesAlone, 6),
+        (Self::WitnessesItself, 6),
         (Self::AsksNoRegion, 7),
         (Self::DeafToRevocations, 9),
         (Self::TrustsAnyClock, 10),

@@ -1,6 +1,7 @@
 //! A node around the state machine: does what effects say, feeds it what happens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use meridian_core::escrow::{
     Actor, ClockHealth, Entry, Escrow, Event, Pid, Rights, Rollover, Row, Settings, clock_health,
@@ -38,6 +39,10 @@ pub(crate) struct Node {
     generations: Vec<u32>,
     pub(crate) revoked: BTreeSet<usize>,
     heard: BTreeSet<usize>,
+    /// Periods that it was told are at home in its region.
+    at_home: BTreeSet<Pid>,
+    /// Actors that it has fenced by all: what was decided of them when it began.
+    pub(crate) fencing: BTreeMap<(Pid, Actor), u32>,
     /// While it is down: what its journal says.
     pub(crate) rows: BTreeMap<Pid, Row>,
     pub(crate) last_sync: u64,
@@ -69,6 +74,8 @@ impl Node {
             generations: vec![0; budgets],
             revoked: BTreeSet::new(),
             heard: BTreeSet::new(),
+            at_home: BTreeSet::new(),
+            fencing: BTreeMap::new(),
             rows: BTreeMap::new(),
             last_sync: 0,
             framed: [(0, 0); REGIONS as usize],
@@ -111,7 +118,16 @@ impl World {
                 cost: *cost,
             });
         }
-        let mut escrow = Escrow::new(node.actor, Settings::default());
+        let isolation = self.scenario.isolation_s.map(Duration::from_secs);
+        let is_new = isolation.is_some() && node.actor.incarnation > 1;
+        let settings = Settings {
+            isolation,
+            listening: Duration::from_secs(if is_new { 10 } else { 0 }),
+            ..Settings::default()
+        };
+        let mut escrow = Escrow::new(node.actor, settings);
+        node.at_home.clear();
+        node.fencing.clear();
         node.rows = rows_of(&node.disk);
         node.rollovers.clear();
         for (pid, row) in std::mem::take(&mut node.rows) {
@@ -159,11 +175,28 @@ impl World {
 
     pub(crate) fn tick(&mut self, index: usize) {
         self.hear(index);
+        self.tell_homes(index);
         let members = self.members(index);
         self.step(index, Event::Members(members));
         self.step(index, Event::Tick);
         self.group_commit(index);
         self.ship(index);
+    }
+
+    /// Who is at home has no ceiling, where ceilings are kept.
+    pub(crate) fn tell_homes(&mut self, index: usize) {
+        if self.scenario.isolation_s.is_none() {
+            return;
+        }
+        let region = self.nodes[index].actor.region;
+        for pid in self.pids_of(index) {
+            let mut budgets = self.scenario.demand.budgets.iter();
+            let home = budgets.find(|budget| budget.scope == pid.scope);
+            let here = home.is_some_and(|budget| budget.home == region);
+            if here && self.nodes[index].at_home.insert(pid) {
+                self.step(index, Event::AtHome(pid));
+            }
+        }
     }
 
     /// The journal is synced all the time, also when nobody waits for it.

@@ -55,6 +55,8 @@ pub(crate) struct Office {
     pub(crate) burner: BTreeMap<Pid, Actor>,
     pub(crate) claims: BTreeMap<Pid, u32>,
     pub(crate) lowerings: u32,
+    /// How often it was decided what a fenced actor is to destroy.
+    pub(crate) decided: BTreeMap<(Pid, Actor), u32>,
     pub(crate) generations: BTreeMap<usize, u32>,
     pub(crate) revoked: BTreeMap<usize, u64>,
 }

@@ -129,6 +129,7 @@ impl World {
         let of = |world: &Self| world.nodes[node].escrow.as_ref()?.slot(pid);
         if of(self).is_none() {
             self.step(node, Event::Opened(pid));
+            self.tell_homes(node);
         }
         of(self).unwrap()
     }

@@ -1,7 +1,7 @@
 //! Runs: many seeds, one seed, and every mutant.
 
 use crate::demand::{Demand, Load, demand, dollars};
-use crate::faults::{Fault, Turn, Weather, schedule};
+use crate::faults::{Fault, Turn, Weather, fences, schedule};
 use crate::mutants::Mutant;
 use crate::rng::Rng;
 use crate::shrink::run;
@@ -9,6 +9,11 @@ use crate::world::{Report, Scenario, World};
 
 /// How many seeds, unless `SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 200;
+
+/// Room that ceilings leave, in seconds of demand.
+const ISOLATION_S: u64 = 10;
+/// One seed of so many is run with ceilings too.
+const WITH_CEILINGS: u64 = 4;
 
 const LOAD: Load = Load {
     keys: 6,
@@ -34,7 +39,20 @@ fn scenario_of(seed: u64, (demand, turns): (Demand, Vec<Turn>), seconds: u64) ->
         seconds,
         mutant: None,
         trace: false,
+        isolation_s: None,
     }
+}
+
+/// The same run with ceilings, and regions that are fenced. Nobody calls one lost: that would be an
+/// error where it lives, which fencing is not.
+fn with_ceilings(mut run: Scenario) -> Scenario {
+    let mut rng = Rng(run.seed ^ 0xfe_ce);
+    run.isolation_s = Some(ISOLATION_S);
+    let called = |turn: &Turn| matches!(turn.what, Fault::LoseRegion { .. });
+    run.turns.retain(|turn| !called(turn));
+    run.turns.extend(fences(run.seconds, &mut rng));
+    run.turns.sort_by_key(|turn| turn.at_us);
+    run
 }
 
 /// A run that keeps every promise.
@@ -69,11 +87,28 @@ fn every_promise_holds_in_any_weather_for_odd_seeds() {
     run_seeds((1..seeds()).step_by(2));
 }
 
+/// The same with ceilings: what is billed is within the budget, however wrongly regions are fenced.
+#[test]
+fn every_promise_holds_with_ceilings_whoever_is_fenced() {
+    let mut reclaimed = 0;
+    for seed in (1..seeds()).step_by(WITH_CEILINGS as usize) {
+        match run(&with_ceilings(scenario(seed, weather(seed * 3), LOAD))) {
+            Ok(report) => reclaimed += report.reclaimed,
+            Err(shrunk) => panic!("{shrunk}"),
+        }
+    }
+    println!("{reclaimed} nano-dollars of fenced regions were made anew");
+    assert!(reclaimed > 0);
+}
+
 /// `SIM_SEED=17 cargo test -p meridian-core --test sim one_seed -- --nocapture`
 #[test]
 fn one_seed_on_demand() {
     let seed = number("SIM_SEED").unwrap_or(0);
-    let outcome = run(&scenario(seed, weather(seed), LOAD));
+    let outcome = match number("SIM_CEILINGS") {
+        Some(_) => run(&with_ceilings(scenario(seed, weather(seed * 3), LOAD))),
+        None => run(&scenario(seed, weather(seed), LOAD)),
+    };
     println!("seed {seed}: {outcome:#?}");
     assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
 }
@@ -119,6 +154,9 @@ fn every_mutant_is_bitten_by_its_checker() {
         }
         let bitten = (0..60).any(|seed| {
             let mut run = scenario(seed, hunting_ground(mutant), LOAD);
+            if checker == 6 {
+                run = cut_off_alive(seed, Some(1), true);
+            }
             run.mutant = Some(mutant);
             let violation = World::new(run).run().err();
             violation.is_some_and(|violation| violation.checker == checker)
@@ -233,5 +271,91 @@ fn what_a_lost_region_held_is_used_by_the_others() {
         );
         assert!(with >= 2.9 && without <= 2.6, "{with} {without}");
         assert!(with <= 3.0 * 1.05 && told.regained > 0, "{with} {told:?}");
+    }
+}
+
+/// Keys of a dollar under ten times the demand, of which a region is cut off for good while it
+/// lives; somewhat later it may be fenced.
+fn cut_off_alive(seed: u64, isolation_s: Option<u64>, fenced: bool) -> Scenario {
+    const SECONDS: u64 = 120;
+    const CUT_US: u64 = 10_000_000;
+    let mut rng = Rng(seed);
+    let mut demand = dollars(3, 15.0, SECONDS, &mut rng);
+    for budget in &mut demand.budgets {
+        budget.home %= 2;
+    }
+    let (region, for_us) = (2, SECONDS * 1_000_000);
+    let at = |after_us, what| Turn {
+        at_us: CUT_US + after_us,
+        what,
+    };
+    let mut turns = vec![at(0, Fault::Isolate { region, for_us })];
+    if fenced {
+        let for_us = 30_000_000;
+        turns.push(at(5_000_000, Fault::Fence { region, for_us }));
+    }
+    let mut run = scenario_of(seed, (demand, turns), SECONDS);
+    run.isolation_s = isolation_s;
+    run
+}
+
+/// A region is cut off while it lives and fenced: the others use what it cannot, and together no
+/// more is billed than the budget, with no slack at all.
+#[test]
+fn a_region_that_is_wrongly_fenced_costs_nothing_but_rights_that_it_could_not_use() {
+    let run = |seed, isolation_s, fenced| {
+        let run = cut_off_alive(seed, isolation_s, fenced);
+        World::new(run).run().unwrap()
+    };
+    for seed in 0..4 {
+        let (fenced, cut, without) = (
+            run(seed, Some(1), true),
+            run(seed, Some(1), false),
+            run(seed, None, false),
+        );
+        for (name, one) in [("fenced", &fenced), ("cut", &cut), ("without", &without)] {
+            println!(
+                "{name}: billed {:.3} of 3 $, made anew {:.3}, wrong {:.4}, over {}, proposals {}",
+                one.billed as f64 / 2e9,
+                one.reclaimed as f64 / 2e9,
+                usability(one),
+                one.over,
+                one.proposals
+            );
+        }
+        assert!(fenced.reclaimed > 0, "{fenced:?}");
+        assert!(fenced.over <= fenced.bound, "{fenced:?}");
+        assert!(fenced.billed >= cut.billed, "{fenced:?} {cut:?}");
+    }
+}
+
+/// What ceilings cost where nothing is fenced.
+#[test]
+fn ceilings_cost_little_while_regions_are_joined() {
+    let load = Load {
+        keys: 3,
+        per_second: 40.0,
+        budget: (0.5, 1.2),
+        periods: false,
+        home_part: 0.85,
+        ..LOAD
+    };
+    for weather in [Weather::Calm, Weather::Partition(30)] {
+        for isolation_s in [None, Some(1), Some(10)] {
+            let of = |seed| {
+                let mut run = scenario(seed, weather, load);
+                run.isolation_s = isolation_s;
+                World::new(run).run().unwrap()
+            };
+            let all: Vec<Report> = (0..10).map(of).collect();
+            let wrong = all.iter().map(usability).sum::<f64>() / 10.0;
+            let proposals = all.iter().map(|one| one.proposals).sum::<u64>() as f64 / 40.0;
+            let messages = all.iter().map(|one| one.messages_between).sum::<u64>() / 10;
+            println!(
+                "{weather:?}, room {isolation_s:?} s: wrongly refused {wrong:.4}, {proposals:.1} \
+                 proposals a budget, {messages} messages between regions"
+            );
+            assert!(weather != Weather::Calm || wrong <= 0.01, "{wrong}");
+        }
     }
 }

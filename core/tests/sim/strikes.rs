@@ -57,6 +57,9 @@ impl World {
             Fault::DiskLost { node, .. } => self.lose_disk(node),
             Fault::LoseRegion { region, .. } => self.lose_region(region),
             Fault::CallLost { .. } => {}
+            Fault::Fence { region, for_us } => {
+                self.fences.insert(region, self.now + for_us);
+            }
             Fault::SlowDisk { node, .. } => self.nodes[node].slow_disk += 1,
             Fault::RedisDown { region, .. } => self.redis[usize::from(region)].down += 1,
             Fault::RedisFlush { region } => self.redis[usize::from(region)].flush(),
@@ -133,6 +136,7 @@ impl World {
             | Fault::Raise { .. }
             | Fault::Lower { .. }
             | Fault::Reset { .. }
+            | Fault::Fence { .. }
             | Fault::Revoke { .. } => {}
         }
     }
@@ -275,7 +279,7 @@ impl World {
         self.decide_lowering(pid, by, to, region);
     }
 
-    fn decide_lowering(&mut self, pid: Pid, by: Rights, to: Actor, region: u8) {
+    pub(crate) fn decide_lowering(&mut self, pid: Pid, by: Rights, to: Actor, region: u8) {
         *self.office.lowered.entry(pid).or_insert(0) += by;
         *self.office.burns.entry((pid, to)).or_insert(0) += by;
         self.office.lowerings += 1;
@@ -324,22 +328,27 @@ impl World {
         let mut at_home = at_home.filter(|node| node.actor.region == home);
         at_home.find_map(|node| {
             let lost = node.escrow.as_ref()?.lost(pid, region)?;
-            let made = BookEntry {
-                amount: self.office.ceiling(pid),
-                by: node.actor,
-            };
-            let of_pid = self.office.burns.iter().filter(|((of, _), _)| *of == pid);
-            let lowered = of_pid.map(|((_, by), amount)| BookEntry {
-                amount: -amount,
-                by: *by,
-            });
-            let book = Book {
-                pid,
-                base: 0,
-                entries: [made].into_iter().chain(lowered).collect(),
-            };
+            let book = self.book(pid, node.actor);
             lost.entries(&book, node.actor)
         })
+    }
+
+    /// The book of a period, as it would be in the store of its home.
+    pub(crate) fn book(&self, pid: Pid, by: Actor) -> Book {
+        let made = BookEntry {
+            amount: self.office.ceiling(pid),
+            by,
+        };
+        let of_pid = self.office.burns.iter().filter(|((of, _), _)| *of == pid);
+        let lowered = of_pid.map(|((_, by), amount)| BookEntry {
+            amount: -amount,
+            by: *by,
+        });
+        Book {
+            pid,
+            base: 0,
+            entries: [made].into_iter().chain(lowered).collect(),
+        }
     }
 
     /// No more is made anew than the region holds, what it was sent included, and what it has spent
@@ -383,7 +392,7 @@ impl World {
         live.chain(tombs).filter_map(of_pid).collect()
     }
 
-    fn mint_at(&mut self, pid: Pid, amount: Rights, by: Actor) {
+    pub(crate) fn mint_at(&mut self, pid: Pid, amount: Rights, by: Actor) {
         let home = by.region;
         let number = self.office.claims.entry(pid).or_insert(0);
         *number += 1;

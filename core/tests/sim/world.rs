@@ -30,6 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) seconds: u64,
     pub(crate) mutant: Option<Mutant>,
     pub(crate) trace: bool,
+    /// Ceilings are kept, with room for so many seconds of demand.
+    pub(crate) isolation_s: Option<u64>,
 }
 
 /// A broken promise.
@@ -62,6 +64,10 @@ pub(crate) struct Report {
     pub(crate) exhausted: Rights,
     /// Rights of lost regions that were made anew.
     pub(crate) regained: Rights,
+    /// The same of fenced ones.
+    pub(crate) reclaimed: Rights,
+    /// Proposals of ceilings.
+    pub(crate) proposals: u64,
 }
 
 #[derive(Debug)]
@@ -126,6 +132,8 @@ pub(crate) struct World {
     pub(crate) redis: Vec<Redis>,
     pub(crate) postgres: Vec<Postgres>,
     pub(crate) office: Office,
+    /// Regions that are to be fenced, until then.
+    pub(crate) fences: BTreeMap<u8, u64>,
     pub(crate) report: Report,
     pub(crate) truth: Truth,
     pub(crate) trace: Vec<String>,
@@ -150,6 +158,8 @@ pub(crate) struct Truth {
     pub(crate) shown: BTreeMap<(Pid, Actor), Row>,
     /// Rows of actors that are gone for good.
     pub(crate) tombs: Vec<(Actor, BTreeMap<Pid, Row>)>,
+    /// What fenced actors were told to destroy.
+    pub(crate) fenced: BTreeMap<(Pid, Actor), Rights>,
 }
 
 impl World {
@@ -176,6 +186,7 @@ impl World {
             redis: (0..REGIONS).map(|_| Redis::default()).collect(),
             postgres: (0..REGIONS).map(|_| Postgres::default()).collect(),
             office: Office::default(),
+            fences: BTreeMap::new(),
             report: Report::default(),
             truth: Truth::default(),
             trace: Vec::new(),
@@ -338,6 +349,7 @@ impl World {
                 self.read_redis(node);
             }
         }
+        self.fence_round();
         self.check_rows();
     }
 

@@ -149,9 +149,10 @@ impl Desk {
 
 fn pid_of(message: &Message) -> Option<Pid> {
     match message {
-        Message::Row { pid, .. } | Message::Need { pid, .. } | Message::View { pid, .. } => {
-            Some(*pid)
-        }
+        Message::Row { pid, .. }
+        | Message::Need { pid, .. }
+        | Message::View { pid, .. }
+        | Message::Fence { pid, .. } => Some(*pid),
         Message::Digest { .. } => None,
     }
 }
