@@ -25,7 +25,7 @@ pub struct RoutedBudget {
 impl Config {
     /// All of them, those of deployments included.
     pub fn routed_budgets(&self) -> Vec<RoutedBudget> {
-        let of_models = self.models.iter().filter_map(|model| of_deployment(model));
+        let of_models = self.models.iter().filter_map(of_deployment);
         let written = self.routed.iter().cloned();
         written.chain(of_models).collect()
     }
