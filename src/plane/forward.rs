@@ -86,7 +86,7 @@ pub(crate) async fn forward(
     loop {
         funds::fetch(state, admitted).await;
         let lead = match course.step(state, admitted) {
-            Step::Send(lead) => lead,
+            Step::Send(lead) => *lead,
             Step::Wait(pause) => {
                 if admitted
                     .deadline()

@@ -46,7 +46,7 @@ pub(super) struct Lead {
 /// What to do now.
 pub(super) enum Step {
     /// Send it there.
-    Send(Lead),
+    Send(Box<Lead>),
     /// All deployments are left out: wait for the first one that is back.
     Wait(Duration),
     /// No deployment of this model gets it.
@@ -138,7 +138,7 @@ impl Course {
                 Plan::Wait { until } => return Step::Wait(until.since(now)),
                 Plan::Send(choice) => {
                     if let Some(lead) = self.begin(admitted, choice, now) {
-                        return Step::Send(lead);
+                        return Step::Send(Box::new(lead));
                     }
                 }
             }
