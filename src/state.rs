@@ -258,7 +258,12 @@ impl State {
     /// Whether this process does for its node what only one may do: another one did before it
     /// served, and another one does since it was replaced.
     pub fn is_in_charge(&self) -> bool {
-        *self.serving.borrow() && !*self.replaced.borrow()
+        *self.serving.borrow() && !self.is_replaced()
+    }
+
+    /// Whether another process serves at the same place.
+    pub fn is_replaced(&self) -> bool {
+        *self.replaced.borrow()
     }
 
     /// Whether requests on new connections are turned away.

@@ -129,11 +129,15 @@ impl Target {
     }
 
     async fn python(&self, script: &str, model: &str) {
+        self.run_python(script, model).await;
+        self.saw_a_tool_result();
+    }
+
+    async fn run_python(&self, script: &str, model: &str) {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python");
         let python = installed().join("python/bin/python");
         let run = self.script(&python, scripts.join(script), model);
         run.succeed().await;
-        self.saw_a_tool_result();
     }
 
     async fn node(&self, script: &str, model: &str) {
@@ -219,7 +223,7 @@ async fn anthropic_python_makes_batches_through_the_gateway() {
         provider: Provider::start(),
         _gateway: Some(gateway),
     };
-    target.python("anthropic_batches.py", "claude").await;
+    target.run_python("anthropic_batches.py", "claude").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use meridian_core::escrow::{Actor, Book, BookEntry, Lost, Pid, Rights, ScopeId};
 use meridian_core::money::NanoUsd;
 use meridian_core::scope::Scope;
 
-use crate::store::{Store, StoreError};
+use crate::store::{ScopeSpend, Store, StoreError};
 
 /// Tries to add an entry while others add some.
 const TRIES: usize = 8;
@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) base: Rights,
     /// What is set as spent now: the period begins anew.
     pub(super) reset: Option<Rights>,
+    /// Only after this generation; `None` is after whichever runs.
+    pub(super) after: Option<u32>,
 }
 
 /// A book as it is now.
@@ -52,6 +54,18 @@ async fn settle_now(store: Store, wanted: Wanted) -> Result<Settled, StoreError>
     } = wanted;
     for _ in 0..TRIES {
         let found = store.book(scope, wanted.period).await?;
+        let later = |book: &&Book| {
+            wanted
+                .after
+                .is_some_and(|after| book.pid.generation > after)
+        };
+        if let (Some(book), Some(_)) = (found.as_ref().filter(later), wanted.reset) {
+            // Somebody else has begun it anew.
+            return Ok(Settled {
+                reset: wanted.reset,
+                ..of(book.clone())
+            });
+        }
         let begins = match (&found, wanted.reset) {
             (None, reset) => Some((0, reset.unwrap_or(wanted.base))),
             (Some(book), Some(reset)) => Some((book.pid.generation.saturating_add(1), reset)),
@@ -104,15 +118,22 @@ pub(super) async fn find(store: Store, pid: Pid) -> Result<Option<Book>, StoreEr
     found.unwrap_or(Err(StoreError::Busy))
 }
 
-/// What the ledger has of a scope's running period; nothing of `None`.
-pub(super) async fn spent(store: Store, scope: Option<Scope>) -> Result<NanoUsd, StoreError> {
+/// What the ledger has of a scope's period that ends then; nothing of `None`.
+pub(super) async fn spent(
+    store: Store,
+    scope: Option<Scope>,
+    ends: i64,
+) -> Result<NanoUsd, StoreError> {
     let Some(scope) = scope else {
         return Ok(NanoUsd(0));
     };
     let asked = Box::pin(store.scope_spends(vec![scope]));
     let spends = tokio::time::timeout(STORE_TIMEOUT, asked).await;
     let spends = spends.unwrap_or(Err(StoreError::Busy))?;
-    Ok(spends.first().map_or(NanoUsd(0), |says| says.spend))
+    // The store may not have rolled the last one yet.
+    let of_period = |says: &&ScopeSpend| says.period_end.map_or(i64::MAX, |end| end.0) == ends;
+    let says = spends.first().filter(of_period);
+    Ok(says.map_or(NanoUsd(0), |says| says.spend))
 }
 
 /// What became of a lost region's rights in the budgets that are at home here.

@@ -249,9 +249,18 @@ impl Drain {
         cursor.is_some_and(|cursor| cursor.at >= target)
     }
 
+    /// Name of the cursor. A copy of a journal has one of its own: the other one goes on with the
+    /// name that both have, and what both hold is counted once.
+    fn writer(&self) -> String {
+        match self.journal.life().retired_as() {
+            None => self.writer.clone(),
+            Some(word) => format!("{}/{word}", self.writer),
+        }
+    }
+
     /// Asks the store how far it has come. A batch whose answer was lost is in it or is not.
     async fn ask(&self, place: &mut Place) -> Result<Cursor, StoreError> {
-        let stored = self.store.journal_position(&self.writer).await?;
+        let stored = self.store.journal_position(&self.writer()).await?;
         let at = stored.unwrap_or_default();
         self.journal.was_told(at);
         let _storing = Storing::begin(&self.batches);
@@ -286,7 +295,8 @@ impl Drain {
             let batch = journal.read_batch(at, BATCH_RECORDS_MAX)?;
             // A ledger that knows more than the journal after a power loss would have other sums
             // than the rows that are made from it.
-            match !shared || batch.records.is_empty() || journal.sync() {
+            let stays = batch.records.is_empty() && batch.next.segment == at.segment;
+            match !shared || stays || journal.sync() {
                 true => Ok(batch),
                 false => Err(io::Error::other("the journal cannot be put on disk")),
             }
@@ -301,7 +311,7 @@ impl Drain {
         if moves {
             let told = self.listener.get().map(|it| batch.since(it.begins));
             let spend = SpendBatch {
-                writer: self.writer.clone(),
+                writer: self.writer(),
                 from: stored,
                 next,
                 records: batch.records,

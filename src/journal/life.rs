@@ -5,11 +5,13 @@ use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use meridian_core::journal::Position;
 
 use super::{DirLock, JOURNAL_DIR, JournalError, identity, segment};
+use crate::clock;
 
 /// Beginning of the folders of later lives; the first one's home is the data directory itself.
 const LATER: &str = "life-";
@@ -24,6 +26,8 @@ pub struct Life {
     number: u32,
     home: PathBuf,
     along: bool,
+    /// The word of its mark, once it is retired.
+    retired: OnceLock<String>,
     pub(super) lock: DirLock,
 }
 
@@ -53,22 +57,22 @@ impl Life {
         free.sort_by_key(|(number, home, _)| (newest(home), *number));
         let along = held > 0;
         if let Some((number, home, lock)) = free.into_iter().next() {
-            return Ok(Self {
-                number,
-                home,
-                along,
-                lock,
-            });
+            return Ok(Self::at(number, home, along, lock));
         }
         let number = numbers(data_dir)?.last().map_or(0, |last| last + 1);
         let home = home(data_dir, number);
         let lock = DirLock::take(&home)?;
-        Ok(Self {
+        Ok(Self::at(number, home, along, lock))
+    }
+
+    fn at(number: u32, home: PathBuf, along: bool, lock: DirLock) -> Self {
+        Self {
             number,
+            retired: mark(&home),
             home,
             along,
             lock,
-        })
+        }
     }
 
     /// Takes the places that nobody is in, except for one and those that `skipped` names.
@@ -86,12 +90,7 @@ impl Life {
                 continue;
             }
             match DirLock::take(&home) {
-                Ok(lock) => found.push(Self {
-                    number,
-                    home,
-                    along: true,
-                    lock,
-                }),
+                Ok(lock) => found.push(Self::at(number, home, true, lock)),
                 Err(JournalError::Locked { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -140,18 +139,22 @@ impl Life {
     /// # Errors
     /// When the mark cannot be put on disk.
     pub fn retire(&self) -> io::Result<()> {
+        let word = clock::new_call_id().to_string();
         let mut file = File::create(self.home.join(RETIRED))?;
-        writeln!(
-            file,
-            "this journal is an older copy: it is stored, and not gone on with"
-        )?;
+        writeln!(file, "{word}")?;
         file.sync_all()?;
+        let _ = self.retired.set(word);
         File::open(&self.home)?.sync_all()
     }
 
     /// Whether no process goes on here.
     pub fn is_retired(&self) -> bool {
-        is_retired(&self.home)
+        self.retired.get().is_some()
+    }
+
+    /// Under which word what is left of a retired journal is stored.
+    pub fn retired_as(&self) -> Option<&str> {
+        self.retired.get().map(String::as_str)
     }
 
     /// Folders of journals that nobody goes on with.
@@ -177,6 +180,12 @@ impl Life {
 
 fn is_retired(home: &Path) -> bool {
     home.join(RETIRED).exists()
+}
+
+/// The word of a home's mark, if it has one.
+fn mark(home: &Path) -> OnceLock<String> {
+    let word = std::fs::read_to_string(home.join(RETIRED));
+    word.map_or_else(|_| OnceLock::new(), |word| word.trim().to_owned().into())
 }
 
 fn home(data_dir: &Path, number: u32) -> PathBuf {

@@ -227,6 +227,11 @@ impl Journal {
             inner,
             background: Some(background),
         };
+        // What runs in a copy ends in the original.
+        let orphans = match journal.life().is_retired() {
+            true => Vec::new(),
+            false => orphans,
+        };
         let settled = recovery::settle(&journal, orphans, clock::now())?;
         for record in &settled {
             recovery.charge(record);

@@ -173,7 +173,8 @@ impl Management {
             }),
             readiness: Box::new(move || Readiness {
                 loaded: true,
-                draining: for_ready.is_draining(),
+                // A check that still comes here must not take the node out: another process serves.
+                draining: for_ready.is_draining() && !for_ready.is_replaced(),
                 store_up: store_up(&for_ready, &waiting),
                 coordination: for_ready.link.coordination(),
             }),

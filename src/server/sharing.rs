@@ -93,6 +93,7 @@ impl Sharing {
             journal: Arc::clone(&state.journal),
             rows,
             gone,
+            supervised: env.contains_key("NOTIFY_SOCKET"),
             registry: Arc::clone(&state.registry),
             shared: state.shared_budgets.clone(),
             signer: Signer::new(&copies::secret(&config, env), Purpose::Rights),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::budgets::{assert_used_up, cost_of_one, spend};
 use crate::relay::Wire;
-use crate::world::{Node, Region};
+use crate::world::{NAME, Node, Region};
 
 /// Requests that a budget pays for, with something to spare for estimates.
 const PAYS_FOR: f64 = 40.0;
@@ -121,7 +121,9 @@ async fn a_copy_that_starts_without_postgres_is_replaced_when_that_is_back() {
     it.node.to_postgres.set(Wire::Cut);
     it.node.gateway.start().await;
     it.node.to_postgres.set(Wire::Whole);
-    it.node.gateway.taken_over(LONG).await;
+    // Whoever keeps it running starts it again.
+    it.node.gateway.exited(LONG).await;
+    it.node.gateway.start().await;
     let served = 20 + use_up(&[&it.node], &it.key).await;
     assert_used_up(served, it.cost, it.budget);
     assert_ne!(actor(&it.node).await, it.actor);
@@ -139,11 +141,17 @@ async fn a_directory_that_two_nodes_use_belongs_to_the_first_of_them() {
     copy(&first.gateway.data_dir(), &second.gateway.data_dir());
     let before = actor(&first).await;
     second.gateway.start().await;
-    second.gateway.taken_over(LONG).await;
+    second.gateway.exited(LONG).await;
+    second.gateway.start().await;
     let served = 10 + use_up(&[&first, &second], &key).await;
     assert_used_up(served, cost, budget);
     assert_eq!(actor(&first).await, before);
     assert_ne!(actor(&second).await, before);
+    // The original lives, and its budgets go on: none begins anew again and again.
+    let generations = "SELECT count(DISTINCT generation) FROM meridian.budget_entry";
+    let began = region.postgres.ask(NAME, generations);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(region.postgres.ask(NAME, generations), began);
 }
 
 /// What a node held that is lost with its disk is there again once the operator says so.

@@ -13,7 +13,7 @@ pub(super) fn of_entry(entry: &Node) -> String {
     let mut hasher = Sha256::new();
     for key in ["model_name", "litellm_params"] {
         match entry.get(key) {
-            Some(node) => feed(&mut hasher, node),
+            Some(node) => feed(&mut hasher, node, &BUDGET),
             None => hasher.update(b"-"),
         }
     }
@@ -24,21 +24,25 @@ pub(super) fn of_entry(entry: &Node) -> String {
     hex
 }
 
-fn feed(hasher: &mut Sha256, node: &Node) {
+/// Its budget is not part of who it is: raised, it goes on with what was spent.
+const BUDGET: [&str; 2] = ["budget_duration", "max_budget"];
+
+fn feed(hasher: &mut Sha256, node: &Node, without: &[&str]) {
     match &node.value {
         Value::Scalar(scalar) => text(hasher, b's', scalar.text()),
         Value::List(items) => {
             hasher.update(b"[");
-            items.iter().for_each(|item| feed(hasher, item));
+            items.iter().for_each(|item| feed(hasher, item, &[]));
             hasher.update(b"]");
         }
         Value::Map(entries) => {
-            let mut sorted: Vec<_> = entries.iter().collect();
+            let counts = |key: &str| !without.contains(&key);
+            let mut sorted: Vec<_> = entries.iter().filter(|entry| counts(&entry.key)).collect();
             sorted.sort_by(|a, b| a.key.cmp(&b.key));
             hasher.update(b"{");
             for entry in sorted {
                 text(hasher, b'k', &entry.key);
-                feed(hasher, &entry.value);
+                feed(hasher, &entry.value, &[]);
             }
             hasher.update(b"}");
         }

@@ -59,19 +59,20 @@ pub fn file_refs(body: &[u8], spans: &BodySpans) -> Result<Vec<FileRef>, Gateway
     Ok(search.found)
 }
 
-/// The same of the requests in a batch's input, JSON lines. In a file that is one by its `purpose`
+/// The same of the requests in a batch's input, JSON lines, with the responses that they go on
+/// with. In a file that is one by its `purpose`
 /// a line that cannot be read and may name a file is an error; in any other it is no request.
 ///
 /// # Errors
 /// As [`file_refs`], naming the line; for more than [`FILES_OF_BATCH_MAX`].
 pub fn batch_file_refs(file: &[u8], is_batch: bool) -> Result<Vec<FileRef>, GatewayError> {
     let mut search = Search::new(FILES_OF_BATCH_MAX);
-    if !may_name_files(file) {
+    if !may_name_objects(file) {
         return Ok(search.found);
     }
     let file = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
     for (line, number) in file.split(|byte| *byte == b'\n').zip(1_usize..) {
-        if !may_name_files(line) {
+        if !may_name_objects(line) {
             continue;
         }
         let found = search.found.len();
@@ -84,6 +85,18 @@ pub fn batch_file_refs(file: &[u8], is_batch: bool) -> Result<Vec<FileRef>, Gate
     }
     Ok(search.found)
 }
+
+/// The same of a batch's lines, which may go on with a response as well. Letters of that name are
+/// escaped in `\u005f` to `\u0076`.
+fn may_name_objects(lines: &[u8]) -> bool {
+    let is_escaped = |at: usize| lines.get(at + 4) == Some(&b'7');
+    may_name_files(lines)
+        || memmem::find(lines, CONTINUED.as_bytes()).is_some()
+        || memmem::find_iter(lines, b"\\u00").any(is_escaped)
+}
+
+/// The member by which a Responses request goes on with another one's answer.
+const CONTINUED: &str = "previous_response_id";
 
 /// What some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -184,7 +197,21 @@ impl Search {
                 continue;
             }
             let spans = BodySpans::scan(value.raw).map_err(GatewayError::from)?;
-            self.at("body.", |search| search.body(value.raw, &spans, &ROOTS))?;
+            self.at("body.", |search| {
+                search.body(value.raw, &spans, &ROOTS)?;
+                search.continued(value)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The response that a request goes on with: the provider gives it to whoever names it.
+    fn continued(&mut self, body: Value<'_>) -> Result<(), GatewayError> {
+        for member in members(body) {
+            let Named { name, value, .. } = member.map_err(Self::broken)?;
+            if name == CONTINUED {
+                self.at(CONTINUED, |search| search.id(value))?;
+            }
         }
         Ok(())
     }

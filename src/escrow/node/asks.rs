@@ -246,6 +246,7 @@ impl Desk {
             limit: limit.0,
             base: opened.window.counted(wall).0,
             reset: reset.map(|reset| reset.0),
+            after: self.gone.after(scope),
         };
         let store = self.store.clone();
         self.asking.push(Box::pin(async move {
@@ -321,6 +322,7 @@ impl Desk {
                 // First: what follows must not carry it out once more.
                 if let Some(reset) = reset {
                     opened.window.gate().end_reset(NanoUsd(reset));
+                    self.gone.begun(scope);
                 }
                 self.learn(book.clone());
                 if begun {

@@ -5,7 +5,7 @@
 //! process serve, with a journal and rights of its own. What the earlier one held is not known to
 //! anybody for sure, so budgets that it had a part in begin a new generation with what was spent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use meridian_core::escrow::{Actor, Event, Pid, ScopeId};
@@ -32,6 +32,8 @@ pub(super) struct Gone {
     actors: BTreeSet<Actor>,
     /// Periods that were begun anew for them.
     renewed: BTreeSet<Pid>,
+    /// Budgets that are being begun anew, and after which generation: not after a later one.
+    waiting: BTreeMap<ScopeId, u32>,
     /// Another process with this node's name: when it was heard first.
     twin: Option<Instant>,
     /// This node is a copy; when another process was last asked for.
@@ -39,6 +41,21 @@ pub(super) struct Gone {
 }
 
 impl Gone {
+    /// Somebody speaks, and is not gone: a copy says nothing.
+    pub(super) fn lives(&mut self, actor: Actor) {
+        self.actors.remove(&actor);
+    }
+
+    /// The generation that a budget which is begun anew is to have had until then.
+    pub(super) fn after(&self, scope: ScopeId) -> Option<u32> {
+        self.waiting.get(&scope).copied()
+    }
+
+    /// It is begun anew, here or elsewhere.
+    pub(super) fn begun(&mut self, scope: ScopeId) {
+        self.waiting.remove(&scope);
+    }
+
     /// Whether this node is a copy, and neither takes nor gives.
     pub(super) fn is_disowned(&self) -> bool {
         self.disowned.is_some()
@@ -53,7 +70,8 @@ impl Desk {
     }
 
     pub(super) fn hear_gone(&mut self, actor: Actor) {
-        if actor != self.me && self.gone.actors.insert(actor) {
+        let lives = actor == self.me || self.members.live().contains(&actor);
+        if !lives && self.gone.actors.insert(actor) {
             tracing::warn!(%actor, "what this actor held of budgets is made anew");
         }
     }
@@ -71,7 +89,7 @@ impl Desk {
         // The last words of who is gone may be older than what it stored.
         let (store, asked) = (self.store.clone(), in_ledger(&opened.window.name()));
         self.asking.push(Box::pin(async move {
-            Answer::Spent(pid, books::spent(store, asked).await)
+            Answer::Spent(pid, books::spent(store, asked, pid.index).await)
         }));
     }
 
@@ -89,6 +107,7 @@ impl Desk {
                 let counted = opened.window.counted(clock::now());
                 let spent = opened.grant.used().max(counted).max(ledger);
                 opened.window.gate().ask_reset(spent);
+                self.gone.waiting.insert(pid.scope, pid.generation);
                 self.follow_limit(pid.scope, clock::mono());
             }
             Err(error) => {
@@ -138,9 +157,14 @@ impl Desk {
             && asked.is_none_or(again)
         {
             self.gone.disowned = Some(Some(now));
-            let sent = rustix::process::kill_process(rustix::process::getpid(), Signal::USR2);
+            // Without a supervisor that follows it to another process it is the one to be started.
+            let signal = match self.supervised {
+                true => Signal::USR2,
+                false => Signal::TERM,
+            };
+            let sent = rustix::process::kill_process(rustix::process::getpid(), signal);
             if let Err(error) = sent {
-                tracing::error!(%error, "this process cannot have itself replaced: restart it");
+                tracing::error!(%error, "this process cannot end itself: restart it");
             }
         }
     }
@@ -153,8 +177,8 @@ impl Desk {
         }
         self.gone.disowned = Some(None);
         tracing::error!(actor = %self.me, "this node goes on with an old copy of a data directory: \
-            it spends nothing more of shared budgets, and another process with a journal of its \
-            own is asked for");
+            it spends nothing more of shared budgets, and makes room for a process with a journal of \
+            its own");
         if let Err(error) = self.journal.life().retire() {
             tracing::error!(%error, "the old copy cannot be marked as such");
         }

@@ -43,6 +43,9 @@ impl Desk {
         if self.gone.is_disowned() {
             return;
         }
+        if !frame.leaves {
+            self.gone.lives(from);
+        }
         for actor in frame.gone {
             self.hear_gone(actor);
         }

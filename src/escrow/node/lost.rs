@@ -61,7 +61,13 @@ impl Desk {
         let known = self.lost.as_ref().is_some_and(|order| {
             order.region == region && now.saturating_duration_since(order.since) < HEARD_FOR
         });
-        if !known && age_ms.abs() < OLD_MS {
+        // One that is heard lives, also where nothing reaches it.
+        let lives = self
+            .members
+            .live()
+            .iter()
+            .any(|actor| actor.region == region);
+        if !known && !lives && age_ms.abs() < OLD_MS {
             self.regain(region);
         }
     }

@@ -70,6 +70,8 @@ pub struct Parts {
     pub rows: BTreeMap<Pid, Row>,
     /// Who this node was before its disk was put back from a copy.
     pub gone: Vec<Actor>,
+    /// A supervisor follows this process to the one that takes its place.
+    pub supervised: bool,
     /// Scopes and their budgets.
     pub registry: Arc<Registry>,
     /// The installation's own budgets.
@@ -148,6 +150,7 @@ struct Desk {
     lost: Option<lost::Order>,
     reach: reach::Reach,
     gone: gone::Gone,
+    supervised: bool,
 }
 
 /// What is counted for metrics.
@@ -229,6 +232,7 @@ impl Desk {
             journal,
             rows,
             gone,
+            supervised,
             registry,
             shared,
             signer,
@@ -272,6 +276,7 @@ impl Desk {
             lost: None,
             reach: reach::Reach::default(),
             gone: gone::Gone::default(),
+            supervised,
         };
         desk.restore(rows);
         gone.into_iter().for_each(|actor| desk.call_gone(actor));

@@ -59,7 +59,7 @@ pub(super) async fn hold(
         cost,
         tokens,
         model: &group.name,
-        free: is_free(&arrival, &ask) || (priced && tokens > 0 && bound.reserved == NanoUsd::ZERO),
+        free: costs_nothing(&arrival, &ask, (bound, priced)),
         key_alias: key.as_ref().and_then(|key| key.policy.alias.as_deref()),
         decides: state.decides(),
         excess: excess(&ask, bound, covered),
@@ -110,6 +110,31 @@ pub(super) async fn hold(
         web_items: tokio::sync::Mutex::default(),
         hold: Some(hold),
     }))
+}
+
+/// Whether budgets that are used up let it pass: by its endpoint, or as what is bounded beforehand
+/// and costs nothing. What cannot be bounded may still cost.
+fn costs_nothing(arrival: &Arrival, ask: &Ask, (bound, priced): (Bound, bool)) -> bool {
+    let of_models = priced && tokens_of(bound) > 0 && bound.reserved == NanoUsd::ZERO;
+    is_free(arrival, ask) || of_models
+}
+
+/// What a request is expected to cost at one deployment, never more than is held for it, and whether
+/// budgets that are used up let it pass there.
+pub(crate) fn need_at(admitted: &Admitted, target: &Target) -> (NanoUsd, bool) {
+    let (arrival, ask) = (&admitted.arrival, &admitted.ask);
+    let held = admitted.reserved();
+    let ceiling = ceiling(arrival, ask);
+    let cost = cost_of(target, &ceiling);
+    let (prompt, completion) = token_bounds(arrival.endpoint, ask);
+    let bound = Bound {
+        prompt_tokens: prompt,
+        completion_tokens_max: completion,
+        reserved: cost.unwrap_or(held),
+        ..Bound::default()
+    };
+    let free = costs_nothing(arrival, ask, (bound, cost.is_some()));
+    (bound.reserved.min(held), free)
 }
 
 /// Tokens of prompt and longest answer together.
@@ -276,12 +301,7 @@ fn bound(
     group: &Group,
 ) -> Result<(Bound, bool), GatewayError> {
     let (prompt, completion) = token_bounds(arrival.endpoint, ask);
-    let ceiling = Ceiling {
-        tier: ask.service_tier(),
-        fast: ask.is_fast(),
-        units: units_bound(arrival.endpoint, ask),
-        ..Ceiling::tokens(prompt, completion)
-    };
+    let ceiling = ceiling(arrival, ask);
     let mut bound = Bound {
         prompt_tokens: prompt,
         completion_tokens_max: completion,
@@ -307,6 +327,17 @@ fn bound(
         }
     }
     Ok((bound, priced))
+}
+
+/// The most that a request may use, as prices need it.
+fn ceiling(arrival: &Arrival, ask: &Ask) -> Ceiling {
+    let (prompt, completion) = token_bounds(arrival.endpoint, ask);
+    Ceiling {
+        tier: ask.service_tier(),
+        fast: ask.is_fast(),
+        units: units_bound(arrival.endpoint, ask),
+        ..Ceiling::tokens(prompt, completion)
+    }
 }
 
 /// Operations that no provider bills by themselves.

@@ -8,6 +8,7 @@ use meridian_core::money::NanoUsd;
 use crate::clock;
 use crate::escrow::{Found, WAIT_MAX};
 use crate::plane::admit::Admitted;
+use crate::plane::admit::hold::need_at;
 use crate::rules::Target;
 use crate::state::State;
 
@@ -20,11 +21,6 @@ fn dues(state: &State, admitted: &Admitted, target: &Target) -> Vec<Due> {
     routed.dues(provider, &deployment.id, tags)
 }
 
-/// Whether a request costs nothing at a deployment: budgets count it and do not refuse it.
-fn is_free(admitted: &Admitted, target: &Target) -> bool {
-    admitted.reserved() == NanoUsd::ZERO && target.price.is_some()
-}
-
 /// Takes what a request needs of the budgets of a deployment; `None` where it has none.
 pub(super) fn take(
     state: &State,
@@ -35,11 +31,12 @@ pub(super) fn take(
     let Some(first) = dues.pop() else {
         return Ok(None);
     };
+    let (cost, free) = need_at(admitted, target);
     let need = Need {
-        cost: admitted.reserved(),
+        cost,
         tokens: 0,
         model: "",
-        free: is_free(admitted, target),
+        free,
         key_alias: None,
         decides: state.decides(),
         excess: NanoUsd::ZERO,
@@ -49,10 +46,13 @@ pub(super) fn take(
 
 /// Why a deployment has no room, if it has none.
 fn lacks(state: &State, admitted: &Admitted, target: &Target) -> Option<Denied> {
-    let (cost, now) = (admitted.reserved(), clock::now());
-    let fits = |due: &Due| due.meters.has_room(cost, state.decides(), now);
     let dues = dues(state, admitted, target);
-    if is_free(admitted, target) || dues.iter().all(fits) {
+    if dues.is_empty() {
+        return None;
+    }
+    let ((cost, free), now) = (need_at(admitted, target), clock::now());
+    let fits = |due: &Due| due.meters.has_room(cost, state.decides(), now);
+    if free || dues.iter().all(fits) {
         return None;
     }
     take(state, admitted, target).err()

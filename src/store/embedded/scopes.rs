@@ -157,7 +157,7 @@ fn set_spend(
     for limit in ids_of_limits(work, scope.kind.label(), &scope.id)? {
         let lowered = work.execute(
             "UPDATE scope_spend SET spend = ?3, period_start = ?4
-             WHERE kind = ?1 AND id = ?2 AND spend > ?3",
+             WHERE kind = ?1 AND id = ?2 AND spend >= ?3",
             params![scope.kind.label(), limit, spend.0, since.0],
         )?;
         if lowered > 0 {

@@ -118,7 +118,9 @@ async fn headers_that_change_an_answer_make_another_one() {
     assert_eq!(ask("user-agent", "two").await, "hit-memory");
     assert_eq!(ask("traceparent", "00-1-1-01").await, "hit-memory");
     assert_eq!(ask("anthropic-beta", "context-1m-2025-08-07").await, "miss");
-    assert_eq!(ask("x-unheard-of", "1").await, "miss");
+    assert_eq!(ask("x-amzn-unheard-of", "1").await, "miss");
+    // It reaches no provider.
+    assert_eq!(ask("x-unheard-of", "1").await, "hit-memory");
     assert_eq!(
         ask("anthropic-beta", "context-1m-2025-08-07").await,
         "hit-memory"

@@ -55,6 +55,7 @@ pub(crate) fn answer(account: &mut Account, asked: &Asked) -> Reply {
             return Reply::stream("application/x-jsonl", parts.collect());
         }
         ("DELETE", ["v1", "messages", "batches", id]) => {
+            account.batches.retain(|batch| batch["id"] != **id);
             json!({"id": id, "type": "message_batch_deleted"})
         }
         (method, ["v1", "messages", "batches", id, rest @ ..]) => {
