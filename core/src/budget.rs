@@ -15,6 +15,7 @@ use crate::money::NanoUsd;
 use crate::period::{BudgetDuration, period_from};
 use crate::time::WallMs;
 
+mod overdraft;
 pub mod policy;
 mod shared;
 mod word;
@@ -212,21 +213,6 @@ impl BudgetSlot {
             if self.commit(word, word.plus(more)) {
                 held.need += more;
                 return Ok(());
-            }
-        }
-    }
-
-    /// Holds `more` whether or not it fits, for a request that may end.
-    pub fn overdraw(&self, held: &mut Reservation, more: NanoUsd, now: WallMs) {
-        loop {
-            let (word, period) = self.running(now);
-            if period.epoch != held.epoch {
-                return;
-            }
-            let more = amount(more).min(word.room());
-            if self.commit(word, word.plus(more)) {
-                held.need += more;
-                return;
             }
         }
     }

@@ -177,8 +177,8 @@ impl Desk {
         }
         self.gone.disowned = Some(None);
         tracing::error!(actor = %self.me, "this node goes on with an old copy of a data directory: \
-            it spends nothing more of shared budgets, and makes room for a process with a journal of \
-            its own");
+            it spends nothing more of shared budgets, and makes room for a process with a \
+            journal of its own");
         if let Err(error) = self.journal.life().retire() {
             tracing::error!(%error, "the old copy cannot be marked as such");
         }
