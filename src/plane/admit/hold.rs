@@ -119,8 +119,8 @@ fn costs_nothing(arrival: &Arrival, ask: &Ask, (bound, priced): (Bound, bool)) -
     is_free(arrival, ask) || of_models
 }
 
-/// What a request is expected to cost at one deployment, never more than is held for it, and whether
-/// budgets that are used up let it pass there.
+/// What a request is expected to cost at one deployment, never more than is held for it, and
+/// whether budgets that are used up let it pass there.
 pub(crate) fn need_at(admitted: &Admitted, target: &Target) -> (NanoUsd, bool) {
     let (arrival, ask) = (&admitted.arrival, &admitted.ask);
     let held = admitted.reserved();
