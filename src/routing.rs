@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use meridian_core::config::Deployment;
 use meridian_core::ids::KeyHash;
+use meridian_core::limit::Limits;
 use meridian_core::routing::affinity::DeploymentHash;
 use meridian_core::routing::failure::Blame;
-use meridian_core::routing::health::{Circuit, Cooled, Health, Limits};
+use meridian_core::routing::health::{Circuit, Cooled, Health};
 use meridian_core::routing::plan::Facts;
 use meridian_core::routing::share::ShareBucket;
 use meridian_core::time::MonoUs;
@@ -103,14 +104,16 @@ impl Routing {
         moment.since(self.now())
     }
 
-    /// What is known of a deployment with its credential.
+    /// What is known of a deployment with its credential, with the limits that it has from now on.
     pub fn health(&self, deployment: &Deployment) -> Arc<Health> {
         let credential = CredentialId::of(deployment);
         let key = (deployment.id.clone(), credential);
         let now = self.now();
         let circuit = self.circuit(credential);
         let health = || Arc::new(Health::new(circuit, now));
-        Arc::clone(&self.deployments.entry(key).or_insert_with(health))
+        let health = Arc::clone(&self.deployments.entry(key).or_insert_with(health));
+        health.rates().set(limits_of(deployment));
+        health
     }
 
     /// The circuit of a credential.
@@ -178,13 +181,17 @@ pub fn facts_of(
         order: deployment.order.unwrap_or(ORDER_LAST),
         tags: deployment.tags.clone(),
         weight: deployment.weight,
-        limits: Limits {
-            rpm: deployment.rpm,
-            tpm: deployment.tpm,
-            parallel: deployment.max_parallel_requests,
-        },
+        limits: limits_of(deployment),
         max_input_tokens: deployment.max_input_tokens.or(max_input_tokens),
         price,
         blocked: deployment.blocked,
+    }
+}
+
+fn limits_of(deployment: &Deployment) -> Limits {
+    Limits {
+        rpm: deployment.rpm,
+        tpm: deployment.tpm,
+        parallel: deployment.max_parallel_requests,
     }
 }

@@ -48,6 +48,15 @@ pub enum Dimension {
 }
 
 impl Dimension {
+    /// LiteLLM's name of a deployment's setting.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Requests => "rpm",
+            Self::Tokens => "tpm",
+            Self::Parallel => "max_parallel_requests",
+        }
+    }
+
     /// LiteLLM's name, in messages and header names.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -242,6 +251,31 @@ impl RateSlot {
         taken.inspect_err(|_| self.give_permit())
     }
 
+    /// Whether a request would find room, without counting it.
+    ///
+    /// # Errors
+    /// What [`RateSlot::take`] would say.
+    pub fn room(&self, tokens: u64, now: WallMs) -> Result<(), RateRefusal> {
+        if !self.is_limited() {
+            return Ok(());
+        }
+        let joint = self.joint.load_full();
+        let running = self.in_flight.load(Relaxed);
+        if running >= self.permits(joint.as_deref(), now) {
+            return Err(self.no_permit(running, joint.as_deref(), now));
+        }
+        if let Some(joint) = joint {
+            return joint
+                .room(tokens, now)
+                .map_err(|full| full_joint(full, now));
+        }
+        let full = self.requests.room(1, self.rpm.load(Relaxed), now);
+        full.map_err(|full| full.refusal(Dimension::Requests, now))?;
+        let estimate = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let full = self.tokens.room(estimate, self.tpm.load(Relaxed), now);
+        full.map_err(|full| full.refusal(Dimension::Tokens, now))
+    }
+
     fn take_windows(&self, tokens: u64, now: WallMs) -> Result<RateHold, RateRefusal> {
         let rpm = self.rpm.load(Relaxed);
         let requests = self.requests.take(1, rpm, now);
@@ -270,6 +304,13 @@ impl RateSlot {
         let actual = i64::try_from(tokens).unwrap_or(i64::MAX);
         let correction = actual.saturating_sub(i64::from(hold.estimate));
         self.tokens.change(hold.tokens, correction);
+        self.give_permit();
+    }
+
+    /// The request is over and nobody knows what it used: its estimate stands.
+    pub fn keep(&self, hold: RateHold) {
+        // What a minute that nodes share has of it stays there too.
+        drop(hold);
         self.give_permit();
     }
 
@@ -341,26 +382,30 @@ impl RateSlot {
     fn take_permit(&self, joint: Option<&Joint>, now: WallMs) -> Result<(), RateRefusal> {
         let permits = self.permits(joint, now);
         let room = |running: u32| (running < permits).then(|| running.saturating_add(1));
-        let Err(running) = self.in_flight.fetch_update(Relaxed, Relaxed, room) else {
-            return Ok(());
-        };
+        match self.in_flight.fetch_update(Relaxed, Relaxed, room) {
+            Ok(_) => Ok(()),
+            Err(running) => Err(self.no_permit(running, joint, now)),
+        }
+    }
+
+    fn no_permit(&self, running: u32, joint: Option<&Joint>, now: WallMs) -> RateRefusal {
         let limit = self.parallel.load(Relaxed);
         if let Some(joint) = joint {
             joint.permits.note_refusal();
-            return Err(RateRefusal {
+            return RateRefusal {
                 dimension: Dimension::Parallel,
                 limit: u64::from(limit),
                 remaining: 0,
                 resets_at: now.plus_ms(PERMITS_MOVE_MS),
                 retry_after_s: 1,
-            });
+            };
         }
         let full = Full {
             limit,
             used: running.max(limit),
             start: seconds(now),
         };
-        Err(full.refusal(Dimension::Parallel, now))
+        full.refusal(Dimension::Parallel, now)
     }
 
     fn give_permit(&self) {
@@ -380,8 +425,14 @@ fn take_joint(joint: Arc<Joint>, tokens: u64, now: WallMs) -> Result<RateHold, R
             estimate: 0,
             joint: Some((joint, taken)),
         }),
-        Err(NoRoom::Requests(full)) => Err(full_minute(Dimension::Requests, full, now)),
-        Err(NoRoom::Tokens(full)) => Err(full_minute(Dimension::Tokens, full, now)),
+        Err(full) => Err(full_joint(full, now)),
+    }
+}
+
+fn full_joint(full: NoRoom, now: WallMs) -> RateRefusal {
+    match full {
+        NoRoom::Requests(full) => full_minute(Dimension::Requests, full, now),
+        NoRoom::Tokens(full) => full_minute(Dimension::Tokens, full, now),
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::escrow::ScopeId;
-use meridian_core::meters::Window;
 use meridian_core::rate::{
     Beat, Counts, Ears, Gossip, Grant, Joint, Life, Minute, Tenure, Vault, even_part,
 };
 use meridian_core::time::{MonoUs, WallMs};
 
 use super::frames::Rates;
+use super::limited::Limited;
 
 /// Scopes that are kept. Of more each node has the whole limit, and metrics say so.
 const SCOPES_MAX: usize = 50_000;
@@ -64,7 +64,7 @@ pub(super) struct Tally {
 struct Scope {
     joint: Arc<Joint>,
     /// Where requests look here; more than one while a key is rotated.
-    windows: Vec<Window>,
+    here: Vec<Limited>,
     requests: Gossip,
     tokens: Gossip,
     tenure: Tenure,
@@ -152,22 +152,22 @@ impl Limits {
     }
 
     /// Requests use these limits here.
-    pub(super) fn open(&mut self, window: Window, (wall, now): Clocks) {
-        let id = window.rates_id();
+    pub(super) fn open(&mut self, limited: Limited, (wall, now): Clocks) {
+        let id = limited.id();
         let parties = self.parties();
         let Some(scope) = self.scope(id, now) else {
             self.left_out += 1;
             return;
         };
-        if !window.rates().is_apart() {
+        if !limited.rates().is_apart() {
             return;
         }
         scope.used = now;
-        let limits = window.rates().limits();
+        let limits = limited.rates().limits();
         scope.parallel = limits.parallel.and_then(|limit| u32::try_from(limit).ok());
         scope.set_permits(&parties, (wall, now));
-        window.rates().join(Arc::clone(&scope.joint), wall);
-        scope.windows.push(window);
+        limited.rates().join(Arc::clone(&scope.joint), wall);
+        scope.here.push(limited);
     }
 
     /// A process of another node, or another one of this node, said something.
@@ -201,7 +201,7 @@ impl Limits {
             scope.tokens.hear(minute, from, counts, wall);
         }
         if let Some((limit, beat)) = said.beat {
-            if scope.windows.is_empty() {
+            if scope.here.is_empty() {
                 scope.parallel = Some(limit);
             }
             if is_vault {
@@ -250,10 +250,7 @@ impl Limits {
             }
             let idle = scope.is_idle(now);
             if idle {
-                scope
-                    .windows
-                    .iter()
-                    .for_each(|window| window.rates().part());
+                scope.here.iter().for_each(|limited| limited.rates().part());
             }
             !idle
         });
@@ -326,15 +323,15 @@ struct Parties {
 impl Scope {
     /// Takes over changed limits, and what time has changed.
     fn look(&mut self, ears: &Ears, at: Clocks) {
-        self.windows.retain(|window| {
-            let ended = window.has_ended();
+        self.here.retain(|limited| {
+            let ended = limited.has_ended();
             if ended {
-                window.rates().part();
+                limited.rates().part();
             }
             !ended
         });
-        if let Some(window) = self.windows.last() {
-            let limits = window.rates().limits();
+        if let Some(limited) = self.here.last() {
+            let limits = limited.rates().limits();
             self.parallel = limits.parallel.and_then(|limit| u32::try_from(limit).ok());
         }
         self.requests.tick(&self.joint.requests, ears, at);
@@ -353,7 +350,7 @@ impl Scope {
     }
 
     fn in_flight(&self) -> u32 {
-        let running = self.windows.iter().map(|window| window.rates().in_flight());
+        let running = self.here.iter().map(|limited| limited.rates().in_flight());
         u32::try_from(running.sum::<u64>()).unwrap_or(u32::MAX)
     }
 

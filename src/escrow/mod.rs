@@ -8,6 +8,7 @@
 mod books;
 mod frames;
 mod identity;
+mod limited;
 mod limits;
 mod mail;
 mod members;
@@ -24,10 +25,12 @@ use arc_swap::ArcSwap;
 use meridian_core::budget::policy::Policy;
 use meridian_core::journal::Position;
 use meridian_core::meters::{Admission, Lacking, Window, WindowName};
+use meridian_core::routing::health::Health;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 pub use identity::{Identity, NoIdentity};
+use limited::Limited;
 pub use neighbours::{Neighbours, NeighboursEnd};
 pub use node::{Node, Parts};
 pub use show::Status;
@@ -76,7 +79,7 @@ pub(crate) enum Order {
         reply: Option<oneshot::Sender<Found>>,
     },
     /// Requests are limited here, and this node alone counts them.
-    Limits(Window),
+    Limits(Limited),
     /// Another node said something.
     Heard(Vec<u8>),
     /// The operator asks how a budget stands; `None` is all that are in use.
@@ -196,7 +199,15 @@ impl Rights {
         }
         for window in admission.apart() {
             // One that is lost is asked again with the next request.
-            let _ = self.orders.try_send(Order::Limits(window));
+            let _ = self.orders.try_send(Order::Limits(Limited::Window(window)));
+        }
+    }
+
+    /// The same for those of a deployment that a request was sent to.
+    pub fn share_limits_of(&self, deployment: &str, health: &Arc<Health>) {
+        if health.rates().is_apart() && self.joined.load(Ordering::Relaxed) {
+            let limited = Limited::deployment(deployment, health);
+            let _ = self.orders.try_send(Order::Limits(limited));
         }
     }
 

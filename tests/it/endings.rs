@@ -403,7 +403,7 @@ fn silent() -> Script {
 
 #[tokio::test]
 async fn attempts_that_were_not_answered_in_time_are_on_the_bill_of_the_one_that_was() {
-    let router = "num_retries: 2\ntimeout: 0.5\nstream_timeout: 0.5";
+    let router = "num_retries: 2\ntimeout: 2\nstream_timeout: 2";
     let world = World::with("", |config| config.router(router)).await;
     for (api, stream) in [(Api::Chat, false), (Api::Chat, true), (Api::Messages, true)] {
         let marker = format!("late{api:?}{stream}");
@@ -431,7 +431,7 @@ async fn attempts_that_were_not_answered_in_time_are_on_the_bill_of_the_one_that
 
 #[tokio::test]
 async fn every_attempt_that_was_not_answered_in_time_is_billed_and_no_refused_one() {
-    let router = "num_retries: 2\ntimeout: 0.5";
+    let router = "num_retries: 2\ntimeout: 2";
     let world = World::with("", |config| config.router(router)).await;
     let refusing = Script {
         status: 500,

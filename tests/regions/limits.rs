@@ -28,31 +28,44 @@ fn length() -> Duration {
 #[derive(Clone, Copy, Debug)]
 struct Case {
     name: &'static str,
-    /// Fields of the key.
-    limit: &'static str,
-    value: u64,
+    of: Of,
     /// Demand, in times of the limit.
     times: f64,
 }
 
-const CASES: [Case; 3] = [
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    /// A key's: a field, and its value.
+    Key(&'static str, u64),
+    /// That of [`DEPLOYMENT`].
+    Deployment,
+}
+
+/// A model of [`DEPLOYMENT`], which has a limit of its own.
+const LIMITED: &str = "limited-x";
+const DEPLOYMENT: &str = "limited-*";
+
+const CASES: [Case; 4] = [
     Case {
         name: "rpm x10",
-        limit: "rpm_limit",
-        value: RPM,
+        of: Of::Key("rpm_limit", RPM),
         times: 10.0,
     },
     Case {
         name: "tpm x10",
-        limit: "tpm_limit",
-        value: RPM * TOKENS,
+        of: Of::Key("tpm_limit", RPM * TOKENS),
         times: 10.0,
     },
     Case {
         name: "rpm x0.8",
-        limit: "rpm_limit",
-        value: RPM,
+        of: Of::Key("rpm_limit", RPM),
         times: 0.8,
+    },
+    Case {
+        name: "deployment x10",
+        of: Of::Deployment,
+        times: 10.0,
     },
 ];
 
@@ -91,12 +104,18 @@ fn worst_minute(starts: &[Instant]) -> usize {
 }
 
 async fn rate(regions: &Regions, case: Case) -> Vec<String> {
-    let key = regions.key(0, &json!({case.limit: case.value})).await;
-    let model = format!("fake-{}", case.name.replace(' ', "-"));
+    let (fields, asked, model) = match case.of {
+        Of::Key(limit, value) => {
+            let model = format!("fake-{}", case.name.replace(' ', "-"));
+            (json!({limit: value}), model.clone(), model)
+        }
+        Of::Deployment => (json!({}), LIMITED.to_owned(), format!("fake-{LIMITED}")),
+    };
+    let key = regions.key(0, &fields).await;
     let per_region = RPM as f64 / 60.0 * case.times / 3.0;
     let demand = Demand {
         key,
-        model: model.clone(),
+        model: asked,
         rates: vec![per_region; 3],
         tokens: 20,
         streams: 0,
@@ -157,14 +176,15 @@ fn judge(case: Case, outcomes: &[Outcome], share: f64, worst: f64) -> Vec<String
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_per_minute_are_those_of_all_gateways_together() {
-    let world = World::start(|_| {}).await;
+    let limited = (DEPLOYMENT.to_owned(), format!("rpm: {RPM}"));
+    let world = World::start(|plan| plan.models.push(limited)).await;
     println!(
         "| case | asked | served | ideal | served / ideal | worst minute | refused | failed |\n\
          |---|---|---|---|---|---|---|---|"
     );
-    let [first, second, third] = CASES.map(|case| rate(&world.regions, case));
-    let (first, second, third) = tokio::join!(first, second, third);
-    let complaints = [first, second, third].concat();
+    let [first, second, third, fourth] = CASES.map(|case| rate(&world.regions, case));
+    let complaints = tokio::join!(first, second, third, fourth);
+    let complaints = <[Vec<String>; 4]>::from(complaints).concat();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 

@@ -52,11 +52,7 @@ impl Window {
         }
         let mut word = self.word.load(Relaxed);
         loop {
-            let (start, used) = live(word, now);
-            let after = used.saturating_add(amount);
-            if used >= limit || (after > limit && used > 0) {
-                return Err(Full { limit, used, start });
-            }
+            let (start, after) = fitting(word, amount, limit, now)?;
             let next = pack(start, after);
             match self
                 .word
@@ -66,6 +62,14 @@ impl Window {
                 Err(seen) => word = seen,
             }
         }
+    }
+
+    /// Whether `take` would find room.
+    pub(super) fn room(&self, amount: u32, limit: u32, now: WallMs) -> Result<(), Full> {
+        if limit == NO_LIMIT {
+            return Ok(());
+        }
+        fitting(self.word.load(Relaxed), amount, limit, now).map(|_| ())
     }
 
     /// Corrects the count of the window that started at `start`, if it is still the last one.
@@ -92,6 +96,16 @@ impl Window {
     pub(super) fn used(&self, now: WallMs) -> u32 {
         live(self.word.load(Relaxed), now).1
     }
+}
+
+/// Start and count of the window that runs once `amount` is in it.
+fn fitting(word: u64, amount: u32, limit: u32, now: WallMs) -> Result<(u32, u32), Full> {
+    let (start, used) = live(word, now);
+    let after = used.saturating_add(amount);
+    if used >= limit || (after > limit && used > 0) {
+        return Err(Full { limit, used, start });
+    }
+    Ok((start, after))
 }
 
 /// Start and count of the window that `now` falls in: the one in `word`, or a new and empty one.

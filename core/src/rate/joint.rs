@@ -70,6 +70,15 @@ impl Joint {
         }
     }
 
+    /// Whether a request would find room, without counting it.
+    ///
+    /// # Errors
+    /// What has no room: requests first.
+    pub fn room(&self, tokens: u64, now: WallMs) -> Result<(), NoRoom> {
+        self.requests.would_take(1, now).map_err(NoRoom::Requests)?;
+        self.tokens.would_take(tokens, now).map_err(NoRoom::Tokens)
+    }
+
     /// The request is over and used `tokens`.
     pub fn settle(&self, taken: Taken, tokens: u64) {
         if let Some((second, estimate)) = taken.tokens {

@@ -109,9 +109,7 @@ impl Minute {
         let second = self.advance(now);
         let (limit, debt) = (self.room(), self.debt.load(Relaxed));
         let fits = |used: u64| {
-            let level = used.saturating_add(debt);
-            let after = level.saturating_add(amount);
-            let fits = after <= limit || (level == 0 && limit > 0);
+            let fits = fits(amount, used.saturating_add(debt), limit);
             fits.then(|| used.saturating_add(amount.min(limit).min(SECOND_MAX)))
         };
         match self.used.fetch_update(Relaxed, Relaxed, fits) {
@@ -122,6 +120,18 @@ impl Minute {
                 Ok(Second(second))
             }
             Err(_) => Err(self.full(amount, second)),
+        }
+    }
+
+    /// Whether [`Minute::take`] would find room now.
+    ///
+    /// # Errors
+    /// When there will be room.
+    pub fn would_take(&self, amount: u64, now: WallMs) -> Result<(), Full> {
+        let second = self.advance(now);
+        match fits(amount, self.level(), self.room()) {
+            true => Ok(()),
+            false => Err(self.full(amount, second)),
         }
     }
 
@@ -416,4 +426,10 @@ impl Minute {
         let less = |used: u64| Some(used.saturating_sub(by));
         let _ = self.used.fetch_update(Relaxed, Relaxed, less);
     }
+}
+
+/// Whether `amount` has room beside what is in the minute. More than the limit has some in an empty
+/// minute: no waiting would ever help it.
+fn fits(amount: u64, level: u64, limit: u64) -> bool {
+    level.saturating_add(amount) <= limit || (level == 0 && limit > 0)
 }

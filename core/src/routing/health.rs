@@ -20,11 +20,12 @@ use std::time::Duration;
 
 pub use circuit::{Circuit, Gate, Opened};
 pub use flight::{Cooled, Entry, Failed, Flight, Surroundings};
-pub use load::{Awaited, Limit, Limits};
+pub use load::Awaited;
 pub use report::{Report, Standing};
 
+use crate::limit::{Dimension, Limits, RateSlot};
 use crate::routing::policy::{CooldownPolicy, LatencyArgs};
-use crate::time::MonoUs;
+use crate::time::{MonoUs, WallMs};
 use ewma::PeakEwma;
 use load::Load;
 
@@ -51,6 +52,18 @@ const PENALISED_MIN: Duration = Duration::from_secs(1);
 const EASE: Duration = Duration::from_secs(10);
 const EASE_FIRST: f64 = 0.05;
 
+/// After this much time a place at a parallelism limit may be free: nobody knows.
+const PARALLEL_RETRY: Duration = Duration::from_secs(1);
+
+/// A limit that leaves no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// Which.
+    pub limit: Dimension,
+    /// When there may be room again.
+    pub free_in: Duration,
+}
+
 /// State of one deployment with its credential.
 #[derive(Debug)]
 pub struct Health {
@@ -59,6 +72,8 @@ pub struct Health {
     /// Shared by all deployments with this credential.
     credential: Arc<Circuit>,
     load: Load,
+    /// Its `rpm`, `tpm` and `max_parallel_requests`.
+    rates: RateSlot,
     /// Time to first token, in seconds.
     ttft: PeakEwma,
     /// Time per output token after the first, in seconds.
@@ -77,6 +92,7 @@ impl Health {
             own: Circuit::new(now),
             credential,
             load: Load::default(),
+            rates: RateSlot::new(Limits::default()),
             ttft: PeakEwma::default(),
             per_token: PeakEwma::default(),
             penalised_until: AtomicU64::new(0),
@@ -102,9 +118,24 @@ impl Health {
         self.own.gate(now).or_worse(self.credential.gate(now))
     }
 
+    /// Its limits per minute and on parallel requests.
+    pub fn rates(&self) -> &RateSlot {
+        &self.rates
+    }
+
     /// The limit that leaves no room for a request of `tokens`, if there is one.
-    pub fn full(&self, limits: &Limits, tokens: u64, now: MonoUs) -> Option<Limit> {
-        self.load.full(limits, tokens, now)
+    pub fn full(&self, tokens: u64, now: WallMs) -> Option<Full> {
+        let refusal = self.rates.room(tokens, now).err()?;
+        Some(Full {
+            limit: refusal.dimension,
+            free_in: match refusal.dimension {
+                Dimension::Parallel => PARALLEL_RETRY,
+                Dimension::Requests | Dimension::Tokens => {
+                    let left_ms = refusal.resets_at.0.saturating_sub(now.0);
+                    Duration::from_millis(u64::try_from(left_ms).unwrap_or_default())
+                }
+            },
+        })
     }
 
     /// Share of its usual traffic, 0 to 1, while it ramps up.

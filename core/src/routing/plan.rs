@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limit::Limits;
 use crate::routing::affinity::{AffinityKey, DeploymentHash, Home, home};
-use crate::routing::health::{Entry, Health, Limit, Limits};
+use crate::routing::health::{Entry, Full, Health};
 use crate::routing::policy::{AffinityPolicy, AllCooling, FailureClass, RoutingPolicy, Strategy};
 use crate::routing::strategy::choose;
-use crate::time::MonoUs;
+use crate::time::{MonoUs, WallMs};
 pub use refusal::Refused;
 use sieve::Sieve;
 
@@ -108,7 +109,7 @@ pub enum Skip {
     /// It was left out and one request tries it.
     Probing,
     /// A limit of its is reached.
-    Full(Limit),
+    Full(Full),
     /// It was tried for this request.
     Tried,
     /// One of a lower `order` is in use.
@@ -133,7 +134,7 @@ impl Skip {
             Self::Budget => "budget",
             Self::Cooling { .. } => "cooling",
             Self::Probing => "probing",
-            Self::Full(limit) => limit.as_str(),
+            Self::Full(full) => full.limit.setting(),
             Self::Tried => "tried",
             Self::LaterOrder => "later_order",
             Self::FartherRegion => "farther_region",
@@ -241,6 +242,8 @@ pub struct Moment<'a> {
     pub policy: &'a RoutingPolicy,
     /// Now.
     pub now: MonoUs,
+    /// The same, for the limits of deployments.
+    pub wall: WallMs,
 }
 
 impl RoutingPolicy {
@@ -342,7 +345,7 @@ impl Sieve<'_> {
         let now = self.moment.now;
         let back_at = |index: usize| match self.skip_of(index) {
             Some(Skip::Cooling { until, .. }) => until,
-            Some(Skip::Full(limit)) => limit.free_at(now),
+            Some(Skip::Full(full)) => now.plus(full.free_in),
             _ => now.plus(Duration::from_secs(1)),
         };
         let is_full = |index: &usize| matches!(self.skip_of(*index), Some(Skip::Full(_)));

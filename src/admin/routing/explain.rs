@@ -223,6 +223,7 @@ impl<'a> Explanation<'a> {
         let moment = Moment {
             policy: self.shape.policy,
             now: self.shape.now,
+            wall: self.shape.wall,
         };
         plan::decide(&ask, &candidates, moment, &mut clock::dice)
     }

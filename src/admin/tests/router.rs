@@ -45,7 +45,7 @@ fn fail(admin: &Admin, id: &str, class: FailureClass) {
     let flight = Flight::begin(
         &target.health,
         Entry::Usual,
-        &target.facts.limits,
+        crate::clock::now(),
         (10, Awaited::Whole),
         (now, policy),
     );

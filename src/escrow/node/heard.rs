@@ -125,11 +125,12 @@ impl Desk {
         if vault.is_some_and(|vault| vault != self.me) && !self.windows.contains_key(&pid.scope) {
             return;
         }
-        if let Some(window) = self.find(name)
-            && window.scope_id() == pid.scope
-        {
-            self.open(&window, pid.scope);
-            self.follow_limit(pid.scope, clock::mono());
+        match self.find(name) {
+            Some(window) if window.scope_id() == pid.scope => {
+                self.open(&window, pid.scope);
+                self.follow_limit(pid.scope, clock::mono());
+            }
+            _ => self.is_unlike(name),
         }
     }
 

@@ -6,6 +6,7 @@ mod heard;
 mod lost;
 mod reach;
 mod rounds;
+mod unlike;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -150,6 +151,7 @@ struct Desk {
     lost: Option<lost::Order>,
     reach: reach::Reach,
     gone: gone::Gone,
+    unlike: unlike::Unlike,
     supervised: bool,
 }
 
@@ -276,6 +278,7 @@ impl Desk {
             lost: None,
             reach: reach::Reach::default(),
             gone: gone::Gone::default(),
+            unlike: unlike::Unlike::default(),
             supervised,
         };
         desk.restore(rows);
@@ -352,9 +355,9 @@ impl Desk {
                 until,
                 reply,
             } => self.ask(window, need, (until, reply)),
-            Order::Limits(window) => {
+            Order::Limits(limited) => {
                 let clocks = self.clocks();
-                self.limits.open(window, clocks);
+                self.limits.open(limited, clocks);
             }
             Order::Heard(text) => self.hear(&text),
             Order::Show { name, reply } => {

@@ -52,6 +52,7 @@ impl Desk {
             "out_of_reach": self.out_of_reach(),
             "nodes": live.collect::<Vec<_>>(),
             "links": links.collect::<Vec<_>>(),
+            "configured_otherwise": self.unlike(),
             "bound": bound_of(bound),
             "budgets": budgets,
             "why": null,

@@ -189,7 +189,8 @@ impl Course {
             waited: self.waited,
         };
         let policy = &rules.config.routing;
-        let moment = Moment { policy, now };
+        let wall = clock::now();
+        let moment = Moment { policy, now, wall };
         decide(&ask, &candidates, moment, &mut clock::dice).plan
     }
 
@@ -207,10 +208,13 @@ impl Course {
         let flight = Flight::begin(
             &target.health,
             choice.entry,
-            &target.facts.limits,
+            clock::now(),
             (tokens, awaited),
             (now, &policy.cooldown),
         )?;
+        if let Some(rights) = &admitted.state.rights {
+            rights.share_limits_of(&target.deployment.id, &target.health);
+        }
         self.attempts.sent(choice.index);
         let strategy = policy.strategy_for(admitted.group.configured_name());
         Some(Lead {

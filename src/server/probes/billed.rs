@@ -79,11 +79,8 @@ pub(super) fn cost(probe: &Probe) -> Option<NanoUsd> {
         return None;
     }
     let tokens = tokens(&body(target));
-    let now = probe.state.routing.now();
     entry(probe)?;
-    let full = target
-        .health
-        .full(&target.facts.limits, tokens.0 + tokens.1, now);
+    let full = target.health.full(tokens.0 + tokens.1, clock::now());
     let ceiling = Ceiling::tokens(tokens.0, tokens.1);
     price
         .bound(&ceiling, &target.place)
@@ -118,7 +115,7 @@ pub(super) fn prepare(probe: &Probe) -> Option<Prepared> {
     let flight = Flight::begin(
         &target.health,
         entry(probe)?,
-        &target.facts.limits,
+        wall,
         (prompt + completion, Awaited::Whole),
         (state.routing.now(), &probe.rules.config.routing.cooldown),
     )?;

@@ -50,7 +50,7 @@ async fn fifty_equal_requests_are_one_for_the_provider() {
     let world = world().await;
     for stream in [false, true] {
         let marker = format!("fifty-{stream}");
-        let request = Api::Chat.ask("+head_ms=700+tokens=20", &marker, stream);
+        let request = Api::Chat.ask("+head_ms=3000+tokens=20", &marker, stream);
         let answers = at_once(&world, &request, MANY).await;
         assert_eq!(world.provider.attempts(&marker).len(), 1, "stream {stream}");
         let mut followed = 0;
@@ -68,7 +68,7 @@ async fn a_first_one_whose_client_leaves_fails_nobody() {
     let world = world().await;
     for stream in [false, true] {
         let marker = format!("left-{stream}");
-        let request = Api::Chat.ask("+head_ms=900", &marker, stream);
+        let request = Api::Chat.ask("+head_ms=3000", &marker, stream);
         let mut first = Conn::open(world.gateway.addr()).await;
         first.send(&request.bytes()).await.unwrap();
         asked(&world, &marker, 1).await;
@@ -91,7 +91,7 @@ async fn a_first_one_whose_client_leaves_fails_nobody() {
 #[tokio::test]
 async fn when_the_first_one_fails_the_others_go_themselves_at_once() {
     let world = world().await;
-    let request = Api::Chat.ask("+head_ms=500+status=500", "fails", false);
+    let request = Api::Chat.ask("+head_ms=2000+status=500", "fails", false);
     let answers = at_once(&world, &request, 8).await;
     assert!(
         answers.iter().all(|(status, ..)| *status >= 500),

@@ -12,6 +12,8 @@ use meridian_testkit::raw::Request;
 use super::assert_good;
 use crate::world::{Api, World, meta};
 
+/// Long before a slow one would answer, on a busy machine too.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(10);
 /// Hedges after 0.2 s as often as anybody likes.
 const SECTION: &str = "retry_budget: 1\nhedge:\n  after_s: 0.2\n  share_max: 1\n  cost_max_usd: 1";
 
@@ -81,7 +83,7 @@ async fn the_faster_one_wins_and_the_loser_is_cancelled_and_billed_as_an_estimat
         let loser = ended(&world, &marker, "fake-first").await;
         assert!(loser.cancelled(), "{loser:#?}");
         let late = loser.ended.unwrap() - winner.ended.unwrap();
-        assert!(late <= Duration::from_secs(1), "cancelled after {late:?}");
+        assert!(late <= CANCELLED_WITHIN, "cancelled after {late:?}");
         let waited = winner.started - loser.started;
         assert!(waited >= Duration::from_millis(190), "{waited:?}");
         assert_eq!(world.provider.attempts(&marker).len(), 2);
@@ -181,7 +183,7 @@ async fn a_client_that_leaves_cancels_both() {
         let row = ended(&world, "left", model).await;
         assert!(row.cancelled(), "{row:#?}");
         let late = row.ended.unwrap().saturating_duration_since(left);
-        assert!(late <= Duration::from_secs(1), "{model}: {late:?}");
+        assert!(late <= CANCELLED_WITHIN, "{model}: {late:?}");
     }
     let row = world.row("left").await;
     let nano = 2 * estimate_tokens(&request.body) * 1_000;

@@ -47,6 +47,9 @@ pub struct Plan {
     pub round_trips: BTreeMap<(usize, usize), Duration>,
     /// Whether wall clocks can be shifted.
     pub clocks: bool,
+    /// Deployments beside `fake-*`: a model's name, which at the provider has `fake-` before it,
+    /// and further lines of `litellm_params`.
+    pub models: Vec<(String, String)>,
     /// Further lines of `general_settings`.
     pub general: String,
     /// Further lines of `router_settings`.
@@ -65,6 +68,7 @@ impl Plan {
             nodes: 2,
             round_trips: [((0, 1), ms(80)), ((1, 2), ms(160)), ((0, 2), ms(230))].into(),
             clocks: false,
+            models: Vec::new(),
             general: String::new(),
             router: String::new(),
             meridian: String::new(),
@@ -178,8 +182,12 @@ impl Regions {
         meridian.extend(plan.meridian.lines().map(|line| format!("  {line}\n")));
         let redis = format!("redis://{}", region.redis.addr());
         let base = format!("{}/v1", self.provider.url());
-        let config = Config::new()
-            .priced("fake-*", "openai/fake-*", &base, PRICES)
+        let config = Config::new().priced("fake-*", "openai/fake-*", &base, PRICES);
+        let models = plan.models.iter();
+        let config = models
+            .fold(config, |config, (name, more)| {
+                config.model(name, &format!("openai/fake-{name}"), &base, more)
+            })
             .litellm(&format!("cache_params: {{type: redis, url: '{redis}'}}"))
             .general(&plan.general)
             .router(&plan.router)

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::circuit::{Circuit, Gate, Hit, Opened, Probe};
-use super::load::{Awaited, Held, Limits};
+use super::load::{Awaited, Held};
 use super::{Health, TOKENS_WEIGHED};
+use crate::limit::RateHold;
 use crate::routing::failure::{Blame, Verdict};
 use crate::routing::policy::CooldownPolicy;
-use crate::time::MonoUs;
+use crate::time::{MonoUs, WallMs};
 
 /// Fewest output tokens that a time per token is made of.
 const TOKENS_TIMED_MIN: u64 = 8;
@@ -65,6 +66,8 @@ pub struct Flight {
     health: Arc<Health>,
     /// `None` once it is over.
     held: Option<Held>,
+    /// What it took of the deployment's limits.
+    rate: Option<RateHold>,
     entry: Entry,
     awaited: Awaited,
     own_probe: Option<Probe>,
@@ -76,24 +79,26 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// Counts a request in. `tokens` is the estimate of what it will use.
+    /// Counts a request in. `tokens` is the estimate of what it will use, `wall` the time that the
+    /// deployment's limits go by.
     ///
     /// `None` when the state has changed since `entry` was planned: the last place is taken,
     /// another request tries, a failure came in between. Plan again.
     pub fn begin(
         health: &Arc<Health>,
         entry: Entry,
-        limits: &Limits,
+        wall: WallMs,
         (tokens, awaited): (u64, Awaited),
         (now, policy): (MonoUs, &CooldownPolicy),
     ) -> Option<Self> {
         if entry == Entry::Usual && health.gate(now, policy) != Gate::Closed {
             return None;
         }
-        let held = health.load.take(now, limits.parallel, (tokens, awaited))?;
+        let rate = health.rates.take(tokens, wall).ok()?;
         let mut flight = Self {
             health: Arc::clone(health),
-            held: Some(held),
+            held: Some(health.load.take(now, (tokens, awaited))),
+            rate: Some(rate),
             entry,
             awaited,
             own_probe: None,
@@ -102,9 +107,14 @@ impl Flight {
             first_at: None,
             counted: None,
         };
-        // A flight that may not begin gives back what it holds by being dropped.
-        let may = entry != Entry::Probe || flight.take_probes(now);
-        may.then_some(flight)
+        if entry != Entry::Probe || flight.take_probes(now) {
+            return Some(flight);
+        }
+        // What else a flight that may not begin holds it gives back by being dropped.
+        if let Some(rate) = flight.rate.take() {
+            health.rates.release(rate);
+        }
+        None
     }
 
     fn take_probes(&mut self, now: MonoUs) -> bool {
@@ -249,6 +259,11 @@ impl Flight {
     fn land(&mut self, tokens: Option<u64>) {
         if let Some(held) = self.held.take() {
             self.health.load.free(held, tokens);
+        }
+        match (self.rate.take(), tokens) {
+            (Some(rate), Some(tokens)) => self.health.rates.settle(rate, tokens),
+            (Some(rate), None) => self.health.rates.keep(rate),
+            (None, _) => {}
         }
     }
 }

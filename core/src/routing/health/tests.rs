@@ -6,11 +6,8 @@ use crate::routing::policy::{FailureClass, PolicyError};
 
 mod probed;
 
-const FREE: Limits = Limits {
-    rpm: None,
-    tpm: None,
-    parallel: None,
-};
+/// The time of limits; they have tests of their own.
+const WALL: WallMs = WallMs(1_700_000_000_000);
 
 fn at(millis: u64) -> MonoUs {
     MonoUs::default().plus(Duration::from_millis(millis))
@@ -35,7 +32,7 @@ fn begin(health: &Arc<Health>, entry: Entry, now: MonoUs) -> Option<Flight> {
     Flight::begin(
         health,
         entry,
-        &FREE,
+        WALL,
         (10, Awaited::FirstToken),
         (now, &policy),
     )
@@ -376,32 +373,51 @@ fn a_slow_writer_is_slower_than_a_fast_one() {
 #[test]
 fn limits_leave_no_room_when_they_are_reached() {
     let policy = CooldownPolicy::default();
-    let limits = Limits {
+    let health = fresh();
+    health.rates().set(Limits {
         rpm: Some(3),
         tpm: Some(100),
         parallel: Some(2),
-    };
-    let health = fresh();
+    });
     let start = |tokens| {
-        Flight::begin(
-            &health,
-            Entry::Usual,
-            &limits,
-            (tokens, Awaited::Whole),
-            (at(0), &policy),
-        )
+        let tokens = (tokens, Awaited::Whole);
+        Flight::begin(&health, Entry::Usual, WALL, tokens, (at(0), &policy))
     };
+    let full = |tokens, wall| health.full(tokens, wall).map(|full| full.limit);
     let (one, two) = (start(10).unwrap(), start(10).unwrap());
-    assert_eq!(health.full(&limits, 10, at(0)), Some(Limit::Parallel));
+    assert_eq!(full(10, WALL), Some(Dimension::Parallel));
     assert!(start(10).is_none(), "also when two plans meet");
     one.finished(at(0), (Some(95), None), &around(&policy));
-    assert_eq!(health.full(&limits, 10, at(0)), Some(Limit::Tokens));
+    assert_eq!(full(10, WALL), Some(Dimension::Tokens));
     two.finished(at(0), (Some(1), None), &around(&policy));
-    assert_eq!(health.full(&limits, 4, at(0)), None);
+    assert_eq!(full(4, WALL), None);
     drop(start(4));
-    assert_eq!(health.full(&limits, 0, at(0)), Some(Limit::Requests));
-    assert_eq!(health.full(&limits, 0, at(60_000)), None);
-    assert_eq!(Limit::Requests.free_at(at(1)), at(60_000));
+    let requests = Full {
+        limit: Dimension::Requests,
+        free_in: Duration::from_secs(60),
+    };
+    assert_eq!(health.full(0, WALL), Some(requests));
+    assert!(start(0).is_none(), "also when two plans meet");
+    assert_eq!(full(0, WALL.plus_ms(60_000)), None);
+}
+
+#[test]
+fn a_try_that_may_not_begin_takes_nothing_of_the_limits() {
+    let policy = CooldownPolicy::default();
+    let health = fresh();
+    health.rates().set(Limits {
+        rpm: Some(2),
+        ..Limits::default()
+    });
+    health.circuit().hear(at(1_000), FailureClass::Server);
+    let probe = || {
+        let tokens = (0, Awaited::Whole);
+        Flight::begin(&health, Entry::Probe, WALL, tokens, (at(2_000), &policy))
+    };
+    let first = probe().unwrap();
+    assert!(probe().is_none(), "one tries");
+    drop(first);
+    assert!(probe().is_some(), "and the second one has its place");
 }
 
 #[test]

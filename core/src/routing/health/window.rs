@@ -107,11 +107,6 @@ impl Minute {
     }
 }
 
-/// When the next minute begins.
-pub(super) fn next_minute(now: MonoUs) -> MonoUs {
-    MonoUs((now.0 / MINUTE_US + 1) * MINUTE_US)
-}
-
 fn minute(now: MonoUs) -> u32 {
     (now.0 / MINUTE_US + 1) as u32
 }
@@ -153,7 +148,7 @@ mod tests {
         let number = minute.add(MonoUs(1), 100);
         minute.correct(number, -40);
         assert_eq!(minute.count(MonoUs(2)), 60);
-        let later = next_minute(MonoUs(2));
+        let later = MonoUs(MINUTE_US);
         assert_eq!(minute.count(later), 0);
         minute.add(later, 5);
         minute.correct(number, 1000);

@@ -140,15 +140,15 @@ impl<'a> Sieve<'a> {
 
     /// Leaves out what is not available now, and returns the ones that a request may try.
     pub(super) fn drop_unavailable(&mut self) -> Vec<usize> {
-        let Moment { policy, now } = self.moment;
+        let Moment { policy, now, wall } = self.moment;
         let mut half_open = Vec::new();
         for index in self.left() {
-            let Candidate { facts, health, .. } = self.candidates[index];
+            let Candidate { health, .. } = self.candidates[index];
             let gate = health.gate(now, &policy.cooldown);
-            let full = health.full(&facts.limits, self.ask.tokens, now);
+            let full = health.full(self.ask.tokens, wall);
             self.skips[index] = match (gate, full) {
                 (Gate::Open { until, cause }, _) => Some(Skip::Cooling { until, cause }),
-                (_, Some(limit)) => Some(Skip::Full(limit)),
+                (_, Some(full)) => Some(Skip::Full(full)),
                 (Gate::HalfOpen | Gate::Probing, None) => Some(Skip::Probing),
                 (Gate::Closed, None) => None,
             };
@@ -224,7 +224,7 @@ impl<'a> Sieve<'a> {
     }
 
     fn ramp(&self, index: usize) -> f64 {
-        let Moment { policy, now } = self.moment;
+        let Moment { policy, now, .. } = self.moment;
         self.candidates[index].health.ramp(now, &policy.cooldown)
     }
 

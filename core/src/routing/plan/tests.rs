@@ -5,6 +5,7 @@ mod pools;
 use std::sync::Arc;
 
 use super::*;
+use crate::limit::Dimension;
 use crate::routing::health::{Awaited, Circuit, Flight, Surroundings};
 use crate::routing::policy::{LatencyArgs, TagMatch};
 
@@ -14,6 +15,9 @@ struct Group {
     policy: RoutingPolicy,
     seed: u64,
 }
+
+/// The time of limits.
+const WALL: WallMs = WallMs(1_700_000_000_000);
 
 const LATER: Duration = Duration::from_secs(100);
 
@@ -65,6 +69,7 @@ impl Group {
         let moment = Moment {
             policy: &self.policy,
             now,
+            wall: WALL,
         };
         decide(ask, &candidates, moment, &mut dice)
     }
@@ -92,17 +97,17 @@ impl Group {
             .hear(until, FailureClass::Server);
     }
 
+    fn limit(&mut self, index: usize, change: impl Fn(&mut Limits)) {
+        let limits = &mut self.facts[index].limits;
+        change(limits);
+        self.health[index].rates().set(*limits);
+    }
+
     fn run(&self, index: usize, count: usize) -> Vec<Flight> {
         let (health, policy) = (&self.health[index], &self.policy.cooldown);
-        let limits = Limits::default();
         let begin = |_| {
-            Flight::begin(
-                health,
-                Entry::Usual,
-                &limits,
-                (0, Awaited::Whole),
-                (now(), policy),
-            )
+            let tokens = (0, Awaited::Whole);
+            Flight::begin(health, Entry::Usual, WALL, tokens, (now(), policy))
         };
         (0..count).filter_map(begin).collect()
     }
@@ -152,13 +157,14 @@ fn the_own_region_comes_first_and_others_by_distance() {
 #[test]
 fn a_full_pool_spills_over() {
     let mut group = Group::of(&["eu", "us"]);
-    group.facts[0].limits.parallel = Some(2);
+    group.limit(0, |limits| limits.parallel = Some(2));
     let running = group.run(0, 2);
     assert_eq!(group.choice(&ask()).index, 1);
-    assert_eq!(
-        group.decide(&ask()).skips[0],
-        Some(Skip::Full(Limit::Parallel))
-    );
+    let full = Full {
+        limit: Dimension::Parallel,
+        free_in: Duration::from_secs(1),
+    };
+    assert_eq!(group.decide(&ask()).skips[0], Some(Skip::Full(full)));
     drop(running);
     assert_eq!(group.choice(&ask()).index, 0);
 }
@@ -369,7 +375,7 @@ fn when_all_are_left_out_the_policy_decides() {
 #[test]
 fn a_configured_limit_holds_also_as_a_last_resort() {
     let mut group = Group::of(&["eu"]);
-    group.facts[0].limits.rpm = Some(1);
+    group.limit(0, |limits| limits.rpm = Some(1));
     drop(group.run(0, 1));
     let last = Ask {
         last_resort: true,
@@ -395,13 +401,12 @@ fn one_request_tries_what_was_left_out_and_retries_do_not() {
         ..ask()
     };
     assert_eq!(group.indices(&once), [0, 1].into());
-    let limits = Limits::default();
     let flight = |group: &Group| {
         let tokens = (0, Awaited::FirstToken);
         Flight::begin(
             &group.health[2],
             Entry::Probe,
-            &limits,
+            WALL,
             tokens,
             (now(), &group.policy.cooldown),
         )

@@ -85,11 +85,10 @@ fn strategies_choose_what_their_names_say() {
     drop(running);
     assert_eq!(group.indices(&ask()).len(), 3, "equal ones share");
     for (index, tokens) in [30, 10, 20].into_iter().enumerate() {
-        let limits = Limits::default();
         let begin = Flight::begin(
             &group.health[index],
             Entry::Usual,
-            &limits,
+            WALL,
             (tokens, Awaited::Whole),
             (now(), &group.policy.cooldown),
         );
@@ -146,11 +145,10 @@ fn the_better_of_two_wins_and_a_buffer_makes_equals() {
             dice: 0.5,
         };
         let sent = now();
-        let limits = Limits::default();
         let mut flight = Flight::begin(
             &group.health[index],
             Entry::Usual,
-            &limits,
+            WALL,
             (0, Awaited::FirstToken),
             (sent, policy),
         )
