@@ -200,13 +200,16 @@ async fn take(
         match rights.wait(&lacking, until).await {
             Found::Some => {}
             Found::Nothing => return Err(*denied.error),
-            Found::Unknown => {
-                return Err(GatewayError::Overloaded {
-                    what: "The budget's rights cannot be asked for",
-                    retry_after_s: RIGHTS_RETRY_S,
-                });
-            }
+            Found::Unknown => return Err(rights_unknown()),
         }
+    }
+}
+
+/// Nobody can say whether a budget has room.
+pub(crate) fn rights_unknown() -> GatewayError {
+    GatewayError::Overloaded {
+        what: "The budget's rights cannot be asked for",
+        retry_after_s: RIGHTS_RETRY_S,
     }
 }
 
