@@ -5,6 +5,7 @@
 //! (`docs/TERMINATION.md`).
 
 mod close;
+mod places;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,7 @@ use meridian_core::transcript::Transcript;
 use meridian_core::usage::Usage;
 use tokio::time::Instant;
 
+use self::places::Places;
 use super::admit::{Admitted, Hold};
 use super::forward::InFlight;
 use crate::clock;
@@ -173,7 +175,12 @@ fn settle_hold(
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
     let answer_cost = bill.cost;
-    add_unanswered(&mut bill, &admitted.unanswered, bound.prompt_tokens, now);
+    let mut places = Places::default();
+    if let Some(target) = outcome.target {
+        places.add(target, answer_cost);
+    }
+    let bills = (&mut bill, &mut places);
+    add_unanswered(bills, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);
     record.texts = texts.map(|texts| Box::new(texts.finish(admitted.ask.json())));
     state.reservations.fetch_sub(1, Ordering::Relaxed);
@@ -184,7 +191,8 @@ fn settle_hold(
     };
     let mut flight = flight;
     let funds = flight.as_mut().and_then(InFlight::take_funds);
-    let held = (admission, funds);
+    let charges = places.charges(state, &record.context.tags, funds, now);
+    let held = (admission, charges);
     let record = close::close(state, held, ticket, (record, tokens));
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
@@ -274,7 +282,12 @@ fn cached(entry: &Entry) -> Bill {
 
 /// Adds the prompt of each earlier attempt that was not answered in time. The row's tokens stay
 /// those of the last one, which is what the client was told.
-fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64, now: WallMs) {
+fn add_unanswered(
+    (bill, places): (&mut Bill, &mut Places),
+    targets: &[Arc<Target>],
+    prompt_estimate: u64,
+    now: WallMs,
+) {
     if prompt_estimate == 0 {
         return;
     }
@@ -293,6 +306,7 @@ fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64
             place.adjustment = place.adjustment.without_fixed();
         }
         let cost = price.cost(&usage, &place);
+        places.add(target, cost.total);
         bill.cost = bill.cost.saturating_add(cost.total);
         bill.before_margin = bill.before_margin.saturating_add(cost.original);
         bill.price_unknown |= cost.price_unknown;
