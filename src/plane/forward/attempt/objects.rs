@@ -74,7 +74,7 @@ impl Attempt<'_> {
         let mut search = Search::new(wanted);
         for page in 1..=PAGES_MAX {
             let tail = question.tail(after.as_deref(), of_page);
-            let outgoing = self.outgoing(door, client, token, (&tail, None))?;
+            let outgoing = self.outgoing(door, client, token, (&tail, (None, None)))?;
             let answer = self.answer(door, outgoing, token).await?;
             let (answer, read) = self.page(answer).await?;
             let last = read.objects.last().map(|object| object.id.clone());
