@@ -425,7 +425,10 @@ fn json_body(
     let names_model = !admitted.ask.model.is_empty()
         && !matches!(
             endpoint,
-            Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem
+            Endpoint::Files
+                | Endpoint::AnthropicFiles
+                | Endpoint::Batches
+                | Endpoint::ResponsesItem
         );
     if names_model && named.as_deref() != Some(&target.model) {
         edit.set_text("model", &target.model);

@@ -5,6 +5,7 @@
 //! (`docs/TERMINATION.md`).
 
 mod close;
+mod made;
 mod places;
 
 use std::sync::Arc;
@@ -26,7 +27,6 @@ use self::places::Places;
 use super::admit::{Admitted, Hold};
 use super::forward::InFlight;
 use crate::clock;
-use crate::owners::Owner;
 use crate::rules::Target;
 use crate::state::State;
 use crate::telemetry::metrics::{
@@ -197,7 +197,7 @@ fn settle_hold(
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }
-    remember_owner(state, admitted, &record);
+    made::remember(state, admitted, &record, outcome.meter);
     observe(state, admitted, &record, &outcome, duration, overhead);
     Settled {
         cost: record.cost,
@@ -419,22 +419,6 @@ fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
         key: entry.key.to_string(),
         saved: answer.cost,
     });
-}
-
-/// A stored response is found again by its owner, also before the ledger has the record. Files and
-/// batches are kept with their answer.
-fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
-    let stores = admitted.arrival.endpoint == Endpoint::Responses;
-    if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
-        let owner = Owner {
-            key: record.payer.key,
-            lineage: record.context.lineage,
-            deployment_id: record.deployment_id.clone(),
-            model_group: record.model_group.clone(),
-            batch: None,
-        };
-        state.owners.remember(id, owner);
-    }
 }
 
 /// An answer that its deployment broke off after it was committed.

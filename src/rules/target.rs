@@ -125,6 +125,11 @@ impl Target {
         self.deployment.way(endpoint, &self.model).is_some()
     }
 
+    /// Whether it keeps files that are made through the gateway.
+    pub fn keeps_files(&self) -> bool {
+        self.deployment.keeps_files(&self.model)
+    }
+
     /// Labels of metrics; a wildcard's model is the client's choice and not shown.
     pub fn labels(&self, configured: bool) -> DeploymentLabels<'_> {
         DeploymentLabels {

@@ -1,6 +1,7 @@
 //! The whole gateway, as a process, against the fake provider.
 #![cfg(test)]
 
+mod anthropic_files;
 mod batches;
 mod bodies;
 mod cache;

@@ -137,15 +137,18 @@ async fn read(ask: &Ask) -> Result<Requests, GatewayError> {
 
 /// Why no batch, or file for one, is made with a model, where it can be made elsewhere.
 pub(super) fn elsewhere(group: &Group, endpoint: Endpoint) -> Option<GatewayError> {
-    if !(endpoint.has_batches() || endpoint == Endpoint::Files) {
+    if !(endpoint.has_batches() || endpoint.has_files()) {
         return None;
     }
     let provider = group.targets().first()?.deployment.provider;
     let is_messages = endpoint == Endpoint::MessageBatches;
     let words = match provider {
         Provider::Anthropic if endpoint == Endpoint::Files => {
-            "keeps files of its own: upload there, name the id in requests, and post batches to \
-             /v1/messages/batches"
+            "keeps files by Anthropic's API: send the header anthropic-version with what is \
+             uploaded, name the id in requests, and post batches to /v1/messages/batches"
+        }
+        Provider::OpenAi | Provider::Azure if endpoint == Endpoint::AnthropicFiles => {
+            "keeps files by OpenAI's API: upload without the header anthropic-version"
         }
         Provider::Bedrock => {
             "runs batches as model invocation jobs, whose requests and answers lie in S3: make \

@@ -352,6 +352,7 @@ fn is_free(arrival: &Arrival, ask: &Ask) -> bool {
             | Endpoint::Files
             | Endpoint::Batches
             | Endpoint::MessageBatches
+            | Endpoint::AnthropicFiles
             | Endpoint::Moderations
     );
     endpoint.counts() || of_account && !ask.makes_batch(endpoint)
@@ -394,7 +395,8 @@ fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
         | Endpoint::AudioTranscriptions
         | Endpoint::Files
         | Endpoint::Batches
-        | Endpoint::MessageBatches => (0, 0),
+        | Endpoint::MessageBatches
+        | Endpoint::AnthropicFiles => (0, 0),
     }
 }
 
