@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use meridian_core::config::{AuthStyle, Deployment, Target as UpstreamTarget};
 use meridian_core::endpoint::Endpoint;
-use meridian_core::journal::Rates;
+use meridian_core::journal::{Rates, ServedBy};
 use meridian_core::money::NanoUsd;
 use meridian_core::price::{AdjustmentRules, BillingPlace, Ceiling, ModelPrice, PriceBook};
 use meridian_core::routing::failure::Origin;
@@ -157,6 +157,17 @@ impl Target {
             .label()
             .clone_into(&mut record.provider);
         record.api_base.clone_from(&self.api_base);
+    }
+
+    /// The same for the journal, while a request runs.
+    pub fn named(&self) -> ServedBy {
+        ServedBy {
+            deployment_id: self.deployment.id.clone(),
+            model: self.model.clone(),
+            provider: self.deployment.provider.label().to_owned(),
+            api_base: self.api_base.clone(),
+            rates: self.rates,
+        }
     }
 
     /// What it makes of a request, but not where it sends it.

@@ -3,6 +3,7 @@
 
 mod anthropic_files;
 mod batches;
+mod bills;
 mod bodies;
 mod cache;
 mod clouds;

@@ -10,10 +10,12 @@ use meridian_core::auth::KeyPolicy;
 use meridian_core::batch;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
+use meridian_core::journal::Progress;
 use meridian_core::wire::object_list::{self, Next, Object, Page, Paging, Place, Question, Search};
 
 use super::{Answer, Attempt, Failure};
 use crate::byte_budget::ByteLease;
+use crate::clock;
 use crate::credentials::Token;
 use crate::owners::{Owner, Unknown};
 use crate::plane::admit::{Admitted, owner_unknown};
@@ -239,6 +241,17 @@ impl Attempt<'_> {
         let id = meter.facts().response_id.clone();
         if let Some(id) = id.filter(|_| self.admitted.makes_batch()) {
             self.state.owners.note_batch(&id);
+            // A process that dies from here on has it billed by the next one.
+            let call_id = self.admitted.arrival.call_id;
+            let progress = Progress {
+                at: clock::now(),
+                response_id: Some(id.clone()),
+                served_by: Some(self.target.named()),
+                ..Progress::default()
+            };
+            if let Err(error) = self.state.journal.append_progress(call_id, &progress) {
+                tracing::warn!(%call_id, %error, "a batch is not in the journal yet");
+            }
             let _ = self.admitted.made_batch.set(id);
         }
     }
