@@ -7,7 +7,8 @@ cd "$(dirname "$0")"
 seconds=${1:-600}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(sse event_stream json_array alias file_refs places count request answer stream)
+[ ${#targets[@]} -gt 0 ] || targets=(sse event_stream json_array alias file_refs places count relay batch fault body \
+  request answer stream)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTUP_TOOLCHAIN=nightly
@@ -25,7 +26,7 @@ seed() {
   for file in ../core/tests/fixtures/*/*.* seeds/*; do
     [ "$(stat -c %s "$file")" -le 16384 ] || continue
     case $target in
-      request | stream | count) head=$(printf '\\x%02x\\x%02x' $((number % 24)) $((number * 7 % 256))) ;;
+      request | stream | count | relay | fault | body) head=$(printf '\\x%02x\\x%02x' $((number % 24)) $((number * 7 % 256))) ;;
       *) head=$(printf '\\x%02x' $((number % 24))) ;;
     esac
     { printf '%b' "$head" && cat "$file"; } >"corpus/$target/seed-$number"

@@ -27,14 +27,21 @@ import run
 SLOW = "slow-stream", "fake+tokens=50+chunk_ms=100"
 DENSE = "dense-stream", "fake+tokens=250+chunk_ms=20"
 STREAM_S = 5
+# How the last event of a stream ends, where it has a word of its own.
+ENDS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b""}
 # What the first event with text has in it. The one before it says who speaks, and the gateway waits for what follows:
 # as long as nothing was said, another deployment can answer instead.
-FIRST_TEXT = b'"delta":{"content":"'
+FIRST_TEXT = b'"delta":{"content":"', b'"text_delta"', b"output_text.delta"
 
 
 def question(port, key, model, **more):
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "x" * 900}], **more}).encode()
-    return (f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+    fields = {"model": model, "messages": [{"role": "user", "content": "x" * 900}], **more}
+    return asking(port, key, "/v1/chat/completions", fields)
+
+
+def asking(port, key, path, fields):
+    body = json.dumps(fields).encode()
+    return (f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
 
 
@@ -75,7 +82,7 @@ class One:
                 sys.exit(f"not served: {data[:300]!r}")
         if self.first is not None:
             self.gap = max(self.gap, now - self.last)
-        elif FIRST_TEXT in data:
+        elif any(text in data for text in FIRST_TEXT):
             self.first = now
         self.last = now
         self.chunks += data.count(b"data: ")
@@ -126,11 +133,15 @@ def chats(port, key, model, args):
             "not sent": late}
 
 
-def streams(port, key, model, args):
-    """Begins that are spread over the length of a stream, so that as many run at a time, for `--seconds`."""
-    poll, connections = connect(port, args.streams)
+def chat_streams(port, key, model, args):
     # The gateway asks for usage, whether its client does or not: everybody is told the same.
     request = question(port, key, model, stream=True, stream_options={"include_usage": True})
+    return streams(port, request, args, ENDS["chat"])
+
+
+def streams(port, request, args, ends):
+    """Begins that are spread over the length of a stream, so that as many run at a time, for `--seconds`."""
+    poll, connections = connect(port, args.streams)
     free, firsts, gaps, chunks = list(connections.values()), [], [], 0
     step = 0 if args.burst else STREAM_S * 1.05 / args.streams
     started = time.perf_counter()
@@ -143,7 +154,7 @@ def streams(port, key, model, args):
         until = due if left and free else time.perf_counter() + 1
         for one in wait(poll, connections, until):
             # The last chunk of the body, behind the last event.
-            if one.tail.endswith(b"\r\n0\r\n\r\n") and b"[DONE]" in one.tail:
+            if one.tail.endswith(b"\r\n0\r\n\r\n") and ends in one.tail:
                 firsts.append((one.first - one.sent) * 1e3)
                 gaps.append(one.gap * 1e3)
                 chunks += one.chunks
@@ -188,7 +199,7 @@ def turn(args, name, child, port, key, model):
     if args.what == "streams":
         model = (DENSE if args.dense else SLOW)[0 if name.startswith("Meridian") else 1]
     before = run.cpu_seconds(child.pid) if child else 0
-    figures = {"chats": chats, "streams": streams}[args.what](port, key, model, args)
+    figures = {"chats": chats, "streams": chat_streams}[args.what](port, key, model, args)
     spent = run.cpu_seconds(child.pid) - before if child else 0
     count = figures.pop("chunks", figures.get("requests"))
     figures[f"CPU us/{'chunk' if args.what == 'streams' else 'request'}"] = spent / count * 1e6

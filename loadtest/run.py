@@ -155,6 +155,9 @@ def gateway_config(ports, settings=""):
     text += model("fast", "fake+tokens=8", ports[0])
     text += model("slow-stream", "fake+tokens=50+chunk_ms=100", ports[0])
     text += model("dense-stream", "fake+tokens=250+chunk_ms=20", ports[0])
+    text += (f"  - model_name: dense-claude\n    litellm_params: {{model: 'anthropic/fake+tokens=250+chunk_ms=20', "
+             f"api_base: 'http://127.0.0.1:{ports[0]}', api_key: {UPSTREAM_KEY}, "
+             f"input_cost_per_token: 0.0000001, output_cost_per_token: 0.000001}}\n")
     text += model("broken", "fake+status=500", ports[0], ", num_retries: 0")
     for port in ports:
         text += model("pair", "fake+tokens=8", port)

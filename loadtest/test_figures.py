@@ -1,6 +1,7 @@
 """What the figures of load tests and drills are made of; `tests/ops/loadtest.rs` runs these."""
 import argparse
 import asyncio
+import json
 import math
 import os
 import pathlib
@@ -9,6 +10,7 @@ import unittest
 
 import drill
 import light
+import pairs
 import run
 
 
@@ -33,6 +35,20 @@ class Percentiles(unittest.TestCase):
         self.assertEqual(light.percentile(range(1, 101), 0.99), 100)
         self.assertEqual(light.percentile([7], 0.99), 7)
         self.assertTrue(math.isnan(light.percentile([], 0.5)))
+
+
+class Pairs(unittest.TestCase):
+    def test_a_translated_stream_is_held_against_its_providers_own(self):
+        figures = {("chat", "chat"): [4, 2, 3], ("chat", "messages"): [6, 5, 9], ("messages", "messages"): [2],
+                   ("messages", "chat"): [3]}
+        self.assertEqual(pairs.ratios(figures), {("chat", "messages"): 2.0, ("messages", "chat"): 1.5})
+
+    def test_each_caller_asks_in_its_own_dialect(self):
+        for caller, path, field in [("chat", "/v1/chat/completions", "messages"), ("messages", "/v1/messages", "messages"),
+                                    ("responses", "/v1/responses", "input")]:
+            head, body = pairs.question(1, "sk-1", "m", caller).split(b"\r\n\r\n")
+            self.assertTrue(head.startswith(f"POST {path} ".encode()), head)
+            self.assertIn(field, json.loads(body))
 
 
 def sample(at, whole=True, attempt=0, first_s=0.01):

@@ -47,6 +47,15 @@ impl Owners {
         self.recent.insert(id.to_owned(), owner);
     }
 
+    /// The same of what an answer names, unless it is known to be somebody's.
+    pub fn remember_new(&self, id: &str, owner: &Owner) {
+        if self.recent.len() >= REMEMBERED_MAX {
+            self.recent.clear();
+        }
+        let owner = || owner.clone();
+        self.recent.entry(id.to_owned()).or_insert_with(owner);
+    }
+
     /// Forgets who made an object that is no more; for everybody it is one that nobody made.
     pub async fn forget(&self, id: &str) {
         self.recent.remove(id);
@@ -117,6 +126,11 @@ impl Owners {
         for id in &ids {
             self.remember(id, owner.clone());
         }
+        self.store_owner(ids, owner).await;
+    }
+
+    /// Has the store keep who made objects; whose it knows to be somebody else's stay so.
+    pub async fn store_owner(&self, ids: Vec<String>, owner: Owner) {
         if let Err(error) = self.store.keep_owner(ids, owner).await {
             tracing::error!(%error, "who made an object is not kept");
         }

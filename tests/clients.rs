@@ -6,6 +6,8 @@
 mod account;
 #[path = "clients/agents.rs"]
 mod agents;
+#[path = "it/anthropic_files/account.rs"]
+mod files;
 #[path = "it/turns/signers/mod.rs"]
 mod signers;
 
@@ -90,6 +92,21 @@ async fn crossed(claude_is: &str) -> Target {
         poor_key,
         embedding_model: Some("embeds"),
         provider,
+        _gateway: Some(gateway),
+    }
+}
+
+/// A gateway with a model `claude` of this provider of Anthropic's.
+async fn claude(fake: &Fake) -> Target {
+    let config = Config::new().model("claude", "anthropic/claude-x", &fake.url, "");
+    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
+    let gateway = setup.start().await;
+    Target {
+        url: gateway.url(),
+        key: gateway.key(&json!({"max_budget": 10})).await,
+        poor_key: gateway.key(&json!({"max_budget": 0})).await,
+        embedding_model: None,
+        provider: Provider::start(),
         _gateway: Some(gateway),
     }
 }
@@ -212,18 +229,20 @@ async fn anthropic_python_makes_batches_through_the_gateway() {
     };
     let account = Mutex::new(account);
     let fake = Fake::start(move |asked| account::answer(&mut account.lock().unwrap(), asked)).await;
-    let config = Config::new().model("claude", "anthropic/claude-x", &fake.url, "");
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config);
-    let gateway = setup.start().await;
-    let target = Target {
-        url: gateway.url(),
-        key: gateway.key(&json!({"max_budget": 10})).await,
-        poor_key: gateway.key(&json!({"max_budget": 0})).await,
-        embedding_model: None,
-        provider: Provider::start(),
-        _gateway: Some(gateway),
-    };
-    target.run_python("anthropic_batches.py", "claude").await;
+    claude(&fake)
+        .await
+        .run_python("anthropic_batches.py", "claude")
+        .await;
+}
+
+#[tokio::test]
+async fn anthropic_python_keeps_files_through_the_gateway() {
+    let account = Mutex::new(files::Account::default());
+    let fake = Fake::start(move |asked| files::answer(&mut account.lock().unwrap(), asked)).await;
+    claude(&fake)
+        .await
+        .run_python("anthropic_files.py", "claude")
+        .await;
 }
 
 #[tokio::test]

@@ -54,11 +54,13 @@ pub enum Endpoint {
     Batches,
     /// messages/batches and messages/batches/{id}[/cancel|/results].
     MessageBatches,
+    /// The same paths as [`Self::Files`], in Anthropic's dialect.
+    AnthropicFiles,
 }
 
 impl Endpoint {
     /// Every endpoint, for tests that walk them all.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -78,12 +80,15 @@ impl Endpoint {
         Self::Files,
         Self::Batches,
         Self::MessageBatches,
+        Self::AnthropicFiles,
     ];
 
     /// Dialect of its requests, answers and errors.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::Messages | Self::CountTokens | Self::MessageBatches => Dialect::Anthropic,
+            Self::Messages | Self::CountTokens | Self::MessageBatches | Self::AnthropicFiles => {
+                Dialect::Anthropic
+            }
             _ => Dialect::OpenAi,
         }
     }
@@ -99,6 +104,20 @@ impl Endpoint {
     /// Whether batches of requests are made there, that run at the provider.
     pub fn has_batches(self) -> bool {
         matches!(self, Self::Batches | Self::MessageBatches)
+    }
+
+    /// Whether files are kept there.
+    pub fn has_files(self) -> bool {
+        matches!(self, Self::Files | Self::AnthropicFiles)
+    }
+
+    /// The endpoint as its client speaks: both dialects have files under the same paths, and
+    /// Anthropic's clients name a version or a beta of its API.
+    pub fn spoken(self, names_anthropic: bool) -> Self {
+        match self {
+            Self::Files if names_anthropic => Self::AnthropicFiles,
+            other => other,
+        }
     }
 
     /// LiteLLM's `call_type`, also our metric label.
@@ -123,6 +142,7 @@ impl Endpoint {
             Self::Files => "afile",
             Self::Batches => "abatch",
             Self::MessageBatches => "amessage_batch",
+            Self::AnthropicFiles => "aanthropic_file",
         }
     }
 

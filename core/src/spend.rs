@@ -148,6 +148,10 @@ pub struct RequestContext {
     /// ledger does not keep them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub periods: Vec<Pid>,
+    /// The same of budgets that pay a part of it: of deployments that did not answer in time, and
+    /// of those that answered behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub periods_in_part: Vec<(Pid, NanoUsd)>,
     /// What it has to do with a batch at a provider; `None` for nearly all requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<Step>,

@@ -133,6 +133,14 @@ fn counts_hold() {
 }
 
 #[test]
+fn what_passes_as_it_is_holds() {
+    run(targets::relay, &[0, 1, 2, 3, 4, 5], 2, 11);
+    run(targets::batch, &[0, 1, 2], 1, 12);
+    run(targets::fault, &[0, 100, 150, 200], 2, 13);
+    run(targets::body, &[0, 1, 2], 2, 14);
+}
+
+#[test]
 fn requests_hold() {
     run(targets::request, &every_pair(), 2, 4);
 }

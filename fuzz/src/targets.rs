@@ -1,7 +1,9 @@
 //! What is fuzzed, for `cargo fuzz` and for the short corpus in `make test`. A target fails by
 //! panicking. The first bytes of an input choose the dialects and where it is cut.
 
-#![allow(dead_code, reason = "every fuzzer uses one of them")]
+#![allow(dead_code, unused_imports, reason = "every fuzzer uses one of them")]
+
+mod passed;
 
 use std::collections::HashSet;
 
@@ -17,6 +19,8 @@ use meridian_core::wire::file_refs::{self, FILES_MAX};
 use meridian_core::wire::json_array::ArraySplitter;
 use meridian_core::wire::span::BodySpans;
 use meridian_core::wire::sse::{Event, EventScanner};
+
+pub(crate) use passed::{batch, body, fault, relay};
 
 /// The input in pieces, whose sizes follow from `seed`.
 fn pieces(data: &[u8], seed: u8) -> Vec<&[u8]> {

@@ -115,6 +115,7 @@ impl Inner {
                         Ok(mut record) => {
                             // For this node's next recovery, not for the ledger.
                             record.context.periods.clear();
+                            record.context.periods_in_part.clear();
                             batch.records.push(record);
                             batch.places.push(Position {
                                 segment: segment.id,

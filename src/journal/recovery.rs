@@ -44,6 +44,10 @@ impl Recovery {
             let row = self.rows.entry(*pid).or_default();
             row.used = row.used.saturating_add(record.cost.0);
         }
+        for (pid, cost) in &record.context.periods_in_part {
+            let row = self.rows.entry(*pid).or_default();
+            row.used = row.used.saturating_add(cost.0);
+        }
     }
 
     /// Takes what a frame says about rights.
@@ -83,8 +87,9 @@ pub struct Damage {
     pub bytes: u64,
 }
 
-/// In every CLOSE that is charged to a shared budget: the others need not be parsed.
-const PERIODS: &[u8] = b"\"periods\"";
+/// In every CLOSE that is charged to a shared budget, whole or in part: the others need not be
+/// parsed.
+const PERIODS: &[u8] = b"\"periods";
 
 /// A request with an OPEN and no CLOSE, as payloads.
 #[derive(Debug)]

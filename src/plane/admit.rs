@@ -336,6 +336,7 @@ impl Admitted {
             Endpoint::Files
                 | Endpoint::Batches
                 | Endpoint::MessageBatches
+                | Endpoint::AnthropicFiles
                 | Endpoint::ResponsesItem
         );
         !(makes_object && self.ask.method == Method::POST)

@@ -84,7 +84,7 @@ pub(crate) async fn forward(
     let mut keepalive = early::first_due(admitted);
     let mut last: Option<Failed> = None;
     loop {
-        funds::fetch(state, admitted).await;
+        let unknown = funds::fetch(state, admitted).await;
         let lead = match course.step(state, admitted) {
             Step::Send(lead) => *lead,
             Step::Wait(pause) => {
@@ -100,7 +100,7 @@ pub(crate) async fn forward(
                 continue;
             }
             Step::Refused(refusal) => {
-                let error = course.error(state, admitted, &refusal);
+                let error = course.error(state, admitted, (&refusal, unknown));
                 let onward = course.refused(state, admitted, &refusal);
                 let failed = last.take();
                 last = Some(failed.unwrap_or_else(|| Failed::without_attempt(error)));

@@ -23,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use meridian_core::auth::KeyView;
-use meridian_core::endpoint::{Dialect, Endpoint};
+use meridian_core::endpoint::Dialect;
 use meridian_core::error::GatewayError;
 use meridian_core::ids::CallId;
 use meridian_core::money::NanoUsd;
@@ -36,6 +36,7 @@ use pingora_core::apps::{
 };
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
+use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -152,7 +153,7 @@ impl Plane {
 
     /// Answers a request that came too late: the process is about to end.
     async fn turn_away(&self, session: &mut ServerSession) {
-        let dialect = dialect_of_path(session.req_header().uri.path());
+        let dialect = dialect_of(session.req_header());
         let error = GatewayError::Overloaded {
             what: "The gateway is shutting down",
             retry_after_s: CLOSED_RETRY_S,
@@ -187,18 +188,18 @@ impl Plane {
             Ok(matched) => matched,
             Err(error) => {
                 let refusal = Refusal::of(&error);
-                return self
-                    .refuse(session, refusal, dialect_of_path(&path), call_id)
-                    .await;
+                let dialect = dialect_of(session.req_header());
+                return self.refuse(session, refusal, dialect, call_id).await;
             }
         };
         match matched.target {
             Target::Inference(_) if !self.state.serves_models => {
                 let refusal = Refusal::of(&GatewayError::RouteNotFound);
-                let dialect = dialect_of_path(&path);
+                let dialect = dialect_of(session.req_header());
                 self.refuse(session, refusal, dialect, call_id).await
             }
             Target::Inference(endpoint) => {
+                let endpoint = endpoint.spoken(names_anthropic(session.req_header()));
                 let arrival = Arrival::new(call_id, at, wall, endpoint, matched.canonical);
                 self.infer(session, arrival, &matched).await
             }
@@ -449,12 +450,20 @@ async fn finish(session: ServerSession) -> Option<ReusedHttpStream> {
     Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
 }
 
-/// Dialect for errors of paths that are no route.
-fn dialect_of_path(path: &str) -> Dialect {
-    match path.starts_with("/v1/messages") {
-        true => Endpoint::Messages.dialect(),
+/// Dialect for errors of requests that reach no endpoint.
+fn dialect_of(request: &RequestHeader) -> Dialect {
+    let path = request.uri.path();
+    let is_files = path.starts_with("/v1/files") || path.starts_with("/files");
+    match path.starts_with("/v1/messages") || is_files && names_anthropic(request) {
+        true => Dialect::Anthropic,
         false => Dialect::OpenAi,
     }
+}
+
+/// Whether a client says that it speaks to Anthropic's API: its libraries always do.
+fn names_anthropic(request: &RequestHeader) -> bool {
+    let names = ["anthropic-version", "anthropic-beta"];
+    names.iter().any(|name| request.headers.contains_key(*name))
 }
 
 /// Routes that belong to the management plane, which `--role gateway` leaves to another process.

@@ -136,6 +136,8 @@ pub(super) struct Asked<'a> {
     pub(super) admitted: &'a Admitted,
     /// Its body with the bytes of what it names on the web, where the deployment wants them.
     pub(super) inlined: Option<&'a Inlined>,
+    /// The requests of a Message Batch with the deployment's names of their models.
+    pub(super) requests: Option<&'a Bytes>,
 }
 
 impl<'a> Asked<'a> {
@@ -169,7 +171,7 @@ pub(super) fn build(
             door::count(asked, target, door, client)?
         }
         Some(Way::Counted(counter)) => told::count(asked, target, door, client, counter)?,
-        Some(Way::Pass | Way::Estimated) | None => passed(admitted, target, endpoint)?,
+        Some(Way::Pass | Way::Estimated) | None => passed(asked, target, endpoint)?,
     };
     let path = match &made.path {
         None => door.paths.path(endpoint, tail, &target.model),
@@ -331,12 +333,13 @@ fn set_over(edit: &mut BodyEdit<'_>, target: &Target) {
     }
 }
 
-fn passed(admitted: &Admitted, target: &Target, endpoint: Endpoint) -> Result<Body, GatewayError> {
+fn passed(asked: Asked<'_>, target: &Target, endpoint: Endpoint) -> Result<Body, GatewayError> {
+    let admitted = asked.admitted;
     let json = admitted.ask.json();
     let pruned = pruned(admitted, target, json)?;
     let (parts, usage_chunk) = match &pruned {
-        Some(one) => json_body(admitted, target, endpoint, &one.bytes, &one.spans)?,
-        None => body(admitted, target, endpoint)?,
+        Some(one) => json_body(asked, target, endpoint, (&one.bytes, &one.spans))?,
+        None => body(asked, target, endpoint)?,
     };
     Ok(Body {
         parts,
@@ -383,10 +386,11 @@ fn pruned(
 }
 
 fn body(
-    admitted: &Admitted,
+    asked: Asked<'_>,
     target: &Target,
     endpoint: Endpoint,
 ) -> Result<(Vec<Bytes>, UsageChunk), GatewayError> {
+    let admitted = asked.admitted;
     let bytes = &admitted.ask.body.bytes;
     match &admitted.ask.content {
         Content::Bytes => Ok((vec![bytes.clone()], UsageChunk::Asked)),
@@ -397,27 +401,22 @@ fn body(
             let edited = form.with_text(bytes, "model", &target.model);
             Ok((edited.parts().to_vec(), UsageChunk::Asked))
         }
-        Content::Json(spans) => json_body(admitted, target, endpoint, bytes, spans),
+        Content::Json(spans) => json_body(asked, target, endpoint, (bytes, spans)),
     }
 }
 
 fn json_body(
-    admitted: &Admitted,
+    asked: Asked<'_>,
     target: &Target,
     endpoint: Endpoint,
-    bytes: &Bytes,
-    spans: &BodySpans,
+    (bytes, spans): (&Bytes, &BodySpans),
 ) -> Result<(Vec<Bytes>, UsageChunk), GatewayError> {
+    let admitted = asked.admitted;
     let mut edit = BodyEdit::new(bytes, spans);
     if endpoint == Endpoint::MessageBatches {
         // Its requests have models of their own; what a deployment sets belongs into none of them.
-        if let Some(list) = admitted
-            .ask
-            .batched
-            .as_ref()
-            .and_then(|of| of.renamed(bytes, target))
-        {
-            edit.set(REQUESTS, list);
+        if let Some(list) = asked.requests {
+            edit.set(REQUESTS, list.clone());
         }
         edit.remove_gateway_only();
         return Ok((edit.finish().parts().to_vec(), UsageChunk::Asked));
@@ -426,7 +425,10 @@ fn json_body(
     let names_model = !admitted.ask.model.is_empty()
         && !matches!(
             endpoint,
-            Endpoint::Files | Endpoint::Batches | Endpoint::ResponsesItem
+            Endpoint::Files
+                | Endpoint::AnthropicFiles
+                | Endpoint::Batches
+                | Endpoint::ResponsesItem
         );
     if names_model && named.as_deref() != Some(&target.model) {
         edit.set_text("model", &target.model);

@@ -5,6 +5,8 @@
 //! (`docs/TERMINATION.md`).
 
 mod close;
+mod made;
+mod places;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,10 +23,10 @@ use meridian_core::transcript::Transcript;
 use meridian_core::usage::Usage;
 use tokio::time::Instant;
 
+use self::places::Places;
 use super::admit::{Admitted, Hold};
 use super::forward::InFlight;
 use crate::clock;
-use crate::owners::Owner;
 use crate::rules::Target;
 use crate::state::State;
 use crate::telemetry::metrics::{
@@ -173,7 +175,12 @@ fn settle_hold(
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
     let answer_cost = bill.cost;
-    add_unanswered(&mut bill, &admitted.unanswered, bound.prompt_tokens, now);
+    let mut places = Places::default();
+    if let Some(target) = outcome.target {
+        places.add(target, answer_cost);
+    }
+    let bills = (&mut bill, &mut places);
+    add_unanswered(bills, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);
     record.texts = texts.map(|texts| Box::new(texts.finish(admitted.ask.json())));
     state.reservations.fetch_sub(1, Ordering::Relaxed);
@@ -184,12 +191,13 @@ fn settle_hold(
     };
     let mut flight = flight;
     let funds = flight.as_mut().and_then(InFlight::take_funds);
-    let held = (admission, funds);
+    let charges = places.charges(state, &record.context.tags, funds, now);
+    let held = (admission, charges);
     let record = close::close(state, held, ticket, (record, tokens));
     if let Some(flight) = flight {
         flight.settled(state, &outcome, &record);
     }
-    remember_owner(state, admitted, &record);
+    made::remember(state, admitted, &record, outcome.meter);
     observe(state, admitted, &record, &outcome, duration, overhead);
     Settled {
         cost: record.cost,
@@ -274,7 +282,12 @@ fn cached(entry: &Entry) -> Bill {
 
 /// Adds the prompt of each earlier attempt that was not answered in time. The row's tokens stay
 /// those of the last one, which is what the client was told.
-fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64, now: WallMs) {
+fn add_unanswered(
+    (bill, places): (&mut Bill, &mut Places),
+    targets: &[Arc<Target>],
+    prompt_estimate: u64,
+    now: WallMs,
+) {
     if prompt_estimate == 0 {
         return;
     }
@@ -293,6 +306,7 @@ fn add_unanswered(bill: &mut Bill, targets: &[Arc<Target>], prompt_estimate: u64
             place.adjustment = place.adjustment.without_fixed();
         }
         let cost = price.cost(&usage, &place);
+        places.add(target, cost.total);
         bill.cost = bill.cost.saturating_add(cost.total);
         bill.before_margin = bill.before_margin.saturating_add(cost.original);
         bill.price_unknown |= cost.price_unknown;
@@ -405,22 +419,6 @@ fn fill_cached(record: &mut SpendRecord, entry: &Entry) {
         key: entry.key.to_string(),
         saved: answer.cost,
     });
-}
-
-/// A stored response is found again by its owner, also before the ledger has the record. Files and
-/// batches are kept with their answer.
-fn remember_owner(state: &State, admitted: &Admitted, record: &SpendRecord) {
-    let stores = admitted.arrival.endpoint == Endpoint::Responses;
-    if let Some(id) = record.response_id.as_ref().filter(|_| stores) {
-        let owner = Owner {
-            key: record.payer.key,
-            lineage: record.context.lineage,
-            deployment_id: record.deployment_id.clone(),
-            model_group: record.model_group.clone(),
-            batch: None,
-        };
-        state.owners.remember(id, owner);
-    }
 }
 
 /// An answer that its deployment broke off after it was committed.

@@ -227,12 +227,13 @@ impl Rules {
     }
 
     /// Deployments of any model with a credential of their own that have such objects: files and
-    /// batches where OpenAI's dialect is spoken, Message Batches where Anthropic has them.
+    /// batches where OpenAI's dialect is spoken, Message Batches and Anthropic's files where they
+    /// are served.
     pub fn accounts(&self, of: Endpoint) -> Vec<Arc<Target>> {
         let mut accounts: Vec<Arc<Target>> = Vec::new();
         for target in self.targets().cloned().chain(self.wildcard_targets()) {
             let has_them = match of {
-                Endpoint::MessageBatches => target.serves(of),
+                Endpoint::MessageBatches | Endpoint::AnthropicFiles => target.serves(of),
                 _ => target.deployment.serves(Dialect::OpenAi),
             };
             let fits = target.door.is_some() && has_them;

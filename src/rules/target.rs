@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use meridian_core::config::{AuthStyle, Deployment, Target as UpstreamTarget};
 use meridian_core::endpoint::Endpoint;
-use meridian_core::journal::Rates;
+use meridian_core::journal::{Rates, ServedBy};
 use meridian_core::money::NanoUsd;
 use meridian_core::price::{AdjustmentRules, BillingPlace, Ceiling, ModelPrice, PriceBook};
 use meridian_core::routing::failure::Origin;
@@ -125,6 +125,11 @@ impl Target {
         self.deployment.way(endpoint, &self.model).is_some()
     }
 
+    /// Whether it keeps files that are made through the gateway.
+    pub fn keeps_files(&self) -> bool {
+        self.deployment.keeps_files(&self.model)
+    }
+
     /// Labels of metrics; a wildcard's model is the client's choice and not shown.
     pub fn labels(&self, configured: bool) -> DeploymentLabels<'_> {
         DeploymentLabels {
@@ -152,6 +157,17 @@ impl Target {
             .label()
             .clone_into(&mut record.provider);
         record.api_base.clone_from(&self.api_base);
+    }
+
+    /// The same for the journal, while a request runs.
+    pub fn named(&self) -> ServedBy {
+        ServedBy {
+            deployment_id: self.deployment.id.clone(),
+            model: self.model.clone(),
+            provider: self.deployment.provider.label().to_owned(),
+            api_base: self.api_base.clone(),
+            rates: self.rates,
+        }
     }
 
     /// What it makes of a request, but not where it sends it.

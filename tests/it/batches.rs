@@ -4,21 +4,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
+use meridian_testkit::deadline::{SOON, eventually};
 use meridian_testkit::fake::{Asked, Fake, Reply};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
-use meridian_testkit::raw::Request;
+use meridian_testkit::raw::{Conn, Request};
 use meridian_testkit::run::Run;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::bills::{AGAIN_AFTER, BILLED_WITHIN, billed};
 use crate::dice::Dice;
 use crate::objects::upload;
 use crate::world::binary;
 
-/// How long a bill may take on a busy machine.
-const BILLED_WITHIN: Duration = Duration::from_secs(60);
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// What shows that a bill comes once: it is looked for again behind so many further reads.
 const READS: usize = 5;
 
@@ -136,32 +135,6 @@ async fn read(gateway: &Gateway, key: &str, batch: &str) {
         .send(&Request::new("GET", &target).bearer(key))
         .await;
     assert_eq!(answer.status(), 200, "{}", answer.text());
-}
-
-/// Rows of bills in the ledger: model, group, tokens of both sides, cost in nano-dollars.
-async fn bills(gateway: &Gateway, batch: &str) -> Vec<Value> {
-    let logs = gateway.report("/spend/logs/v2?page_size=100").await;
-    assert_eq!(logs.status(), 200, "{}", logs.text());
-    let logs = logs.json();
-    let rows = logs["data"].as_array().unwrap().iter();
-    let of_batch =
-        |row: &&Value| row["call_type"] == "aretrieve_batch" && row["request_id"] == *batch;
-    let mut bills: Vec<Value> = rows.filter(of_batch).cloned().collect();
-    bills.sort_by_key(|row| row["model"].as_str().unwrap().to_owned());
-    bills
-}
-
-async fn billed(gateway: &Gateway, batch: &str, count: usize) -> Vec<Value> {
-    let until = Instant::now() + BILLED_WITHIN;
-    loop {
-        let bills = bills(gateway, batch).await;
-        if bills.len() >= count {
-            assert_eq!(bills.len(), count, "{bills:#?}");
-            return bills;
-        }
-        assert!(Instant::now() < until, "{batch} is not billed: {bills:#?}");
-        sleep(AGAIN_AFTER).await;
-    }
 }
 
 fn nano(row: &Value) -> i64 {
@@ -380,6 +353,37 @@ async fn a_gateway_that_is_killed_at_any_moment_bills_a_batch_once() {
     }
     let info = format!("/key/info?key={key}");
     assert_eq!(spend(&gateway, &info, "/info/spend").await, sum);
+}
+
+#[tokio::test]
+async fn a_batch_is_billed_whose_maker_was_killed_before_its_request_was_settled() {
+    let provider = Provider::start().await;
+    let config = provider.config("proxy_batch_polling_interval: 1");
+    let mut gateway = Setup::new(binary(), &config).start().await;
+    let key = gateway.key(&json!({})).await;
+    upload(&gateway, &key).await;
+    // Whose it is cannot be kept while another writes, and the request is settled behind that.
+    let store = rusqlite::Connection::open(gateway.data_dir().join("meridian.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut conn = Conn::open(gateway.addr()).await;
+    conn.send(&creation(&key).bytes()).await.unwrap();
+    let journal = gateway.data_dir().join("journal");
+    let is_noted = || {
+        let files = std::fs::read_dir(&journal).unwrap();
+        let mut texts = files.map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default());
+        texts.any(|text| memchr::memmem::find(&text, b"\"batch_1\"").is_some())
+    };
+    eventually(SOON, "the batch in the journal", || {
+        is_noted().then_some(())
+    })
+    .await;
+    gateway.kill().await;
+    drop((conn, store));
+    gateway.start().await;
+    provider.becomes(json!({"status": "completed"}), &[line("gpt-x", 8, 2)]);
+    let rows = billed(&gateway, "batch_1", 1).await;
+    assert_eq!(nano(&rows[0]), 8 * 500 + 2 * 1_000);
+    read(&gateway, &key, "batch_1").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,9 @@
 //! The whole gateway, as a process, against the fake provider.
 #![cfg(test)]
 
+mod anthropic_files;
 mod batches;
+mod bills;
 mod bodies;
 mod cache;
 mod clouds;

@@ -2,24 +2,20 @@
 //! who made them, and billed once.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use meridian_testkit::config::{Config, MASTER_KEY};
 use meridian_testkit::fake::{Asked, Fake};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::raw::{Request, Response};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
+use crate::bills::billed;
 use crate::world::binary;
 
 mod account;
 
 use account::{Account, answer};
 
-/// How long a bill may take on a busy machine.
-const BILLED_WITHIN: Duration = Duration::from_secs(60);
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const PATH: &str = "/v1/messages/batches";
 
 struct Provider {
@@ -87,31 +83,6 @@ async fn make(gateway: &Gateway, key: &str, models: &[&str]) -> String {
     let made = ask(gateway, key, "POST", PATH, &creation(models)).await;
     assert_eq!(made.status(), 200, "{}", made.text());
     made.json()["id"].as_str().unwrap().to_owned()
-}
-
-async fn bills(gateway: &Gateway, batch: &str) -> Vec<Value> {
-    let logs = gateway.report("/spend/logs/v2?page_size=100").await;
-    assert_eq!(logs.status(), 200, "{}", logs.text());
-    let logs = logs.json();
-    let of_batch =
-        |row: &&Value| row["call_type"] == "aretrieve_batch" && row["request_id"] == *batch;
-    let rows = logs["data"].as_array().unwrap().iter();
-    let mut bills: Vec<Value> = rows.filter(of_batch).cloned().collect();
-    bills.sort_by_key(|row| row["model"].as_str().unwrap().to_owned());
-    bills
-}
-
-async fn billed(gateway: &Gateway, batch: &str, count: usize) -> Vec<Value> {
-    let until = Instant::now() + BILLED_WITHIN;
-    loop {
-        let bills = bills(gateway, batch).await;
-        if bills.len() >= count {
-            assert_eq!(bills.len(), count, "{bills:#?}");
-            return bills;
-        }
-        assert!(Instant::now() < until, "{batch} is not billed: {bills:#?}");
-        sleep(AGAIN_AFTER).await;
-    }
 }
 
 fn nano(dollars: &Value) -> i64 {

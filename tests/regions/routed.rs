@@ -43,6 +43,7 @@ async fn the_budget_of_a_provider_is_one_for_all_regions() {
             (served, last) = (served + 1, now());
         } else if answer.status() == 429 {
             refusal = answer.text();
+            assert!(served > 0, "nothing is spent yet: {refusal}");
         }
         let waits = if served == 0 {
             SETTLED_WITHIN

@@ -171,6 +171,7 @@ pub fn bill(made: &SpendRecord, parts: Vec<Part>, now: WallMs) -> Vec<SpendRecor
         };
         record.context.batch = Some(Step::Used);
         record.context.periods = Vec::new();
+        record.context.periods_in_part = Vec::new();
         record
     };
     parts.into_iter().enumerate().map(record).collect()

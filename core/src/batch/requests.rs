@@ -75,13 +75,18 @@ impl Requests {
         &self.models
     }
 
-    /// The list with other names of its models, by their place in [`Self::models`]; `None` where
-    /// all of them stay.
-    pub fn renamed(&self, body: &[u8], names: &[&str]) -> Option<Vec<u8>> {
-        let pairs = self.models.iter().zip(names);
-        if pairs.into_iter().all(|(old, new)| old == new) {
-            return None;
-        }
+    /// At most so many bytes has the list with these names of its models.
+    pub fn renamed_bytes(&self, names: &[String]) -> u64 {
+        let longest = names.iter().map(|name| quoted(name).len()).max();
+        let names = self
+            .places
+            .len()
+            .saturating_mul(longest.unwrap_or_default());
+        self.list.len().saturating_add(names) as u64
+    }
+
+    /// The list with other names of its models, by their place in [`Self::models`].
+    pub fn renamed(&self, body: &[u8], names: &[String]) -> Vec<u8> {
         let names: Vec<Vec<u8>> = names.iter().map(|name| quoted(name)).collect();
         let mut list = Vec::with_capacity(self.list.len() + self.places.len() * 16);
         let mut from = self.list.start;
@@ -95,7 +100,7 @@ impl Requests {
             from = end;
         }
         list.extend_from_slice(body.get(from..self.list.end).unwrap_or_default());
-        Some(list)
+        list
     }
 }
 

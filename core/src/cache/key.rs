@@ -17,7 +17,7 @@ const FORM: &[u8] = b"meridian cache key 1";
 
 /// Client headers that reach a provider and change no answer: who asks with which program, and
 /// how the call is traced.
-const NO_PART: [&str; 22] = [
+const NO_PART: [&str; 24] = [
     "accept",
     "accept-charset",
     "accept-language",
@@ -40,9 +40,12 @@ const NO_PART: [&str; 22] = [
     "user-agent",
     "x-app",
     "x-cloud-trace-context",
+    "x-goog-api-client",
+    "x-ms-date",
 ];
 /// The same, by how they begin.
-const NO_PART_STARTS: [&str; 5] = [
+const NO_PART_STARTS: [&str; 6] = [
+    "amz-sdk-",
     "sec-",
     "x-b3-",
     "x-datadog-",
@@ -50,9 +53,10 @@ const NO_PART_STARTS: [&str; 5] = [
     "x-stainless-",
 ];
 /// The same, by how they end.
-const NO_PART_ENDS: [&str; 5] = [
+const NO_PART_ENDS: [&str; 6] = [
     "correlation-id",
     "request-id",
+    "requestid",
     "session-id",
     "span-id",
     "trace-id",

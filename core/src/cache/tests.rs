@@ -136,6 +136,12 @@ fn a_header_counts_unless_it_is_known_to_say_nothing() {
         "traceparent",
         "x-stainless-retry-count",
         "x-request-id",
+        "x-client-request-id",
+        "x-ms-client-request-id",
+        "x-amzn-requestid",
+        "x-ms-date",
+        "amz-sdk-invocation-id",
+        "x-goog-api-client",
         "x-claude-code-session-id",
         "cache-control",
     ] {

@@ -24,7 +24,7 @@ mod meridian;
 mod names;
 mod new_keys;
 pub mod overlay;
-mod percent;
+pub(crate) mod percent;
 pub mod period;
 mod problem;
 mod proof;

@@ -18,7 +18,7 @@ pub(super) fn decode(text: &str) -> Option<String> {
 }
 
 /// The text with `%41` for every byte but letters, digits and those of `kept`.
-pub(super) fn encoded(text: &str, kept: &[u8]) -> String {
+pub(crate) fn encoded(text: &str, kept: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte.is_ascii_alphanumeric() || kept.contains(&byte) {

@@ -129,7 +129,8 @@ fn in_deployment(endpoint: Endpoint) -> bool {
         | Endpoint::Rerank
         | Endpoint::Files
         | Endpoint::Batches
-        | Endpoint::MessageBatches => false,
+        | Endpoint::MessageBatches
+        | Endpoint::AnthropicFiles => false,
     }
 }
 

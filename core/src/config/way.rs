@@ -29,10 +29,18 @@ impl Deployment {
     /// The way of a request; `model` is the provider's name of the model. `None`: it is not
     /// served.
     pub fn way(&self, endpoint: Endpoint, model: &str) -> Option<Way> {
-        if endpoint == Endpoint::MessageBatches {
-            // Servers that speak messages besides have no batches of them.
-            return (self.provider == Provider::Anthropic && self.mock_response.is_none())
-                .then_some(Way::Pass);
+        let is_real = self.mock_response.is_none();
+        match endpoint {
+            // Servers that speak messages besides have no batches of them, nor files.
+            Endpoint::MessageBatches => {
+                let has_them = is_real && self.provider == Provider::Anthropic;
+                return has_them.then_some(Way::Pass);
+            }
+            Endpoint::AnthropicFiles => {
+                let has_them = is_real && self.has_anthropic_files(model);
+                return has_them.then_some(Way::Pass);
+            }
+            _ => {}
         }
         if self.mock_response.is_some() || self.provider == Provider::Mock {
             return Some(Way::Pass);
@@ -60,6 +68,19 @@ impl Deployment {
                 Some(ProviderDialect::CohereRerank),
             ),
         }
+    }
+
+    /// Whether Anthropic's Files API is there.
+    fn has_anthropic_files(&self, model: &str) -> bool {
+        let foundry = self.provider == Provider::AzureAi && is_claude(model);
+        self.provider == Provider::Anthropic || foundry
+    }
+
+    /// Whether it keeps files that are made through the gateway, in either dialect.
+    pub fn keeps_files(&self, model: &str) -> bool {
+        [Endpoint::Files, Endpoint::AnthropicFiles]
+            .into_iter()
+            .any(|endpoint| self.way(endpoint, model).is_some())
     }
 
     /// Whose rules apply to bodies in this dialect.
@@ -395,6 +416,11 @@ mod tests {
             ("hosted_vllm/bge", Rerank, Some("pass")),
             ("anthropic/claude-x", Embeddings, None),
             ("bedrock/us.anthropic.claude-x-v1:0", Endpoint::Files, None),
+            ("anthropic/claude-x", Endpoint::AnthropicFiles, Some("pass")),
+            ("azure_ai/claude-x", Endpoint::AnthropicFiles, Some("pass")),
+            ("hosted_vllm/qwen", Endpoint::AnthropicFiles, None),
+            ("openai/gpt-4o", Endpoint::AnthropicFiles, None),
+            ("anthropic/claude-x", Endpoint::Files, None),
         ] {
             assert_eq!(
                 way(model, endpoint).as_deref(),

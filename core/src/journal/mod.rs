@@ -8,6 +8,7 @@ mod payload;
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Step;
 use crate::escrow::{Pid, Row};
 use crate::money::NanoUsd;
 use crate::spend::{EndReason, SpendRecord};
@@ -117,6 +118,9 @@ pub struct ServedBy {
     pub model: String,
     /// Provider.
     pub provider: String,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub api_base: String,
     /// Prices of this deployment.
     pub rates: Rates,
 }
@@ -144,6 +148,7 @@ pub fn orphan_settlement(open: &Open, progress: Option<&Progress>, now: WallMs) 
             record.deployment_id = served_by.deployment_id.clone();
             record.model = served_by.model.clone();
             record.provider = served_by.provider.clone();
+            record.api_base = served_by.api_base.clone();
             rates = served_by.rates;
         }
     }
@@ -158,8 +163,15 @@ pub fn orphan_settlement(open: &Open, progress: Option<&Progress>, now: WallMs) 
     if record.first_byte.is_some() {
         record.status = 200;
     }
+    let is_batch = record.endpoint.has_batches() && record.response_id.is_some();
+    if is_batch {
+        // The provider works on it; what it uses is billed when it is over.
+        record.status = 200;
+        record.context.batch = Some(Step::Made);
+    }
     record.cost = match record.stream {
         true => rates.cost(prompt, completion),
+        false if is_batch => NanoUsd::ZERO,
         false => bound.reserved,
     };
     record.usage = Usage {

@@ -154,6 +154,7 @@ impl Payload for RequestContext {
             cache_hit,
             lineage,
             periods,
+            periods_in_part,
             batch,
         } = self;
         let mut object = Object::new(out);
@@ -170,6 +171,9 @@ impl Payload for RequestContext {
         }
         if !periods.is_empty() {
             object.value("periods", periods)?;
+        }
+        if !periods_in_part.is_empty() {
+            object.value("periods_in_part", periods_in_part)?;
         }
         object.value_if("batch", batch)?;
         object.end();
@@ -351,6 +355,14 @@ mod tests {
                     index: 1,
                     generation: 2,
                 }],
+                periods_in_part: vec![(
+                    Pid {
+                        scope: ScopeId::from_bits(78),
+                        index: 3,
+                        generation: 1,
+                    },
+                    NanoUsd(7),
+                )],
                 batch: Some(Step::Used),
             },
             error: some(),

@@ -297,6 +297,7 @@ fn a_fallback_is_charged_at_its_own_price() {
         deployment_id: "d2".into(),
         model: "claude".into(),
         provider: "anthropic".into(),
+        api_base: "https://api.anthropic.com/v1".into(),
         rates: Rates {
             prompt_nano_per_mtok: 12_500_000,
             completion_nano_per_mtok: 1,
@@ -310,4 +311,21 @@ fn a_fallback_is_charged_at_its_own_price() {
     let settled = orphan_settlement(&open(1), Some(&progress), WallMs(9_000));
     assert_eq!(settled.deployment_id, "d2");
     assert_eq!(settled.cost, NanoUsd(12_501), "rounded up, never down");
+}
+
+#[test]
+fn a_batch_that_was_made_is_billed_when_it_is_over_and_not_by_its_orphan() {
+    let mut open = open(1);
+    open.record.stream = false;
+    open.record.endpoint = Endpoint::MessageBatches;
+    let lost = orphan_settlement(&open, None, WallMs(9_000));
+    assert_eq!((lost.status, lost.context.batch), (500, None));
+    let progress = Progress {
+        response_id: Some("msgbatch_1".into()),
+        ..Progress::default()
+    };
+    let made = orphan_settlement(&open, Some(&progress), WallMs(9_000));
+    assert_eq!(made.context.batch, Some(Step::Made));
+    assert_eq!(made.response_id.as_deref(), Some("msgbatch_1"));
+    assert_eq!((made.status, made.cost), (200, NanoUsd::ZERO));
 }

@@ -198,6 +198,7 @@ fn context(row: &mut Row, metadata: &Map<String, Value>) -> Result<RequestContex
             .and_then(kept_metadata),
         lineage: None,
         periods: Vec::new(),
+        periods_in_part: Vec::new(),
         batch: None,
     })
 }

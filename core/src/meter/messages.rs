@@ -1,6 +1,6 @@
 //! Anthropic Messages: stream events and whole messages.
 
-use crate::meter::{Meter, keep_first, keep_last};
+use crate::meter::{FILES_MAX, Meter, NAME_BYTES_MAX, keep_first, keep_last};
 use crate::wire::json::{Kind, Members, Value};
 
 impl Meter {
@@ -79,17 +79,20 @@ impl Meter {
         self.begun |= 1;
         let content = &mut self.facts.content;
         let (mut seen, mut is_call) = (false, false);
+        let (mut is_result, mut returned) = (false, None);
         for (name, value) in block.fields() {
             match name {
                 b"type" => {
                     let kind = value.inner().unwrap_or_default();
                     is_call = kind.ends_with(b"tool_use");
+                    is_result = kind.ends_with(b"code_execution_tool_result");
                     let is_open =
                         matches!(kind, b"text" | b"thinking" | b"compaction" | b"fallback");
                     seen |= !is_open;
                 }
                 b"text" => seen |= content.text.add(value),
                 b"thinking" => seen |= content.reasoning.add(value),
+                b"content" => returned = Some(value),
                 b"name" if is_call => {
                     content.tools.add(value);
                 }
@@ -101,6 +104,19 @@ impl Meter {
             }
         }
         self.facts.content_seen |= seen;
+        if let Some(returned) = returned.filter(|_| is_result) {
+            self.note_files(returned);
+        }
+    }
+
+    /// Files that code has written, as the result of its run names them.
+    fn note_files(&mut self, result: Value<'_>) {
+        let written = result.field(b"content").into_iter().flat_map(Value::items);
+        let ids = written.filter_map(|one| one.field(b"file_id")?.text());
+        let fits = |id: &str| !id.is_empty() && id.len() <= NAME_BYTES_MAX;
+        let room = FILES_MAX.saturating_sub(self.facts.files.len());
+        let ids = ids.filter(|id| fits(id)).take(room);
+        self.facts.files.extend(ids.map(|id| id.into_owned()));
     }
 
     fn block_delta(&mut self, delta: Value<'_>) {

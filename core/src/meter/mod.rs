@@ -20,6 +20,9 @@ use crate::wire::upstream_error::{Complaint, ERROR_BODY_BYTES_MAX};
 /// Longest id, model name or finish reason that is kept, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
+/// Most files of one answer whose maker is kept.
+const FILES_MAX: usize = 200;
+
 /// What is known of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -29,6 +32,8 @@ pub struct Facts {
     pub model: Option<String>,
     /// Why generation ended: `finish_reason`, `stop_reason` or the status of a response.
     pub finish_reason: Option<String>,
+    /// Files that the provider wrote while it answered, and names in what its tools returned.
+    pub files: Vec<String>,
     /// Generated content, for estimates: deltas only, never error text.
     pub content: Content,
     /// A delta of any kind was seen: text, reasoning, refusal or a tool call.
@@ -200,6 +205,7 @@ impl Meter {
                 | Endpoint::Files
                 | Endpoint::Batches
                 | Endpoint::MessageBatches
+                | Endpoint::AnthropicFiles
         );
         of_account || self.endpoint.counts()
     }

@@ -33,10 +33,7 @@ impl Meter {
         }
         self.facts.usage_final |= self.usage.is_some();
         let kind = kind.unwrap_or_default();
-        let has_own_error = matches!(
-            self.endpoint,
-            Endpoint::Files | Endpoint::Batches | Endpoint::MessageBatches
-        );
+        let has_own_error = self.endpoint.has_files() || self.endpoint.has_batches();
         if kind == b"error" || (failed && !has_own_error) {
             self.complain(data);
         }

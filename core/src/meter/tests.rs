@@ -219,3 +219,26 @@ fn deltas_in_any_script_and_spelling_are_estimated_alike() {
     assert_eq!(plain, escaped);
     assert!((13..=17).contains(&plain), "{plain}");
 }
+
+#[test]
+fn files_that_code_has_written_are_noted_and_no_others() {
+    let result = r#"{"type":"bash_code_execution_tool_result","tool_use_id":"t","content":
+        {"type":"bash_code_execution_result","stdout":"","content":[
+        {"type":"bash_code_execution_output","file_id":"file_1"},
+        {"type":"bash_code_execution_output","file_id":"file_2"}]}}"#;
+    let cited = r#"{"type":"text","text":"a","citations":[{"file_id":"file_3"}]}"#;
+    let searched = r#"{"type":"web_search_tool_result","content":{"content":[
+        {"file_id":"file_4"}]}}"#;
+    let whole = format!(r#"{{"id":"m","type":"message","content":[{result},{cited},{searched}]}}"#);
+    let (_, meter) = body(Endpoint::Messages, &whole);
+    assert_eq!(meter.facts().files, ["file_1", "file_2"]);
+    let mut streamed = Meter::for_endpoint(Endpoint::Messages);
+    for block in [result, cited, searched] {
+        let block = block.replace('\n', " ");
+        let event = format!(
+            "data: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{block}}}\n\n"
+        );
+        streamed.event(&Event::parse(event.as_bytes()));
+    }
+    assert_eq!(streamed.facts().files, ["file_1", "file_2"]);
+}

@@ -223,7 +223,8 @@ fn tokens(endpoint: Endpoint, spans: &BodySpans, body: &[u8]) -> Result<(u64, u6
         | Endpoint::AudioTranscriptions
         | Endpoint::Files
         | Endpoint::Batches
-        | Endpoint::MessageBatches => (0, 0),
+        | Endpoint::MessageBatches
+        | Endpoint::AnthropicFiles => (0, 0),
     })
 }
 

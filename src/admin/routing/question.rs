@@ -127,6 +127,7 @@ fn endpoint_of(route: &str) -> Result<(Endpoint, &'static str, Option<String>), 
             Endpoint::Files
             | Endpoint::Batches
             | Endpoint::MessageBatches
+            | Endpoint::AnthropicFiles
             | Endpoint::ResponsesItem,
         ) => wrong("goes to the account that holds the object: nothing is chosen"),
         Target::Inference(endpoint) => {

@@ -199,6 +199,7 @@ impl Ask {
         let optional = matches!(
             arrival.endpoint,
             Endpoint::Files
+                | Endpoint::AnthropicFiles
                 | Endpoint::Batches
                 | Endpoint::MessageBatches
                 | Endpoint::ResponsesItem
@@ -321,8 +322,9 @@ fn content(
     if let Some(kind) = kind.filter(|kind| kind.starts_with("multipart/form-data")) {
         return Ok(Content::Form(FormSpans::scan(&body.bytes, kind)?));
     }
-    let is_item = matches!(arrival.endpoint, Endpoint::ResponsesItem | Endpoint::Files);
-    if body.bytes.is_empty() && (is_item || arrival.endpoint.has_batches()) {
+    let endpoint = arrival.endpoint;
+    let stores = endpoint.has_files() || endpoint.has_batches();
+    if body.bytes.is_empty() && (stores || endpoint == Endpoint::ResponsesItem) {
         return Ok(Content::Bytes);
     }
     Ok(Content::Json(BodySpans::scan(&body.bytes)?))

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use meridian_core::auth::KeyView;
 use meridian_core::batch::Requests;
 use meridian_core::config::Provider;
@@ -11,14 +12,17 @@ use meridian_core::error::GatewayError;
 
 use super::choose::{self, Chosen};
 use super::{Arrival, Ask, Content};
+use crate::byte_budget::ByteLease;
 use crate::rules::{Group, Rules, Target};
 
 /// Bytes of a body from which its requests are read beside the threads that serve.
 const LARGE: usize = 256 * 1_024;
+/// Seconds after which there may be room for a copy of a body.
+const ROOM_RETRY_S: u64 = 1;
 
 /// The requests of a batch, and what their models lead to.
 pub(crate) struct Batched {
-    requests: Requests,
+    requests: Arc<Requests>,
     /// Of each model, in their order.
     groups: Vec<Arc<Group>>,
 }
@@ -29,19 +33,45 @@ impl Batched {
         self.groups.iter().skip(1)
     }
 
-    /// The list of requests with the models' names at a deployment's account; `None` where the
-    /// caller's own are those.
-    pub(crate) fn renamed(&self, body: &[u8], target: &Target) -> Option<Vec<u8>> {
-        let names: Option<Vec<&str>> = self
+    /// The models' names at a deployment's account; `None` where the caller's own are those.
+    fn names(&self, target: &Target) -> Option<Vec<String>> {
+        let names: Option<Vec<String>> = self
             .groups
             .iter()
             .enumerate()
             .map(|(index, group)| match index {
-                0 => Some(target.model.as_str()),
-                _ => Some(beside(group, target)?.model.as_str()),
+                0 => Some(target.model.clone()),
+                _ => Some(beside(group, target)?.model.clone()),
             })
             .collect();
-        self.requests.renamed(body, &names?)
+        names.filter(|names| *names != self.requests.models())
+    }
+
+    /// The list of requests with the models' names at a deployment's account: a copy of nearly all
+    /// of the body, which `lease` has to hold. `None` where the caller's own are those.
+    pub(crate) async fn renamed(
+        &self,
+        body: &Bytes,
+        target: &Target,
+        lease: &mut ByteLease,
+    ) -> Result<Option<Bytes>, GatewayError> {
+        let Some(names) = self.names(target) else {
+            return Ok(None);
+        };
+        if !lease.grow(self.requests.renamed_bytes(&names)) {
+            return Err(GatewayError::Overloaded {
+                what: "The gateway is holding as many bytes of requests as it may",
+                retry_after_s: ROOM_RETRY_S,
+            });
+        }
+        let (requests, body) = (Arc::clone(&self.requests), body.clone());
+        let is_large = body.len() >= LARGE;
+        let rename = move || Bytes::from(requests.renamed(&body, &names));
+        if !is_large {
+            return Ok(Some(rename()));
+        }
+        let renaming = tokio::task::spawn_blocking(rename).await;
+        renaming.map(Some).map_err(|_| GatewayError::Internal)
     }
 }
 
@@ -82,6 +112,7 @@ pub(super) async fn group(
     }
     let mut group = Group::of(first.name.clone(), targets);
     group.is_wildcard = first.is_wildcard;
+    let requests = Arc::new(requests);
     ask.batched = Some(Batched { requests, groups });
     Ok(Chosen {
         group: Arc::new(group),
@@ -106,15 +137,18 @@ async fn read(ask: &Ask) -> Result<Requests, GatewayError> {
 
 /// Why no batch, or file for one, is made with a model, where it can be made elsewhere.
 pub(super) fn elsewhere(group: &Group, endpoint: Endpoint) -> Option<GatewayError> {
-    if !(endpoint.has_batches() || endpoint == Endpoint::Files) {
+    if !(endpoint.has_batches() || endpoint.has_files()) {
         return None;
     }
     let provider = group.targets().first()?.deployment.provider;
     let is_messages = endpoint == Endpoint::MessageBatches;
     let words = match provider {
         Provider::Anthropic if endpoint == Endpoint::Files => {
-            "keeps files of its own: upload there, name the id in requests, and post batches to \
-             /v1/messages/batches"
+            "keeps files by Anthropic's API: send the header anthropic-version with what is \
+             uploaded, name the id in requests, and post batches to /v1/messages/batches"
+        }
+        Provider::OpenAi | Provider::Azure if endpoint == Endpoint::AnthropicFiles => {
+            "keeps files by OpenAI's API: upload without the header anthropic-version"
         }
         Provider::Bedrock => {
             "runs batches as model invocation jobs, whose requests and answers lie in S3: make \

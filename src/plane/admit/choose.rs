@@ -177,7 +177,7 @@ async fn keeper_of(
     arrival: &Arrival,
 ) -> Result<Option<Arc<Group>>, GatewayError> {
     let what = match (arrival.endpoint, &ask.id) {
-        (Endpoint::Files, _) | (Endpoint::Batches, None) => "File",
+        (Endpoint::Files | Endpoint::AnthropicFiles, _) | (Endpoint::Batches, None) => "File",
         (Endpoint::Batches | Endpoint::MessageBatches, Some(_)) => "Batch",
         _ => return Ok(None),
     };
@@ -197,7 +197,9 @@ async fn keeper_of(
     let owner = owner.filter(|owner| is_own(owner, key));
     let target = owner
         .as_ref()
-        .and_then(|owner| rules.deployment(&owner.deployment_id, &owner.model_group));
+        .and_then(|owner| rules.deployment(&owner.deployment_id, &owner.model_group))
+        // A file is asked for in the dialect of where it lies.
+        .filter(|target| !arrival.endpoint.has_files() || target.serves(arrival.endpoint));
     let Some((owner, target)) = owner.zip(target) else {
         return Err(GatewayError::ObjectNotFound { what, id });
     };

@@ -200,13 +200,16 @@ async fn take(
         match rights.wait(&lacking, until).await {
             Found::Some => {}
             Found::Nothing => return Err(*denied.error),
-            Found::Unknown => {
-                return Err(GatewayError::Overloaded {
-                    what: "The budget's rights cannot be asked for",
-                    retry_after_s: RIGHTS_RETRY_S,
-                });
-            }
+            Found::Unknown => return Err(rights_unknown()),
         }
+    }
+}
+
+/// Nobody can say whether a budget has room.
+pub(crate) fn rights_unknown() -> GatewayError {
+    GatewayError::Overloaded {
+        what: "The budget's rights cannot be asked for",
+        retry_after_s: RIGHTS_RETRY_S,
     }
 }
 
@@ -349,6 +352,7 @@ fn is_free(arrival: &Arrival, ask: &Ask) -> bool {
             | Endpoint::Files
             | Endpoint::Batches
             | Endpoint::MessageBatches
+            | Endpoint::AnthropicFiles
             | Endpoint::Moderations
     );
     endpoint.counts() || of_account && !ask.makes_batch(endpoint)
@@ -391,7 +395,8 @@ fn token_bounds(endpoint: Endpoint, ask: &Ask) -> (u64, u64) {
         | Endpoint::AudioTranscriptions
         | Endpoint::Files
         | Endpoint::Batches
-        | Endpoint::MessageBatches => (0, 0),
+        | Endpoint::MessageBatches
+        | Endpoint::AnthropicFiles => (0, 0),
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn files(
     if files.is_empty() {
         return Ok(Files::default());
     }
-    if !group.serves(Endpoint::Files) {
+    if !group.targets().iter().any(|target| target.keeps_files()) {
         return Ok(Files {
             kept: Vec::new(),
             others: key.map_or(Vec::new(), |_| files),
@@ -147,7 +147,7 @@ async fn check_own(state: &State, key: &KeyView, files: &[FileRef]) -> Result<()
 pub(super) fn keepers(group: &Group, files: &Files) -> Result<Arc<Group>, GatewayError> {
     let mut targets = group.targets().to_vec();
     if let Some(FileRef { field, id }) = files.others.first() {
-        targets.retain(|target| !target.serves(Endpoint::Files));
+        targets.retain(|target| !target.keeps_files());
         if targets.is_empty() {
             let (field, id) = (field.clone(), id.clone());
             return Err(GatewayError::FileNotFound { field, id });

@@ -139,7 +139,17 @@ impl<'a> Attempt<'a> {
             return self.own_list(door, client, token).boxed().await;
         }
         let tail = &self.admitted.ask.tail;
-        let outgoing = self.outgoing(door, client, token, (tail, inlined))?;
+        let mut lease = ByteLease::new(&self.state.bytes);
+        let requests = match &self.admitted.ask.batched {
+            None => None,
+            Some(batched) => {
+                let body = &self.admitted.ask.body.bytes;
+                let renamed = batched.renamed(body, &self.target, &mut lease).boxed();
+                renamed.await.map_err(Failure::terminal)?
+            }
+        };
+        let more = (inlined, requests.as_ref());
+        let outgoing = self.outgoing(door, client, token, (tail, more))?;
         self.answer(door, outgoing, token).await
     }
 
@@ -148,11 +158,12 @@ impl<'a> Attempt<'a> {
         door: &Door,
         client: &HeaderMap,
         token: Option<&Token>,
-        (tail, inlined): (&str, Option<&Inlined>),
+        (tail, (inlined, requests)): (&str, (Option<&Inlined>, Option<&Bytes>)),
     ) -> Result<Outgoing, Failure> {
         let asked = outgoing::Asked {
             admitted: self.admitted,
             inlined,
+            requests,
         };
         let outgoing = outgoing::build(asked, &self.target, door, client, token, tail);
         outgoing.map_err(Failure::terminal)

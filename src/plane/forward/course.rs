@@ -302,19 +302,21 @@ impl Course {
             until: state.routing.now().plus(pause),
             cooling: (0..admitted.group.targets().len()).collect(),
         };
-        self.error(state, admitted, &refusal)
+        self.error(state, admitted, (&refusal, None))
     }
 
-    /// What the client is told when no deployment ever got its request.
+    /// What the client is told when no deployment ever got its request; `unknown` instead of what
+    /// a budget says of which nobody knows the rights.
     pub(super) fn error(
         &self,
         state: &State,
         admitted: &Admitted,
-        refusal: &Refusal,
+        (refusal, unknown): (&Refusal, Option<GatewayError>),
     ) -> GatewayError {
         let ids: Vec<&str> = ids(&admitted.group).collect();
         let spent = funds::spent(state, admitted);
         let spent = spent.iter().flatten().next().map(|error| &**error);
+        let spent = unknown.as_ref().or(spent);
         refusal.error(&Refused {
             route: admitted.arrival.canonical,
             model: &admitted.ask.requested_model,

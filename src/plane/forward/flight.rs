@@ -42,9 +42,10 @@ const RUNS_ON: Policy = Policy {
 };
 
 impl InFlight {
-    /// Takes what it holds of the budgets of where it runs, to be settled.
-    pub(crate) fn take_funds(&mut self) -> Option<Admission> {
-        self.funds.take()
+    /// Takes what it holds of the budgets of where it runs, to be settled, and where that is.
+    pub(crate) fn take_funds(&mut self) -> Option<(Arc<Target>, Admission)> {
+        let funds = self.funds.take()?;
+        Some((Arc::clone(&self.target), funds))
     }
 
     /// Holds more of them for a stream that grew.

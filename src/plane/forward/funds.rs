@@ -8,7 +8,7 @@ use meridian_core::money::NanoUsd;
 use crate::clock;
 use crate::escrow::{Found, WAIT_MAX};
 use crate::plane::admit::Admitted;
-use crate::plane::admit::hold::need_at;
+use crate::plane::admit::hold::{need_at, rights_unknown};
 use crate::rules::Target;
 use crate::state::State;
 
@@ -69,14 +69,15 @@ pub(super) fn spent(state: &State, admitted: &Admitted) -> Vec<Option<Box<Gatewa
 }
 
 /// Waits for rights where nodes share budgets and no deployment of the model has room yet, or one
-/// was never asked for here.
-pub(super) async fn fetch(state: &State, admitted: &Admitted) {
-    let Some(rights) = &state.rights else { return };
+/// was never asked for here. Returns what the client is told where there is no room and nobody can
+/// say whether there is any: that is no answer about money.
+pub(super) async fn fetch(state: &State, admitted: &Admitted) -> Option<GatewayError> {
+    let rights = state.rights.as_ref()?;
     if state.registry.routed().is_empty() {
-        return;
+        return None;
     }
     let until = clock::mono() + WAIT_MAX;
-    let mut has_room = false;
+    let (mut has_room, mut is_known) = (false, true);
     let mut short = Vec::new();
     for target in admitted.group.targets() {
         match lacks(state, admitted, target) {
@@ -91,13 +92,26 @@ pub(super) async fn fetch(state: &State, admitted: &Admitted) {
             continue;
         }
         // One budget after the other: the deployment's, its provider's, those of tags.
-        while rights.wait(&lacking, until).await == Found::Some && clock::mono() < until {
+        loop {
+            match rights.wait(&lacking, until).await {
+                Found::Some => {}
+                Found::Nothing => break,
+                Found::Unknown => {
+                    is_known = false;
+                    break;
+                }
+            }
             let denied = lacks(state, admitted, target);
             has_room |= denied.is_none();
             match denied.and_then(|denied| denied.lacking) {
                 Some(next) => lacking = next,
                 None => break,
             }
+            if clock::mono() >= until {
+                is_known &= rights.is_open(&lacking);
+                break;
+            }
         }
     }
+    (!has_room && !is_known).then(rights_unknown)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use meridian_core::journal::{PROGRESS_TOKENS, Progress, ServedBy};
+use meridian_core::journal::{PROGRESS_TOKENS, Progress};
 use meridian_core::meter::Meter;
 use tokio::time::Instant;
 
@@ -52,12 +52,7 @@ impl Noted {
             prompt_tokens: (reported.prompt > 0).then_some(reported.prompt),
             first_byte: first_content.map(|first| admitted.arrival.wall_of(first)),
             response_id: facts.response_id.clone(),
-            served_by: Some(ServedBy {
-                deployment_id: target.deployment.id.clone(),
-                model: target.model.clone(),
-                provider: target.deployment.provider.label().to_owned(),
-                rates: target.rates,
-            }),
+            served_by: Some(target.named()),
         });
     }
 }

@@ -6,20 +6,28 @@ use meridian_core::meters::Admission;
 use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::spend::SpendRecord;
 
+use super::places::Charge;
 use crate::journal::OpenTicket;
 use crate::state::State;
 
-/// Gives back what was held, of the budgets of the deployment that answered too, and writes the
-/// CLOSE. `tokens` are those that limits count.
+/// Gives back what was held, charges the budgets of where the request ran, and writes the CLOSE.
+/// `tokens` are those that limits count.
 pub(super) fn close(
     state: &State,
-    (admission, funds): (Admission, Option<Admission>),
+    (admission, charges): (Admission, Vec<Charge>),
     ticket: OpenTicket,
     (mut record, tokens): (SpendRecord, u64),
 ) -> Arc<SpendRecord> {
     record.context.periods = admission.pids();
-    let of_place = funds.iter().flat_map(Admission::pids);
-    record.context.periods.extend(of_place);
+    for (held, cost) in &charges {
+        match *cost == record.cost {
+            true => record.context.periods.extend(held.pids()),
+            false => {
+                let parts = held.pids().into_iter().map(|pid| (pid, *cost));
+                record.context.periods_in_part.extend(parts);
+            }
+        }
+    }
     let customer = record.payer.end_user.as_deref();
     let counts = customer.is_none_or(|id| admission.holds(ScopeKind::EndUser, id));
     if !counts {
@@ -27,8 +35,8 @@ pub(super) fn close(
     }
     let closing = state.closing();
     let crossings = admission.settle(record.cost, tokens);
-    if let Some(funds) = funds {
-        funds.settle(record.cost, 0);
+    for (held, cost) in charges {
+        held.settle(cost, 0);
     }
     let record = Arc::new(record);
     if let Err(error) = state.journal.append_close_shared(ticket, &record) {

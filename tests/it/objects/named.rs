@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// A provider that takes no files through the gateway.
+const MANTLE: &str = "bedrock_mantle/anthropic.claude-x";
+const MORE: &str = "aws_region_name: us-east-1";
+
 /// A question about a file in each dialect, and where it names the file.
 fn asking(id: &str) -> [(&'static str, Value, &'static str); 3] {
     let file = json!({"type": "file", "file": {"file_id": id}});
@@ -126,7 +130,7 @@ async fn files_of_providers_that_take_none_through_the_gateway_are_that_provider
     .await;
     let config = Config::new()
         .model("gpt", "openai/gpt-x", &format!("{}/v1", openai.url), "")
-        .model("claude", "anthropic/claude-x", &claude.url, "")
+        .model("claude", MANTLE, &claude.url, MORE)
         .router("num_retries: 0")
         .router("fallbacks: [{claude: [gpt]}]");
     let gateway = Setup::new(binary(), &config).start().await;
@@ -170,10 +174,10 @@ async fn in_a_group_of_several_providers_an_id_goes_to_those_that_may_have_it() 
     .await;
     let config = Config::new()
         .model("gpt", "openai/gpt-x", &format!("{}/v1", openai.url), "")
-        .model("gpt", "anthropic/claude-x", &claude.url, "");
+        .model("gpt", MANTLE, &claude.url, MORE);
     let gateway = Setup::new(binary(), &config).start().await;
     let (ours, theirs) = (gateway.key(&json!({})).await, gateway.key(&json!({})).await);
-    let [.., (path, own, _)] = asking("file_of_anthropic");
+    let [.., (path, own, _)] = asking("file_of_mantle");
     for _ in 0..6 {
         let answer = gateway.send(&Request::post(path, &own).bearer(&ours)).await;
         assert_eq!(answer.status(), 200, "{}", answer.text());

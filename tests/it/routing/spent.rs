@@ -1,9 +1,9 @@
 //! Budgets of providers, deployments and tags: who has spent one gets no request.
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::SOON;
+use meridian_testkit::deadline::{SOON, eventually};
 use meridian_testkit::provider::Provider;
-use meridian_testkit::raw::{Request, Response};
+use meridian_testkit::raw::{Conn, Request, Response};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -133,4 +133,78 @@ async fn who_has_spent_it_falls_back_to_another_model() {
     served(&world, "first").await;
     let answer = served(&world, "first").await;
     assert_eq!(answer.header("x-litellm-attempted-fallbacks"), Some("1"));
+}
+
+/// Budgets that nothing uses up, of both providers and of the tag.
+fn ample(config: Config) -> Config {
+    let lines = "budget_limit: 100, time_period: 1d";
+    config
+        .router(&format!(
+            "provider_budget_config:\n  openai: {{{lines}}}\n  anthropic: {{{lines}}}"
+        ))
+        .litellm("tag_budget_config:\n  product: {max_budget: 100, budget_duration: 1d}")
+}
+
+/// What a budget has counted.
+async fn used(world: &World, budget: &str) -> f64 {
+    let told = get(world, &format!("/budget/state/{budget}")).await;
+    let used = &told["budgets"][0]["used"];
+    used.as_f64().unwrap_or_else(|| panic!("{told}"))
+}
+
+#[tokio::test]
+async fn what_is_not_answered_in_time_is_paid_by_its_own_provider() {
+    let provider = Provider::start();
+    let (url, v1) = (provider.url(), format!("{}/v1", provider.url()));
+    let config = Config::new()
+        .model("first", "openai/fake-one+stall@head", &v1, "timeout: 0.2")
+        .model("second", "anthropic/fake-two", &url, "")
+        .model("last", "openai/fake-three+stall@head", &v1, "timeout: 0.2")
+        .router("num_retries: 0\nfallbacks: [{first: [second]}]");
+    let world = World::over(provider, ample(config), "").await;
+    let answer = ask(&world, "first", &["product"]).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let header = answer.header("x-litellm-response-cost").unwrap();
+    let cost: f64 = header.parse().unwrap();
+    let (openai, anthropic) = (
+        used(&world, "provider:openai").await,
+        used(&world, "provider:anthropic").await,
+    );
+    let tag = used(&world, "routed_tag:product").await;
+    let both = openai + anthropic;
+    assert!(openai > 0.0 && anthropic > 0.0, "{openai} {anthropic}");
+    assert!((both - cost).abs() < 1e-12, "{both} {cost}");
+    assert!((tag - cost).abs() < 1e-12, "{tag} {cost}");
+    // The same where nobody answers.
+    let failed = ask(&world, "last", &["product"]).await;
+    assert!(failed.status() >= 400, "{}", failed.text());
+    let (twice, tag) = (
+        used(&world, "provider:openai").await,
+        used(&world, "routed_tag:product").await,
+    );
+    assert!((twice - 2.0 * openai).abs() < 1e-12, "{twice} {openai}");
+    assert!((tag - cost - openai).abs() < 1e-12, "{tag}");
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_answer_is_charged_to_the_budgets_of_where_it_went() {
+    let provider = Provider::start();
+    let v1 = format!("{}/v1", provider.url());
+    let config = Config::new().model("slow", "openai/fake-slow+stall@head", &v1, "");
+    let world = World::over(provider, ample(config), "").await;
+    let messages = json!([{"role": "user", "content": "hello"}]);
+    let body = json!({"model": "slow", "max_tokens": 16, "messages": messages, "user": "left",
+        "metadata": {"tags": ["product"]}});
+    let request = Request::post("/v1/chat/completions", &body).bearer(MASTER_KEY);
+    let mut conn = Conn::open(world.gateway.addr()).await;
+    conn.send(&request.bytes()).await.unwrap();
+    let arrived = || (!world.provider.attempts("left").is_empty()).then_some(());
+    eventually(SOON, "the request at its provider", arrived).await;
+    drop(conn);
+    let row = world.row("left").await;
+    let cost = row["spend"].as_f64().unwrap();
+    assert!(cost > 0.0, "{row:#}");
+    for budget in ["provider:openai", "routed_tag:product"] {
+        assert_eq!(used(&world, budget).await, cost, "{budget}");
+    }
 }

@@ -10,10 +10,12 @@ use meridian_core::auth::KeyPolicy;
 use meridian_core::batch;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
-use meridian_core::wire::object_list::{self, Next, Object, Page, Question, Search};
+use meridian_core::journal::Progress;
+use meridian_core::wire::object_list::{self, Next, Object, Page, Paging, Place, Question, Search};
 
 use super::{Answer, Attempt, Failure};
 use crate::byte_budget::ByteLease;
+use crate::clock;
 use crate::credentials::Token;
 use crate::owners::{Owner, Unknown};
 use crate::plane::admit::{Admitted, owner_unknown};
@@ -24,7 +26,7 @@ use crate::rules::Door;
 /// Most objects of one page that a provider is asked for.
 const FILES_OF_PAGE: usize = 1_000;
 const BATCHES_OF_PAGE: usize = 100;
-const MESSAGE_BATCHES_OF_PAGE: usize = 1_000;
+const ANTHROPICS_OF_PAGE: usize = 1_000;
 /// Objects of a page where the caller does not say: the providers' own numbers.
 const FILES_ASKED: usize = 10_000;
 const BATCHES_ASKED: usize = 20;
@@ -43,7 +45,7 @@ pub(super) fn is_shared_list(admitted: &Admitted) -> bool {
 
 /// Whether its objects lie at the provider under an id.
 pub(super) fn stores(endpoint: Endpoint) -> bool {
-    endpoint == Endpoint::Files || endpoint.has_batches()
+    endpoint.has_files() || endpoint.has_batches()
 }
 
 impl Attempt<'_> {
@@ -56,32 +58,37 @@ impl Attempt<'_> {
     ) -> Result<Box<Answer>, Failure> {
         let ask = &self.admitted.ask;
         let endpoint = self.admitted.arrival.endpoint;
-        let question = Question::read(&ask.tail, endpoint.dialect()).map_err(Failure::terminal)?;
+        let paging = Paging::of(endpoint);
+        let question = Question::read(&ask.tail, paging).map_err(Failure::terminal)?;
         let (of_page, asked) = match endpoint {
             Endpoint::Files => (FILES_OF_PAGE, FILES_ASKED),
-            Endpoint::MessageBatches => (MESSAGE_BATCHES_OF_PAGE, BATCHES_ASKED),
+            Endpoint::MessageBatches | Endpoint::AnthropicFiles => {
+                (ANTHROPICS_OF_PAGE, BATCHES_ASKED)
+            }
             _ => (BATCHES_OF_PAGE, BATCHES_ASKED),
         };
         let wanted = question
             .limit
             .map_or(asked, |limit| limit.min(asked.max(of_page)));
-        let mut after = question.after.clone();
-        if let Some(id) = &after {
+        if let Some(id) = &question.after {
             self.check_own(id).await?;
         }
+        let (mut place, mut skip) = (question.start.clone(), question.skip.clone());
         let mut lease = ByteLease::new(&self.state.bytes);
         let mut own: Vec<(Object, Owner)> = Vec::new();
+        // Where each of them was found.
+        let mut places: Vec<Place> = Vec::new();
         let mut search = Search::new(wanted);
         for page in 1..=PAGES_MAX {
-            let tail = question.tail(after.as_deref(), of_page);
-            let outgoing = self.outgoing(door, client, token, (&tail, None))?;
+            let tail = question.tail(&place, of_page);
+            let outgoing = self.outgoing(door, client, token, (&tail, (None, None)))?;
             let answer = self.answer(door, outgoing, token).await?;
             let (answer, read) = self.page(answer).await?;
-            let last = read.objects.last().map(|object| object.id.clone());
-            let is_last = !read.has_more || last.is_none() || last == after;
-            let more = self.own_of(read.objects).await?;
+            let next = place.next(&read);
+            let more = self.own_of(skip.rest(read.objects)).await?;
             let bytes: usize = more.iter().map(|(object, _)| object.raw.len()).sum();
             own.extend(more);
+            places.resize(own.len(), place);
             if !lease.grow(bytes as u64) {
                 return Err(Failure::terminal(GatewayError::Overloaded {
                     what: "The gateway is holding as many bytes of lists as it may",
@@ -89,25 +96,31 @@ impl Attempt<'_> {
                 }));
             }
             let is_late = page == PAGES_MAX || self.sent_at.elapsed() > SEARCH_MAX;
-            match search.after_page(own.len(), is_last, is_late) {
+            match search.after_page(own.len(), next.is_none(), is_late) {
                 Next::Page => {}
                 Next::Answer { has_more } => {
                     own.truncate(wanted);
                     self.wake(own.iter().map(|(object, _)| object));
                     self.keep_written(&own).await;
-                    let objects = own.into_iter().map(|(object, _)| object).collect();
-                    return Ok(self.listed(answer, Page { objects, has_more }, lease));
+                    let last = own.last().zip(places.get(own.len().saturating_sub(1)));
+                    let last = last.filter(|_| has_more && paging == Paging::Cursor);
+                    let page = Page {
+                        next_page: last.map(|((object, _), place)| place.cursor_behind(&object.id)),
+                        objects: own.into_iter().map(|(object, _)| object).collect(),
+                        has_more,
+                    };
+                    return Ok(self.listed(answer, page, lease));
                 }
                 Next::GiveUp => return Err(Failure::terminal(too_long(of_page * page))),
             }
-            after = last;
+            place = next.unwrap_or_default();
         }
         Err(Failure::terminal(too_long(of_page * PAGES_MAX)))
     }
 
     async fn check_own(&self, id: &str) -> Result<(), Failure> {
         let what = match self.admitted.arrival.endpoint {
-            Endpoint::Files => "File",
+            Endpoint::Files | Endpoint::AnthropicFiles => "File",
             _ => "Batch",
         };
         let found = self.state.owners.find(id).await;
@@ -195,7 +208,8 @@ impl Attempt<'_> {
     }
 
     fn listed(&self, mut answer: Box<Answer>, page: Page, lease: ByteLease) -> Box<Answer> {
-        let body = Bytes::from(page.write(self.admitted.arrival.endpoint.dialect()));
+        let paging = Paging::of(self.admitted.arrival.endpoint);
+        let body = Bytes::from(page.write(paging));
         let mut meter = self.admitted.meter();
         meter.body(&body);
         answer.prelude = Prelude::Whole(body, Box::new(meter));
@@ -227,6 +241,17 @@ impl Attempt<'_> {
         let id = meter.facts().response_id.clone();
         if let Some(id) = id.filter(|_| self.admitted.makes_batch()) {
             self.state.owners.note_batch(&id);
+            // A process that dies from here on has it billed by the next one.
+            let call_id = self.admitted.arrival.call_id;
+            let progress = Progress {
+                at: clock::now(),
+                response_id: Some(id.clone()),
+                served_by: Some(self.target.named()),
+                ..Progress::default()
+            };
+            if let Err(error) = self.state.journal.append_progress(call_id, &progress) {
+                tracing::warn!(%call_id, %error, "a batch is not in the journal yet");
+            }
             let _ = self.admitted.made_batch.set(id);
         }
     }
