@@ -175,10 +175,7 @@ fn settle_hold(
     } = hold;
     let mut bill = bill(&outcome, admitted, bound.prompt_tokens, now);
     let answer_cost = bill.cost;
-    let mut places = Places::default();
-    if let Some(target) = outcome.target {
-        places.add(target, answer_cost);
-    }
+    let mut places = Places::of(outcome.target, answer_cost);
     let bills = (&mut bill, &mut places);
     add_unanswered(bills, &admitted.unanswered, bound.prompt_tokens, now);
     fill(&mut record, &outcome, &bill, admitted, now);

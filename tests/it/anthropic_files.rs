@@ -5,7 +5,7 @@ mod account;
 use std::sync::{Arc, Mutex};
 
 use meridian_testkit::config::{Config, MASTER_KEY};
-use meridian_testkit::deadline::{SOON, insist};
+use meridian_testkit::deadline::SOON;
 use meridian_testkit::fake::{Fake, Reply};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::raw::{Request, Response};

@@ -113,6 +113,30 @@ async fn a_batch_goes_to_its_account_by_the_providers_names() {
 }
 
 #[tokio::test]
+async fn the_copy_of_a_batch_with_other_names_counts_as_held() {
+    let provider = Provider::start().await;
+    let held = "meridian:\n  body_bytes_max: 2000000\n  buffered_bytes_max: 2000000\n";
+    let config = provider.config().raw(held);
+    let gateway = Setup::new(binary(), &config).start().await;
+    let key = gateway.key(&json!({})).await;
+    let with = |bytes: usize| {
+        let mut body = creation(&["claude", "claude"]);
+        body["requests"][0]["params"]["messages"][0]["content"] = json!("x".repeat(bytes));
+        body
+    };
+    // Once as it came, once with the provider's names.
+    let made = ask(&gateway, &key, "POST", PATH, &with(900_000)).await;
+    assert_eq!(made.status(), 200, "{}", made.text());
+    let full = ask(&gateway, &key, "POST", PATH, &with(1_100_000)).await;
+    assert_eq!(full.status(), 503, "{}", full.text());
+    assert!(full.header("retry-after").is_some());
+    assert_eq!(full.json()["type"], "error", "{}", full.text());
+    let sent = provider.asked_for("POST", PATH);
+    assert_eq!(sent.len(), 1, "the second did not leave");
+    assert_eq!(sent[0].json()["requests"][1]["params"]["model"], "claude-x");
+}
+
+#[tokio::test]
 async fn a_batch_is_billed_once_by_its_results_and_may_be_deleted_then() {
     let provider = Provider::start().await;
     let mut gateway = Setup::new(binary(), &provider.config()).start().await;

@@ -136,6 +136,13 @@ fn no_path_is_written_twice_and_every_target_has_one() {
             assert_eq!(found(row.methods[0].as_str(), &filled(path)).pattern, *path);
         }
     }
+    // Which dialect the files of a path are in says its client.
+    for endpoint in Endpoint::ALL {
+        let spoken = Target::Inference(endpoint.spoken(true));
+        if targets.contains(&Target::Inference(endpoint).index()) {
+            targets.insert(spoken.index());
+        }
+    }
     // Positions have no gaps: every route has a row.
     assert!(targets.iter().all(|&index| index < targets.len()));
     assert!(targets.len() <= RouteSet::TARGETS_MAX);

@@ -11,13 +11,18 @@ use crate::rules::Target;
 use crate::state::State;
 
 /// Costs by the deployment that caused them.
-#[derive(Default)]
 pub(super) struct Places(Vec<(Arc<Target>, NanoUsd)>);
 
 /// Money that budgets of a deployment pay, and what it is settled with.
 pub(super) type Charge = (Admission, NanoUsd);
 
 impl Places {
+    /// The answer's.
+    pub(super) fn of(target: Option<&Arc<Target>>, cost: NanoUsd) -> Self {
+        let target = target.map(|target| (Arc::clone(target), cost));
+        Self(target.into_iter().collect())
+    }
+
     /// A deployment has caused a cost, more than once if need be.
     pub(super) fn add(&mut self, target: &Arc<Target>, cost: NanoUsd) {
         let same = |(known, _): &&mut (Arc<Target>, NanoUsd)| is_same(known, target);
