@@ -242,7 +242,6 @@ mod tests {
     use super::*;
     use jiff::tz::TimeZone;
 
-    use crate::auth::KeyPolicy;
     use crate::ids::KeyHash;
     use crate::key::KeyRecord;
     use crate::meters::Meters;
@@ -266,7 +265,7 @@ mod tests {
         }
         let record: KeyRecord = serde_json::from_value(fields).unwrap();
         let meters = Meters::of_key(&record, &TimeZone::UTC, WallMs(0));
-        KeyView::alone(KeyPolicy::of(&record), Arc::new(meters))
+        KeyView::alone(&record, Arc::new(meters))
     }
 
     #[test]
