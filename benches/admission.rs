@@ -98,7 +98,7 @@ fn give_rights(view: &KeyView, now: WallMs) {
     let mut effects = Vec::new();
     let mut dues = Vec::new();
     view.add_dues(&mut dues);
-    let scopes = dues.iter().map(|due| &due.meters).chain([&view.meters]);
+    let scopes = dues.iter().map(|due| &due.meters).chain([view.meters()]);
     for window in scopes.map(Window::whole) {
         if window.limit(now).is_none() {
             continue;
@@ -155,7 +155,7 @@ fn measure(
             .map_err(|error| BenchError::Refused(error.to_string()))?;
         let mut dues = Vec::new();
         view.add_dues(&mut dues);
-        let admitted = view.meters.admit(need, dues, now);
+        let admitted = view.meters().admit(need, dues, now);
         let mut admission =
             admitted.map_err(|denied| BenchError::Refused(denied.error.to_string()))?;
         admission.mark_sent();

@@ -31,7 +31,7 @@ impl<'a> ModelFacts<'a> {
 }
 
 /// A parsed `models` list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ModelRules {
     /// Every model: the list is empty or says `*` or `all-proxy-models`.
     All,

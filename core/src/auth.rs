@@ -3,27 +3,23 @@
 //! A credential is taken out of the headers once, whatever header carried it; from there on only
 //! the [`Principal`] and the matched route decide.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::access::ModelRules;
-use crate::cache::KeyCache;
 use crate::error::GatewayError;
 use crate::ids::{KeyHash, Secret};
-use crate::key::{KeyOverrides, KeyRecord};
-use crate::party::{Aliases, region_set, tags_in};
-use crate::routes::{Access, Match, RouteSet};
+use crate::routes::{Access, Match};
 use crate::time::WallMs;
-use crate::transcript::redacts;
 
 mod carrier;
 mod decision;
+mod policy;
 mod rights;
 mod view;
 mod writable;
 
 pub use carrier::{CREDENTIAL_BYTES_MAX, Credential, credential};
-pub use view::KeyView;
+pub use policy::{KeyPolicy, Shared};
+pub use view::{Counters, KeyView, PartiesOfKey};
 
 pub use decision::{Action, Object, Power, Standing, decide};
 pub use rights::{Rights, exceeds, fill, fits};
@@ -89,141 +85,6 @@ impl Role {
     }
 }
 
-/// What the rules of one key come to, parsed once when the key is loaded or changed.
-#[derive(Clone, Debug)]
-pub struct KeyPolicy {
-    /// Digest of the key.
-    pub token: KeyHash,
-    /// Region that writes it; `None` where there is one region only.
-    pub home: Option<Box<str>>,
-    /// Blocked by an administrator.
-    pub blocked: bool,
-    /// When it stops working.
-    pub expires: Option<WallMs>,
-    /// Models it may use.
-    pub models: ModelRules,
-    /// What few keys say.
-    rare: Option<Arc<Rare>>,
-    /// Regions that may serve its requests, fallbacks and retries too; `None` is all.
-    pub allowed_regions: Option<Arc<BTreeSet<String>>>,
-    /// What it says about routing; `None` is nothing.
-    pub overrides: Option<Arc<KeyOverrides>>,
-    /// What it says about the response cache; `None` is nothing.
-    pub cache: Option<Arc<KeyCache>>,
-    /// What its requests ask and are answered is never kept.
-    pub redacts: bool,
-    /// Its alias.
-    pub alias: Option<Box<str>>,
-    /// Its user.
-    pub user_id: Option<Box<str>>,
-    /// Its team.
-    pub team_id: Option<Box<str>>,
-    /// Its organization.
-    pub organization_id: Option<Box<str>>,
-}
-
-/// Apart, so that a key that says none of it is small: there may be a million.
-#[derive(Debug)]
-struct Rare {
-    /// Whose what it made is, where that is not the key itself.
-    lineage: Option<KeyHash>,
-    /// Model names it rewrites.
-    aliases: Aliases,
-    /// Routes it may call.
-    routes: RouteSet,
-    /// `allowed_routes` as written, for the refusal; empty when nothing is restricted.
-    routes_written: Box<[String]>,
-    /// Tags that count as its requests' own when tags select deployments.
-    tags: Box<[Box<str>]>,
-}
-
-impl Rare {
-    /// `None` when nothing of it is said.
-    fn of(record: &KeyRecord) -> Option<Arc<Self>> {
-        let tags = tags_in(&record.metadata);
-        let says_nothing = record.lineage.is_none() && tags.is_empty();
-        if says_nothing && record.aliases.is_empty() && record.allowed_routes.is_empty() {
-            return None;
-        }
-        Some(Arc::new(Self {
-            lineage: record.lineage,
-            aliases: Aliases::of(&record.aliases),
-            routes: RouteSet::of_entries(&record.allowed_routes),
-            routes_written: record.allowed_routes.as_slice().into(),
-            tags,
-        }))
-    }
-}
-
-impl KeyPolicy {
-    /// Parses a stored key.
-    pub fn of(record: &KeyRecord) -> Self {
-        let boxed = |text: &Option<String>| text.as_deref().map(Box::from);
-        Self {
-            token: record.token,
-            home: (!record.home.is_empty()).then(|| record.home.as_str().into()),
-            blocked: record.blocked,
-            expires: record.expires,
-            models: ModelRules::parse(&record.models, record.team_id.is_some()),
-            rare: Rare::of(record),
-            allowed_regions: region_set(&record.allowed_regions),
-            overrides: overrides(record),
-            cache: KeyCache::of(record).map(Arc::new),
-            redacts: redacts(&record.metadata),
-            alias: boxed(&record.key_alias),
-            user_id: boxed(&record.user_id),
-            team_id: boxed(&record.team_id),
-            organization_id: boxed(&record.organization_id),
-        }
-    }
-
-    /// Whose what it made is, where that is not the key itself: [`KeyRecord::identity`].
-    pub fn lineage(&self) -> Option<KeyHash> {
-        self.rare.as_ref()?.lineage
-    }
-
-    /// [`KeyRecord::identity`].
-    pub fn identity(&self) -> KeyHash {
-        self.lineage().unwrap_or(self.token)
-    }
-
-    /// The name that a model asked for stands for under this key: one step, no chains.
-    pub fn model_for<'a>(&'a self, asked: &'a str) -> &'a str {
-        let renamed = self
-            .rare
-            .as_ref()
-            .and_then(|rare| rare.aliases.of_name(asked));
-        renamed.unwrap_or(asked)
-    }
-
-    /// Tags that count as its requests' own when tags select deployments.
-    pub fn tags(&self) -> &[Box<str>] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.tags[..])
-    }
-
-    /// Whether it may call a route.
-    ///
-    /// # Errors
-    /// `RouteNotAllowed` with what it may call, as it was written.
-    fn check_route(&self, found: &Match<'_>) -> Result<(), GatewayError> {
-        match &self.rare {
-            Some(rare) if !rare.routes.contains(found.target) => {
-                Err(GatewayError::RouteNotAllowed {
-                    routes: rare.routes_written.to_vec(),
-                    route: found.pattern.to_owned(),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A stored key was checked when it was written; what cannot be read overrides nothing.
-fn overrides(record: &KeyRecord) -> Option<Arc<KeyOverrides>> {
-    let overrides = KeyOverrides::of(record).unwrap_or_default();
-    (overrides != KeyOverrides::default()).then(|| Arc::new(overrides))
-}
-
 /// Who calls.
 #[derive(Clone, Debug)]
 pub enum Principal {
@@ -281,7 +142,7 @@ pub fn authenticate(
     if key.policy.blocked {
         return Err(GatewayError::KeyBlocked);
     }
-    match key.policy.expires {
+    match key.policy.expires() {
         Some(expired) if expired < now => Err(GatewayError::KeyExpired {
             masked: carrier::masked_head(clear),
             expired,
@@ -314,10 +175,10 @@ pub fn authorize_as(
 ) -> Result<Reach, GatewayError> {
     let key = match principal {
         Principal::Master => return Ok(Reach::Everything),
-        Principal::Key(key) => &key.policy,
+        Principal::Key(key) => key,
     };
     if found.access != Access::Public {
-        key.check_route(found)?;
+        key.policy.check_route(found)?;
     }
     let sees_all = matches!(role, Role::ProxyAdmin | Role::ProxyAdminViewer);
     let reach = if sees_all {
@@ -331,7 +192,7 @@ pub fn authorize_as(
         Access::AdminViewer if sees_all => Ok(reach),
         Access::Admin if role == Role::ProxyAdmin => Ok(reach),
         Access::Delegated | Access::AdminViewer | Access::Admin => {
-            Err(admin_only(found.pattern, role, key.user_id.as_deref()))
+            Err(admin_only(found.pattern, role, key.user_id()))
         }
         Access::MasterKey => Err(GatewayError::MasterKeyOnly {
             route: found.pattern.to_owned(),

@@ -27,7 +27,7 @@ use word::{Epoch, Period, Word};
 pub const AMOUNT_MAX: NanoUsd = NanoUsd(word::VALUE_MAX as i64);
 
 /// Rules of a budget. All of it can change while requests run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// Money per period; `None` only counts.
     pub limit: Option<NanoUsd>,

@@ -26,7 +26,7 @@ pub const WINDOW_S: u32 = 60;
 pub const LIMIT_MAX: u64 = u32::MAX as u64 - 1;
 
 /// Limits of a scope; `None` is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Requests per minute.
     pub rpm: Option<u64>,

@@ -25,6 +25,7 @@ mod chain;
 mod held;
 mod limits;
 mod models;
+mod plain;
 mod purse;
 mod routed;
 mod rules;
@@ -35,6 +36,7 @@ use limits::LimitChain;
 pub use limits::{LIMITS_MAX, check_budget_limits, limit_periods, shown_budget_limits};
 pub use models::MODELS_MAX;
 use models::ModelChain;
+pub use plain::{Plain, Start};
 pub use purse::Decides;
 use purse::Purse;
 pub use routed::{Routed, RoutedKind};
@@ -79,6 +81,12 @@ pub struct Meters {
 struct Place {
     /// Region that its record was made in.
     home: Option<Arc<str>>,
+    rotation: Option<Box<Rotation>>,
+}
+
+/// What few keys have: apart, for there may be a million with a home.
+#[derive(Clone, Debug, Default)]
+struct Rotation {
     /// The key that took over from the one that it was made for.
     heir: Option<KeyHash>,
     /// The key's identity, where that is another than its digest.
@@ -248,10 +256,9 @@ impl Meters {
     }
 
     /// Says in which region the scope's record was made.
-    pub fn set_home(&self, home: &str) {
-        if self.home().as_deref() != Some(home) {
-            let home: Arc<str> = home.into();
-            self.change_place(|place| place.home = Some(Arc::clone(&home)));
+    pub fn set_home(&self, home: &Arc<str>) {
+        if self.home().as_ref() != Some(home) {
+            self.change_place(|place| place.home = Some(Arc::clone(home)));
         }
     }
 
@@ -262,22 +269,26 @@ impl Meters {
 
     /// Says that the key was rotated and goes on under this digest.
     pub fn set_heir(&self, token: KeyHash) {
-        self.change_place(|place| place.heir = Some(token));
+        self.change_rotation(|rotation| rotation.heir = Some(token));
     }
 
     /// Says whose the limits per minute are: they go on through a rotation.
     pub fn set_lineage(&self, lineage: KeyHash) {
         if self.lineage() != Some(lineage) {
-            self.change_place(|place| place.lineage = Some(lineage));
+            self.change_rotation(|rotation| rotation.lineage = Some(lineage));
         }
     }
 
     fn lineage(&self) -> Option<KeyHash> {
-        self.place.load().as_ref()?.lineage
+        self.place.load().as_ref()?.rotation.as_ref()?.lineage
     }
 
     fn heir(&self) -> Option<KeyHash> {
-        self.place.load().as_ref()?.heir
+        self.place.load().as_ref()?.rotation.as_ref()?.heir
+    }
+
+    fn change_rotation(&self, change: impl Fn(&mut Rotation)) {
+        self.change_place(|place| change(place.rotation.get_or_insert_default()));
     }
 
     fn change_place(&self, change: impl Fn(&mut Place)) {

@@ -12,7 +12,7 @@ use crate::time::WallMs;
 pub const COUNT_MAX: u32 = 10_000;
 
 /// Unit of a budget duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// `s`
     Second,
@@ -29,7 +29,7 @@ pub enum Unit {
 }
 
 /// A parsed `budget_duration`, e.g. `30d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BudgetDuration {
     /// How many, 1 to [`COUNT_MAX`].
     pub count: u32,

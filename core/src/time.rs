@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct WallMs(pub i64);
 
 impl WallMs {
+    /// The last moment there is.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// ISO-8601 UTC with milliseconds, as LiteLLM's API prints datetimes.
     pub fn to_iso(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)

@@ -116,7 +116,7 @@ impl Caller {
     pub(super) fn user_id(&self) -> Option<String> {
         match &self.principal {
             Principal::Master => Some(ADMIN_USER.to_owned()),
-            Principal::Key(key) => key.policy.user_id.as_deref().map(str::to_owned),
+            Principal::Key(key) => key.user_id().map(str::to_owned),
         }
     }
 
@@ -165,7 +165,7 @@ fn own_standing(principal: &Principal) -> Standing {
         Principal::Master => Standing::master(ADMIN_USER),
         Principal::Key(key) => Standing {
             role: key.role(),
-            user_id: key.policy.user_id.as_deref().map(str::to_owned),
+            user_id: key.user_id().map(str::to_owned),
             key: Some(key.policy.token),
             key_team: key.policy.team_id.as_deref().map(str::to_owned),
             ..Standing::default()

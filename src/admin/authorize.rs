@@ -26,7 +26,7 @@ pub(super) async fn standing(
     let policy = &key.policy;
     let mut who = Standing {
         role: key.role(),
-        user_id: policy.user_id.as_deref().map(str::to_owned),
+        user_id: key.user_id().map(str::to_owned),
         key: Some(policy.token),
         key_team: policy.team_id.as_deref().map(str::to_owned),
         ..Standing::default()

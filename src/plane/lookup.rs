@@ -165,13 +165,14 @@ fn key_of(session: &ServerSession, admitted: &Admitted, policy: &CachePolicy) ->
 /// could not go on from it.
 fn tenant(admitted: &Admitted, scope: CacheScope) -> Tenant<'_> {
     let stored = admitted.arrival.endpoint == Endpoint::Responses;
-    let Some(key) = admitted.key.as_deref().map(|key| &key.policy) else {
+    let Some(view) = admitted.key.as_deref() else {
         return match scope {
             CacheScope::Global if !stored => Tenant::Everyone,
             _ => Tenant::Master,
         };
     };
-    match (scope, &key.team_id, &key.user_id) {
+    let key = &view.policy;
+    match (scope, &key.team_id, view.user_id()) {
         (CacheScope::Key, ..) => Tenant::Key(&key.token),
         _ if stored => Tenant::Key(&key.token),
         (CacheScope::Global, ..) => Tenant::Everyone,

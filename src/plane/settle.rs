@@ -202,7 +202,7 @@ fn settle_hold(
         answer_cost,
         prompt_tokens: record.usage.prompt,
         completion_tokens: record.usage.completion,
-        key_spend: admitted.key.as_ref().map(|key| key.meters.spent(now)),
+        key_spend: admitted.key.as_ref().map(|key| key.meters().spent(now)),
         duration,
         overhead,
     }

@@ -1,5 +1,7 @@
 //! What a record of each kind does to keys and scopes.
 
+use std::collections::BTreeSet;
+
 use meridian_core::access::ModelRules;
 use meridian_core::ids::KeyHash;
 use meridian_core::key::{KeyRecord, RotatedKey};
@@ -79,13 +81,10 @@ impl Registry {
         self.keys.note_unrestricted(hash, own);
         let incoming = Incoming {
             bounds: binding.bind(bounds),
-            parties: self.parties_of(&key.team_id, &key.user_id, &key.organization_id, now),
+            parties: self.parties_of(&key, now),
             record: &key,
         };
         self.keys.put(incoming, &self.zone, now);
-        if let Some(view) = self.keys.active(&hash) {
-            view.meters.set_home(&record.home);
-        }
         Applied::Taken
     }
 
@@ -237,7 +236,7 @@ impl Registry {
         self.parties.count(scope.kind, is && !was, was && !is);
         self.refresh(&scope, counted, now);
         if let Some(meters) = self.parties.meters(&scope) {
-            meters.set_home(&record.home);
+            meters.set_home(&record.home.as_str().into());
         }
         if scope.kind == ScopeKind::Team {
             self.follow_team(&scope.id, before.as_deref(), now);
@@ -259,26 +258,39 @@ impl Registry {
         let organization = after(|it| &it.organization_id);
         if organization != before.and_then(|it| it.organization_id.clone()) {
             for key in self.keys.of_team(team_id) {
-                let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-                let policy = &key.policy;
-                let parties = self.parties_of(
-                    &owned(&policy.team_id),
-                    &owned(&policy.user_id),
-                    &owned(&policy.organization_id),
-                    now,
-                );
-                self.keys
-                    .change_view(&policy.token, |view| view.parties = parties);
+                let own = key.policy.organization_id.as_deref();
+                let id = own.or(organization.as_deref());
+                let organization = id.map(|id| {
+                    let scope = Scope::new(ScopeKind::Organization, id);
+                    self.parties.party(&scope)
+                });
+                self.keys.change(&key.policy.token, |shared| {
+                    shared.organization = organization
+                });
             }
         }
     }
 
+    /// Puts in force what holds for every member of a team. Those of whom nothing is known are
+    /// found by their keys.
     fn refresh_members(&self, team_id: &str, now: WallMs) {
         let of_team = |scope: &Scope| scope.member().is_some_and(|(team, _)| team == team_id);
-        let members = self.parties.named(ScopeKind::TeamMember, of_team);
-        for member in members {
-            self.refresh(&member, None, now);
+        let known = self.parties.named(ScopeKind::TeamMember, of_team);
+        let mut members: BTreeSet<Scope> = known.into_iter().collect();
+        for key in self.keys.of_team(team_id) {
+            let user = key.user_id();
+            members.extend(user.map(|user| Scope::team_member(team_id, user)));
         }
+        for member in members {
+            if self.is_member_limited(&member) || self.parties.view_of(&member).is_some() {
+                self.refresh(&member, None, now);
+            }
+        }
+    }
+
+    /// Whether its team has limits for members that have no record.
+    pub(super) fn is_member_limited(&self, member: &Scope) -> bool {
+        self.default_charter(member, None).is_some()
     }
 }
 

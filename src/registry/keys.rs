@@ -1,33 +1,34 @@
 //! Every virtual key in memory: what a request needs to know of it, found by its digest.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{BuildHasherDefault, Hasher, RandomState};
+use std::sync::Arc;
 
 use dashmap::DashMap;
 use jiff::tz::TimeZone;
-use meridian_core::access::{Listed, ModelRules};
-use meridian_core::auth::{KeyPolicy, KeyView};
+use meridian_core::auth::{Counters, KeyView, PartiesOfKey, Shared};
 use meridian_core::ids::KeyHash;
 use meridian_core::key::{KeyRecord, RotatedKey};
 use meridian_core::meters::{Meters, Whose, Written};
 use meridian_core::money::NanoUsd;
-use meridian_core::party::PartiesOfKey;
 use meridian_core::record::Bounds;
 use meridian_core::time::WallMs;
 
+use super::alike::Alike;
 use super::restrictions::Binding;
+use super::table::{Keyed, Table};
 use super::{REMOVED_MAX, REMOVED_MS};
 
 /// How long the counters of a deleted key are kept for a successor that is still to come.
 const COUNTERS_KEPT_MS: i64 = 60_000;
 
-/// The keys of this node. Readers take one shard of a map; writers come one at a time.
+/// The keys of this node. Writers come one at a time; a request that finds its key, by its own or by
+/// a rotated digest, takes no lock. Only the counters of a key are waited for, if they are just
+/// being made.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    active: ByDigest<Held>,
+    active: Table<KeyView>,
     /// Digests that a rotation replaced; they work until their grace period is over.
-    rotated: ByDigest<Rotated>,
+    rotated: Table<Rotated>,
     /// Digests that are to take over the counters of another one.
     heirs: ByDigest<KeyHash>,
     /// Keys that were deleted.
@@ -36,8 +37,7 @@ pub(super) struct Keys {
     linked: ByDigest<Linked>,
     /// What keys say themselves that restrictions bind.
     unrestricted: ByDigest<Unrestricted>,
-    /// Model lists, each once: a thousand keys of a team have the same. Only writers come here.
-    lists: Mutex<HashSet<Arc<Listed>>>,
+    alike: Alike,
 }
 
 type ByDigest<V> = DashMap<KeyHash, V, BuildHasherDefault<DigestHasher>>;
@@ -58,15 +58,34 @@ impl Hasher for DigestHasher {
     }
 }
 
-#[derive(Debug)]
-struct Held {
-    view: Arc<KeyView>,
-    version: u64,
-    generation: u32,
+impl Keyed for KeyView {
+    type Key = KeyHash;
+
+    fn key(&self) -> &KeyHash {
+        &self.policy.token
+    }
+
+    fn hash(key: &KeyHash, _: &RandomState) -> u64 {
+        let head = key.as_bytes().first_chunk();
+        head.map_or(0, |head| u64::from_le_bytes(*head))
+    }
+}
+
+impl Keyed for Rotated {
+    type Key = KeyHash;
+
+    fn key(&self) -> &KeyHash {
+        &self.old
+    }
+
+    fn hash(key: &KeyHash, state: &RandomState) -> u64 {
+        KeyView::hash(key, state)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Rotated {
+    old: KeyHash,
     active: KeyHash,
     revoke_at: WallMs,
     version: u64,
@@ -102,7 +121,7 @@ pub(super) struct Incoming<'a> {
     /// Its limits with those of its budget.
     pub(super) bounds: Bounds,
     /// Its scopes.
-    pub(super) parties: Option<Arc<PartiesOfKey>>,
+    pub(super) parties: PartiesOfKey,
 }
 
 impl Keys {
@@ -116,7 +135,7 @@ impl Keys {
 
     /// The key with this very digest.
     pub(super) fn active(&self, hash: &KeyHash) -> Option<Arc<KeyView>> {
-        self.active.get(hash).map(|held| Arc::clone(&held.view))
+        self.active.get(hash)
     }
 
     /// The key of this identity, under whatever digest it goes now. Looks at every key: for what
@@ -126,24 +145,21 @@ impl Keys {
         if let Some(view) = self.active(identity).filter(is_it) {
             return Some(view);
         }
-        self.active
-            .iter()
-            .map(|held| Arc::clone(&held.view))
-            .find(is_it)
+        self.active.iter().find(is_it)
     }
 
-    /// Keys that fit. Looks at every key.
-    pub(super) fn find(&self, fits: impl Fn(&KeyView) -> bool) -> Vec<Arc<KeyView>> {
+    /// Counters that fit, of those that have been made. Looks at every key.
+    pub(super) fn find_made(&self, fits: impl Fn(&Meters) -> bool) -> Vec<(KeyHash, Arc<Meters>)> {
         let all = self.active.iter();
-        let found = all.filter(|held| fits(&held.view));
-        found.map(|held| Arc::clone(&held.view)).collect()
+        all.filter_map(|view| {
+            let meters = view.made_meters().filter(|meters| fits(meters))?;
+            Some((view.policy.token, Arc::clone(meters)))
+        })
+        .collect()
     }
 
     /// The digest that replaced a rotated one, while its grace period runs.
     pub(super) fn active_of(&self, hash: &KeyHash, now: WallMs) -> Option<KeyHash> {
-        if self.rotated.is_empty() {
-            return None;
-        }
         let rotated = self.rotated.get(hash)?;
         (now < rotated.revoke_at).then_some(rotated.active)
     }
@@ -154,31 +170,33 @@ impl Keys {
 
     /// Keys that have a budget, at most `count_max` of them.
     pub(super) fn with_budget(&self, count_max: usize, now: WallMs) -> Vec<Arc<KeyView>> {
-        let views = self.active.iter().map(|held| Arc::clone(&held.view));
-        views
-            .filter(|view| view.meters.budget().limit(now).is_some())
-            .take(count_max)
-            .collect()
+        let limited = |view: &Arc<KeyView>| view.budget_limit(now).is_some();
+        self.active.iter().filter(limited).take(count_max).collect()
     }
 
     /// Version of what is known under this digest, tombstones included.
     pub(super) fn version(&self, hash: &KeyHash) -> Option<u64> {
-        let active = self.active.get(hash).map(|held| held.version);
+        let active = self.active.get(hash).map(|view| view.version);
         active.or_else(|| self.removed.get(hash).map(|removed| removed.version))
     }
 
     /// Takes the version that is in force once more when it comes: what bound it is lifted.
     pub(super) fn reopen(&self, hash: &KeyHash) {
-        if let Some(mut held) = self.active.get_mut(hash) {
-            held.version = held.version.saturating_sub(1);
+        if let Some(view) = self.active(hash) {
+            let mut reopened = view.with(|_| {});
+            reopened.version = view.version.saturating_sub(1);
+            self.active.insert(Arc::new(reopened));
         }
     }
 
     pub(super) fn generation(&self, hash: &KeyHash) -> Option<u32> {
-        self.active.get(hash).map(|held| held.generation)
+        self.active.get(hash).map(|view| view.policy.generation)
     }
 
-    /// Puts a key in force and keeps its counters, or those of the key that it replaces.
+    /// Puts a key in force and keeps its counters, or those of the key that it replaces. A key that
+    /// has none, and needs no lists in them, gets them at its first use. One that has not been used
+    /// yet gets them here, before it is changed: a request that found it a moment ago counts in
+    /// the same.
     pub(super) fn put(&self, key: Incoming<'_>, zone: &TimeZone, now: WallMs) {
         let Incoming {
             record,
@@ -190,41 +208,38 @@ impl Keys {
             metadata: &record.metadata,
         };
         let token = record.token;
-        let kept = self.active(&token).map(|view| Arc::clone(&view.meters));
-        let inherited = || {
-            let meters = self.inherited(&token)?;
-            meters.set_heir(token);
-            Some(meters)
-        };
-        let meters = match kept.or_else(inherited) {
+        let mut policy = self.alike.policy(record);
+        let plain = written.plain();
+        let kept = self.active(&token).map(|view| Arc::clone(view.meters()));
+        let meters = match kept.or_else(|| self.inherited(&token)) {
             Some(meters) => {
                 meters.update(written, zone, now);
-                meters
+                Some(meters)
             }
+            None if plain.is_some() => None,
             None => {
                 let whose = Whose::Key(token);
-                Arc::new(Meters::new(whose, written, record.spend, zone, now))
+                let meters = Meters::new(whose, written, record.spend, zone, now);
+                Some(Arc::new(meters))
             }
         };
-        if let Some(lineage) = record.lineage {
-            meters.set_lineage(lineage);
-        }
-        meters.set_ended(record.blocked);
-        self.link(record);
-        let mut policy = KeyPolicy::of(record);
-        self.share_list(&mut policy.models);
-        let view = Arc::new(KeyView {
-            policy,
-            meters,
-            parties,
-        });
-        let (version, generation) = (record.version, record.generation);
-        let held = Held {
-            view,
-            version,
-            generation,
+        let mut limits = plain.unwrap_or_default();
+        let start = limits.start(record.spend, zone, now);
+        let counters = match meters {
+            Some(meters) => {
+                policy.tell(&meters);
+                Counters::Made(meters)
+            }
+            None => Counters::AtFirstUse(start),
         };
-        self.active.insert(token, held);
+        self.link(record);
+        policy.change(|shared| {
+            shared.limits = limits;
+            shared.zone = zone.clone();
+        });
+        let mut view = KeyView::new(policy, record.version, parties, counters);
+        self.alike.share(&mut view);
+        self.active.insert(Arc::new(view));
         self.removed.remove(&token);
     }
 
@@ -250,7 +265,7 @@ impl Keys {
         of_budget
             .filter_map(|linked| {
                 let view = self.active(linked.key())?;
-                Some((linked.clone(), Arc::clone(&view.meters)))
+                Some((linked.clone(), Arc::clone(view.meters())))
             })
             .collect()
     }
@@ -267,8 +282,15 @@ impl Keys {
     /// Counters of the key that this one replaces.
     fn inherited(&self, token: &KeyHash) -> Option<Arc<Meters>> {
         let (_, old) = self.heirs.remove(token)?;
-        let running = self.active(&old).map(|view| Arc::clone(&view.meters));
-        running.or_else(|| self.removed.get_mut(&old)?.meters.take())
+        let meters = self.running(&old)?;
+        meters.set_heir(*token);
+        Some(meters)
+    }
+
+    /// Counters of a key that is in force or was a moment ago; of the latter they are given away.
+    fn running(&self, token: &KeyHash) -> Option<Arc<Meters>> {
+        let running = self.active(token).map(|view| Arc::clone(view.meters()));
+        running.or_else(|| self.removed.get_mut(token)?.meters.take())
     }
 
     /// Binds a key that is in force, or frees it again.
@@ -278,16 +300,16 @@ impl Keys {
         };
         let own = *self.unrestricted.entry(*token).or_insert(Unrestricted {
             blocked: view.policy.blocked,
-            limit: view.meters.budget().own_limit(),
+            limit: view.meters().budget().own_limit(),
         });
         if binding == Binding::default() {
             self.unrestricted.remove(token);
         }
         let blocked = own.blocked || binding.blocked;
-        view.meters.set_ended(blocked);
+        view.meters().set_ended(blocked);
         let lowest = own.limit.into_iter().chain(binding.lowered).min();
-        view.meters.budget().set_limit(lowest);
-        self.change_view(token, |view| view.policy.blocked = blocked);
+        view.meters().budget().set_limit(lowest);
+        self.change(token, |shared| shared.blocked = blocked);
     }
 
     /// Remembers what a key says itself that is put in force under a restriction.
@@ -302,24 +324,19 @@ impl Keys {
         }
     }
 
-    /// Changes the view of a key in place of its record: restrictions and scopes do.
-    pub(super) fn change_view(&self, hash: &KeyHash, change: impl FnOnce(&mut KeyView)) {
-        if let Some(mut held) = self.active.get_mut(hash) {
-            let mut view = KeyView {
-                policy: held.view.policy.clone(),
-                meters: Arc::clone(&held.view.meters),
-                parties: held.view.parties.clone(),
-            };
-            change(&mut view);
-            held.view = Arc::new(view);
+    /// Changes a key in place of its record: restrictions and scopes do.
+    pub(super) fn change(&self, hash: &KeyHash, change: impl FnOnce(&mut Shared)) {
+        if let Some(view) = self.active(hash) {
+            let mut changed = view.with(|policy| policy.change(change));
+            self.alike.share(&mut changed);
+            self.active.insert(Arc::new(changed));
         }
     }
 
     /// Keys of a team.
     pub(super) fn of_team(&self, team_id: &str) -> Vec<Arc<KeyView>> {
-        let held = self.active.iter();
-        let of_team = held.filter(|held| held.view.policy.team_id.as_deref() == Some(team_id));
-        of_team.map(|held| Arc::clone(&held.view)).collect()
+        let is_of_team = |view: &Arc<KeyView>| view.policy.team_id.as_deref() == Some(team_id);
+        self.active.iter().filter(is_of_team).collect()
     }
 
     /// Forgets a deleted key; what runs under it is to be cut, unless another digest goes on.
@@ -328,12 +345,12 @@ impl Keys {
             self.sweep(now);
         }
         let view = self.active(hash);
-        let meters = view.map(|view| Arc::clone(&view.meters));
+        let meters = view.map(|view| Arc::clone(view.meters()));
         let successor = self.rotated.get(hash).map(|rotated| rotated.active);
         let successor = successor.and_then(|active| self.active(&active));
         let succeeded = successor.is_some();
         let goes_on = successor.zip(meters.as_ref());
-        let goes_on = goes_on.is_some_and(|(view, meters)| Arc::ptr_eq(&view.meters, meters));
+        let goes_on = goes_on.is_some_and(|(view, meters)| Arc::ptr_eq(view.meters(), meters));
         if let Some(meters) = meters.as_ref().filter(|_| !goes_on) {
             meters.set_ended(true);
         }
@@ -367,11 +384,12 @@ impl Keys {
             revoke_at: now,
         });
         let entry = Rotated {
+            old,
             active,
             revoke_at,
             version,
         };
-        self.rotated.insert(old, entry);
+        self.rotated.insert(Arc::new(entry));
         if active != old {
             self.succeed(&old, active, now);
         }
@@ -385,42 +403,28 @@ impl Keys {
             return;
         };
         // The new key came first and counts on its own: what the old one had spent is added.
-        let running = self.active(old).map(|view| Arc::clone(&view.meters));
-        let ended = || self.removed.get_mut(old)?.meters.take();
-        let Some(meters) = running.or_else(ended) else {
+        let Some(meters) = self.running(old) else {
             return;
         };
-        let budget = view.meters.budget();
+        let budget = view.meters().budget();
         let sum = budget.spent(now).saturating_add(meters.budget().spent(now));
         budget.set_spent(sum, now);
     }
 
     /// Every key has spent nothing from now on.
     pub(super) fn reset_all_spent(&self, now: WallMs) -> Vec<Arc<Meters>> {
-        let held = self.active.iter();
-        let all: Vec<_> = held.map(|held| Arc::clone(&held.view.meters)).collect();
+        let views = self.active.iter();
+        let all: Vec<_> = views.map(|view| Arc::clone(view.meters())).collect();
         for meters in &all {
             meters.reset_spent(NanoUsd::ZERO, now);
         }
         all
     }
 
-    fn share_list(&self, models: &mut ModelRules) {
-        if let ModelRules::Listed(list) = models {
-            let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-            match lists.get(list) {
-                Some(same) => *list = Arc::clone(same),
-                None => {
-                    lists.insert(Arc::clone(list));
-                }
-            }
-        }
-    }
-
     /// Drops what is not needed any more: old notes and unused lists.
     pub(super) fn sweep(&self, now: WallMs) {
         let oldest = now.plus_ms(-REMOVED_MS);
-        self.rotated.retain(|_, rotated| rotated.revoke_at > oldest);
+        self.rotated.retain(|rotated| rotated.revoke_at > oldest);
         let heirless = now.plus_ms(-COUNTERS_KEPT_MS);
         self.removed.retain(|_, removed| {
             if removed.at <= heirless {
@@ -429,10 +433,10 @@ impl Keys {
             removed.at > oldest
         });
         self.heirs
-            .retain(|_, old| self.active.contains_key(old) || self.removed.contains_key(old));
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.retain(|list| Arc::strong_count(list) > 1);
-        drop(lists);
+            .retain(|_, old| self.active.contains(old) || self.removed.contains_key(old));
+        self.active.sweep();
+        self.rotated.sweep();
+        self.alike.sweep();
         let excess = self.removed.len().saturating_sub(REMOVED_MAX / 2);
         if self.removed.len() >= REMOVED_MAX {
             // The oldest are forgotten first, half of them at once: a sweep for each would be slow.
@@ -444,8 +448,8 @@ impl Keys {
     }
 
     #[cfg(test)]
-    pub(super) fn notes(&self) -> (usize, usize, usize) {
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.removed.len(), self.rotated.len(), lists.len())
+    pub(super) fn notes(&self) -> (usize, usize, usize, usize) {
+        let (lists, shared) = self.alike.len();
+        (self.removed.len(), self.rotated.len(), lists, shared)
     }
 }

@@ -5,6 +5,7 @@
 //! a snapshot. A record that is not newer than what is known is ignored, so that a slow writer can
 //! neither undo a block nor bring back what was deleted.
 
+mod alike;
 mod apply;
 mod borrowed;
 mod customers;
@@ -14,6 +15,7 @@ mod resolve;
 mod restrictions;
 mod routed;
 mod spend;
+mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

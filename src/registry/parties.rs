@@ -1,7 +1,7 @@
 //! Scopes other than keys: their records in compact form, and the objects that keys refer to.
 
 use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,6 +16,7 @@ use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::time::WallMs;
 
 use super::REMOVED_MS;
+use super::table::{Keyed, Table};
 
 /// The scopes of this node, one map for each kind.
 #[derive(Debug, Default)]
@@ -25,11 +26,24 @@ pub(super) struct Parties {
 
 #[derive(Debug, Default)]
 struct ByKind {
-    /// `None`: keys refer to it, and nothing is known of it. So it is with most users of most
-    /// keys. Boxed: half of a map's places may be empty.
-    entries: DashMap<Name, Option<Box<Entry>>>,
+    /// Those that keys refer to or of which something is known. Requests look here.
+    parties: Table<Party>,
+    /// Those of which something is or was known: most users of most keys are not among them.
+    entries: DashMap<Name, Box<Entry>>,
     /// Those of which a live record is known: none is the common case.
     recorded: AtomicUsize,
+}
+
+impl Keyed for Party {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.scope().id
+    }
+
+    fn hash(key: &str, state: &RandomState) -> u64 {
+        state.hash_one(key)
+    }
 }
 
 /// Finds a scope by its id, which its object has already: there may be a million of them.
@@ -155,24 +169,28 @@ impl Parties {
 
     /// The object of a scope, made if need be.
     pub(super) fn party(&self, scope: &Scope) -> Arc<Party> {
-        let kind = self.of(scope.kind);
-        if let Some(known) = kind.entries.get(scope.id.as_str()) {
-            return Arc::clone(&known.key().0);
+        let parties = &self.of(scope.kind).parties;
+        if let Some(known) = parties.get(&scope.id) {
+            return known;
         }
         let party = Arc::new(Party::unknown(scope.clone()));
-        let held = kind.entries.entry(Name(party)).or_insert(None);
-        Arc::clone(&held.key().0)
+        parties.insert(Arc::clone(&party));
+        if let Some((_, user)) = scope.member() {
+            // Keys find a member by its user.
+            let user = self.party(&Scope::new(ScopeKind::User, user));
+            user.add_membership(&party);
+        }
+        party
     }
 
     /// Works on the entry of a scope, made if need be.
     pub(super) fn with<T>(&self, scope: &Scope, work: impl FnOnce(&mut Entry) -> T) -> T {
         let party = self.party(scope);
-        let mut held = self
-            .of(scope.kind)
-            .entries
+        let entries = &self.of(scope.kind).entries;
+        let mut held = entries
             .entry(Name(Arc::clone(&party)))
-            .or_insert(None);
-        work(held.get_or_insert_with(|| Box::new(Entry::new(party))))
+            .or_insert_with(|| Box::new(Entry::new(party)));
+        work(&mut held)
     }
 
     /// Reads the entry of a scope.
@@ -183,7 +201,7 @@ impl Parties {
         look: impl FnOnce(&Entry) -> Option<T>,
     ) -> Option<T> {
         let held = self.of(kind).entries.get(id)?;
-        held.as_deref().and_then(look)
+        look(&held)
     }
 
     /// What is known of a scope: nothing at once where no record of the kind is.
@@ -191,12 +209,21 @@ impl Parties {
         if self.of(kind).recorded.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.read(kind, id, |entry| entry.party.view())
+        self.of(kind).parties.get(id)?.view()
     }
 
-    /// Counters of a scope.
+    /// The same, also of a scope that has no record and is limited all the same.
+    pub(super) fn view_of(&self, scope: &Scope) -> Option<Arc<View>> {
+        self.of(scope.kind).parties.get(&scope.id)?.view()
+    }
+
+    /// Counters of a scope. Requests ask for those of customers: most have none.
     pub(super) fn meters(&self, scope: &Scope) -> Option<Arc<Meters>> {
-        self.read(scope.kind, &scope.id, |entry| entry.meters.clone())
+        let party = self.of(scope.kind).parties.get(&scope.id)?;
+        match party.view() {
+            Some(view) => Some(Arc::clone(&view.meters)),
+            None => self.read(scope.kind, &scope.id, |entry| entry.meters.clone()),
+        }
     }
 
     /// Counts the live records of a kind anew after one came or went.
@@ -214,16 +241,16 @@ impl Parties {
     pub(super) fn find(&self, kinds: &[ScopeKind], fits: impl Fn(&Entry) -> bool) -> Vec<Scope> {
         let entries = kinds.iter().flat_map(|kind| self.of(*kind).entries.iter());
         entries
-            .filter(|held| held.value().as_deref().is_some_and(&fits))
+            .filter(|held| fits(held.value()))
             .map(|held| held.key().0.scope().clone())
             .collect()
     }
 
     /// Scopes of a kind that fit, whether or not anything is known of them.
     pub(super) fn named(&self, kind: ScopeKind, fits: impl Fn(&Scope) -> bool) -> Vec<Scope> {
-        let entries = self.of(kind).entries.iter();
-        let scopes = entries.map(|held| held.key().0.scope().clone());
-        scopes.filter(|scope| fits(scope)).collect()
+        let parties = self.of(kind).parties.iter();
+        let fit = parties.filter(|party| fits(party.scope()));
+        fit.map(|party| party.scope().clone()).collect()
     }
 
     /// Scopes that are limited, with the budget that `of` names for them. `of` may read scopes of
@@ -235,7 +262,7 @@ impl Parties {
         let entries = self.kinds.iter().flat_map(|kind| kind.entries.iter());
         entries
             .filter_map(|held| {
-                let entry = held.value().as_deref()?;
+                let entry = held.value();
                 entry.meters.as_ref()?;
                 Some((entry.party.scope().clone(), of(entry)?))
             })
@@ -246,7 +273,7 @@ impl Parties {
     pub(super) fn reset_all_spent(&self, kind: ScopeKind, now: WallMs) -> Vec<Arc<Meters>> {
         let entries = self.of(kind).entries.iter();
         let all: Vec<_> = entries
-            .filter_map(|held| held.value().as_ref()?.meters.clone())
+            .filter_map(|held| held.value().meters.clone())
             .collect();
         for meters in &all {
             meters.reset_spent(NanoUsd::ZERO, now);
@@ -257,17 +284,50 @@ impl Parties {
     /// Drops what nobody refers to: scopes without a record, and old tombstones.
     pub(super) fn sweep(&self, now: WallMs) {
         let oldest = now.plus_ms(-REMOVED_MS);
-        for kind in &self.kinds {
-            kind.entries.retain(|name, entry| {
-                // The name has it, and the entry.
-                let own = 1 + usize::from(entry.is_some());
-                let entry = entry.as_deref();
-                Arc::strong_count(&name.0) > own
-                    || entry.is_some_and(|entry| {
-                        let deleted_at = entry.deleted_at;
-                        entry.charter.is_some() || deleted_at.is_some_and(|at| at > oldest)
-                    })
+        // Members first: they hold their users.
+        for kind in ScopeKind::ALL.into_iter().rev() {
+            let ByKind {
+                parties, entries, ..
+            } = self.of(kind);
+            entries.retain(|_, entry| {
+                let deleted_at = entry.deleted_at;
+                let recent = deleted_at.is_some_and(|at| at > oldest);
+                entry.charter.is_some() || recent || self.is_referred_to(&entry.party, true)
             });
+            parties.retain(|party| {
+                let kept = entries.contains_key(party.key()) || self.is_referred_to(party, false);
+                if let (false, Some(user)) = (kept, self.user_of(party.scope())) {
+                    user.drop_membership(party);
+                }
+                kept
+            });
+            parties.sweep();
         }
+    }
+
+    /// Whether keys or members refer to a scope; to a member, whether keys do to its user.
+    fn is_referred_to(&self, party: &Arc<Party>, has_entry: bool) -> bool {
+        // The table has it, and where there is an entry that has it twice.
+        let own = |has_entry: bool| 1 + 2 * usize::from(has_entry);
+        if party.scope().member().is_none() {
+            return party.is_member() || Arc::strong_count(party) > own(has_entry);
+        }
+        let users = &self.of(ScopeKind::User).entries;
+        self.user_of(party.scope()).is_some_and(|user| {
+            let has_entry = users.contains_key(user.key());
+            // This look has it too.
+            Arc::strong_count(&user) > own(has_entry) + 1
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn count_of(&self, kind: ScopeKind) -> usize {
+        self.of(kind).parties.len()
+    }
+
+    /// The user of a member, if it is here.
+    fn user_of(&self, member: &Scope) -> Option<Arc<Party>> {
+        let (_, user) = member.member()?;
+        self.of(ScopeKind::User).parties.get(user)
     }
 }

@@ -1,9 +1,9 @@
 //! What holds for a scope or a key, put together from its record and those that it refers to.
 
-use std::sync::Arc;
-
 use meridian_core::access::ModelRules;
-use meridian_core::party::{Charter, PartiesOfKey};
+use meridian_core::auth::PartiesOfKey;
+use meridian_core::key::KeyRecord;
+use meridian_core::party::Charter;
 use meridian_core::record::{Bounds, RecordKind};
 use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::time::WallMs;
@@ -73,43 +73,30 @@ impl Registry {
     }
 
     /// The scopes of a key; its team's organization where it names none.
-    pub(super) fn parties_of(
-        &self,
-        team: &Option<String>,
-        user: &Option<String>,
-        organization: &Option<String>,
-        now: WallMs,
-    ) -> Option<Arc<PartiesOfKey>> {
-        let of_team = team.as_ref().and_then(|team| {
+    pub(super) fn parties_of(&self, key: &KeyRecord, now: WallMs) -> PartiesOfKey {
+        let of_team = key.team_id.as_ref().and_then(|team| {
             self.parties.read(ScopeKind::Team, team, |entry| {
                 let id = entry.charter.as_ref()?.organization_id.as_deref()?;
                 Some(id.to_owned())
             })
         });
-        let organization = organization.clone().or(of_team);
-        if team.is_none() && user.is_none() && organization.is_none() {
-            return None;
-        }
-        let party = |scope: Scope| {
-            let party = self.parties.party(&scope);
+        let organization = key.organization_id.clone().or(of_team);
+        if let (Some(team), Some(user)) = (&key.team_id, &key.user_id) {
+            let member = Scope::team_member(team, user);
             // The team may have limits for members that have no record.
-            if party.view().is_none() && self.default_charter(&scope, None).is_some() {
-                self.refresh(&scope, None, now);
+            if self.parties.view_of(&member).is_none() && self.is_member_limited(&member) {
+                self.refresh(&member, None, now);
             }
-            party
+        }
+        let one = |kind, id: &Option<String>| {
+            let scope = Scope::new(kind, id.as_deref()?);
+            Some(self.parties.party(&scope))
         };
-        let one = |kind, id: &Option<String>| id.as_ref().map(|id| party(Scope::new(kind, id)));
-        let member = |group: &Option<String>, scope: fn(&str, &str) -> Scope| {
-            let (group, user) = group.as_ref().zip(user.as_ref())?;
-            Some(party(scope(group, user)))
-        };
-        Some(Arc::new(PartiesOfKey {
-            team: one(ScopeKind::Team, team),
-            team_member: member(team, Scope::team_member),
-            user: one(ScopeKind::User, user),
+        PartiesOfKey {
+            team: one(ScopeKind::Team, &key.team_id),
+            user: one(ScopeKind::User, &key.user_id),
             organization: one(ScopeKind::Organization, &organization),
-            organization_member: member(&organization, Scope::organization_member),
-        }))
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::{DashMap, DashSet};
-use meridian_core::auth::KeyView;
 use meridian_core::batch::Step;
 use meridian_core::budget::Stored;
 use meridian_core::ids::{CallId, KeyHash};
@@ -51,7 +50,11 @@ impl Active {
 impl Registry {
     /// What a key has spent in its running period, as the limits see it.
     pub fn spent_by_key(&self, hash: &KeyHash, now: WallMs) -> Option<NanoUsd> {
-        self.get(hash, now).map(|view| view.meters.spent(now))
+        let view = self.get(hash, now)?;
+        match view.made_meters() {
+            Some(meters) => Some(meters.spent(now)),
+            None => Some(view.running(now).spent),
+        }
     }
 
     /// The same of any scope; `None` where nothing is limited and so nothing counted.
@@ -61,6 +64,12 @@ impl Registry {
 
     /// What a scope has spent in its running period, and when that ends.
     pub fn running(&self, scope: &Scope, now: WallMs) -> Option<(NanoUsd, Option<WallMs>)> {
+        if scope.kind == ScopeKind::Key {
+            // A snapshot asks for every key: those that were never used get no counters by that.
+            let hash = KeyHash::from_hex(&scope.id)?;
+            let running = self.get(&hash, now)?.running(now);
+            return Some((running.spent, running.resets_at));
+        }
         let meters = self.meters_of(scope, now)?;
         let budget = meters.budget();
         Some((budget.spent(now), budget.resets_at(now)))
@@ -114,6 +123,9 @@ impl Registry {
 
     /// Sets what a scope has spent, if it is more than what is known.
     pub fn raise_spent(&self, scope: &Scope, spent: NanoUsd, now: WallMs) {
+        if self.unused(scope, now).is_some_and(|known| known >= spent) {
+            return;
+        }
         if let Some(meters) = self.meters_of(scope, now)
             && meters.spent(now) < spent
         {
@@ -146,10 +158,10 @@ impl Registry {
     /// Scopes with budgets for single models.
     pub fn with_model_budgets(&self, now: WallMs) -> Vec<(Scope, Arc<Meters>)> {
         let has = |meters: &Meters| !meters.model_periods(now).is_empty();
-        let keys = self.keys.find(|view| has(&view.meters)).into_iter();
-        let of_key = |view: Arc<KeyView>| {
-            let scope = Scope::new(ScopeKind::Key, view.policy.token.to_string());
-            (scope, Arc::clone(&view.meters))
+        // A key with such budgets has counters from the start.
+        let keys = self.keys.find_made(has).into_iter();
+        let of_key = |(token, meters): (KeyHash, Arc<Meters>)| {
+            (Scope::new(ScopeKind::Key, token.to_string()), meters)
         };
         let fits = |entry: &Entry| entry.meters.as_deref().is_some_and(has);
         let parties = self.parties.find(&ScopeKind::ALL, fits).into_iter();
@@ -186,7 +198,7 @@ impl Registry {
         let identity = bill.context.lineage.or(bill.payer.key)?;
         let heir = self.keys.of_identity(&identity)?;
         let scope = Scope::new(ScopeKind::Key, heir.policy.token.to_string());
-        Some((scope, Arc::clone(&heir.meters)))
+        Some((scope, Arc::clone(heir.meters())))
     }
 
     /// A request ends, and nobody counts its customer here. Said before its record can be in the
@@ -260,12 +272,20 @@ impl Registry {
         }
     }
 
+    /// What is spent of a key that nobody has used yet: it needs no counters to say so.
+    fn unused(&self, scope: &Scope, now: WallMs) -> Option<NanoUsd> {
+        let hash = KeyHash::from_hex(&scope.id).filter(|_| scope.kind == ScopeKind::Key)?;
+        let view = self.get(&hash, now)?;
+        let unused = view.made_meters().is_none();
+        unused.then(|| view.running(now).spent)
+    }
+
     /// Counters of a scope.
     pub fn meters_of(&self, scope: &Scope, now: WallMs) -> Option<Arc<Meters>> {
         match scope.kind {
             ScopeKind::Key => {
                 let hash = KeyHash::from_hex(&scope.id)?;
-                Some(Arc::clone(&self.get(&hash, now)?.meters))
+                Some(Arc::clone(self.get(&hash, now)?.meters()))
             }
             _ => self.parties.meters(scope),
         }

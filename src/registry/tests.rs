@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod first_use;
+mod members;
 mod routed;
 mod scopes;
 mod spend;
@@ -119,8 +121,8 @@ fn nodes_that_have_heard_of_a_rotation_and_those_that_have_not_share_its_limits(
     let lineage = json!({"rpm_limit": 3, "lineage": digest("sk-a")});
     let next = key("sk-b", 3, lineage);
     let limits = |registry: &Registry, clear: &str| {
-        let meters = &registry.key(clear).unwrap().meters;
-        Window::whole(meters).rates_id()
+        let view = registry.key(clear).unwrap();
+        Window::whole(view.meters()).rates_id()
     };
     let (deaf, here, young) = (registry(), registry(), registry());
     deaf.take(&first);
@@ -166,7 +168,7 @@ fn counters_survive_changes_and_rotation() {
     assert_eq!(now_at(999).unwrap().policy.token, digest("sk-b"));
     assert!(now_at(1000).is_none());
     assert!(
-        !running.meters.has_ended(),
+        !running.meters().has_ended(),
         "what runs under the old digest goes on"
     );
     assert_eq!(registry.len(), 1);
@@ -244,9 +246,9 @@ fn notes_of_the_dead_are_swept_and_bounded() {
         key("sk-b", 2, json!({})),
         rotated("sk-a", "sk-b", 2, NOW.plus_ms(1000)),
     ]);
-    assert_eq!(registry.keys.notes(), (1, 1, 0));
+    assert_eq!(registry.keys.notes(), (1, 1, 0, 1));
     registry.sweep(NOW.plus_ms(REMOVED_MS + 1000));
-    assert_eq!(registry.keys.notes(), (0, 0, 0));
+    assert_eq!(registry.keys.notes(), (0, 0, 0, 1));
     for version in 0..REMOVED_MAX as u64 + 10 {
         registry
             .keys

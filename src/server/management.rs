@@ -344,14 +344,14 @@ fn rights_gauges(status: &Status) -> RightsGauges {
 }
 
 fn key_budget(key: &Arc<KeyView>, now: WallMs) -> KeyBudget<'_> {
-    let budget = key.meters.budget();
+    let budget = key.meters().budget();
     let limit = budget.limit(now).unwrap_or_default();
     let left_ms = |at: WallMs| u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0);
     KeyBudget {
         key: key.policy.token,
         alias: key.policy.alias.as_deref(),
         limit,
-        remaining: limit.saturating_sub(key.meters.spent(now)),
+        remaining: limit.saturating_sub(key.meters().spent(now)),
         resets_in: budget
             .resets_at(now)
             .map(|at| Duration::from_millis(left_ms(at))),

@@ -7,7 +7,7 @@ use crate::access::ModelFacts;
 use crate::ids::Secret;
 use crate::key::KeyRecord;
 use crate::meters::{Meters, Whose, Written};
-use crate::party::{PartiesOfKey, Party, Rights, View};
+use crate::party::{Party, Rights, View};
 use crate::record::Bounds;
 use crate::routes::{ROWS, Route, Target, resolve};
 use crate::scope::{Scope, ScopeKind};
@@ -41,12 +41,12 @@ fn record(fields: serde_json::Value) -> KeyRecord {
 fn view(fields: serde_json::Value) -> Arc<KeyView> {
     let record = record(fields);
     let meters = Arc::new(Meters::of_key(&record, &TimeZone::UTC, NOW));
-    Arc::new(KeyView::alone(KeyPolicy::of(&record), meters))
+    Arc::new(KeyView::alone(&record, meters))
 }
 
 /// The scopes of a key whose user has this role.
-fn user_with(role: Role) -> Arc<PartiesOfKey> {
-    let scope = Scope::new(ScopeKind::User, "u");
+fn user_with(role: Role) -> PartiesOfKey {
+    let scope = Scope::new(ScopeKind::User, "user-001");
     let written = Written {
         bounds: &Bounds::default(),
         metadata: &serde_json::Map::new(),
@@ -62,10 +62,10 @@ fn user_with(role: Role) -> Arc<PartiesOfKey> {
         rights,
         meters: Arc::new(meters),
     }));
-    Arc::new(PartiesOfKey {
+    PartiesOfKey {
         user: Some(Arc::new(user)),
         ..PartiesOfKey::default()
-    })
+    }
 }
 
 fn enter(clear: &str, key: Option<Arc<KeyView>>) -> Result<Principal, GatewayError> {
@@ -250,8 +250,10 @@ fn every_role_on_every_route() {
         assert_eq!(found.target, row.target);
         assert_eq!(authorize(&Principal::Master, &found), Ok(Reach::Everything));
         for role in Role::ALL {
-            let mut key = view(json!({"user_id": "user-001"}));
-            Arc::get_mut(&mut key).unwrap().parties = Some(user_with(role));
+            let key = view(json!({}));
+            let counters = Counters::Made(Arc::clone(key.meters()));
+            let key = KeyView::new(key.policy.clone(), 1, user_with(role), counters);
+            let key = Arc::new(key);
             let decision = authorize(&Principal::Key(key), &found);
             let admin = role == Role::ProxyAdmin;
             let sees_all = admin || role == Role::ProxyAdminViewer;

@@ -2,44 +2,176 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
 
 use super::{KeyPolicy, Role};
 use crate::access::{ModelFacts, ModelRules};
 use crate::error::GatewayError;
-use crate::meters::{Due, Meters};
-use crate::party::{PartiesOfKey, Party, Standing, View};
+use crate::key::KeyRecord;
+use crate::meters::{Due, Meters, Start, Whose};
+use crate::money::NanoUsd;
+use crate::party::{Party, Standing, View};
 use crate::scope::{Scope, ScopeKind};
+use crate::time::WallMs;
 
 /// A key as requests see it: rules, counters and scopes. Replaced whole when the key changes; the
 /// counters are carried over. The scopes change in place.
+///
+/// 112 bytes: there may be a million, most of which are never used.
 #[derive(Debug)]
 pub struct KeyView {
     /// Its rules.
     pub policy: KeyPolicy,
-    /// Its counters.
-    pub meters: Arc<Meters>,
-    /// Its team, user and so on; `None` when it has none.
-    pub parties: Option<Arc<PartiesOfKey>>,
+    /// Version of its record.
+    pub version: u64,
+    user: Option<Arc<Party>>,
+    /// Where its budget stood when it was loaded; an end of [`WallMs::MAX`] is never.
+    spent: NanoUsd,
+    resets_at: WallMs,
+    /// Made when they are asked for.
+    meters: OnceLock<Arc<Meters>>,
+}
+
+/// The scopes of one key.
+#[derive(Clone, Debug, Default)]
+pub struct PartiesOfKey {
+    /// Its team.
+    pub team: Option<Arc<Party>>,
+    /// Its user.
+    pub user: Option<Arc<Party>>,
+    /// Its organization, or its team's.
+    pub organization: Option<Arc<Party>>,
+}
+
+/// Counters of a key.
+#[derive(Debug)]
+pub enum Counters {
+    /// They go on.
+    Made(Arc<Meters>),
+    /// They begin at the first use, with the limits of the policy.
+    AtFirstUse(Start),
 }
 
 /// Seconds after which a scope that was not known is looked for again.
 const UNKNOWN_RETRY_S: u64 = 2;
 
 impl KeyView {
-    /// A key without scopes.
-    pub fn alone(policy: KeyPolicy, meters: Arc<Meters>) -> Self {
-        let parties = None;
+    /// A key; `policy` has its limits and the clock of its periods.
+    pub fn new(
+        mut policy: KeyPolicy,
+        version: u64,
+        parties: PartiesOfKey,
+        counters: Counters,
+    ) -> Self {
+        let PartiesOfKey {
+            team,
+            user,
+            organization,
+        } = parties;
+        policy.change(|shared| {
+            shared.team = team;
+            shared.organization = organization;
+        });
+        let (start, meters) = match counters {
+            Counters::AtFirstUse(start) => (Some(start), OnceLock::new()),
+            Counters::Made(meters) => (None, OnceLock::from(meters)),
+        };
+        let resets_at = start.and_then(|start| start.resets_at);
         Self {
             policy,
+            version,
+            user,
+            spent: start.map_or(NanoUsd::ZERO, |start| start.spent),
+            resets_at: resets_at.unwrap_or(WallMs::MAX),
             meters,
-            parties,
         }
+    }
+
+    /// A key of whose scopes nothing is known.
+    pub fn alone(record: &KeyRecord, meters: Arc<Meters>) -> Self {
+        let one = |kind, id: &Option<String>| {
+            let scope = Scope::new(kind, id.as_deref()?);
+            Some(Arc::new(Party::unknown(scope)))
+        };
+        let parties = PartiesOfKey {
+            team: one(ScopeKind::Team, &record.team_id),
+            user: one(ScopeKind::User, &record.user_id),
+            organization: one(ScopeKind::Organization, &record.organization_id),
+        };
+        let counters = Counters::Made(meters);
+        Self::new(KeyPolicy::of(record), record.version, parties, counters)
+    }
+
+    /// The same key with another policy. It has the counters of this one, which are made for that
+    /// if need be: who holds this view finds the same.
+    pub fn with(&self, change: impl FnOnce(&mut KeyPolicy)) -> Self {
+        let mut policy = self.policy.clone();
+        change(&mut policy);
+        Self {
+            policy,
+            version: self.version,
+            user: self.user.clone(),
+            spent: self.spent,
+            resets_at: self.resets_at,
+            meters: OnceLock::from(Arc::clone(self.meters())),
+        }
+    }
+
+    /// Its counters, made if nobody has asked for them yet. Of several who ask at once one makes
+    /// them and the others wait for that: they all get the same.
+    pub fn meters(&self) -> &Arc<Meters> {
+        self.meters.get_or_init(|| {
+            let policy = &self.policy;
+            let whose = Whose::Key(policy.token);
+            let meters = policy.limits.meters(whose, self.start(), &policy.zone);
+            self.policy.tell(&meters);
+            Arc::new(meters)
+        })
+    }
+
+    /// Its counters, if anybody has asked for them.
+    pub fn made_meters(&self) -> Option<&Arc<Meters>> {
+        self.meters.get()
+    }
+
+    /// What its budget is limited to now; asks for no counters.
+    pub fn budget_limit(&self, now: WallMs) -> Option<NanoUsd> {
+        match self.meters.get() {
+            Some(meters) => meters.budget().limit(now),
+            None => self.policy.limits.limit(now),
+        }
+    }
+
+    /// What is spent in the running period and when that ends; asks for no counters.
+    pub fn running(&self, now: WallMs) -> Start {
+        match self.meters.get() {
+            Some(meters) => Start {
+                spent: meters.budget().spent(now),
+                resets_at: meters.budget().resets_at(now),
+            },
+            None => {
+                let policy = &self.policy;
+                policy.limits.running(self.start(), &policy.zone, now)
+            }
+        }
+    }
+
+    fn start(&self) -> Start {
+        Start {
+            spent: self.spent,
+            resets_at: (self.resets_at != WallMs::MAX).then_some(self.resets_at),
+        }
+    }
+
+    /// Its user.
+    pub fn user_id(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| user.scope().id.as_str())
     }
 
     /// Its role: its user's, and an internal user's where that says nothing.
     pub fn role(&self) -> Role {
-        let user = self.party(|parties| parties.user.as_ref());
+        let user = self.user.as_ref();
         user.and_then(|user| user.view()?.rights.role)
             .unwrap_or_default()
     }
@@ -49,7 +181,7 @@ impl KeyView {
     /// # Errors
     /// `ScopeBlocked`, `ScopeDeleted`.
     pub fn check_parties(&self) -> Result<(), GatewayError> {
-        self.parties().try_for_each(Party::check)
+        self.try_parties(Party::check)
     }
 
     /// Whether its scopes are known; to be asked where not every record is here.
@@ -69,8 +201,7 @@ impl KeyView {
 
     /// Its scopes of which no record is here.
     pub fn unknown(&self) -> impl Iterator<Item = &Scope> {
-        let owners = self.parties().filter(|party| party.must_exist());
-        let unknown = owners.filter(|party| party.view().is_none());
+        let unknown = self.owners().filter(|party| party.view().is_none());
         unknown.map(Party::scope)
     }
 
@@ -84,7 +215,7 @@ impl KeyView {
     }
 
     fn alias_of_team(&self, asked: &str) -> Option<Box<str>> {
-        let team = self.party(|parties| parties.team.as_ref())?.view()?;
+        let team = self.policy.team.as_ref()?.view()?;
         team.rights.aliases.of_name(asked).map(Box::from)
     }
 
@@ -105,7 +236,7 @@ impl KeyView {
         };
         check("key", &self.policy.models)?;
         let personal = self.policy.team_id.is_none();
-        for party in self.parties() {
+        self.try_parties(|party| {
             // What a user may is for its own keys; its teams' keys are the teams' business.
             let scope = match party.scope().kind {
                 ScopeKind::Team => "team",
@@ -113,14 +244,16 @@ impl KeyView {
                 ScopeKind::Organization => "org",
                 ScopeKind::TeamMember => "team_member",
                 ScopeKind::OrganizationMember => "org_member",
-                _ => continue,
+                _ => return Ok(()),
             };
-            if let Some(view) = party.view() {
-                check(scope, &view.rights.models)?;
-                check(scope, &view.rights.budget_models)?;
+            match party.view() {
+                None => Ok(()),
+                Some(view) => {
+                    check(scope, &view.rights.models)?;
+                    check(scope, &view.rights.budget_models)
+                }
             }
-        }
-        Ok(())
+        })
     }
 
     /// The same as a word, for lists of models.
@@ -130,9 +263,7 @@ impl KeyView {
 
     /// Sets of regions that its requests must stay in: its own and its team's.
     pub fn regions(&self) -> impl Iterator<Item = Arc<BTreeSet<String>>> {
-        let team = self
-            .party(|parties| parties.team.as_ref())
-            .and_then(Party::view);
+        let team = self.policy.team.as_ref().and_then(|team| team.view());
         let of_team = team.and_then(|team| team.rights.allowed_regions.clone());
         self.policy
             .allowed_regions
@@ -143,20 +274,21 @@ impl KeyView {
 
     /// Whether it or a scope of it wants no texts to be kept.
     pub fn redacts(&self) -> bool {
-        let of_party = |party: &Party| party.view().is_some_and(|view| view.rights.redacts);
-        self.policy.redacts || self.parties().any(of_party)
+        let mut redacts = self.policy.redacts;
+        self.each_party(|party| {
+            redacts |= party.view().is_some_and(|view| view.rights.redacts);
+        });
+        redacts
     }
 
     /// Tags that its requests carry besides their own and the key's: the team's.
     pub fn tags_of_scopes(&self) -> Vec<Box<str>> {
         let mut tags = Vec::new();
-        for party in self.parties() {
+        self.each_party(|party| {
             let view = party.view();
-            tags.extend(
-                view.iter()
-                    .flat_map(|view| view.rights.tags.iter().cloned()),
-            );
-        }
+            let views = view.iter();
+            tags.extend(views.flat_map(|view| view.rights.tags.iter().cloned()));
+        });
         tags
     }
 
@@ -164,7 +296,7 @@ impl KeyView {
     /// them.
     pub fn add_dues(&self, dues: &mut Vec<Due>) {
         let of_team = self.policy.team_id.is_some();
-        for party in self.parties() {
+        self.each_party(|party| {
             if let Some(view) = party.view() {
                 dues.push(Due {
                     meters: Arc::clone(&view.meters),
@@ -172,25 +304,49 @@ impl KeyView {
                     counts_only: of_team && party.scope().kind == ScopeKind::User,
                 });
             }
-        }
+        });
     }
 
     /// Its organization: its own or its team's.
     pub fn organization_id(&self) -> Option<&str> {
-        let organization = self.party(|parties| parties.organization.as_ref());
+        let organization = self.policy.organization.as_ref();
         organization.map(|organization| organization.scope().id.as_str())
     }
 
-    fn party(&self, which: impl FnOnce(&PartiesOfKey) -> Option<&Arc<Party>>) -> Option<&Party> {
-        self.parties
-            .as_deref()
-            .and_then(which)
-            .map(|party| &**party)
+    /// Those of its scopes that must have a record.
+    fn owners(&self) -> impl Iterator<Item = &Party> {
+        let all = [
+            self.policy.team.as_deref(),
+            self.user.as_deref(),
+            self.policy.organization.as_deref(),
+        ];
+        all.into_iter().flatten()
     }
 
-    fn parties(&self) -> impl Iterator<Item = &Party> {
-        let parties = self.parties.as_deref();
-        parties.into_iter().flat_map(PartiesOfKey::iter)
+    fn each_party(&self, mut look: impl FnMut(&Party)) {
+        let Ok(()) = self.try_parties(|party| {
+            look(party);
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// Looks at all of its scopes, in the order in which LiteLLM asks them.
+    fn try_parties<E>(&self, mut look: impl FnMut(&Party) -> Result<(), E>) -> Result<(), E> {
+        self.owners().try_for_each(&mut look)?;
+        let Some(user) = self.user.as_ref().filter(|user| user.is_member()) else {
+            return Ok(());
+        };
+        let organization = &self.policy.organization;
+        let groups = [
+            (ScopeKind::OrganizationMember, organization),
+            (ScopeKind::TeamMember, &self.policy.team),
+        ];
+        for (kind, group) in groups {
+            let member = group.as_ref();
+            let member = member.and_then(|group| user.membership(kind, &group.scope().id));
+            member.map_or(Ok(()), |member| look(&member))?;
+        }
+        Ok(())
     }
 }
 

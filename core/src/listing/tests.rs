@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::*;
-use crate::auth::KeyPolicy;
 use crate::config::{MasterKey, load_with};
 use crate::ids::KeyHash;
 use crate::key::KeyRecord;
@@ -56,7 +55,7 @@ fn policy(models: &[&str]) -> KeyView {
     let record = json!({"token": token, "key_name": "sk-...sk-1", "models": models});
     let record = serde_json::from_value::<KeyRecord>(record).unwrap();
     let meters = Meters::of_key(&record, &TimeZone::UTC, WallMs(0));
-    KeyView::alone(KeyPolicy::of(&record), Arc::new(meters))
+    KeyView::alone(&record, Arc::new(meters))
 }
 
 fn list(policy: Option<&KeyView>, options: ListOptions) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::MODELS_MAX;
+use super::{MODELS_MAX, Plain};
 use crate::budget::Terms;
 use crate::budget::policy::OwnPolicy;
 use crate::error::GatewayError;
@@ -43,6 +43,20 @@ impl Written<'_> {
             resets_at: self.bounds.budget_reset_at,
             extra: self.extra(),
         }
+    }
+
+    /// The same where no list is needed; `None` for a record with rules of single models or with
+    /// several budgets.
+    pub fn plain(&self) -> Option<Plain> {
+        if !self.budget_limits().is_empty() || self.models().next().is_some() {
+            return None;
+        }
+        Some(Plain {
+            limits: self.limits(),
+            terms: self.terms(),
+            soft: self.bounds.soft_budget,
+            policy: OwnPolicy::of(self.metadata).pack(),
+        })
     }
 
     /// Further budgets with the durations that name them.

@@ -23,6 +23,8 @@ pub use charter::Charter;
 pub struct Party {
     scope: Scope,
     view: ArcSwapOption<View>,
+    /// A user as a member of its groups, of which something is known: sorted by kind and group.
+    memberships: ArcSwapOption<Vec<Arc<Party>>>,
 }
 
 /// What a scope may and has used, now.
@@ -95,8 +97,11 @@ impl Party {
     /// A scope of which no record is known.
     pub fn unknown(mut scope: Scope) -> Self {
         scope.id.shrink_to_fit();
-        let view = ArcSwapOption::empty();
-        Self { scope, view }
+        Self {
+            scope,
+            view: ArcSwapOption::empty(),
+            memberships: ArcSwapOption::empty(),
+        }
     }
 
     /// Which one.
@@ -115,6 +120,54 @@ impl Party {
         self.view.store(view.map(Arc::new));
     }
 
+    /// This user as a member of a group: of most nothing is known, and there is no object for them.
+    pub fn membership(&self, kind: ScopeKind, group: &str) -> Option<Arc<Party>> {
+        let memberships = self.memberships.load();
+        let all = memberships.as_deref()?;
+        let place = all.binary_search_by(|member| member.group().cmp(&(kind, group)));
+        place.ok().map(|at| Arc::clone(&all[at]))
+    }
+
+    /// Whether there is any.
+    pub fn is_member(&self) -> bool {
+        self.memberships.load().is_some()
+    }
+
+    /// From now on requests of this user's keys in that group are the member's too. For one caller
+    /// at a time, as [`Self::drop_membership`].
+    pub fn add_membership(&self, member: &Arc<Party>) {
+        self.change_memberships(|all| match place_of(all, member) {
+            Ok(at) => all[at] = Arc::clone(member),
+            Err(at) => all.insert(at, Arc::clone(member)),
+        });
+    }
+
+    /// Nothing is known of the member any more.
+    pub fn drop_membership(&self, member: &Party) {
+        self.change_memberships(|all| {
+            if let Ok(at) = place_of(all, member) {
+                all.remove(at);
+            }
+        });
+    }
+
+    fn change_memberships(&self, change: impl FnOnce(&mut Vec<Arc<Party>>)) {
+        let mut all = self
+            .memberships
+            .load()
+            .as_deref()
+            .cloned()
+            .unwrap_or_default();
+        change(&mut all);
+        let all = (!all.is_empty()).then(|| Arc::new(all));
+        self.memberships.store(all);
+    }
+
+    /// Kind and group of a member.
+    fn group(&self) -> (ScopeKind, &str) {
+        (self.scope.kind, self.scope.member().unwrap_or_default().0)
+    }
+
     /// Whether a key that names it is only as good as its record: members, customers and tags have
     /// one where somebody wants to limit them.
     pub fn must_exist(&self) -> bool {
@@ -125,33 +178,8 @@ impl Party {
     }
 }
 
-/// The scopes of one key.
-#[derive(Debug, Default)]
-pub struct PartiesOfKey {
-    /// Its team.
-    pub team: Option<Arc<Party>>,
-    /// Its user in its team.
-    pub team_member: Option<Arc<Party>>,
-    /// Its user.
-    pub user: Option<Arc<Party>>,
-    /// Its organization, or its team's.
-    pub organization: Option<Arc<Party>>,
-    /// Its user in that organization.
-    pub organization_member: Option<Arc<Party>>,
-}
-
-impl PartiesOfKey {
-    /// All of them, in the order in which they are asked.
-    pub fn iter(&self) -> impl Iterator<Item = &Party> {
-        let all = [
-            &self.team,
-            &self.user,
-            &self.organization,
-            &self.organization_member,
-            &self.team_member,
-        ];
-        all.into_iter().filter_map(|party| party.as_deref())
-    }
+fn place_of(all: &[Arc<Party>], member: &Party) -> Result<usize, usize> {
+    all.binary_search_by(|one| one.group().cmp(&member.group()))
 }
 
 /// Model names that are rewritten, sorted by the name asked for.

@@ -243,7 +243,6 @@ mod tests {
     use super::*;
     use jiff::tz::TimeZone;
 
-    use crate::auth::KeyPolicy;
     use crate::ids::KeyHash;
     use crate::key::KeyRecord;
     use crate::meters::Meters;
@@ -267,7 +266,7 @@ mod tests {
         }
         let record: KeyRecord = serde_json::from_value(fields).unwrap();
         let meters = Meters::of_key(&record, &TimeZone::UTC, WallMs(0));
-        KeyView::alone(KeyPolicy::of(&record), Arc::new(meters))
+        KeyView::alone(&record, Arc::new(meters))
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn key_named(text: &str, state: &AdminState) -> Result<Option<Arc<KeyView>>, Adm
         });
     };
     let unusable = |why: &str| Err(AdminError::bad_request("key", format!("'key' is {why}")));
-    match key.policy.expires {
+    match key.policy.expires() {
         _ if key.policy.blocked => unusable("blocked: its requests are refused"),
         Some(expired) if expired < now => unusable("expired: its requests are refused"),
         _ => Ok(Some(key)),

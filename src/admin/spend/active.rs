@@ -241,7 +241,7 @@ fn user_of(state: &AdminState, key: &str) -> Option<String> {
     let known = state
         .registry()
         .get(&KeyHash::from_hex(key)?, clock::now())?;
-    known.policy.user_id.as_deref().map(str::to_owned)
+    known.user_id().map(str::to_owned)
 }
 
 /// Users of each tag of cells by tag and key.

@@ -25,7 +25,7 @@ pub(crate) fn payer_of(key: Option<&KeyView>) -> Payer {
     Payer {
         key: Some(policy.token),
         key_alias: owned(&policy.alias),
-        user_id: owned(&policy.user_id),
+        user_id: key.user_id().map(str::to_owned),
         team_id: owned(&policy.team_id),
         organization_id: key.organization_id().map(str::to_owned),
         end_user: None,

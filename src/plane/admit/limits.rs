@@ -12,15 +12,15 @@ pub(crate) fn headers(key: Option<&KeyView>, now: WallMs) -> Vec<(HeaderName, He
     let mut add = |name: &'static str, value: HeaderValue| {
         headers.push((HeaderName::from_static(name), value));
     };
-    if let Ok(value) = HeaderValue::try_from(key.meters.spent(now).to_string()) {
+    if let Ok(value) = HeaderValue::try_from(key.meters().spent(now).to_string()) {
         add("x-litellm-key-spend", value);
     }
-    let budget = key.meters.budget().limit(now);
+    let budget = key.meters().budget().limit(now);
     let budget = budget.map(|limit| HeaderValue::try_from(limit.to_string()));
     if let Some(Ok(value)) = budget {
         add("x-litellm-key-max-budget", value);
     }
-    for level in key.meters.rates().levels(now) {
+    for level in key.meters().rates().levels(now) {
         let (limit, remaining) = level.key_headers();
         add(limit, HeaderValue::from(level.limit));
         add(remaining, HeaderValue::from(level.remaining));

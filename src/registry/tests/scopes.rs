@@ -15,7 +15,7 @@ fn ask(view: &KeyView, cost: i64) -> Result<(), String> {
         decides: meridian_core::meters::Decides::Count,
         excess: NanoUsd::ZERO,
     };
-    let admitted = view.meters.admit(need, dues, NOW);
+    let admitted = view.meters().admit(need, dues, NOW);
     admitted
         .map(|admission| {
             admission.settle(NanoUsd(cost), 1);
@@ -214,7 +214,7 @@ fn restrictions_bind_until_the_home_region_lifts_them() {
     let running = registry.key("sk-a").unwrap();
     registry.take(&restrict(RecordKind::Key, &hash, Restricts::Blocked, 0));
     assert!(registry.key("sk-a").unwrap().policy.blocked);
-    assert!(running.meters.has_ended());
+    assert!(running.meters().has_ended());
     let newer = |version, generation| {
         let mut record = key("sk-a", version, json!({"team_id": "t", "max_budget": 100}));
         record.generation = generation;
@@ -227,7 +227,7 @@ fn restrictions_bind_until_the_home_region_lifts_them() {
     );
     registry.take(&newer(3, 1));
     assert!(!registry.key("sk-a").unwrap().policy.blocked);
-    assert!(!running.meters.has_ended());
+    assert!(!running.meters().has_ended());
 
     let lowered = restrict(RecordKind::Key, &hash, Restricts::Lowered(NanoUsd(40)), 1);
     registry.take(&lowered);
@@ -329,7 +329,7 @@ fn spend_of_a_store_is_where_counters_begin() {
     registry.apply(&of("u", 1, &user), Some(counted), NOW);
     registry.apply(&key("sk-a", 1, json!({"user_id": "u"})), Some(counted), NOW);
     let view = registry.key("sk-a").unwrap();
-    assert_eq!(view.meters.spent(NOW), NanoUsd(90));
+    assert_eq!(view.meters().spent(NOW), NanoUsd(90));
     assert_eq!(ask(&view, 10), Ok(()));
     assert!(ask(&view, 1).is_err());
     assert!(registry.view(ScopeKind::EndUser, "c").is_none());
@@ -359,7 +359,7 @@ fn customers_without_a_budget_of_their_own_have_the_common_one() {
             excess: NanoUsd::ZERO,
         };
         let key = registry.key("sk-a").unwrap();
-        let admitted = key.meters.admit(need, vec![due], NOW);
+        let admitted = key.meters().admit(need, vec![due], NOW);
         let settled = admitted.map(|admission| admission.settle(NanoUsd(cost), 1));
         settled.is_ok()
     };

@@ -4,7 +4,7 @@ use meridian_core::spend::SpendRecord;
 
 use super::*;
 
-fn request(number: u8, fields: Value) -> SpendRecord {
+pub(super) fn request(number: u8, fields: Value) -> SpendRecord {
     let mut record = json!({
         "call_id": meridian_core::ids::CallId::from_bytes([number; 16]),
         "endpoint": "chat_completions", "model_group": "m", "started": NOW, "ended": NOW,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use meridian_core::auth::KeyPolicy;
 use meridian_core::batch;
 use meridian_core::endpoint::Endpoint;
 use meridian_core::error::GatewayError;
@@ -287,7 +286,7 @@ impl Attempt<'_> {
         let owner = match &ask.id {
             None => Owner {
                 key: key.map(|policy| policy.token),
-                lineage: key.and_then(KeyPolicy::lineage),
+                lineage: key.and_then(|policy| policy.lineage()),
                 model_group: self.admitted.group.name.clone(),
                 deployment_id: self.target.deployment.id.clone(),
                 batch: None,
