@@ -240,7 +240,7 @@ mod tests {
 
         /// Few first places and tags: keys lie in each other's way.
         fn hash(key: &u64, _: &RandomState) -> u64 {
-            key % 7 | (key % 3) << 57
+            (key % 7) | ((key % 3) << 57)
         }
     }
 

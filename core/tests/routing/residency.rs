@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_core::limit::Limits;
 use meridian_core::routing::affinity::{AffinityKey, DeploymentHash};
 use meridian_core::routing::attempts::{Attempts, Next, Overrides, Setback, Situation};
-use meridian_core::routing::health::{
-    Awaited, Circuit, Failed, Flight, Health, Limits, Surroundings,
-};
+use meridian_core::routing::health::{Awaited, Circuit, Failed, Flight, Health, Surroundings};
 use meridian_core::routing::plan::{Ask, Candidate, Choice, Facts, Moment, Plan, Refusal, decide};
 use meridian_core::routing::policy::{
     AffinityPolicy, AllCooling, FailureClass, LatencyArgs, RoutingPolicy, Strategy, TagMatch,
@@ -17,7 +16,7 @@ use meridian_core::routing::share::ShareBucket;
 use meridian_core::time::MonoUs;
 
 use crate::rng::Rng;
-use crate::world::at;
+use crate::world::{at, wall};
 
 const GROUPS: [&str; 3] = ["m", "a", "b"];
 const REGIONS: [Option<&str>; 4] = [
@@ -42,7 +41,11 @@ impl Lottery {
         let mut rng = Rng(41);
         let groups = GROUPS.map(|_| {
             let facts: Vec<Facts> = (0..8).map(|index| facts(index, &mut rng)).collect();
-            let health = |_| Arc::new(Health::new(Arc::new(Circuit::new(at(0.0))), at(0.0)));
+            let health = |facts: &Facts| {
+                let health = Health::new(Arc::new(Circuit::new(at(0.0))), at(0.0));
+                health.rates().set(facts.limits);
+                Arc::new(health)
+            };
             let health = facts.iter().map(health).collect();
             (facts, health)
         });
@@ -151,6 +154,7 @@ impl Lottery {
         let moment = Moment {
             policy: &self.policy,
             now: self.now,
+            wall: wall(self.now),
         };
         let rng = &mut self.rng;
         decide(&ask, &candidates, moment, &mut || rng.dice()).plan
@@ -164,7 +168,7 @@ impl Lottery {
         self.inside += 1;
         let (tokens, moment) = ((10, Awaited::FirstToken), (self.now, &self.policy.cooldown));
         let health = &health[choice.index];
-        let flight = Flight::begin(health, choice.entry, &facts.limits, tokens, moment)?;
+        let flight = Flight::begin(health, choice.entry, wall(self.now), tokens, moment)?;
         attempts.sent(choice.index);
         let verdict = FailureClass::ALL[self.rng.below(11)].verdict();
         let around = Surroundings {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use meridian_core::routing::affinity::{AffinityKey, DeploymentHash};
 use meridian_core::routing::attempts::{Attempts, Next, Overrides, Setback, Situation};
 use meridian_core::routing::health::{
-    Awaited, Circuit, Cooled, Entry, Failed, Flight, Health, Limits, Surroundings,
+    Awaited, Circuit, Cooled, Entry, Failed, Flight, Health, Surroundings,
 };
 use meridian_core::routing::plan::{Ask, Candidate, Choice, Facts, Moment, Plan, Why, decide};
 use meridian_core::routing::policy::{FailureClass, RoutingPolicy, Strategy};
 use meridian_core::routing::share::ShareBucket;
-use meridian_core::time::MonoUs;
+use meridian_core::time::{MonoUs, WallMs};
 
 use crate::providers::{Behaviour, Call, Outcome};
 use crate::rng::{Rng, mixed};
@@ -109,6 +109,11 @@ pub(crate) struct World {
 /// A moment of simulated time.
 pub(crate) fn at(seconds: f64) -> MonoUs {
     MonoUs(1_000_000).plus(Duration::from_secs_f64(seconds))
+}
+
+/// The wall clock at a moment: limits go by it.
+pub(crate) fn wall(now: MonoUs) -> WallMs {
+    WallMs(1_700_000_000_000).plus_ms((now.0 / 1_000) as i64)
 }
 
 fn seconds(now: MonoUs) -> f64 {
@@ -280,6 +285,7 @@ impl World {
         let moment = Moment {
             policy: &self.policy,
             now,
+            wall: wall(now),
         };
         let rng = &mut self.rng;
         decide(&ask, &candidates, moment, &mut || rng.dice()).plan
@@ -308,10 +314,9 @@ impl World {
             return true;
         };
         let health = &self.gateways[request.gateway].health[index];
-        let limits: Limits = self.facts[index].limits;
         let moment = (now, &self.policy.cooldown);
         let tokens = (150, Awaited::FirstToken);
-        let Some(flight) = Flight::begin(health, choice.entry, &limits, tokens, moment) else {
+        let Some(flight) = Flight::begin(health, choice.entry, wall(now), tokens, moment) else {
             return false;
         };
         request.attempts.sent(index);
