@@ -5,6 +5,9 @@
 //! exception to "no wait on the request path" (docs/ARCHITECTURE.md).
 
 use std::collections::HashMap;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use dashmap::{DashMap, DashSet};
 
@@ -26,6 +29,10 @@ pub struct Owners {
     recent: DashMap<String, Owner>,
     /// Batches that the store may not have yet.
     made: DashSet<String>,
+    /// Files that answers named and that the store has not been told of.
+    written: Mutex<Vec<(Vec<String>, Owner)>>,
+    /// There are such.
+    has_written: AtomicBool,
     store: Store,
 }
 
@@ -35,6 +42,8 @@ impl Owners {
         Self {
             recent: DashMap::new(),
             made: DashSet::new(),
+            written: Mutex::default(),
+            has_written: AtomicBool::new(false),
             store,
         }
     }
@@ -47,13 +56,36 @@ impl Owners {
         self.recent.insert(id.to_owned(), owner);
     }
 
-    /// The same of what an answer names, unless it is known to be somebody's.
-    pub fn remember_new(&self, id: &str, owner: &Owner) {
+    /// Remembers whose files are that an answer names, but those that are known to be somebody's.
+    /// [`Self::keep_written`] tells the store.
+    pub fn note_written(&self, ids: Vec<String>, owner: Owner) {
         if self.recent.len() >= REMEMBERED_MAX {
             self.recent.clear();
         }
-        let owner = || owner.clone();
-        self.recent.entry(id.to_owned()).or_insert_with(owner);
+        for id in &ids {
+            let owner = || owner.clone();
+            self.recent.entry(id.clone()).or_insert_with(owner);
+        }
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.push((ids, owner));
+        self.has_written.store(true, Ordering::Release);
+    }
+
+    /// Whether there is something to [`Self::keep_written`].
+    pub fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::Acquire)
+    }
+
+    /// Has the store keep whose the files are that answers have named.
+    pub async fn keep_written(&self) {
+        let written = {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            self.has_written.store(false, Ordering::Release);
+            mem::take(&mut *written)
+        };
+        for (ids, owner) in written {
+            self.store_owner(ids, owner).await;
+        }
     }
 
     /// Forgets who made an object that is no more; for everybody it is one that nobody made.
@@ -130,7 +162,7 @@ impl Owners {
     }
 
     /// Has the store keep who made objects; whose it knows to be somebody else's stay so.
-    pub async fn store_owner(&self, ids: Vec<String>, owner: Owner) {
+    async fn store_owner(&self, ids: Vec<String>, owner: Owner) {
         if let Err(error) = self.store.keep_owner(ids, owner).await {
             tracing::error!(%error, "who made an object is not kept");
         }

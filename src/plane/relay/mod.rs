@@ -36,13 +36,17 @@ pub(crate) async fn relay(
     mut answer: Box<Answer>,
 ) -> Delivered {
     let prelude = std::mem::replace(&mut answer.prelude, Prelude::Opaque(Vec::new()));
-    match prelude {
+    let delivered = match prelude {
         Prelude::Whole(body, meter) => {
             whole::relay(state, session, admitted, answer, body, &meter).await
         }
         Prelude::Stream(start) => stream::relay(state, session, admitted, answer, start).await,
         Prelude::Opaque(parts) => opaque::relay(state, session, admitted, answer, parts).await,
+    };
+    if state.owners.has_written() {
+        Box::pin(state.owners.keep_written()).await;
     }
+    delivered
 }
 
 /// Empties a list of slices into one, without a copy when there is only one.

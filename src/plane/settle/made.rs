@@ -1,18 +1,15 @@
 //! Who made what an answer left at the provider: its stored response, and files that code wrote.
 
-use std::sync::Arc;
-
 use meridian_core::endpoint::Endpoint;
 use meridian_core::meter::Meter;
 use meridian_core::spend::SpendRecord;
-use tokio::runtime::Handle;
 
 use crate::owners::Owner;
 use crate::plane::admit::Admitted;
 use crate::state::State;
 
 /// A stored response is found again by its owner, also before the ledger has the record; files that
-/// code wrote while it was made are kept beside the request. What an upload or a batch made was
+/// code wrote while it was made are kept once it is delivered. What an upload or a batch made was
 /// kept before its answer went on.
 pub(super) fn remember(
     state: &State,
@@ -32,18 +29,7 @@ pub(super) fn remember(
         state.owners.remember(id, owner());
     }
     let files = meter.map_or(&[][..], |meter| &meter.facts().files);
-    if files.is_empty() {
-        return;
-    }
-    let (files, owner) = (files.to_vec(), owner());
-    for id in &files {
-        state.owners.remember_new(id, &owner);
-    }
-    let state = Arc::clone(&admitted.state);
-    match Handle::try_current() {
-        Ok(runtime) => {
-            drop(runtime.spawn(async move { state.owners.store_owner(files, owner).await }))
-        }
-        Err(error) => tracing::error!(%error, "who made a file is not kept"),
+    if !files.is_empty() {
+        state.owners.note_written(files.to_vec(), owner());
     }
 }
