@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench keys` measures keys that each have an alias, a budget, models and a user,
 //! and share a team by the thousand, before and after each of them was used; `-- alone` measures
-//! keys without scopes, and `-- sharded` also what look-ups in a `DashMap` of the same objects take.
-//! `-- process` fills an embedded store with a million of the former and
-//! measures the gateway that starts on it; `-- process used` asks once with each of them.
+//! keys without scopes, and `-- sharded` also look-ups in a `DashMap` of the same objects.
+//! `-- process` fills an embedded store with a million of the former and measures the gateway that
+//! starts on it; `-- process used` asks once with each of them.
 
 #![expect(
     clippy::unwrap_used,

@@ -21,8 +21,8 @@ use super::{REMOVED_MAX, REMOVED_MS};
 /// How long the counters of a deleted key are kept for a successor that is still to come.
 const COUNTERS_KEPT_MS: i64 = 60_000;
 
-/// The keys of this node. Writers come one at a time; a request that finds its key, by its own or by
-/// a rotated digest, takes no lock. Only the counters of a key are waited for, if they are just
+/// The keys of this node. Writers come one at a time; a request that finds its key, by its own or
+/// by a rotated digest, takes no lock. Only the counters of a key are waited for, if they are just
 /// being made.
 #[derive(Debug, Default)]
 pub(super) struct Keys {

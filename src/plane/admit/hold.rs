@@ -51,9 +51,8 @@ pub(super) async fn hold(
     Chosen { group, pinned }: Chosen,
 ) -> Result<Box<Admitted>, NotAdmitted> {
     let (bound, priced) = bound(&rules, &arrival, &ask, &group)?;
-    let meters = key
-        .as_ref()
-        .map_or(&state.master_meters, |key| key.meters());
+    let meters = key.as_ref().map(|key| key.meters());
+    let meters = meters.unwrap_or(&state.master_meters);
     // What cannot be bounded beforehand may still cost: budgets refuse it when they are used up.
     let tokens = tokens_of(bound);
     let (cost, covered) = first_slice(state, (&arrival, &ask), bound);
