@@ -127,7 +127,7 @@ impl Desk {
             let owes = by.region == region && book.ordered_from(by) > burned(&by);
             owes && !fences.contains_key(&by)
         });
-        let holders = holders(&rows, region);
+        let holders = self.holders(pid, &rows, region);
         let is_done = |actor: &&Actor| {
             let fence = fences.get(actor);
             fence.is_some_and(|fence| !fence.is_frozen())
@@ -390,12 +390,21 @@ impl Desk {
         }
         self.decide(decisions);
     }
-}
 
-/// Who in a region was given rights by others.
-fn holders(rows: &BTreeMap<Actor, Row>, region: u8) -> BTreeSet<Actor> {
-    let others = rows.iter().filter(|(actor, _)| actor.region != region);
-    let sent = others.flat_map(|(_, row)| &row.sent);
-    let there = sent.filter(|(to, amount)| to.region == region && **amount > 0);
-    there.map(|(to, _)| *to).collect()
+    /// Who in a region may have been given rights: what third regions gave it is not known here, so
+    /// all that anybody has heard of it, if it had any part in the budget.
+    fn holders(&self, pid: Pid, rows: &BTreeMap<Actor, Row>, region: u8) -> BTreeSet<Actor> {
+        let sent = rows.values().flat_map(|row| &row.sent);
+        let given = sent.filter(|(_, amount)| **amount > 0).map(|(to, _)| *to);
+        let heard_here = self.fences.others.keys().copied();
+        let order = self.fences.order.as_ref();
+        let heard = order.into_iter().flat_map(|order| order.heard.keys());
+        let known = rows.keys().copied();
+        let regions = self.escrow.regions(pid);
+        let speaks = regions.iter().any(|(number, ..)| *number == region);
+        let some = speaks || known.clone().any(|actor| actor.region == region);
+        let all = heard_here.chain(heard.copied()).filter(|_| some);
+        let all = all.chain(given).chain(known);
+        all.filter(|actor| actor.region == region).collect()
+    }
 }
