@@ -16,6 +16,7 @@ use super::access::{AdminAccess, PathParameter, ViewerAccess};
 use super::body::{JsonBody, RawBody};
 use super::reply::AdminError;
 use super::state::AdminState;
+use crate::escrow::Proof;
 
 type Answer = Result<Json<Value>, AdminError>;
 
@@ -151,18 +152,22 @@ pub(super) async fn write_off(
         .ok_or_else(away)
 }
 
-/// POST /budget/region_lost: a region is gone for good, and what it held is made anew at home.
+/// POST /budget/region_lost: a region is gone for good (`proof` is `dead`, as it is without) or cut
+/// off and perhaps alive (`fence`). What it held, or cannot spend any more, is made anew at home.
 pub(super) async fn region_lost(
     _: AdminAccess,
     State(state): State<AdminState>,
     JsonBody(mut fields): JsonBody,
 ) -> Answer {
     let region = fields.text("region").value();
+    let proof = fields.text("proof").value();
     fields.finish()?;
+    let proof = Proof::parse(proof.as_deref().unwrap_or("dead"));
+    let proof = proof.ok_or_else(|| bad("proof", "expected `dead` or `fence`".to_owned()))?;
     let Some(rights) = state.rights() else {
         return Err(bad("region", "this node shares no budgets".to_owned()));
     };
-    let lost = rights.call_lost(region.unwrap_or_default()).await;
+    let lost = rights.call_lost(region.unwrap_or_default(), proof).await;
     let lost = lost.ok_or_else(away)?;
     lost.map(Json).map_err(|why| bad("region", why.to_string()))
 }

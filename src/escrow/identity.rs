@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use meridian_core::escrow::Actor;
 
+use crate::clock;
 use crate::journal::{Journal, Life};
 use crate::store::{Store, StoreError};
 
@@ -79,6 +81,14 @@ impl Identity {
         keep(journal.dir(), actor)?;
         Ok(Self { actor })
     }
+}
+
+/// How long ago a node got its number; `None` where nobody can say.
+pub(super) fn age(journal: &Journal) -> Option<Duration> {
+    let file = std::fs::metadata(journal.dir().join(ACTOR_FILE)).ok()?;
+    let made = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let now = u64::try_from(clock::now().0).ok()?;
+    Some(Duration::from_millis(now).saturating_sub(made))
 }
 
 /// Whole or not at all: a process may be killed in between.

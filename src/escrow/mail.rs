@@ -7,7 +7,7 @@ use meridian_core::escrow::{Actor, RegionNumbers, ScopeId};
 use meridian_core::rate::Life;
 use meridian_core::signature::Signer;
 
-use super::frames::{Frame, Item, Rates, Says};
+use super::frames::{Fencing, Frame, Item, Rates, Says};
 use super::members::Members;
 use super::neighbours::NeighboursEnd;
 use crate::clock;
@@ -56,6 +56,10 @@ struct Way {
     lost: Option<(u8, Instant)>,
     /// The same for actors that will not come back.
     gone: Vec<(Actor, Instant)>,
+    /// Whether this node keeps ceilings, where there are other regions.
+    ceilings: Option<bool>,
+    /// What is to be said of a region that is fenced.
+    fencing: Option<Fencing>,
 }
 
 impl Mail {
@@ -154,6 +158,20 @@ impl Mail {
     pub(super) fn call_lost(&mut self, region: u8, until: Instant) {
         for way in self.far.values_mut().chain([&mut self.near]) {
             way.lost = Some((region, until));
+        }
+    }
+
+    /// Says from now on whether this node keeps ceilings.
+    pub(super) fn say_ceilings(&mut self, kept: bool) {
+        for way in self.far.values_mut().chain([&mut self.near]) {
+            way.ceilings = Some(kept);
+        }
+    }
+
+    /// Says to everybody, once, what this node knows of a region that is fenced.
+    pub(super) fn tell_fencing(&mut self, fencing: &Fencing) {
+        for way in self.far.values_mut().chain([&mut self.near]) {
+            way.fencing = Some(fencing.clone());
         }
     }
 
@@ -265,7 +283,7 @@ impl Way {
     }
 
     fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.rates.is_empty()
+        self.items.is_empty() && self.rates.is_empty() && self.fencing.is_none()
     }
 
     /// As much of what waits as goes into one frame.
@@ -278,6 +296,8 @@ impl Way {
         frame.lost = told.map(|(region, _)| region);
         self.gone.retain(|(_, until)| clock::mono() < *until);
         frame.gone = self.gone.iter().map(|(actor, _)| *actor).collect();
+        frame.ceilings = self.ceilings;
+        frame.fencing = self.fencing.take();
         while frame.rates.len() < RATES_MAX
             && let Some((_, rates)) = self.rates.pop_first()
         {

@@ -14,6 +14,7 @@ mod mail;
 mod members;
 mod neighbours;
 mod node;
+mod reclaims;
 mod show;
 mod windows;
 
@@ -96,8 +97,29 @@ pub(crate) enum Order {
     /// The operator says that a region, by its name, is lost.
     Lost {
         region: String,
+        proof: Proof,
         reply: oneshot::Sender<Result<Value, NotLost>>,
     },
+}
+
+/// What says that a lost region spends nothing of what is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The operator: it is gone for good.
+    Dead,
+    /// The ceilings that others have witnessed for it: it may be alive.
+    Fence,
+}
+
+impl Proof {
+    /// From its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "dead" => Some(Self::Dead),
+            "fence" => Some(Self::Fence),
+            _ => None,
+        }
+    }
 }
 
 /// Why a region does not count as lost.
@@ -109,6 +131,15 @@ pub enum NotLost {
     /// It was heard in the last seconds.
     #[error("the region lives: node {0} was heard in the last seconds")]
     Lives(meridian_core::escrow::Actor),
+    /// Nothing says how much the region can have spent.
+    #[error(
+        "no ceilings are kept: a region can be fenced where all regions have set \
+         `meridian.regions.isolation_s`, and before it is cut off"
+    )]
+    NoCeilings,
+    /// One order at a time.
+    #[error("region {0} is being fenced: say it again in half a minute")]
+    Busy(String),
 }
 
 /// What requests and management know of the task.
@@ -247,9 +278,13 @@ impl Rights {
     }
 
     /// Has what a lost region held made anew; `None` when nobody answers.
-    pub async fn call_lost(&self, region: String) -> Option<Result<Value, NotLost>> {
+    pub async fn call_lost(&self, region: String, proof: Proof) -> Option<Result<Value, NotLost>> {
         let (reply, answer) = oneshot::channel();
-        let order = Order::Lost { region, reply };
+        let order = Order::Lost {
+            region,
+            proof,
+            reply,
+        };
         self.orders.send(order).await.ok()?;
         answer.await.ok()
     }

@@ -25,6 +25,10 @@ pub struct Status {
     pub pending_decrease: Rights,
     /// Rights of nodes that were written off.
     pub suspense: Rights,
+    /// Brought in from other regions, and above what this node may spend of it.
+    pub above: Rights,
+    /// Nodes of other regions that are fenced in budgets in use.
+    pub fenced: u64,
     /// Live nodes of this region, this one included.
     pub nodes_near: u64,
     /// Live nodes of other regions.

@@ -331,6 +331,8 @@ fn rights_gauges(status: &Status) -> RightsGauges {
         cut_off: status.cut_off,
         overdraft: status.overdraft,
         suspense: status.suspense,
+        above: status.above,
+        fenced: status.fenced,
         nodes: [status.nodes_near, status.nodes_far],
         mode: status.mode,
         links: status.links.clone(),

@@ -100,6 +100,7 @@ impl Sharing {
             near,
             far,
             posts,
+            isolation: config.links.isolation,
         });
         control.spawn(node.run(stop.clone()))
     }

@@ -36,6 +36,23 @@ impl Store {
         }
     }
 
+    /// Every node that the store has ever given a number, with its last sign of life; `None` if
+    /// there are too many.
+    pub async fn nodes(&self) -> Result<Option<Vec<(u16, WallMs)>>, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(Some(Vec::new())),
+            Self::Postgres(store) => store.nodes().await,
+        }
+    }
+
+    /// When the first rights of a period's generation were made.
+    pub async fn book_began(&self, pid: Pid) -> Result<Option<WallMs>, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Postgres(store) => store.book_began(pid).await,
+        }
+    }
+
     /// What was decided about a period, in its last generation.
     pub async fn book(&self, scope: ScopeId, period: i64) -> Result<Option<Book>, StoreError> {
         match self {

@@ -23,11 +23,11 @@ const FOR_GOOD: Duration = Duration::from_secs(3);
 
 /// Asks in turn at both gateways of these regions until all have refused for a while; says how many
 /// answers there were.
-async fn use_up(regions: &Regions, key: &str, of: &[usize]) -> u64 {
+pub(crate) async fn use_up(regions: &Regions, key: &str, model: &str, of: &[usize]) -> u64 {
     let (mut answers, mut last) = (0, now());
     for turn in 0.. {
         let (region, node) = (of[turn % of.len()], turn / of.len() % NODES);
-        if regions.ask(region, node, key, MODEL).await.status() == 200 {
+        if regions.ask(region, node, key, model).await.status() == 200 {
             (answers, last) = (answers + 1, now());
         }
         if last.elapsed() > FOR_GOOD {
@@ -39,7 +39,12 @@ async fn use_up(regions: &Regions, key: &str, of: &[usize]) -> u64 {
 }
 
 /// Waits until what a gateway of the first region says of a key's budget is as wanted.
-async fn until(regions: &Regions, key: &str, what: &str, wanted: impl Fn(&Value) -> bool) {
+pub(crate) async fn until(
+    regions: &Regions,
+    key: &str,
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
+) {
     let target = format!("/budget/state/{key}");
     let look = async {
         loop {
@@ -118,7 +123,7 @@ async fn what_a_lost_region_held_is_used_and_destroyed_when_it_comes_back() {
         ordered && budget["rights_made_for"] == 1.0
     })
     .await;
-    let more = use_up(regions, &key, &[0, 1]).await;
+    let more = use_up(regions, &key, MODEL, &[0, 1]).await;
     // The two regions held a half of it at most.
     assert!(more >= 60, "{more} more");
     let (billed, ledger) = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
@@ -136,7 +141,7 @@ async fn what_a_lost_region_held_is_used_and_destroyed_when_it_comes_back() {
         }
     };
     within(SETTLED_WITHIN, "what was to be destroyed", settled).await;
-    use_up(regions, &key, &[0, 1, LOST.1]).await;
+    use_up(regions, &key, MODEL, &[0, 1, LOST.1]).await;
     let (billed, ledger) = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
     assert_eq!(billed, ledger);
     assert!(billed.cost <= BUDGET + COST, "{billed:?}");

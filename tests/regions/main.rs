@@ -8,6 +8,7 @@
 mod bound;
 mod budgets;
 mod faults;
+mod fenced;
 mod frames;
 mod limits;
 mod lost;

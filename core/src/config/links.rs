@@ -19,6 +19,9 @@ pub struct Links {
     pub peers: Vec<Peer>,
     /// A key of a region that was silent for longer gets 503.
     pub max_stale: Duration,
+    /// A region that is cut off can go on for so long with a budget, at least; without, it can use
+    /// all that it holds.
+    pub isolation: Option<Duration>,
 }
 
 /// Another region.
@@ -41,7 +44,7 @@ pub(super) struct Given<'a> {
     pub(super) redis: bool,
 }
 
-/// `meridian.regions.links` and `max_stale_s`.
+/// `meridian.regions.links`, `max_stale_s` and `isolation_s`.
 pub(super) fn resolve(regions: &Area<'_>, given: Given<'_>, problems: &mut Problems) -> Links {
     const KEY: &str = "links";
     let max_stale = regions.count("max_stale_s").unwrap_or(MAX_STALE_S);
@@ -88,7 +91,19 @@ pub(super) fn resolve(regions: &Area<'_>, given: Given<'_>, problems: &mut Probl
         peers.clear();
     }
     Links {
+        isolation: isolation(regions, !peers.is_empty(), problems),
         peers,
         max_stale: Duration::from_secs(max_stale),
     }
+}
+
+/// Without links there is nobody to be cut off from.
+fn isolation(regions: &Area<'_>, linked: bool, problems: &mut Problems) -> Option<Duration> {
+    const KEY: &str = "isolation_s";
+    let seconds = regions.count(KEY)?;
+    if !linked {
+        let message = "no effect without `links` to other regions: leave it out";
+        problems.warning(regions.at(KEY), &regions.path_of(KEY), message);
+    }
+    linked.then(|| Duration::from_secs(seconds))
 }

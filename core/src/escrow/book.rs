@@ -54,6 +54,11 @@ impl Book {
     pub fn events(&self, me: Actor) -> Vec<Event> {
         let mut events = Vec::new();
         let mut to_burn: Rights = 0;
+        // Whoever began it is home, whatever a record says since.
+        let home = self.entries.first().map(|entry| entry.by.region);
+        if home == Some(me.region) {
+            events.push(Event::AtHome(self.pid));
+        }
         for (number, entry) in (0..).zip(&self.entries) {
             let BookEntry { amount, by } = *entry;
             let pid = self.pid;
@@ -130,6 +135,6 @@ mod tests {
             Event::BurnOrdered { total, .. } => Some(*total),
             _ => None,
         });
-        assert_eq!((events.len(), burn), (4, Some(30)));
+        assert_eq!((events.len(), burn), (5, Some(30)));
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Ceilings {
     /// The last proposal, when it was made, and how many were.
     proposed: Option<(MonoUs, Rights)>,
     proposals: u64,
+    /// Somebody joined since others were told who is fenced.
+    pub(super) newcomers: bool,
     /// When fenced actors were told last.
     pub(super) told_fenced: Option<MonoUs>,
 }
@@ -136,9 +138,16 @@ impl Account {
         limited.then_some(wanted)
     }
 
+    /// Whether more was given out than the ceiling allows: before ceilings were kept.
+    pub(super) fn exceeds_ceiling(&self, me: Actor, settings: &Settings) -> bool {
+        // What requests cost over their reservations is no right that could be made anew.
+        let given = self.given_out(me).min(self.row.brought_in(me));
+        self.is_limited(settings) && given > self.row.ceiling
+    }
+
     /// Proposes a ceiling when half of its room is gone; all that is here before the node leaves.
     pub(super) fn tend_ceiling(&mut self, cx: &mut Scene<'_>, leaving: bool) {
-        if self.ceilings.above <= 0 {
+        if self.ceilings.above <= 0 && !self.exceeds_ceiling(cx.me, cx.settings) {
             return;
         }
         let wanted = match leaving {

@@ -37,8 +37,17 @@ impl Fence {
         self.is_frozen() || self.is_reclaimed()
     }
 
+    /// For who looks at it: nothing of a fence that was lifted.
+    pub fn word(self) -> Option<&'static str> {
+        match self.step % 3 {
+            1 => Some("frozen"),
+            2 => Some("reclaimed"),
+            _ => None,
+        }
+    }
+
     /// Nothing is given to it either: what it can spend is being computed.
-    pub(super) fn is_frozen(self) -> bool {
+    pub fn is_frozen(self) -> bool {
         self.step % 3 == 1
     }
 
@@ -250,10 +259,12 @@ impl Account {
             .map(|(actor, _)| *actor)
             .filter(|actor| cx.members.is_live(*actor))
             .collect();
-        if live.is_empty() || !cx.is_since(self.ceilings.told_fenced, TELL) {
+        let due = self.ceilings.newcomers || !live.is_empty();
+        if !due || !cx.is_since(self.ceilings.told_fenced, TELL) {
             return;
         }
         self.ceilings.told_fenced = Some(cx.now);
+        self.ceilings.newcomers = false;
         let mut to: BTreeSet<Actor> = live.into_iter().collect();
         let vaults = cx.members.regions().into_iter();
         to.extend(vaults.filter_map(|region| cx.members.vault(self.pid.scope, region)));
@@ -261,6 +272,13 @@ impl Account {
         for one in to {
             self.send_row(cx, one, true);
         }
+    }
+
+    /// Somebody joined, who may not know who is fenced; says whether somebody is.
+    pub(super) fn fences_again(&mut self) -> bool {
+        let some = self.row.fences.values().any(|fence| fence.holds());
+        self.ceilings.newcomers |= some;
+        some
     }
 
     /// Actors whose fence is not computed yet, and that nobody is known to have it done.

@@ -1,12 +1,13 @@
 //! All periods of one node: events in, effects out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::account::{Account, Claim, Scene};
 use super::bound::Exposure;
 use super::ceiling::Ceiling;
 use super::digest;
+use super::fence::Fence;
 use super::ids::{Actor, Pid, ScopeId};
 use super::lost::Lost;
 use super::members::Members;
@@ -147,16 +148,17 @@ impl Escrow {
         account.lost(self.me, &self.members, region)
     }
 
-    /// What actors of a region are known here to have destroyed.
-    pub fn burned_by(&self, pid: Pid, region: u8) -> Rights {
-        let account = self.accounts.get(&pid);
-        account.map_or(0, |account| account.burned_by(region))
-    }
-
     /// How this node stands to its ceiling in a period; `None` where it has none.
     pub fn ceiling(&self, pid: Pid) -> Option<Ceiling> {
         let account = self.accounts.get(&pid)?;
         account.ceiling(self.me, &self.settings)
+    }
+
+    /// Whether this node has given out more than a ceiling allows, in a period from before it kept
+    /// ceilings: until the others have heard of it, what it held must not be made anew.
+    pub fn exceeds_ceiling(&self) -> bool {
+        let mut accounts = self.accounts.values();
+        accounts.any(|account| account.exceeds_ceiling(self.me, &self.settings))
     }
 
     /// What a fenced actor can no longer spend of what it brought into its region, once everybody
@@ -170,6 +172,14 @@ impl Escrow {
     pub fn frozen(&self, pid: Pid) -> Vec<Actor> {
         let account = self.accounts.get(&pid);
         account.map_or(Vec::new(), Account::frozen)
+    }
+
+    /// Actors that are fenced here.
+    pub fn fences(&self, pid: Pid) -> Vec<(Actor, Fence)> {
+        let account = self.accounts.get(&pid).into_iter();
+        let all = account.flat_map(|account| &account.row.fences);
+        let holding = all.filter(|(_, fence)| fence.holds());
+        holding.map(|(actor, fence)| (*actor, *fence)).collect()
     }
 
     /// Terms of the bound that this node can see.
@@ -262,18 +272,23 @@ impl Escrow {
     }
 
     /// Takes who lives. Who is new in the region is told what was published before it came: a vault
-    /// that was restarted does not know who has what.
+    /// that was restarted does not know who has what. Who is new anywhere is told who is fenced.
     fn meet(&mut self, now: MonoUs, live: Vec<Actor>) {
         let (region, members) = (self.me.region, &self.members);
-        let is_new = |actor: &Actor| actor.region == region && !members.is_live(*actor);
-        let joined = live.iter().any(is_new);
+        let new = live.iter().filter(|actor| !members.is_live(**actor));
+        let regions: BTreeSet<u8> = new.map(|actor| actor.region).collect();
         self.members.set(live);
-        if !joined {
+        if regions.is_empty() {
             return;
         }
         for (pid, account) in &mut self.accounts {
-            account.publish_again();
-            self.visits.soon(*pid, now);
+            let fences = account.fences_again();
+            if regions.contains(&region) {
+                account.publish_again();
+            }
+            if fences || regions.contains(&region) {
+                self.visits.soon(*pid, now);
+            }
         }
     }
 

@@ -88,7 +88,7 @@ impl Row {
     }
 
     /// What came from other regions, less what was given to them and destroyed.
-    pub(super) fn brought_in(&self, me: Actor) -> Rights {
+    pub fn brought_in(&self, me: Actor) -> Rights {
         let far = |cells: &BTreeMap<Actor, Rights>| {
             let far = cells.iter().filter(|(actor, _)| actor.region != me.region);
             sum(far.map(|(_, amount)| *amount))

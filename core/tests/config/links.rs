@@ -77,3 +77,48 @@ fn links_need_a_postgres_and_a_redis_of_the_own_region() {
         assert!(problems.contains(missing), "{problems}");
     }
 }
+
+#[test]
+fn ceilings_are_kept_where_there_are_links_and_nowhere_else() {
+    let linked = |isolation| {
+        let links = "{us: {url: 'redis://r.example'}}";
+        let text = text_of(&format!("{{links: {links}, isolation_s: {isolation}}}"));
+        load_files(&[("c.yaml", &text)], &STORES)
+    };
+    let isolation = linked("3600").config.unwrap().links.isolation;
+    assert_eq!(isolation, Some(Duration::from_secs(3_600)));
+    let (config, _) = good(&text_of("{links: {us: {url: 'redis://r'}}}"), &STORES);
+    assert_eq!(config.links.isolation, None);
+    for bad in ["0", "1h", "2592001"] {
+        let loaded = linked(bad);
+        let problems = shown(&loaded).join("\n");
+        assert!(loaded.config.is_none(), "{bad}");
+        let named = "c.yaml:3";
+        assert!(problems.contains(named), "{problems}");
+        assert!(
+            problems.contains("meridian.regions.isolation_s"),
+            "{problems}"
+        );
+        assert!(problems.contains("from 1 to 2592000"), "{problems}");
+    }
+    let (config, problems) = good(&text_of("{isolation_s: 3600}"), &STORES);
+    assert_eq!(config.links.isolation, None);
+    let problems = format!("{problems:?}");
+    assert!(problems.contains("no effect without `links`"), "{problems}");
+}
+
+#[test]
+fn the_example_of_linked_regions_keeps_ceilings() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/linked.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let variables = [
+        STORES[0],
+        STORES[1],
+        ("REDIS_PASSWORD", "p"),
+        ("OPENAI_API_KEY", "k"),
+        ("LITELLM_MASTER_KEY", "sk-0123456789abcdef"),
+    ];
+    let (config, _) = good(&text, &variables);
+    assert_eq!(config.links.peers.len(), 2);
+    assert!(config.links.isolation.is_some());
+}

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Body, Field, Operation, any, fields, flag, list, moment, number, object, rows, text,
-    texts, whole,
+    texts, whole, word,
 };
 
 /// A row of the spend log.
@@ -410,6 +410,7 @@ const STANDINGS: Answer = Answer::Object(&[
     list("nodes", "live nodes of all regions"),
     list("links", "ways to regions"),
     object("bound", "how far spend can be over, of all that are shown"),
+    object("fencing", "what became of the last order to fence a region"),
     list(
         "budgets",
         "each with limit, used, rights here, by node and by region, and its bound",
@@ -436,11 +437,25 @@ pub(super) const BUDGET_WRITE_OFF: Operation = Operation::with(
     ]),
 );
 const LOST_REGION: Field = text("region", "name of the region").required();
+const PROOF: Field = word(
+    "proof",
+    &["dead", "fence"],
+    "`dead`: the operator knows that it is gone, as without; `fence`: it may be alive",
+);
 pub(super) const BUDGET_REGION_LOST: Operation = Operation::with(
-    "A region is gone for good: what it held of budgets that are at home elsewhere is made anew",
-    Body::Fields(&[LOST_REGION]),
+    "A region is gone for good, or cut off and fenced: what it held of budgets that are at home \
+     elsewhere, or can spend no more, is made anew",
+    Body::Fields(&[LOST_REGION, PROOF]),
     Answer::Object(&[
         text("region", "its name"),
+        PROOF,
+        flag("done", "of a fence: every node has reported"),
+        number("made_anew", "of a fence: dollars"),
+        whole("budgets", "of a fence: in how many budgets that was"),
+        object(
+            "stays_out",
+            "of a fence: what was not made anew, and who keeps it from being",
+        ),
         whole(
             "budgets_looked_at_here",
             "budgets that this node speaks for",

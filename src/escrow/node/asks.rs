@@ -287,6 +287,9 @@ impl Desk {
             }),
             Answer::Found(_, Err(error)) => tracing::debug!(%error, "no book is read"),
             Answer::Regained(regained) => self.regained(regained),
+            Answer::Nodes(nodes) => self.know_nodes(nodes),
+            Answer::Looked(looked) => self.fence_in(looked),
+            Answer::Decided(decided) => self.decided(decided),
             Answer::Spent(pid, ledger) => self.renew_with(pid, ledger),
             Answer::Own(Ok(books)) => books.into_iter().for_each(|book| self.learn(book)),
             Answer::Own(Err(error)) => {

@@ -63,6 +63,10 @@ impl Desk {
         };
         self.members.hear(from, heard);
         self.tell_members();
+        self.fences.hear(from, frame.ceilings);
+        if let Some(fencing) = frame.fencing {
+            self.hear_fencing(from, fencing);
+        }
         if let Some(region) = frame.lost {
             self.hear_lost(region, offset_ms);
         }

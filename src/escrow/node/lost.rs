@@ -47,6 +47,7 @@ impl Desk {
         let at_home_there = self.windows.values().filter(|opened| opened.home == region);
         Ok(json!({
             "region": name,
+            "proof": "dead",
             "budgets_looked_at_here": budgets,
             "not_known_here": unknown,
             "at_home_in_the_lost_region": at_home_there.count(),
@@ -72,16 +73,21 @@ impl Desk {
         }
     }
 
-    /// Begins with the budgets that are at home here and that this node speaks for. Says how many
-    /// there are, and of how many it does not know what the region held.
-    fn regain(&mut self, region: u8) -> (usize, usize) {
+    /// Budgets that are at home here and that this node speaks for.
+    pub(super) fn own_budgets(&self) -> Vec<Pid> {
         let at_home = self.books.values().filter(|book| {
             let first = book.entries.first();
             first.is_some_and(|entry| entry.by.region == self.me.region)
                 && self.escrow.vault(book.pid.scope) == Some(self.me)
                 && !super::rounds::is_over(book.pid, clock::now())
         });
-        let all: Vec<Pid> = at_home.map(|book| book.pid).collect();
+        at_home.map(|book| book.pid).collect()
+    }
+
+    /// Begins with the budgets that are at home here and that this node speaks for. Says how many
+    /// there are, and of how many it does not know what the region held.
+    fn regain(&mut self, region: u8) -> (usize, usize) {
+        let all = self.own_budgets();
         let known = |pid: &Pid| self.escrow.lost(*pid, region).is_some();
         let rest: Vec<Pid> = all.iter().copied().filter(known).collect();
         let (budgets, unknown) = (rest.len(), all.len() - rest.len());

@@ -1,9 +1,11 @@
 //! The task that owns this node's rights.
 
 mod asks;
+mod fence;
 mod gone;
 mod heard;
 mod lost;
+mod parts;
 mod reach;
 mod rounds;
 mod unlike;
@@ -17,7 +19,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use meridian_core::escrow::{
-    Actor, Book, Effect, Escrow, Event, Message, Pid, RegionNumbers, Row, ScopeId, Settings, Ticket,
+    Actor, Book, Effect, Escrow, Event, Message, Pid, RegionNumbers, Row, ScopeId, Ticket,
 };
 use meridian_core::journal::Transfer;
 use meridian_core::meters::Due;
@@ -28,6 +30,7 @@ use meridian_core::time::{MonoUs, WallMs};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use parts::Parts;
 pub(super) use rounds::CONSUMER;
 
 use super::books::{self, Settled};
@@ -38,11 +41,10 @@ use super::mail::Mail;
 use super::members::Members;
 use super::neighbours::NeighboursEnd;
 use super::windows::Windows;
-use super::{Found, Order, Orders, Rights};
+use super::{Found, Order, Orders, Proof, Rights, reclaims};
 use crate::clock;
 use crate::journal::Journal;
 use crate::registry::Registry;
-use crate::shared::WireEnd;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logs::whose;
 
@@ -54,46 +56,6 @@ const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 const ORDERS_AT_ONCE: usize = 512;
 /// After a failed write or sync of the journal nothing is tried again for this long.
 const DISK_RETRY: Duration = Duration::from_millis(200);
-
-/// What the task is made of.
-pub struct Parts {
-    /// The end that requests have.
-    pub rights: Arc<Rights>,
-    /// What they ask.
-    pub orders: Orders,
-    /// Name of this node's region; empty where there is only one.
-    pub region: String,
-    /// The store of the region.
-    pub store: Store,
-    /// This node's journal.
-    pub journal: Arc<Journal>,
-    /// Rows of the journal, as recovery found them.
-    pub rows: BTreeMap<Pid, Row>,
-    /// Who this node was before its disk was put back from a copy.
-    pub gone: Vec<Actor>,
-    /// A supervisor follows this process to the one that takes its place.
-    pub supervised: bool,
-    /// Scopes and their budgets.
-    pub registry: Arc<Registry>,
-    /// The installation's own budgets.
-    pub shared: Vec<Due>,
-    /// For what nodes tell each other.
-    pub signer: Signer,
-    /// The way to the other nodes of the region.
-    pub near: Option<WireEnd>,
-    /// Ways to other regions.
-    pub far: Vec<(String, WireEnd)>,
-    /// The way to other nodes of the region without Redis.
-    pub posts: NeighboursEnd,
-}
-
-impl Parts {
-    /// Numbers of all regions.
-    fn numbers(&self) -> RegionNumbers {
-        let far = self.far.iter().map(|(region, _)| region.clone());
-        RegionNumbers::new(far.chain([self.region.clone()]))
-    }
-}
 
 /// The task, not running yet.
 pub struct Node(Parts);
@@ -110,6 +72,12 @@ enum Answer {
     Regained(books::Regained),
     /// What the ledger says was spent of a budget.
     Spent(Pid, Result<NanoUsd, StoreError>),
+    /// Nodes that the store of the region has ever known.
+    Nodes(Result<Option<Vec<(u16, WallMs)>>, StoreError>),
+    /// Periods in which a region is about to be fenced.
+    Looked(Result<Vec<reclaims::Before>, StoreError>),
+    /// What a fenced region is to destroy is written.
+    Decided(Vec<reclaims::Decided>),
 }
 
 /// The task at work.
@@ -152,6 +120,7 @@ struct Desk {
     reach: reach::Reach,
     gone: gone::Gone,
     unlike: unlike::Unlike,
+    fences: fence::Fences,
     supervised: bool,
 }
 
@@ -174,13 +143,13 @@ impl Node {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut parts = self.0;
         let (numbers, region) = (parts.numbers(), parts.region.clone());
-        let identity = tokio::select! {
+        let (identity, is_new) = tokio::select! {
             identity = identify(&mut parts, numbers.of(&region)) => identity,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let Parts { orders, .. } = &mut parts;
         let Orders(mut orders) = std::mem::replace(orders, Rights::new().1);
-        let mut desk = Desk::new(identity.actor, parts);
+        let mut desk = Desk::new((identity.actor, is_new), parts);
         tracing::info!(actor = %identity.actor, "budgets are shared as this actor");
         loop {
             tokio::select! {
@@ -193,12 +162,16 @@ impl Node {
 }
 
 /// Who this node is; without the store a node that never had a number waits for one.
-async fn identify(parts: &mut Parts, region: u8) -> Identity {
+/// Says too whether its journal is new.
+async fn identify(parts: &mut Parts, region: u8) -> (Identity, bool) {
     let mut said = false;
     loop {
         let known = match Identity::kept(&parts.journal, region) {
-            Ok(Some(identity)) => Ok(identity),
-            Ok(None) => Identity::take(&parts.journal, &parts.store, region).await,
+            Ok(Some(identity)) => Ok((identity, parts.is_young())),
+            Ok(None) => {
+                let taken = Identity::take(&parts.journal, &parts.store, region).await;
+                taken.map(|identity| (identity, true))
+            }
             Err(error) => Err(error),
         };
         match known {
@@ -224,8 +197,8 @@ async fn identify(parts: &mut Parts, region: u8) -> Identity {
 }
 
 impl Desk {
-    fn new(me: Actor, parts: Parts) -> Self {
-        let numbers = parts.numbers();
+    fn new((me, is_new): (Actor, bool), parts: Parts) -> Self {
+        let (numbers, settings) = (parts.numbers(), parts.settings(is_new));
         let Parts {
             rights,
             orders: _,
@@ -241,6 +214,7 @@ impl Desk {
             near,
             far,
             posts,
+            isolation: _,
         } = parts;
         let life = Life {
             actor: me,
@@ -261,7 +235,8 @@ impl Desk {
             shared,
             signer,
             began: clock::mono(),
-            escrow: Escrow::new(me, Settings::default()),
+            fences: fence::Fences::new(settings.isolation.is_some()),
+            escrow: Escrow::new(me, settings),
             effects: Vec::new(),
             windows: HashMap::new(),
             books: HashMap::new(),
@@ -281,6 +256,9 @@ impl Desk {
             unlike: unlike::Unlike::default(),
             supervised,
         };
+        if desk.mail.has_far() {
+            desk.mail.say_ceilings(false);
+        }
         desk.restore(rows);
         gone.into_iter().for_each(|actor| desk.call_gone(actor));
         desk
@@ -366,9 +344,14 @@ impl Desk {
             Order::WriteOff { actor, anew, reply } => {
                 let _ = reply.send(self.write_off(actor, anew));
             }
-            Order::Lost { region, reply } => {
+            Order::Lost {
+                region,
+                proof: Proof::Dead,
+                reply,
+            } => {
                 let _ = reply.send(self.call_lost(&region));
             }
+            Order::Lost { region, reply, .. } => self.call_fenced(&region, reply),
         }
     }
 
@@ -379,7 +362,11 @@ impl Desk {
                 match effect {
                     Effect::Journal { pid, row } => self.write(pid, row),
                     Effect::Sync(ticket) => self.wanted = self.wanted.max(Some(ticket)),
-                    Effect::Send { to, message } => self.mail.to(to, Says::Message(message)),
+                    Effect::Send { to, message } if self.fences.reads(to, &message) => {
+                        self.mail.to(to, Says::Message(message));
+                    }
+                    // Whoever cannot read it would lose all that is in the same frame.
+                    Effect::Send { .. } => {}
                     Effect::Publish { pid, row, standing } => {
                         let answer = false;
                         let message = Message::Row {

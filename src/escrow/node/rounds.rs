@@ -1,5 +1,6 @@
 //! What is done again and again, and at the end.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,7 @@ impl Desk {
                 opened.wake(now);
             }
         }
+        self.tend_fencing(now);
         if is_due(&mut self.rounds.limits, LIMITS, now) {
             self.count_limits(now);
         }
@@ -184,6 +186,8 @@ impl Desk {
         self.look_at_itself(now);
         let wall = clock::now();
         self.look_around(now);
+        self.look_at_ceilings();
+        self.end_fences(now);
         let names = is_due(&mut self.rounds.named, NAMES, now);
         let scopes: Vec<ScopeId> = self.windows.keys().copied().collect();
         for scope in scopes {
@@ -271,6 +275,7 @@ impl Desk {
             ..Status::default()
         };
         status.nodes_far = live.len() as u64 - status.nodes_near;
+        let mut fenced = BTreeSet::new();
         for opened in self.windows.values() {
             let (slot, bound) = (opened.grant.slot(), self.exposure(opened));
             status.free = status.free.saturating_add(slot.avail().max(0));
@@ -279,7 +284,12 @@ impl Desk {
             status.overdraft = status.overdraft.saturating_add(bound.overdraft);
             let pending = bound.pending_decrease;
             status.pending_decrease = status.pending_decrease.saturating_add(pending);
+            let ceiling = self.escrow.ceiling(opened.pid).unwrap_or_default();
+            status.above = status.above.saturating_add(ceiling.above);
+            let fences = self.escrow.fences(opened.pid).into_iter();
+            fenced.extend(fences.map(|(actor, _)| actor));
         }
+        status.fenced = fenced.len() as u64;
         status
     }
 

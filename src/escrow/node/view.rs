@@ -1,8 +1,8 @@
 //! How a budget stands, for `/budget/state`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use meridian_core::escrow::{Actor, Book, Exposure, Row, Standing};
+use meridian_core::escrow::{Actor, Book, Exposure, Rights, Row, Standing};
 use meridian_core::meters::WindowName;
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,7 @@ impl Desk {
             "links": links.collect::<Vec<_>>(),
             "configured_otherwise": self.unlike(),
             "bound": bound_of(bound),
+            "fencing": self.fencing_shown(),
             "budgets": budgets,
             "why": null,
         })
@@ -83,16 +84,21 @@ impl Desk {
     /// What regions that were called lost are still to destroy, as far as it is known here.
     fn owed_by_lost(&self, book: &Book) -> i64 {
         let mut owed: BTreeMap<u8, i64> = BTreeMap::new();
-        let afar = |region: u8| region != self.me.region;
+        let fences = self.escrow.fences(book.pid);
+        // Who is fenced cannot spend what it is to destroy.
+        let is_fenced = |one: &Actor| fences.iter().any(|(actor, _)| actor == one);
+        let counts = |one: &Actor| one.region != self.me.region && !is_fenced(one);
         let entries = book.entries.iter();
-        for entry in entries.filter(|entry| entry.amount < 0 && afar(entry.by.region)) {
+        for entry in entries.filter(|entry| entry.amount < 0 && counts(&entry.by)) {
             let before = owed.entry(entry.by.region).or_default();
             *before = before.saturating_sub(entry.amount);
         }
-        let burned = |region: u8| self.escrow.burned_by(book.pid, region);
-        let owed = owed
-            .into_iter()
-            .map(|(region, sum)| sum.saturating_sub(burned(region)).max(0));
+        for (actor, _, row) in self.escrow.peers(book.pid) {
+            if let Some(owed) = owed.get_mut(&actor.region).filter(|_| counts(&actor)) {
+                *owed = owed.saturating_sub(row.burned);
+            }
+        }
+        let owed = owed.into_values().map(|sum| sum.max(0));
         owed.fold(0, i64::saturating_add)
     }
 
@@ -100,12 +106,24 @@ impl Desk {
         let (pid, slot, wall) = (opened.pid, opened.grant.slot(), clock::now());
         let bound = self.exposure(opened);
         let book = self.books.get(&pid.scope).filter(|book| book.pid == pid);
+        let rows = self.rows(pid);
+        let ceilings = self.keeps_ceilings().then_some(opened.home);
+        let ceilings = Ceilings {
+            rows: &rows,
+            home: ceilings,
+        };
+        let peers = self.escrow.peers(pid).into_iter();
+        let standings = peers.map(|(actor, standing, _)| (actor, standing));
+        let own = self
+            .escrow
+            .standing(pid)
+            .map(|standing| (self.me, standing));
         let mut nodes = Map::new();
-        if let (Some(row), Some(standing)) = (self.escrow.row(pid), self.escrow.standing(pid)) {
-            nodes.insert(self.me.to_string(), node(self.me, &row, standing));
-        }
-        for (actor, standing, row) in self.escrow.peers(pid) {
-            nodes.insert(actor.to_string(), node(actor, row, standing));
+        for (actor, standing) in standings.chain(own) {
+            if let Some(row) = rows.get(&actor) {
+                let ceiling = ceilings.of(actor, row, standing);
+                nodes.insert(actor.to_string(), node((actor, row), standing, ceiling));
+            }
         }
         let regions = self.escrow.regions(pid).into_iter();
         let regions = regions.map(|(number, standing, used)| {
@@ -114,6 +132,8 @@ impl Desk {
                 "free": dollars(standing.free),
                 "used": dollars(used),
                 "rate_per_s": standing.rate / 1e9,
+                "ceiling": ceilings.of_region(number),
+                "fenced": ceilings.is_fenced(number),
             })
         });
         let limit = opened.window.limit(wall);
@@ -149,7 +169,67 @@ impl Desk {
     }
 }
 
-fn node(actor: Actor, row: &Row, standing: Standing) -> Value {
+/// How nodes stand to their ceilings.
+struct Ceilings<'a> {
+    rows: &'a BTreeMap<Actor, Row>,
+    /// The region whose nodes have none; `None` where none are kept.
+    home: Option<u8>,
+}
+
+impl Ceilings<'_> {
+    fn has(&self, actor: Actor) -> bool {
+        self.home.is_some_and(|home| home != actor.region)
+    }
+
+    /// What an actor may spend of what it brought into its region, by its own word and by all that
+    /// have witnessed it.
+    fn limit(&self, actor: Actor) -> Rights {
+        let own = self.rows.get(&actor).map(|row| row.ceiling);
+        let others = self.rows.values().map(|row| row.witnessed_for(actor));
+        others.chain(own).max().unwrap_or(0)
+    }
+
+    fn of(&self, actor: Actor, row: &Row, standing: Standing) -> Value {
+        if !self.has(actor) {
+            return Value::Null;
+        }
+        let (brought, ceiling) = (row.brought_in(actor), self.limit(actor));
+        let above = brought.saturating_sub(ceiling).max(0);
+        let used = brought.saturating_sub(above).saturating_sub(standing.free);
+        json!({
+            "ceiling": dollars(ceiling),
+            "used": dollars(used.max(0)),
+            "above": dollars(above),
+            "fenced": self.fence(actor),
+        })
+    }
+
+    /// How far others have fenced an actor, as far as it is known here.
+    fn fence(&self, actor: Actor) -> Option<&'static str> {
+        let mut rows = self.rows.values();
+        rows.find_map(|row| row.fence_of(actor).word())
+    }
+
+    fn of_region(&self, region: u8) -> Value {
+        let witnessed = self.rows.values().flat_map(|row| row.witnessed.keys());
+        let all: BTreeSet<Actor> = witnessed.copied().collect();
+        let there = all.into_iter().filter(|actor| actor.region == region);
+        let there = there.filter(|actor| self.has(*actor));
+        let limits = there.map(|actor| self.limit(actor));
+        match self.home.is_some_and(|home| home != region) {
+            true => dollars(limits.fold(0, Rights::saturating_add)),
+            false => Value::Null,
+        }
+    }
+
+    fn is_fenced(&self, region: u8) -> bool {
+        let fences = self.rows.values().flat_map(|row| &row.fences);
+        let mut there = fences.filter(|(actor, _)| actor.region == region);
+        there.any(|(_, fence)| fence.holds())
+    }
+}
+
+fn node((actor, row): (Actor, &Row), standing: Standing, ceiling: Value) -> Value {
     json!({
         "region": actor.region,
         "free": dollars(standing.free),
@@ -159,6 +239,7 @@ fn node(actor: Actor, row: &Row, standing: Standing) -> Value {
         "received": dollars(row.received_total()),
         "destroyed": dollars(row.burned),
         "rate_per_s": standing.rate / 1e9,
+        "ceiling": ceiling,
     })
 }
 

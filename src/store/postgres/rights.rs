@@ -14,6 +14,8 @@ use crate::store::rights::Neighbour;
 const TRIES: usize = 16;
 /// Books that are read at once.
 const BOOKS_MAX: i64 = 100_000;
+/// Nodes that are told of at once: more than this fit into no frame.
+const NODES_MAX: usize = 5_000;
 
 const COLUMNS: &str = "scope, period, generation, amount, base, actor";
 
@@ -51,6 +53,37 @@ impl Postgres {
             })
         };
         Ok(rows.iter().filter_map(neighbour).collect())
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<Option<Vec<(u16, WallMs)>>, StoreError> {
+        let work = self.work(Access::Walk).await?;
+        let sql = "SELECT number, (extract(epoch FROM seen_at) * 1000)::bigint \
+            FROM meridian.node ORDER BY number LIMIT $1";
+        let most = i64::try_from(NODES_MAX + 1).unwrap_or(i64::MAX);
+        let rows = work.rows(sql, &[(&most, Type::INT8)]).await;
+        let rows = work.finish(rows).await?;
+        let node = |row: &Row| {
+            let number = u16::try_from(row.get::<_, i32>(0)).ok()?;
+            Some((number, WallMs(row.get(1))))
+        };
+        let few = rows.len() <= NODES_MAX;
+        Ok(few.then(|| rows.iter().filter_map(node).collect()))
+    }
+
+    pub(crate) async fn book_began(&self, pid: Pid) -> Result<Option<WallMs>, StoreError> {
+        let scope = pid.scope.to_string();
+        let generation = whole(pid.generation)?;
+        let work = self.work(Access::Read).await?;
+        let sql = "SELECT (extract(epoch FROM made_at) * 1000)::bigint \
+            FROM meridian.budget_entry \
+            WHERE scope = $1 AND period = $2 AND generation = $3 AND number = 0";
+        let params: [Param<'_>; 3] = [
+            (&scope, Type::TEXT),
+            (&pid.index, Type::INT8),
+            (&generation, Type::INT4),
+        ];
+        let row = work.row(sql, &params).await;
+        Ok(work.finish(row).await?.map(|row| WallMs(row.get(0))))
     }
 
     pub(crate) async fn book(

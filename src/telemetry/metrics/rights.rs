@@ -44,6 +44,16 @@ const SUSPENSE: PlainFamily = gauge(
     &[],
     "Rights of nodes that were written off: they count as spent",
 );
+const ABOVE: PlainFamily = gauge(
+    "meridian_rights_above_ceiling_dollars",
+    &[],
+    "Rights of this node above its witnessed ceiling: other regions can use them, this one not yet",
+);
+const FENCED: PlainFamily = gauge(
+    "meridian_rights_fenced_nodes",
+    &[],
+    "Nodes of other regions from which nothing is taken until they have destroyed what they owe",
+);
 const NODES: PlainFamily = gauge(
     "meridian_rights_nodes",
     &["place"],
@@ -97,9 +107,9 @@ const LEFT_OUT: PlainFamily = counter(
 );
 
 /// All of them.
-pub(super) const RIGHTS: [&PlainFamily; 18] = [
-    &BUDGETS, &FREE, &RESERVED, &BOUND, &OVERDRAFT, &PENDING, &CUT_OFF, &SUSPENSE, &NODES, &MODE,
-    &LINK_UP, &FRAMES, &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
+pub(super) const RIGHTS: [&PlainFamily; 20] = [
+    &BUDGETS, &FREE, &RESERVED, &BOUND, &OVERDRAFT, &PENDING, &CUT_OFF, &SUSPENSE, &ABOVE, &FENCED,
+    &NODES, &MODE, &LINK_UP, &FRAMES, &ASKED, &WAITED, &FORGED, &LIMITS, &SILENT, &LEFT_OUT,
 ];
 
 /// Values of the label `mode`.
@@ -124,6 +134,10 @@ pub struct RightsGauges {
     pub cut_off: bool,
     /// Nano-dollars.
     pub suspense: i64,
+    /// Nano-dollars.
+    pub above: i64,
+    /// Nodes of other regions.
+    pub fenced: u64,
     /// Live nodes of this region and of others.
     pub nodes: [u64; 2],
     /// How nodes of the region reach each other.
@@ -156,6 +170,8 @@ pub(super) fn write(page: &mut Page, rights: Option<&RightsGauges>) {
     page.value(&PENDING, dollars(|rights| rights.pending_decrease));
     page.value(&CUT_OFF, count(|rights| u64::from(rights.cut_off)));
     page.value(&SUSPENSE, dollars(|rights| rights.suspense));
+    page.value(&ABOVE, dollars(|rights| rights.above));
+    page.value(&FENCED, count(|rights| rights.fenced));
     page.plain_header(&NODES);
     let places = rights
         .into_iter()

@@ -270,6 +270,13 @@ pub(super) const REGIONS: &[Key] = &[
         Whole(1, 365 * DAY_S),
         "silence of a region after which its keys get 503; default 86400",
     ),
+    on(
+        "isolation_s",
+        Whole(1, 30 * DAY_S),
+        "keeps ceilings of budgets: a region that is cut off can go on for so long at its rate, \
+         at least, and what it holds above can be made anew by `region_lost` with `fence`; \
+         default off",
+    ),
 ];
 
 pub(super) const COOLDOWN: &[Key] = &[

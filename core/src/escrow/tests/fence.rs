@@ -26,14 +26,17 @@ struct Three {
     cut: Option<Actor>,
 }
 
+fn kept() -> Settings {
+    Settings {
+        isolation: Some(Duration::from_secs(1)),
+        ..Settings::default()
+    }
+}
+
 impl Three {
     fn new() -> Self {
-        let settings = Settings {
-            isolation: Some(Duration::from_secs(1)),
-            ..Settings::default()
-        };
         let all = [HOME, OTHER, FAR];
-        let node = |me: Actor| (me, Escrow::new(me, settings.clone()));
+        let node = |me: Actor| (me, Escrow::new(me, kept()));
         let mut three = Self {
             nodes: all.into_iter().map(node).collect(),
             now: 1,
@@ -279,4 +282,51 @@ fn what_was_ordered_before_is_not_taken_again() {
     assert_eq!(sum(reclaim(&more, HOME, &amounts)), 50);
     let all = book(vec![made, entry(-300, FAR), entry(-100, sibling)]);
     assert_eq!(reclaim(&all, HOME, &amounts), []);
+}
+
+/// Ceilings are turned on after a part was spent: nobody has witnessed that yet.
+#[test]
+fn what_was_spent_before_ceilings_were_kept_is_witnessed_before_it_counts() {
+    let mut three = Three::new();
+    three
+        .nodes
+        .insert(FAR, Escrow::new(FAR, Settings::default()));
+    three.step(FAR, Event::Members(vec![HOME, OTHER, FAR]));
+    three.give(HOME, FAR, 400);
+    let slot = three.at(FAR).slot(pid()).unwrap();
+    slot.settle(slot.reserve(400).unwrap(), 400);
+    let row = three.at(FAR).row(pid()).unwrap();
+    let mut later = Escrow::new(FAR, kept());
+    later.restore(pid(), row, MonoUs(three.now));
+    assert!(later.exceeds_ceiling());
+    three.nodes.insert(FAR, later);
+    three.step(FAR, Event::Members(vec![HOME, OTHER, FAR]));
+    three.wait();
+    assert!(!three.at(FAR).exceeds_ceiling());
+    three.cut = Some(FAR);
+    three.fence();
+    three.wait();
+    assert_eq!(three.at(HOME).reclaimable(pid(), FAR), Some(0));
+}
+
+/// A node that begins after everybody has agreed hears of it, whether the fenced one is heard or
+/// not.
+#[test]
+fn who_joins_is_told_who_is_fenced() {
+    let mut three = Three::new();
+    three.give(HOME, FAR, 400);
+    three.wait();
+    three.cut = Some(FAR);
+    three.step(HOME, Event::Members(vec![HOME, OTHER]));
+    three.fence();
+    three.wait();
+    let new = Actor { node: 2, ..OTHER };
+    let settings = kept();
+    three.nodes.remove(&OTHER);
+    three.nodes.insert(new, Escrow::new(new, settings));
+    three.step(HOME, Event::Members(vec![HOME, new]));
+    three.now += 3_000_000;
+    three.step(HOME, Event::Tick);
+    let row = three.at(new).row(pid()).unwrap();
+    assert!(row.fence_of(FAR).holds());
 }
