@@ -1,6 +1,6 @@
 //! When deployments began and ceased to get requests.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use meridian_core::time::WallMs;
 use serde_json::{Value, json};
@@ -47,8 +47,8 @@ impl History {
                 error: one.unhealthy.clone(),
             });
         }
-        self.known
-            .retain(|id, _| all.iter().any(|one| one.model_id == *id));
+        let there: HashSet<&str> = all.iter().map(|one| one.model_id.as_str()).collect();
+        self.known.retain(|id, _| there.contains(id.as_str()));
     }
 
     /// The changes of a model (its name or its deployment's id; `None` is all) to a status.

@@ -189,14 +189,15 @@ impl<'a> Sieve<'a> {
             return;
         };
         let order = self.candidates[chosen[0]].facts.order;
-        let chosen = chosen.to_vec();
+        // A pool is all that are in the same place: no look through the chosen for each.
+        let chosen = pool_of(chosen[0]);
         for index in left {
             let facts = self.candidates[index].facts;
-            if chosen.contains(&index) {
+            if pool_of(index) == chosen {
                 continue;
             }
             let later = facts.order > order;
-            let ramping = facts.order < order || pool_of(index) < pool_of(chosen[0]);
+            let ramping = facts.order < order || pool_of(index) < chosen;
             self.skips[index] = Some(match (later, ramping) {
                 (true, _) => Skip::LaterOrder,
                 (false, true) => Skip::Ramping,
