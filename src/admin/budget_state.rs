@@ -78,6 +78,9 @@ fn alone(state: &AdminState, name: Option<WindowName>) -> Value {
         "coordination": "alone",
         "nodes": [],
         "links": [],
+        "out_of_reach": [],
+        "configured_otherwise": [],
+        "fencing": null,
         "bound": bound_of(bound),
         "budgets": shown.collect::<Vec<_>>(),
         "why": "this node has a store of its own: its counters have all rights, and a budget is \

@@ -409,6 +409,11 @@ const STANDINGS: Answer = Answer::Object(&[
     text("coordination", "`redis`, `nodes` or `alone`"),
     list("nodes", "live nodes of all regions"),
     list("links", "ways to regions"),
+    list("out_of_reach", "who decides about budgets and is not heard"),
+    list(
+        "configured_otherwise",
+        "budgets of the configuration that are at home here, and otherwise elsewhere",
+    ),
     object("bound", "how far spend can be over, of all that are shown"),
     object("fencing", "what became of the last order to fence a region"),
     list(
