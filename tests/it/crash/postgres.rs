@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_testkit::deadline::{eventually, now, within};
+use meridian_testkit::deadline::{eventually, insist, now, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::Provider;
@@ -98,6 +98,7 @@ async fn kills_and_commits_whose_answers_are_lost_count_nothing_twice() {
     let served = provider.settled().await;
     relay.set(Mode::Pass);
     assert!(relay.cuts() > 4, "{} commits were cut", relay.cuts());
+    answers_again(&gateway).await;
     let rows = ledger::rows(&gateway).await;
     let figures = compare(&fates, &served, &rows, kills);
     eprintln!(
@@ -107,6 +108,18 @@ async fn kills_and_commits_whose_answers_are_lost_count_nothing_twice() {
     );
     spend_is_the_sum_of_the_rows(&gateway, &keys, &rows).await;
     assert_sums(&server, rows.len());
+}
+
+/// Waits until the store is asked again, after connections to it were cut.
+async fn answers_again(gateway: &Gateway) {
+    insist(BACK_WITHIN, async || {
+        let answer = gateway.report("/spend/logs/v2?page=1&page_size=1").await;
+        match answer.status() {
+            200 => Ok(()),
+            _ => Err(answer.text()),
+        }
+    })
+    .await;
 }
 
 /// Takes Postgres away for a while, in which the gateway is killed too; how often.
