@@ -165,6 +165,14 @@ def streams(port, request, args, ends):
             "longest silence ms": max(gaps), "streams": len(firsts), "chunks": chunks}
 
 
+def quiet_stage(args):
+    """A stage whose client leaves core 0 to the gateway and does not stop to collect garbage."""
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, range(1, os.cpu_count()))
+    gc.disable()
+    return run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["chats", "streams"])
@@ -177,10 +185,7 @@ def main():
     parser.add_argument("--gateways", help="folders of builds to compare, with commas between")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(run.ROOT / "target/release")))
     args = parser.parse_args()
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, range(1, os.cpu_count()))
-    gc.disable()
-    stage = run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
+    stage = quiet_stage(args)
     try:
         _, upstream = stage.provider()
         found = [("the provider alone", None, upstream, run.UPSTREAM_KEY, costs.THEIRS)]

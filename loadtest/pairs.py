@@ -10,7 +10,6 @@ as many run at a time. Gateway on core 0 with a key, budget, limits, journal, le
 is that of a translated stream to the same provider's stream passed through. Needs `cargo build --release --examples`.
 """
 import argparse
-import gc
 import json
 import os
 import statistics
@@ -62,10 +61,7 @@ def main():
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(run.ROOT / "target/release")))
     args = parser.parse_args()
     args.burst = False
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, range(1, os.cpu_count()))
-    gc.disable()
-    stage = run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
+    stage = light.quiet_stage(args)
     try:
         _, upstream = stage.provider()
         gateway, port, _ = stage.gateway([upstream])

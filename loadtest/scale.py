@@ -13,7 +13,6 @@ for each 5,000 streams: there are 28,000 ports for each pair of address and port
 are on, as they are without a setting.
 """
 import argparse
-import gc
 import os
 import resource
 import select
@@ -238,10 +237,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=10, help="of one turn; how long streams wait")
     parser.add_argument("--target", default=os.environ.get("MERIDIAN_TARGET", str(run.ROOT / "target/release")))
     args = parser.parse_args()
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, range(1, os.cpu_count()))
-    gc.disable()
-    stage = run.Stage(argparse.Namespace(target=args.target, keep=False, seconds=args.seconds))
+    stage = light.quiet_stage(args)
     try:
         {"deployments": deployments, "idle": idle}[args.what](args, stage)
     finally:
