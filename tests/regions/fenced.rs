@@ -110,8 +110,8 @@ async fn a_region_that_is_fenced_and_alive_spends_what_was_witnessed_and_nothing
         answer["stays_out"]["budgets_without_an_answer"], 0,
         "{answer}"
     );
-    until(regions, &key, "what was made anew", |budget| {
-        budget["rights_made_for"] == 1.0
+    until(regions, &key, "a fence", |budget| {
+        is_fenced(budget) && budget["rights_made_for"] == 1.0
     })
     .await;
     // The bound does not have what the region is to destroy: it cannot spend it.

@@ -125,6 +125,11 @@ impl Desk {
                 nodes.insert(actor.to_string(), node((actor, row), standing, ceiling));
             }
         }
+        // Whom nobody here has dealt with is fenced all the same.
+        for (actor, fence) in self.escrow.fences(pid) {
+            let unknown = || json!({"ceiling": {"fenced": fence.word()}});
+            nodes.entry(actor.to_string()).or_insert_with(unknown);
+        }
         let regions = self.escrow.regions(pid).into_iter();
         let regions = regions.map(|(number, standing, used)| {
             json!({
