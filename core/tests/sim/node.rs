@@ -31,8 +31,9 @@ pub(crate) struct Node {
     /// Entries that Postgres is known to have.
     pub(crate) shipped: usize,
     pub(crate) shipping: bool,
-    /// What orphans were charged over their bills.
-    credits: BTreeMap<Pid, Rights>,
+    /// What orphans were charged over their bills: of each once, however often a start finds it again
+    /// because power was lost before its end was on disk.
+    credits: BTreeMap<(Pid, u64), Rights>,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) waiting: BTreeSet<u64>,
     rollovers: BTreeMap<usize, Rollover>,
@@ -156,13 +157,16 @@ impl World {
                 .billed
                 .get(request)
                 .map_or(0, |(_, billed)| *billed);
-            for pid in pids {
-                let credit = self.nodes[index].credits.entry(*pid).or_insert(0);
-                *credit += (charged - billed).max(0);
-            }
+            let credit = (charged - billed).max(0);
+            let of = pids.iter().map(|pid| ((*pid, *request), credit));
+            self.nodes[index].credits.extend(of);
+        }
+        let mut totals: BTreeMap<Pid, Rights> = BTreeMap::new();
+        for ((pid, _), credit) in &self.nodes[index].credits {
+            *totals.entry(*pid).or_insert(0) += credit;
         }
         let life = self.nodes[index].life;
-        for (pid, total) in self.nodes[index].credits.clone() {
+        for (pid, total) in totals {
             let event = Event::Refunded { pid, total };
             let node = index;
             self.after(3 * SECOND, Happening::Step { node, life, event });

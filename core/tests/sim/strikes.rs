@@ -363,17 +363,13 @@ impl World {
         let said = vault.and_then(told).unwrap_or(0);
         let rows: Vec<(Actor, Row)> = self.rows_of_period(pid);
         let (mut held, mut sent, mut received) = (-said, 0, 0);
+        // What one of its nodes gave another and that has not taken counts as on its way there too.
         for (actor, row) in &rows {
-            let there = actor.region == region;
-            let arrived = row.received.iter();
             let to_there = row.sent.iter().filter(|(to, _)| to.region == region);
-            match there {
-                true => {
-                    held += row.held() + row.used;
-                    let arrived = arrived.filter(|(from, _)| from.region != region);
-                    received += arrived.map(|(_, amount)| amount).sum::<Rights>();
-                }
-                false => sent += to_there.map(|(_, amount)| amount).sum::<Rights>(),
+            sent += to_there.map(|(_, amount)| amount).sum::<Rights>();
+            if actor.region == region {
+                held += row.held() + row.used;
+                received += row.received.values().sum::<Rights>();
             }
         }
         let most = held + (sent - received).max(0);
