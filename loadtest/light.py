@@ -34,6 +34,10 @@ ENDS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b""}
 FIRST_TEXT = b'"delta":{"content":"', b'"text_delta"', b"output_text.delta"
 
 
+def has_text(data):
+    return any(text in data for text in FIRST_TEXT)
+
+
 def question(port, key, model, **more):
     fields = {"model": model, "messages": [{"role": "user", "content": "x" * 900}], **more}
     return asking(port, key, "/v1/chat/completions", fields)
@@ -82,7 +86,7 @@ class One:
                 sys.exit(f"not served: {data[:300]!r}")
         if self.first is not None:
             self.gap = max(self.gap, now - self.last)
-        elif any(text in data for text in FIRST_TEXT):
+        elif has_text(data):
             self.first = now
         self.last = now
         self.chunks += data.count(b"data: ")

@@ -123,7 +123,7 @@ def begin(gateways, count):
             if not data or not text.startswith(b"HTTP/1.1 200"):
                 sys.exit(f"stream {begun}: {text[:300]!r}")
             waiting[fd] = (one, text)
-            if light.FIRST_TEXT in text:
+            if light.has_text(text):
                 poll.unregister(fd)
                 del waiting[fd]
                 open_ones.append(one)
