@@ -22,8 +22,8 @@ use crate::time::MonoUs;
 const AGAIN: Duration = Duration::from_secs(1);
 const TELL: Duration = Duration::from_secs(2);
 
-/// How far an actor is fenced on a node: a cell that only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How far an actor is fenced on a node: a cell that only grows. The greater one is the later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fence {
     /// Three for each time that it is fenced: frozen, reclaimed, lifted.
     step: u64,

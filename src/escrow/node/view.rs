@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meridian_core::escrow::{Actor, Book, Exposure, Rights, Row, Standing};
+use meridian_core::escrow::{Actor, Book, Exposure, Fence, Rights, Row, Standing};
 use meridian_core::meters::WindowName;
 use serde_json::{Map, Value, json};
 
@@ -205,14 +205,14 @@ impl Ceilings<'_> {
             "ceiling": dollars(ceiling),
             "used": dollars(used.max(0)),
             "above": dollars(above),
-            "fenced": self.fence(actor),
+            "fenced": self.fence(actor).word(),
         })
     }
 
-    /// How far others have fenced an actor, as far as it is known here.
-    fn fence(&self, actor: Actor) -> Option<&'static str> {
-        let mut rows = self.rows.values();
-        rows.find_map(|row| row.fence_of(actor).word())
+    /// How far others have fenced an actor, by the latest that is known here: rows of some may be old.
+    fn fence(&self, actor: Actor) -> Fence {
+        let all = self.rows.values().map(|row| row.fence_of(actor));
+        all.max().unwrap_or_default()
     }
 
     fn of_region(&self, region: u8) -> Value {
@@ -228,9 +228,9 @@ impl Ceilings<'_> {
     }
 
     fn is_fenced(&self, region: u8) -> bool {
-        let fences = self.rows.values().flat_map(|row| &row.fences);
-        let mut there = fences.filter(|(actor, _)| actor.region == region);
-        there.any(|(_, fence)| fence.holds())
+        let fenced = self.rows.values().flat_map(|row| row.fences.keys());
+        let mut there = fenced.filter(|actor| actor.region == region);
+        there.any(|actor| self.fence(*actor).holds())
     }
 }
 
