@@ -36,7 +36,8 @@ use std::time::Duration;
 use meridian_core::config::{self, Config, Loaded};
 use pingora_core::server::RunArgs;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use copies::Copies;
@@ -341,7 +342,8 @@ impl Opened {
         let keeper = keep::Keeper::new(&state, &store, &prices, &drain);
         control.spawn(keeper.run(stopped.clone()));
         control.spawn(Arc::clone(state.rules.load().credentials()).run(stopped.clone()));
-        let reloader = reloader(&state, (&prices, &merged), args, env, loaded);
+        let hangup = control.block_on(async { unix::signal(SignalKind::hangup()) })?;
+        let reloader = reloader(&state, (&prices, &merged), args, (env, loaded, hangup));
         control.spawn(reloader.run(stopped.clone()));
         deployments::look(control, &state, (&store, args.role), &stopped);
         if args.role != Role::Admin {
@@ -378,8 +380,7 @@ fn reloader(
     state: &Arc<State>,
     (prices, merged): (&Arc<PriceSource>, &Arc<Merged>),
     args: &ServeArgs,
-    env: &HashMap<String, String>,
-    loaded: &Loaded,
+    (env, loaded, hangup): (&HashMap<String, String>, &Loaded, unix::Signal),
 ) -> reload::Reloader {
     reload::Reloader {
         state: Arc::clone(state),
@@ -389,6 +390,7 @@ fn reloader(
         files: loaded.files.clone(),
         seen: reload::stamp(&loaded.files),
         env: env.clone(),
+        hangup,
     }
 }
 
@@ -401,6 +403,7 @@ impl Gateway {
         address: &str,
         (predecessor, supervisor): (Option<Predecessor>, Option<Arc<Supervisor>>),
     ) -> Result<(), StartError> {
+        let signals = control.block_on(async { shutdown::Signals::new() })?;
         let taken_over = predecessor.as_ref().map(Predecessor::socket).transpose();
         let taken_over = taken_over.map_err(StartError::TakeOver)?;
         let door = Door::open(address, taken_over)?;
@@ -414,6 +417,7 @@ impl Gateway {
         let opened = Box::new(move || open_up(&state, &shade, predecessor, told.as_deref()));
         let server = door::server(&self.state, &door, args, opened)?;
         let signal = shutdown::Signal {
+            signals: Mutex::new(signals),
             state: Arc::clone(&self.state),
             drain: Arc::clone(&self.drain),
             door,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use meridian_core::config::{Config, Severity};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix;
 use tokio::sync::watch;
 
 use super::force;
@@ -34,18 +34,16 @@ pub(super) struct Reloader {
     /// is ready, or a change soon after would count as seen.
     pub(super) seen: Stamp,
     pub(super) env: HashMap<String, String>,
+    /// SIGHUP: received from before the gateway is ready, or it would end the process.
+    pub(super) hangup: unix::Signal,
 }
 
 impl Reloader {
     /// Runs until `stop` turns true.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            tracing::error!("SIGHUP cannot be received; only file changes reload");
-            return;
-        };
         loop {
             tokio::select! {
-                _ = hangup.recv() => {
+                _ = self.hangup.recv() => {
                     let before = stamp(&self.files);
                     self.reload("SIGHUP");
                     self.seen = seen_by_reload(before, stamp(&self.files));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::door::Door;
@@ -34,6 +35,7 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 ///
 /// Pingora's own graceful period is a fixed sleep; an idle gateway would wait it out for nothing.
 pub(super) struct Signal {
+    pub(super) signals: Mutex<Signals>,
     pub(super) state: Arc<State>,
     pub(super) drain: Arc<Drain>,
     pub(super) door: Arc<Door>,
@@ -42,8 +44,9 @@ pub(super) struct Signal {
     pub(super) drain_delay: Option<Duration>,
 }
 
-/// The signals that are waited for.
-struct Signals {
+/// The signals that are waited for: received from before the gateway is ready, or one that comes at
+/// once would end the process with all that it serves.
+pub(super) struct Signals {
     terminate: unix::Signal,
     quit: unix::Signal,
     interrupt: unix::Signal,
@@ -59,7 +62,7 @@ enum Wish {
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: unix::signal(SignalKind::terminate())?,
             quit: unix::signal(SignalKind::quit())?,
@@ -92,13 +95,7 @@ impl Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signal {
     async fn recv(&self) -> ShutdownSignal {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be received; only SIGKILL stops this");
-                return std::future::pending().await;
-            }
-        };
+        let mut signals = self.signals.lock().await;
         let wish = self.serve(&mut signals).await;
         if wish == Wish::Drain {
             tokio::select! {

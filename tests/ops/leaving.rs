@@ -361,3 +361,27 @@ async fn a_request_that_meets_a_closing_connection_was_not_served_and_may_be_sen
     }
     assert_eq!(answered, served, "each that was served was answered");
 }
+
+/// SIGHUP, SIGINT, SIGQUIT, SIGUSR2 and SIGTERM.
+const SIGNALS: [u32; 5] = [1, 2, 3, 12, 15];
+
+/// Who finds the port open may ask for a reload: a signal that came before it was waited for ended
+/// the process.
+#[tokio::test]
+async fn signals_are_received_from_before_the_port_is_open() {
+    let provider = Provider::start();
+    let config = Config::standard(&provider);
+    let gateway = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config).begin();
+    within(WITHIN, "an open port", async {
+        while Conn::try_open(gateway.addr()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    for signal in SIGNALS {
+        assert!(caught & 1 << (signal - 1) != 0, "{signal} of {caught:x}");
+    }
+}

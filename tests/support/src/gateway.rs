@@ -73,6 +73,14 @@ impl Setup {
         gateway
     }
 
+    /// Starts it in a new directory and waits for nothing.
+    pub fn begin(self) -> Gateway {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut gateway = self.stopped(dir);
+        gateway.spawn();
+        gateway
+    }
+
     /// Starts it in a new directory and expects it to refuse; returns how and its output.
     pub async fn refuse(self) -> (ExitStatus, String) {
         let dir = tempfile::tempdir().expect("a temporary directory");
