@@ -31,8 +31,8 @@ pub(crate) struct Node {
     /// Entries that Postgres is known to have.
     pub(crate) shipped: usize,
     pub(crate) shipping: bool,
-    /// What orphans were charged over their bills: of each once, however often a start finds it again
-    /// because power was lost before its end was on disk.
+    /// What orphans were charged over their bills: of each once, however often a start finds it
+    /// again because power was lost before its end was on disk.
     credits: BTreeMap<(Pid, u64), Rights>,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) waiting: BTreeSet<u64>,

@@ -209,7 +209,8 @@ impl Ceilings<'_> {
         })
     }
 
-    /// How far others have fenced an actor, by the latest that is known here: rows of some may be old.
+    /// How far others have fenced an actor, by the latest that is known here: rows of some may be
+    /// old.
     fn fence(&self, actor: Actor) -> Fence {
         let all = self.rows.values().map(|row| row.fence_of(actor));
         all.max().unwrap_or_default()
