@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meridian_testkit::config::Config;
-use meridian_testkit::deadline::{eventually, insist, within};
+use meridian_testkit::deadline::{eventually, within};
 use meridian_testkit::gateway::{Gateway, Setup};
 use meridian_testkit::postgres::Postgres;
 use meridian_testkit::provider::{Provider, Row};
@@ -160,14 +160,7 @@ async fn spend_is_right(gateway: &Gateway, key: &str, rows: &[Value]) {
         .filter_map(|row| row["metadata"]["cost_nano_usd"].as_i64());
     let sum: i64 = costs.sum();
     assert!(sum > 0);
-    // Where nodes share a store, a process hears at its next look what the one before has spent.
-    insist(WITHIN, async || {
-        match ledger::key_spend(gateway, key).await {
-            spend if spend == sum => Ok(()),
-            spend => Err(format!("{spend} instead of {sum}")),
-        }
-    })
-    .await;
+    assert_eq!(ledger::key_spend(gateway, key).await, sum);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
