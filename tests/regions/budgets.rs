@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use meridian_testkit::deadline::now;
-use meridian_testkit::regions::ledger::{Sum, base, billed};
+use meridian_testkit::regions::ledger::{Accounts, base, billed};
 use meridian_testkit::regions::load::{Demand, Load, Outcome};
 use meridian_testkit::regions::{PRICES, Regions};
 use meridian_testkit::scale::scaled;
@@ -159,7 +159,9 @@ async fn check(regions: &Regions, scenario: &Scenario, run: &Run) -> Vec<String>
             0 => scenario.allowed_milli * (BUDGET / 1_000),
             _ => BUDGET,
         };
-        let (billed, ledger) = regions.settled(&demand.model, PRICES, SETTLED_WITHIN).await;
+        let settled = regions.settled(&demand.model, PRICES, SETTLED_WITHIN);
+        let accounts = settled.await;
+        let (billed, ledger) = (accounts.billed, accounts.ledger);
         let outcomes = run.outcomes.iter().filter(|one| one.demand == number);
         let outcomes: Vec<&Outcome> = outcomes.collect();
         let bills = bills(regions, &demand.model);
@@ -182,7 +184,7 @@ async fn check(regions: &Regions, scenario: &Scenario, run: &Run) -> Vec<String>
         );
         let name = format!("{} {number}", scenario.name);
         complaints.extend(over(&name, billed.cost, allowed, run.bounds[number]));
-        complaints.extend(unequal(&name, billed, ledger));
+        complaints.extend(unequal(&name, &accounts, &outcomes));
         // Who serves nobody passes no budget either.
         if figures.admitted == 0 {
             complaints.push(format!("{name}: nobody was served"));
@@ -203,14 +205,13 @@ fn over(name: &str, billed: u64, allowed: u64, bound: Option<u64>) -> Option<Str
     (billed > allowed + bound).then(|| format!("{name}: ${spent} spent of ${most} at most"))
 }
 
-/// What is not estimated is equal. A request that was killed with its gateway is estimated, and
-/// never below what the provider billed.
-fn unequal(name: &str, billed: Sum, ledger: Sum) -> Option<String> {
-    let wrong = match ledger.estimated {
-        0 => billed != ledger,
-        _ => billed.requests != ledger.requests || ledger.cost < billed.cost,
-    };
-    wrong.then(|| format!("{name}: billed {billed:?}, ledgers {ledger:?}"))
+/// Every answer has its row and every row its answer. A request that was killed with its gateway
+/// has a row by estimate, whether the provider got it or not: of those there are not more than
+/// requests that nobody answered.
+fn unequal(name: &str, accounts: &Accounts, outcomes: &[&Outcome]) -> Option<String> {
+    let lost = outcomes.iter().map(|one| one.lost()).sum::<u64>();
+    let wrong = !accounts.wrong.is_empty() || accounts.unsent > lost;
+    wrong.then(|| format!("{name}: {lost} without an answer, {accounts:?}"))
 }
 
 fn dollars(nano: u64) -> f64 {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use meridian_testkit::deadline::within;
+use meridian_testkit::regions::ledger::Accounts;
 use meridian_testkit::regions::{PRICES, Regions};
 use meridian_testkit::wire::Wire;
 use serde_json::{Value, json};
@@ -120,7 +121,7 @@ async fn a_region_that_is_fenced_and_alive_spends_what_was_witnessed_and_nothing
         use_up(regions, &key, MODEL, &[CUT.1]),
         use_up(regions, &key, MODEL, &[0, 1])
     );
-    let (billed, ledger) = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
+    let Accounts { billed, ledger, .. } = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
     println!("{there} answers there and {here} here after the cut, bound {told}, {billed:?}");
     assert_eq!(billed, ledger);
     assert!(billed.cost <= BUDGET + told, "{billed:?}");
@@ -136,7 +137,7 @@ async fn a_region_that_is_fenced_and_alive_spends_what_was_witnessed_and_nothing
     })
     .await;
     use_up(regions, &key, MODEL, &[0, 1, CUT.1]).await;
-    let (billed, ledger) = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
+    let Accounts { billed, ledger, .. } = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
     assert_eq!(billed, ledger);
     assert!(billed.cost <= BUDGET + told, "{billed:?}");
 }

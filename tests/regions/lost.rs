@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use meridian_testkit::deadline::{now, within};
+use meridian_testkit::regions::ledger::Accounts;
 use meridian_testkit::regions::{PRICES, Regions};
 use serde_json::{Value, json};
 
@@ -126,7 +127,7 @@ async fn what_a_lost_region_held_is_used_and_destroyed_when_it_comes_back() {
     let more = use_up(regions, &key, MODEL, &[0, 1]).await;
     // The two regions held a half of it at most.
     assert!(more >= 60, "{more} more");
-    let (billed, ledger) = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
+    let Accounts { billed, ledger, .. } = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
     assert_eq!(billed, ledger);
     assert!(billed.cost <= BUDGET, "{billed:?}");
     println!("{more} answers more when the region was called lost, {billed:?}");
@@ -142,7 +143,7 @@ async fn what_a_lost_region_held_is_used_and_destroyed_when_it_comes_back() {
     };
     within(SETTLED_WITHIN, "what was to be destroyed", settled).await;
     use_up(regions, &key, MODEL, &[0, 1, LOST.1]).await;
-    let (billed, ledger) = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
+    let Accounts { billed, ledger, .. } = regions.settled(MODEL, PRICES, SETTLED_WITHIN).await;
     assert_eq!(billed, ledger);
     assert!(billed.cost <= BUDGET + COST, "{billed:?}");
 }

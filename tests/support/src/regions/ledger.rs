@@ -33,50 +33,107 @@ pub fn billed(row: &Row, prices: Prices) -> u64 {
     }
 }
 
-impl Regions {
-    /// What the provider billed for models whose names begin so, up to the first `+`.
-    pub fn billed(&self, prices: Prices) -> BTreeMap<String, Sum> {
-        let mut sums = BTreeMap::<String, Sum>::new();
-        for row in self.provider.rows() {
-            let sum = sums.entry(base(&row.model).to_owned()).or_default();
-            sum.requests += 1;
-            sum.cost += billed(&row, prices);
-        }
-        sums
-    }
+/// One model at the provider and in the ledgers of all regions.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// What the provider billed.
+    pub billed: Sum,
+    /// What the ledgers hold.
+    pub ledger: Sum,
+    /// Answers without a row, rows of no answer, and rows whose cost is not the bill, in words.
+    pub wrong: Vec<String>,
+    /// Rows by estimate of requests that the provider never got: their gateway was killed after it
+    /// had written down that it would ask, and cannot know whether it did.
+    pub unsent: u64,
+}
 
-    /// What the regions' ledgers hold, in the same form. Stops if a Postgres does not answer.
-    pub fn ledger(&self) -> BTreeMap<String, Sum> {
-        const ROWS: &str = "SELECT model_group, count(*), sum(cost)::bigint, \
-            count(*) FILTER (WHERE estimated), \
-            coalesce(sum(cost) FILTER (WHERE estimated), 0)::bigint \
-            FROM meridian.spend_log WHERE cost > 0 GROUP BY 1";
-        let mut sums = BTreeMap::<String, Sum>::new();
-        for region in &self.regions {
-            for line in region.postgres.ask(DATABASE, ROWS).lines() {
-                let fields: Vec<&str> = line.split('|').collect();
-                let number = |at: usize| fields[at].parse::<u64>().expect("a number");
-                let sum = sums.entry(base(fields[0]).to_owned()).or_default();
-                sum.requests += number(1);
-                sum.cost += number(2);
-                sum.estimated += number(3);
-                sum.estimated_cost += number(4);
+/// A row of a ledger.
+struct Charge {
+    /// Empty if no answer had begun when it was written.
+    response_id: String,
+    cost: u64,
+    estimated: bool,
+}
+
+impl Accounts {
+    /// Finds the row of every answer. A row by estimate may have no id: such rows are as many as
+    /// the answers that no other row names, and cost as much, or more.
+    fn of(answers: &[(u64, u64)], charges: &[Charge]) -> Self {
+        let mut accounts = Self::default();
+        let mut open: BTreeMap<String, u64> = BTreeMap::new();
+        for (seq, cost) in answers {
+            accounts.billed.requests += 1;
+            accounts.billed.cost += cost;
+            open.insert(format!("chatcmpl-fake{seq}"), *cost);
+        }
+        let mut nameless = Sum::default();
+        for charge in charges {
+            let Charge {
+                response_id,
+                cost,
+                estimated,
+            } = charge;
+            accounts.ledger.requests += 1;
+            accounts.ledger.cost += cost;
+            if *estimated {
+                accounts.ledger.estimated += 1;
+                accounts.ledger.estimated_cost += cost;
+            }
+            match open.remove(response_id) {
+                Some(bill) if *cost == bill || *estimated && *cost > bill => {}
+                None if *estimated && response_id.is_empty() => {
+                    nameless.requests += 1;
+                    nameless.cost += cost;
+                }
+                bill => {
+                    let why = format!("{response_id:?}: ${cost} nano, billed {bill:?}");
+                    accounts.wrong.push(why);
+                }
             }
         }
-        sums
+        let (requests, cost) = (open.len() as u64, open.values().sum::<u64>());
+        if nameless.requests < requests || nameless.cost < cost {
+            let why = format!("no rows of {open:?}, by estimate {nameless:?}");
+            accounts.wrong.push(why);
+        }
+        accounts.unsent = nameless.requests.saturating_sub(requests);
+        accounts
+    }
+}
+
+impl Regions {
+    /// One model's answers and rows as they are now. Stops if a Postgres does not answer.
+    pub fn accounts(&self, model: &str, prices: Prices) -> Accounts {
+        let rows = self.provider.rows();
+        let of_model = rows.iter().filter(|row| base(&row.model) == model);
+        let answers = of_model.map(|row| (row.seq, billed(row, prices)));
+        let answers: Vec<(u64, u64)> = answers.filter(|(_, cost)| *cost > 0).collect();
+        let ask = format!(
+            "SELECT coalesce(response_id, ''), cost, estimated FROM meridian.spend_log \
+             WHERE cost > 0 AND split_part(model_group, '+', 1) = '{model}'"
+        );
+        let mut charges = Vec::new();
+        for region in &self.regions {
+            for line in region.postgres.ask(DATABASE, &ask).lines() {
+                let fields: Vec<&str> = line.split('|').collect();
+                charges.push(Charge {
+                    response_id: fields[0].to_owned(),
+                    cost: fields[1].parse().expect("nano-dollars"),
+                    estimated: fields[2] == "t",
+                });
+            }
+        }
+        Accounts::of(&answers, &charges)
     }
 
-    /// Waits until the ledgers hold as many requests of a model as the provider served, and
-    /// returns both sums: the provider's, then the ledgers'. After `limit` they are as they are.
-    pub async fn settled(&self, model: &str, prices: Prices, limit: Duration) -> (Sum, Sum) {
+    /// Waits until every answer of a model has its row, and no row is too many, and returns the
+    /// accounts. After `limit` they are as they are.
+    pub async fn settled(&self, model: &str, prices: Prices, limit: Duration) -> Accounts {
         let began = Instant::now();
         loop {
-            let of = |sums: BTreeMap<String, Sum>| sums.get(model).copied().unwrap_or_default();
-            let (billed, ledger) = (of(self.billed(prices)), of(self.ledger()));
-            let equal = billed.requests == ledger.requests;
-            let exact = billed.cost == ledger.cost || ledger.estimated > 0;
-            if equal && exact || began.elapsed() > limit {
-                return (billed, ledger);
+            let accounts = self.accounts(model, prices);
+            if accounts.wrong.is_empty() || began.elapsed() > limit {
+                return accounts;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

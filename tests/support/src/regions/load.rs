@@ -46,9 +46,17 @@ pub struct Outcome {
     pub why: String,
     /// Whether the answer ended as its framing promised.
     pub whole: bool,
+    /// How often it was sent before that on a kept connection that ended without an answer.
+    pub unheard: u64,
 }
 
 impl Outcome {
+    /// How often it was sent without being answered whole: so often a gateway may have been killed
+    /// with it.
+    pub fn lost(&self) -> u64 {
+        self.unheard + u64::from(self.status == 0 || !self.whole)
+    }
+
     /// Refused because a budget is used up.
     pub fn out_of_budget(&self) -> bool {
         self.status == 429 && self.why == "budget_exceeded"
@@ -134,6 +142,7 @@ async fn run(
             status: 0,
             why: "not sent".to_owned(),
             whole: false,
+            unheard: 0,
         };
         if running.len() >= RUNNING_MAX {
             outcomes.push(outcome);
@@ -191,6 +200,7 @@ impl Pool {
             let head = conn.head().await;
             // A kept connection may have ended meanwhile: nothing was heard on it, as HTTP allows.
             if used && (sent.is_err() || matches!(head, Err(BodyEnd::CutOff | BodyEnd::Reset))) {
+                outcome.unheard += 1;
                 continue;
             }
             let response = match head {
