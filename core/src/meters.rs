@@ -194,9 +194,9 @@ impl Meters {
 
     /// What a request is told when the scope's own budget is used up; `None` while it is not.
     pub fn exceeded(&self, now: WallMs) -> Option<GatewayError> {
-        let (used, limit) = (self.spent(now), self.budget.slot.limit(now)?);
+        let (used, limit) = (self.budget.decisive(now), self.budget.slot.limit(now)?);
         let refusal = BudgetRefusal {
-            used,
+            used: self.spent(now),
             limit,
             resets_at: self.budget.slot.resets_at(now),
         };

@@ -86,6 +86,27 @@ async fn two_nodes_use_one_budget_up_and_never_over_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_spent_that_has_left_is_known_to_one_that_comes_later() {
+    let region = Region::start().await;
+    let (mut one, two) = (region.node().await, region.node().await);
+    let cost = cost_of_one(&one).await;
+    let budget = json!({"max_budget": 100.0 * cost});
+    let key = two.gateway.key(&budget).await;
+    one.becomes(&key, 200, LONG).await;
+    for _ in 0..9 {
+        assert_eq!(one.status(&key).await, 200);
+    }
+    one.gateway.stop(LONG).await;
+    let three = region.node().await;
+    three.becomes(&key, 200, LONG).await;
+    insist(LONG, async || match spend(&three, &key).await {
+        known if (known - 11.0 * cost).abs() < cost / 2.0 => Ok(()),
+        known => Err(format!("{known} spent by 11 requests of {cost}")),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_nodes_tell_each_other_and_a_killed_one_forgets_nothing() {
     let region = Region::start().await;
     let (one, mut two) = (region.node().await, region.node().await);

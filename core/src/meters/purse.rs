@@ -82,10 +82,20 @@ impl Purse {
     }
 
     /// Spent in the running period, by whoever decides.
-    pub(super) fn spent(&self, now: WallMs) -> NanoUsd {
+    pub(super) fn decisive(&self, now: WallMs) -> NanoUsd {
         match self.gate.grant(now) {
             None => self.slot.spent(now),
             Some(grant) => self.gate.reset().unwrap_or_else(|| grant.used()),
+        }
+    }
+
+    /// The same as far as anybody knows: a node that left before this one came told it nothing, and
+    /// what it spent is in the store.
+    pub(super) fn spent(&self, now: WallMs) -> NanoUsd {
+        let decisive = self.decisive(now);
+        match self.gate.reset() {
+            Some(_) => decisive,
+            None => decisive.max(self.slot.spent(now)),
         }
     }
 
@@ -223,7 +233,7 @@ impl Purse {
     ) -> NoMoney {
         let resets_at = self.slot.resets_at(now);
         let refusal = BudgetRefusal {
-            used,
+            used: used.max(self.spent(now)),
             limit,
             resets_at,
         };
