@@ -101,11 +101,12 @@ impl Account {
     ) {
         self.peers.entry(node).or_default().standing = asker;
         self.region_asked = Some(cx.now);
-        let room = self.slot.avail().max(0);
         // One that can serve its next request waits for nothing.
-        let need = match asker.free >= asker.need {
-            true => 0,
-            false => asker.need.min(amount),
+        let need = (asker.need - asker.free.max(0)).clamp(0, amount.max(0));
+        // What is not enough for it stays in one place, or nodes would pass it around.
+        let room = match self.near(cx, node) >= need {
+            true => self.slot.avail().max(0),
+            false => 0,
         };
         let share = cx.settings.grant(self.standing(), asker);
         let given = self.donate(cx, node, amount.min(share).max(need.min(room)));
@@ -114,6 +115,15 @@ impl Account {
                 .insert(node, (need - given, cx.now.plus(cx.settings.waiting)));
             self.gather(cx, need - given, Some(node));
         }
+    }
+
+    /// Free in the region beside what `but` has, as far as is known here.
+    fn near(&self, cx: &Scene<'_>, but: Actor) -> Rights {
+        let siblings = cx.members.of_region(cx.me.region);
+        let siblings = siblings.filter(|sibling| *sibling != cx.me && *sibling != but);
+        let free = |sibling| Some(self.peers.get(&sibling)?.standing.free.max(0));
+        let own = self.slot.avail().max(0);
+        siblings.filter_map(free).fold(own, Rights::saturating_add)
     }
 
     /// Fetches what a request waits for: from siblings, and from other regions only what those are

@@ -68,16 +68,21 @@ const LAST_MILE_NEEDS: Rights = 6;
 /// One side is clearly faster if it is so by this factor.
 const CLEARLY: f64 = 1.25;
 
-/// Who has a few requests' worth, and lacks less of its fair share than this part of the smaller
-/// share, gets nothing.
-const EVEN_NEEDS: Rights = 4;
-const EVEN_PART: f64 = 0.15;
-/// Who lacks less than this part gets it little by little: one of so many parts of what both have.
-const MUCH_PART: f64 = 0.5;
-const LITTLE: Rights = 100;
+/// Who has less than so many requests' worth gets some at once, whatever the other sees.
+const EMPTY_NEEDS: Rights = 4;
+/// Who has more gets something if it lacks this part of the smaller fair share, and only of what
+/// lasts so many seconds at the demand of both. What is on its way serves nobody, and those who are
+/// cut off from each other lose it: it must be worth it.
+const LACKS_PART: f64 = 0.25;
+const LASTS_S: f64 = 12.0;
+
+/// At most one of so many parts of what both have is given at a time, or so many requests' worth:
+/// demand is known little by little, and what was too much would come back.
+const PARTS: Rights = 16;
+const PART_NEEDS: Rights = 2;
 
 /// A region's demand is taken to be one request more in so many seconds.
-const UNSEEN_S: f64 = 30.0;
+const UNSEEN_S: f64 = 5.0;
 
 impl Settings {
     /// What a node should hold at this demand: `lease` at its rate, four requests at least.
@@ -97,8 +102,11 @@ impl Settings {
     pub(super) fn grant(&self, ours: Standing, theirs: Standing) -> Rights {
         let both = ours.free.max(0).saturating_add(theirs.free.max(0));
         let need = ours.need.max(theirs.need).max(1);
-        let last_mile = both < need.saturating_mul(LAST_MILE_NEEDS);
-        if last_mile {
+        if both < need {
+            // Whoever had it could not serve a request.
+            return 0;
+        }
+        if both < need.saturating_mul(LAST_MILE_NEEDS) {
             let all = ours.free.max(0);
             let faster = theirs.rate > CLEARLY * ours.rate;
             let richer = theirs.free > ours.free && ours.rate <= CLEARLY * theirs.rate;
@@ -109,16 +117,48 @@ impl Settings {
         let part = (theirs.rate + unseen) / (ours.rate + theirs.rate + 2.0 * unseen);
         let part = part.clamp(self.idle_share, 1.0 - self.idle_share);
         let fair = (both as f64 * part) as Rights;
-        let grant = (fair - theirs.free).clamp(0, ours.free.max(0));
-        // Two that stand nearly evenly would pass crumbs to and fro for ever, and what is on its
-        // way when they are cut off serves nobody: little at a time, while there is time.
-        let smaller = fair.min(both - fair) as f64;
-        let lacks = |part: f64| grant as f64 > part * smaller;
-        let most = match theirs.free < need.saturating_mul(EVEN_NEEDS) || lacks(MUCH_PART) {
-            true => grant,
-            false if lacks(EVEN_PART) => grant.min(need.max(both / LITTLE)),
-            false => 0,
-        };
-        most - most % need
+        let lacking = (fair - theirs.free).clamp(0, ours.free.max(0));
+        let is_empty = theirs.free < need.saturating_mul(EMPTY_NEEDS);
+        let lacks = lacking as f64 > LACKS_PART * fair.min(both - fair) as f64;
+        let lasts = both as f64 >= LASTS_S * (ours.rate + theirs.rate);
+        let is_worth_it = is_empty || lacks && lasts;
+        if !is_worth_it {
+            return 0;
+        }
+        let most = (both / PARTS).max(need.saturating_mul(PART_NEEDS));
+        let grant = lacking.min(most);
+        grant - grant % need
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(free: Rights, rate: f64) -> Standing {
+        Standing {
+            free,
+            rate,
+            need: 10,
+            ..Standing::default()
+        }
+    }
+
+    #[test]
+    fn what_moves_is_worth_the_way() {
+        let grant = |ours, theirs| Settings::default().grant(ours, theirs);
+        // Who has nothing gets a part, and more when it asks again; who is rich gets nothing.
+        assert_eq!(grant(side(16_000, 1.0), side(0, 1.0)), 1_000);
+        assert_eq!(grant(side(0, 1.0), side(16_000, 1.0)), 0);
+        // Who lacks a little goes on with what it has, and who lacks much does not.
+        assert_eq!(grant(side(9_000, 1.0), side(8_000, 1.0)), 0);
+        assert_eq!(grant(side(10_100, 1.0), side(5_900, 1.0)), 1_000);
+        assert_eq!(grant(side(8_200, 1.0), side(7_000, 2.0)), 950);
+        // What is gone in seconds is better spent where it is, unless somebody has nothing.
+        assert_eq!(grant(side(10_000, 1_000.0), side(6_000, 1_000.0)), 0);
+        assert_eq!(grant(side(10_000, 1_000.0), side(30, 1_000.0)), 620);
+        // Less than a request is of no use to anybody.
+        assert_eq!(grant(side(5, 1.0), side(4, 9.0)), 0);
+        assert_eq!(grant(side(8, 1.0), side(4, 9.0)), 8);
     }
 }

@@ -307,6 +307,22 @@ fn a_node_that_leaves_gives_everything_back_and_an_idle_one_keeps_one_request() 
 }
 
 #[test]
+fn what_would_not_serve_a_request_stays_where_it_is() {
+    let (vault, node) = pair();
+    let left = |amount: Rights| {
+        let mut escrow = rich(vault, &[vault, node], amount);
+        let asked = Event::Received {
+            from: node,
+            message: lease(100),
+        };
+        escrow.step(MonoUs(1), asked, &mut Vec::new());
+        escrow.slot(pid()).unwrap().avail()
+    };
+    assert_eq!(left(99), 99);
+    assert_eq!(left(160), 60);
+}
+
+#[test]
 fn a_request_is_charged_to_each_budget_once_or_to_none() {
     let me = actor(0, 1);
     let (rich_one, poor) = (rich(me, &[me], 100), rich(me, &[me], 30));

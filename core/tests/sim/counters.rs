@@ -166,7 +166,7 @@ fn set(network: &mut Network, fault: &Fault, cut: bool) {
 /// Runs a demand through a design.
 pub(crate) fn run(design: Design, demand: &Demand, turns: &[Turn]) -> Outcome {
     let mut rng = Rng(9);
-    let mut network = Network::new();
+    let mut network = Network::new(0);
     let mut counters = Counters::new(design, demand.budgets.len());
     let mut outcome = Outcome::default();
     let mut truth: BTreeMap<usize, Rights> = BTreeMap::new();

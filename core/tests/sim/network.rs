@@ -16,11 +16,14 @@ pub(crate) struct Network {
     cut: [[u32; REGIONS as usize]; REGIONS as usize],
     pub(crate) loss: f64,
     pub(crate) double: f64,
+    /// Busy nodes: what is said to another region is late by so much at most.
+    late_us: u64,
 }
 
 impl Network {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(late_us: u64) -> Self {
         Self {
+            late_us,
             cut: Default::default(),
             loss: 0.0,
             double: 0.0,
@@ -46,7 +49,10 @@ impl Network {
             return Vec::new();
         }
         let between = from != to;
-        let half = HALF_RTT_US[usize::from(from)][usize::from(to)];
+        let mut half = HALF_RTT_US[usize::from(from)][usize::from(to)];
+        if between && self.late_us > 0 {
+            half += (rng.dice() * self.late_us as f64) as u64;
+        }
         let mut copies = vec![half + (rng.dice() * half as f64 * 0.2) as u64];
         if between && rng.dice() < self.loss {
             copies.clear();

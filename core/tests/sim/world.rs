@@ -32,6 +32,8 @@ pub(crate) struct Scenario {
     pub(crate) trace: bool,
     /// Ceilings are kept, with room for so many seconds of demand.
     pub(crate) isolation_s: Option<u64>,
+    /// Busy nodes: messages to other regions are late by so much at most, in microseconds.
+    pub(crate) late_us: u64,
 }
 
 /// A broken promise.
@@ -182,7 +184,7 @@ impl World {
             happenings: BTreeMap::new(),
             order: 0,
             nodes,
-            network: Network::new(),
+            network: Network::new(scenario.late_us),
             redis: (0..REGIONS).map(|_| Redis::default()).collect(),
             postgres: (0..REGIONS).map(|_| Postgres::default()).collect(),
             office: Office::default(),
