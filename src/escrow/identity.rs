@@ -61,6 +61,13 @@ impl Identity {
         Ok(Some(Self { actor }))
     }
 
+    /// Who a process of this node is that has its place beside this one's; `None` until it knows.
+    pub fn of_process(life: &Life, pid: u32) -> Option<Actor> {
+        let journal = life.journal_of(pid)?;
+        let text = std::fs::read_to_string(journal.join(ACTOR_FILE)).ok()?;
+        text.trim().parse().ok()
+    }
+
     /// Who this node was in places of its data directory that it does not go on with.
     pub fn of_retired(data_dir: &Path) -> Vec<Actor> {
         let homes = Life::retired(data_dir).unwrap_or_default().into_iter();

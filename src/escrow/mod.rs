@@ -83,6 +83,12 @@ pub(crate) enum Order {
     Limits(Limited),
     /// Another node said something.
     Heard(Vec<u8>),
+    /// The process that takes this one's place is that actor: it gets rights before it serves.
+    HandOver {
+        to: meridian_core::escrow::Actor,
+        until: Instant,
+        reply: oneshot::Sender<bool>,
+    },
     /// The operator asks how a budget stands; `None` is all that are in use.
     Show {
         name: Option<WindowName>,
@@ -255,6 +261,13 @@ impl Rights {
     /// How the task is.
     pub fn status(&self) -> Arc<Status> {
         self.status.load_full()
+    }
+
+    /// Gives rights to the process that takes this one's place; whether they have arrived in time.
+    pub async fn hand_over(&self, to: meridian_core::escrow::Actor, until: Instant) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::HandOver { to, until, reply };
+        self.orders.send(order).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// How a budget stands, or all that are in use here; `None` when nobody answers.

@@ -168,6 +168,18 @@ impl Life {
         Ok(retired.map(|home| home.join(JOURNAL_DIR)).collect())
     }
 
+    /// Folder of the journal of another process that has its place in the same data directory.
+    pub fn journal_of(&self, pid: u32) -> Option<PathBuf> {
+        let data_dir = match self.number {
+            0 => &self.home,
+            _ => self.home.parent()?,
+        };
+        let homes = numbers(data_dir).ok()?.into_iter();
+        let mut homes = homes.map(|number| home(data_dir, number));
+        let home = homes.find(|home| DirLock::holder(home).as_deref() == Some(&pid.to_string()))?;
+        Some(home.join(JOURNAL_DIR))
+    }
+
     fn journal_dir(&self) -> PathBuf {
         self.home.join(JOURNAL_DIR)
     }

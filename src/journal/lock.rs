@@ -48,6 +48,13 @@ impl DirLock {
         Ok(lock)
     }
 
+    /// Number of the process that has a directory, or had it last.
+    pub(super) fn holder(dir: &Path) -> Option<String> {
+        let text = std::fs::read_to_string(dir.join(LOCK_FILE)).ok()?;
+        let text = text.trim_end();
+        Some(text.strip_suffix(LEAVES).unwrap_or(text).to_owned())
+    }
+
     /// Lets another process serve from here, while this one finishes what runs.
     pub(super) fn leave(&self) -> io::Result<()> {
         self.write(LEAVES)

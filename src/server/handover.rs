@@ -23,6 +23,8 @@ use tokio::process::{Child, Command};
 
 use super::door::Door;
 use super::supervisor::WATCHDOG_PID_VARIABLE;
+use crate::clock;
+use crate::escrow::Identity;
 use crate::journal::Drain;
 use crate::state::State;
 
@@ -34,6 +36,12 @@ const START_MAX: Duration = Duration::from_secs(300);
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for management calls that run, and for the records of what they changed.
 const HOLD_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for rights in budgets to arrive at the new process. It is let in without: what it
+/// needs it asks for.
+const RIGHTS_MAX: Duration = Duration::from_secs(20);
+/// Between two looks who the new process is.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What is said on the line, one byte each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +158,7 @@ pub(super) async fn replace(state: &Arc<State>, drain: &Drain, door: &Door) -> i
     let mut child = start(theirs)?;
     let pid = child.id().unwrap_or_default();
     tracing::info!(pid, "a new process is started to take over");
-    let talk = talk(line, state, drain, door);
+    let talk = talk((line, pid), state, drain, door);
     let talked = tokio::time::timeout(START_MAX, talk).await;
     state.turnstile.release();
     match talked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -178,7 +186,7 @@ fn start(line: UnixStream) -> io::Result<Child> {
 }
 
 async fn talk(
-    mut line: tokio::net::UnixStream,
+    (mut line, pid): (tokio::net::UnixStream, u32),
     state: &Arc<State>,
     drain: &Drain,
     door: &Door,
@@ -192,10 +200,41 @@ async fn talk(
                 }
                 send(&line, Word::Held, None).await?;
             }
-            Word::Ready => send(&line, Word::Socket, Some(door.listener())).await?,
+            Word::Ready => {
+                give_rights(state, pid).await;
+                send(&line, Word::Socket, Some(door.listener())).await?;
+            }
             Word::Serving => return Ok(()),
             other => return Err(unexpected(other)),
         }
+    }
+}
+
+/// The new process gets a part of this one's rights, where nodes share budgets: its first requests
+/// would wait for them, on a busy machine longer than they may.
+async fn give_rights(state: &State, pid: u32) {
+    let Some(rights) = &state.rights else {
+        return;
+    };
+    let until = clock::mono() + RIGHTS_MAX;
+    let to = loop {
+        if let Some(actor) = Identity::of_process(state.journal.life(), pid) {
+            break Some(actor);
+        }
+        if clock::mono() >= until {
+            break None;
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    let given = match to {
+        Some(to) => rights.hand_over(to, until).await,
+        None => false,
+    };
+    if !given {
+        tracing::warn!(
+            pid,
+            "the new process has no rights in budgets yet; it asks for them"
+        );
     }
 }
 

@@ -154,11 +154,14 @@ async fn stored(gateway: &Gateway, count: usize) -> Vec<Value> {
     within(WITHIN, "every row", reached).await
 }
 
+/// What a row cost, in nano-dollars.
+fn cost(row: &Value) -> i64 {
+    let cost = row["metadata"]["cost_nano_usd"].as_i64();
+    cost.expect("nano-dollars")
+}
+
 async fn spend_is_right(gateway: &Gateway, key: &str, rows: &[Value]) {
-    let costs = rows
-        .iter()
-        .filter_map(|row| row["metadata"]["cost_nano_usd"].as_i64());
-    let sum: i64 = costs.sum();
+    let sum = rows.iter().map(cost).sum::<i64>();
     assert!(sum > 0);
     assert_eq!(ledger::key_spend(gateway, key).await, sum);
 }
@@ -171,18 +174,64 @@ async fn the_program_is_changed_under_load_and_nobody_notices() {
     changed_under_load(&provider, gateway).await;
 }
 
+/// A gateway whose budgets are shared through a Postgres and a Redis of its own.
+struct Sharing {
+    gateway: Gateway,
+    _postgres: Postgres,
+    _redis: Redis,
+}
+
+impl Sharing {
+    async fn start(provider: &Provider) -> Self {
+        let (postgres, redis) = (Postgres::start(), Redis::start());
+        let url = postgres.database("upgraded");
+        let migrate = Run::new(env!("CARGO_BIN_EXE_meridian")).arg("migrate");
+        migrate.env("DATABASE_URL", &url).succeed().await;
+        let place = format!("cache_params: {{type: redis, url: '{}'}}", redis.url());
+        let config = config(provider).litellm(&place);
+        let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config).env("DATABASE_URL", &url);
+        Self {
+            gateway: setup.start().await,
+            _postgres: postgres,
+            _redis: redis,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_does_anybody_where_nodes_share_a_postgres_and_rights_to_budgets() {
     let provider = Provider::start();
-    let (postgres, redis) = (Postgres::start(), Redis::start());
-    let url = postgres.database("upgraded");
-    let migrate = Run::new(env!("CARGO_BIN_EXE_meridian")).arg("migrate");
-    migrate.env("DATABASE_URL", &url).succeed().await;
-    let place = format!("cache_params: {{type: redis, url: '{}'}}", redis.url());
-    let config = config(&provider).litellm(&place);
-    let setup = Setup::new(env!("CARGO_BIN_EXE_meridian"), &config).env("DATABASE_URL", &url);
-    let gateway = setup.start().await;
-    changed_under_load(&provider, gateway).await;
+    let sharing = Sharing::start(&provider).await;
+    changed_under_load(&provider, sharing.gateway).await;
+}
+
+/// The first request of the new process does not wait for rights, and nobody forgets what
+/// processes spent that had left before it came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_process_has_rights_and_knows_what_all_before_it_spent() {
+    let provider = Provider::start();
+    let mut sharing = Sharing::start(&provider).await;
+    let gateway = &mut sharing.gateway;
+    let key = gateway.key(&json!({"max_budget": 5})).await;
+    for turn in 0..3 {
+        let body = body("+tokens=4", &format!("turn-{turn}"), false);
+        let request = Request::post("/v1/chat/completions", &body).bearer(&key);
+        assert_eq!(gateway.send(&request).await.status(), 200);
+        gateway.upgrade(WITHIN).await;
+        let target = format!("/budget/state/{key}");
+        let state = gateway.admin("GET", &target, &Value::Null).await.json();
+        let free = state["budgets"][0]["free_here"].as_f64();
+        assert!(free > Some(0.1), "{state}");
+        gateway.replaced_gone(WITHIN).await;
+    }
+    let rows = stored(gateway, 3).await;
+    let knows = async {
+        let sum = rows.iter().map(cost).sum::<i64>();
+        while ledger::key_spend(gateway, &key).await != sum {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(WITHIN, "the key's spend", knows).await;
 }
 
 async fn changed_under_load(provider: &Provider, mut gateway: Gateway) {

@@ -109,6 +109,8 @@ pub(super) struct Account {
     pub(super) lowered: BTreeSet<u32>,
     /// Rights that this node is to destroy, in all.
     pub(super) burn_total: Rights,
+    /// When rights came last: from a sibling, or with the journal of a life before.
+    pub(super) leased: Option<MonoUs>,
     /// Last request for a lease; last return of rights over the lease.
     pub(super) asked: Option<MonoUs>,
     pub(super) returned: Option<MonoUs>,
@@ -145,6 +147,7 @@ impl Account {
             waiting: BTreeMap::new(),
             lowered: BTreeSet::new(),
             burn_total: 0,
+            leased: None,
             asked: None,
             returned: None,
             viewed: None,
@@ -277,7 +280,7 @@ impl Account {
     }
 
     pub(super) fn is_idle(&self, cx: &Scene<'_>) -> bool {
-        cx.is_since(self.demand.asked, cx.settings.holding)
+        cx.is_since(self.demand.asked.max(self.leased), cx.settings.holding)
     }
 
     pub(super) fn is_asked_for(&self, cx: &Scene<'_>) -> bool {
@@ -320,6 +323,9 @@ impl Account {
         self.row.received.insert(from, sent);
         if let Some(region) = self.regions.get_mut(&from.region) {
             region.sent = region.sent.saturating_add(sent - received);
+        }
+        if from.region == cx.me.region {
+            self.leased = Some(cx.now);
         }
         self.journal(cx);
         self.gain(cx, from, sent - received);
@@ -412,11 +418,14 @@ impl Account {
 
     /// Whether everything that was given away is known to have arrived.
     pub(super) fn is_confirmed(&self, me: Actor, members: &Members) -> bool {
-        let arrived = |(to, sent): (&Actor, &Rights)| {
-            let peer = self.peers.get(to);
-            members.is_lost(*to) || peer.is_some_and(|peer| peer.row.received_from(me) >= *sent)
-        };
-        self.row.sent.iter().all(arrived)
+        let mut to = self.row.sent.keys();
+        to.all(|to| members.is_lost(*to) || self.is_confirmed_by(me, *to))
+    }
+
+    /// The same for one other.
+    pub(super) fn is_confirmed_by(&self, me: Actor, to: Actor) -> bool {
+        let received = self.peers.get(&to).map(|peer| peer.row.received_from(me));
+        received.unwrap_or(0) >= self.row.sent_to(to)
     }
 
     /// Sends again what was not confirmed. After a restart everything is unconfirmed.

@@ -18,7 +18,10 @@ impl Account {
         let target = cx.settings.lease_target(standing);
         if self.is_idle(cx) {
             self.give_back(cx, vault, standing.free - standing.need);
-        } else if standing.free > target.saturating_mul(2) {
+        } else if standing.free > target.saturating_mul(2)
+            // What its demand is shows in time.
+            && cx.is_since(self.leased, cx.settings.rate_tau)
+        {
             self.give_back(cx, vault, standing.free - target);
         } else if standing.free < target / 2 && self.is_asked_for(cx) {
             self.ask_vault(cx, vault, target - standing.free);
@@ -163,6 +166,18 @@ impl Account {
             wanted -= spare;
         }
         (missing - found).max(0)
+    }
+
+    /// A sibling is about to get the requests that came here: half of what is free goes there, or
+    /// all of it where half would not serve one.
+    pub(super) fn hand_over(&mut self, cx: &mut Scene<'_>, to: Actor) {
+        if self.is_idle(cx) {
+            return;
+        }
+        let standing = self.standing();
+        let half = standing.free / 2;
+        let part = half - half % standing.need;
+        self.donate(cx, to, if part > 0 { part } else { standing.free });
     }
 
     /// Rights came: those who wait for them are served first.

@@ -164,6 +164,9 @@ pub enum Event {
     Ended(Pid),
     /// This node is to stop: rights go back to the region. Give it new members first.
     Leaving,
+    /// Requests that came to this node are about to come to that sibling: it gets half of what is
+    /// free here, of all periods in use.
+    HandOver(Actor),
     /// A node is lost with its disk: what it held counts as spent.
     WrittenOff(Actor),
     /// The scope is at home in this region: what its nodes hold is never made anew elsewhere, and

@@ -58,6 +58,7 @@ impl Escrow {
     pub fn restore(&mut self, pid: Pid, row: Row, now: MonoUs) {
         let mut account = Account::new(pid, row);
         account.put_above(self.me, &self.settings);
+        account.leased = Some(now);
         self.accounts.insert(pid, account);
         self.visits.soon(pid, now);
     }
@@ -202,6 +203,12 @@ impl Escrow {
         accounts.all(|account| account.is_confirmed(self.me, &self.members))
     }
 
+    /// Whether everything that this node gave to another is known to have arrived there.
+    pub fn is_confirmed_by(&self, to: Actor) -> bool {
+        let mut accounts = self.accounts.values();
+        accounts.all(|account| account.is_confirmed_by(self.me, to))
+    }
+
     /// Digests of what this node and another have given each other, by bucket.
     pub fn digest(&self, peer: Actor) -> Vec<(u8, u64)> {
         digest::of_pair(self.me, peer, self.accounts.values())
@@ -252,6 +259,11 @@ impl Escrow {
             Event::Frozen(pid) => self.with(now, pid, out, |account, _| account.slot.freeze()),
             Event::Ended(pid) => self.end(pid),
             Event::Leaving => self.leaving = true,
+            Event::HandOver(to) => {
+                for pid in self.pids().collect::<Vec<_>>() {
+                    self.with(now, pid, out, |account, cx| account.hand_over(cx, to));
+                }
+            }
             Event::AtHome(pid) => self.with(now, pid, out, |account, cx| account.come_home(cx)),
             Event::Fence { pid, actor, roster } => self.with(now, pid, out, |account, cx| {
                 account.fence(cx, actor, roster);

@@ -3,6 +3,7 @@
 mod asks;
 mod fence;
 mod gone;
+mod handover;
 mod heard;
 mod lost;
 mod parts;
@@ -119,6 +120,7 @@ struct Desk {
     lost: Option<lost::Order>,
     reach: reach::Reach,
     gone: gone::Gone,
+    handover: Option<handover::HandOver>,
     unlike: unlike::Unlike,
     fences: fence::Fences,
     supervised: bool,
@@ -253,6 +255,7 @@ impl Desk {
             lost: None,
             reach: reach::Reach::default(),
             gone: gone::Gone::default(),
+            handover: None,
             unlike: unlike::Unlike::default(),
             supervised,
         };
@@ -338,6 +341,9 @@ impl Desk {
                 self.limits.open(limited, clocks);
             }
             Order::Heard(text) => self.hear(&text),
+            Order::HandOver { to, until, reply } => {
+                self.handover = Some(handover::HandOver::new(to, until, reply));
+            }
             Order::Show { name, reply } => {
                 let _ = reply.send(self.show(name.as_ref()));
             }

@@ -109,6 +109,7 @@ impl Desk {
                 opened.wake(now);
             }
         }
+        self.tend_handover(now);
         self.tend_fencing(now);
         if is_due(&mut self.rounds.limits, LIMITS, now) {
             self.count_limits(now);
