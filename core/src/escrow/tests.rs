@@ -1,6 +1,7 @@
 //! The rules by example. What holds over many nodes and faults is in `core/tests/sim`.
 
 mod fence;
+mod lease;
 mod lost;
 
 use std::collections::BTreeMap;
@@ -304,80 +305,6 @@ fn a_node_that_leaves_gives_everything_back_and_an_idle_one_keeps_one_request() 
     let message = arrived;
     idle.step(later, Event::Received { from, message }, &mut out);
     assert!(idle.is_empty());
-}
-
-#[test]
-fn who_got_rights_before_its_first_request_keeps_them_for_a_while() {
-    let (vault, node) = pair();
-    let (mut fresh, mut out) = (Escrow::new(node, Settings::default()), Vec::new());
-    fresh.step(MonoUs(0), Event::Members(vec![vault, node]), &mut out);
-    let message = Message::Row {
-        pid: pid(),
-        row: Row {
-            sent: [(node, 1_000)].into(),
-            ..Row::default()
-        },
-        standing: Standing::default(),
-        answer: true,
-    };
-    let from = vault;
-    fresh.step(MonoUs(1), Event::Received { from, message }, &mut out);
-    let slot = fresh.slot(pid()).unwrap();
-    let mut left_after = |seconds| {
-        let at = MonoUs(1).plus(Duration::from_secs(seconds));
-        fresh.step(at, Event::Tick, &mut out);
-        slot.avail()
-    };
-    assert_eq!(left_after(30), 1_000);
-    assert!(left_after(3_600) < 10);
-}
-
-#[test]
-fn who_takes_over_gets_half_of_what_is_in_use() {
-    let (vault, node) = pair();
-    let mut escrow = rich(vault, &[vault, node], 1_050);
-    let mut out = Vec::new();
-    escrow.step(MonoUs(1), Event::HandOver(node), &mut out);
-    let slot = escrow.slot(pid()).unwrap();
-    assert_eq!(slot.avail(), 1_050, "nobody uses it");
-    slot.release(slot.reserve(100).unwrap());
-    escrow.step(MonoUs(60_000), Event::Tick, &mut out);
-    assert!(escrow.is_confirmed_by(node));
-    escrow.step(MonoUs(60_001), Event::HandOver(node), &mut out);
-    assert_eq!(slot.avail(), 550, "whole requests");
-    assert!(!escrow.is_confirmed_by(node));
-    let row = Row {
-        received: [(vault, 500)].into(),
-        ..Row::default()
-    };
-    let message = Message::Row {
-        pid: pid(),
-        row,
-        standing: Standing::default(),
-        answer: false,
-    };
-    let heard = Event::Received {
-        from: node,
-        message,
-    };
-    escrow.step(MonoUs(60_002), heard, &mut out);
-    assert!(escrow.is_confirmed_by(node));
-}
-
-#[test]
-fn what_would_not_serve_a_request_stays_where_it_is() {
-    let (vault, node) = pair();
-    let left = |amount: Rights| {
-        let mut escrow = rich(vault, &[vault, node], amount);
-        let asked = Event::Received {
-            from: node,
-            message: lease(100),
-        };
-        escrow.step(MonoUs(1), asked, &mut Vec::new());
-        escrow.slot(pid()).unwrap().avail()
-    };
-    assert_eq!(left(99), 99);
-    assert_eq!(left(160), 60);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::Desk;
 use crate::clock;
 
-/// Without Redis a process that has the same address may never be heard: this long it is waited for.
+/// Without Redis a process that has the same address may never be heard: it is waited for as long.
 const UNHEARD: Duration = Duration::from_secs(2);
 
 /// What is owed to the one that comes.
