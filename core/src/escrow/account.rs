@@ -322,7 +322,7 @@ impl Account {
         }
         self.row.received.insert(from, sent);
         if let Some(region) = self.regions.get_mut(&from.region) {
-            region.sent = region.sent.saturating_add(sent - received);
+            region.take(cx.now, sent - received);
         }
         if from.region == cx.me.region {
             self.leased = Some(cx.now);

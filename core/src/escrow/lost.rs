@@ -4,6 +4,8 @@
 //! when it was last heard, and that as much is made at home. Should the region come back, it reads
 //! the book and destroys it; what it has spent meanwhile is pulled from the others.
 
+use std::time::Duration;
+
 use super::account::Account;
 use super::book::{Book, BookEntry};
 use super::ids::Actor;
@@ -11,6 +13,10 @@ use super::members::Members;
 use super::message::Standing;
 use super::rebalance::Region;
 use super::row::Rights;
+use crate::time::MonoUs;
+
+/// A message may come so much later than one that was sent after it.
+const OVERTAKES: Duration = Duration::from_secs(1);
 
 /// What is known of rights in a region that is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +62,25 @@ impl Lost {
 }
 
 impl Region {
-    /// It says what it has.
-    pub(super) fn hear(&mut self, speaker: Actor, standing: Standing) {
+    /// It says what it has. What came from there just before may have been sent after: it is not
+    /// counted as there any more, or it would be made anew while it is here.
+    pub(super) fn hear(&mut self, now: MonoUs, speaker: Actor, standing: Standing) {
         self.standing = Some(standing);
         self.speaker = Some(speaker);
-        (self.sent, self.given) = (0, 0);
+        self.forget(now);
+        self.sent = sum(self.lately.iter().map(|(_, amount)| *amount));
+        self.given = 0;
+    }
+
+    /// Rights came from there.
+    pub(super) fn take(&mut self, now: MonoUs, amount: Rights) {
+        self.forget(now);
+        self.lately.push((now, amount));
+        self.sent = self.sent.saturating_add(amount);
+    }
+
+    fn forget(&mut self, now: MonoUs) {
+        self.lately.retain(|(at, _)| now < at.plus(OVERTAKES));
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Region {
     /// What it has sent here, and what was sent to it, since it said how it stands.
     pub(super) sent: Rights,
     pub(super) given: Rights,
+    /// The gifts that came lately: words that were sent before them may come after them.
+    pub(super) lately: Vec<(MonoUs, Rights)>,
     /// Not asked again before, and how long the next pause is.
     pub(super) quiet: Option<(MonoUs, Duration)>,
 }
@@ -142,7 +144,7 @@ impl Account {
         self.regions
             .entry(asker.region)
             .or_default()
-            .hear(asker, theirs);
+            .hear(cx.now, asker, theirs);
         if self.row.fence_of(asker).holds() {
             return self.send_view(cx, asker);
         }
@@ -274,7 +276,7 @@ impl Account {
         (used, open): (Rights, Rights),
     ) {
         let known = self.regions.entry(from.region).or_default();
-        known.hear(from, standing);
+        known.hear(cx.now, from, standing);
         (known.open, known.viewed) = (open, true);
         known.used = known.used.max(used);
         if standing.free >= self.standing().need {

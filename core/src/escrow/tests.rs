@@ -55,6 +55,17 @@ fn lease(amount: Rights) -> Message {
     }
 }
 
+/// Another actor tells what its row says.
+fn tells(from: Actor, row: Row) -> Event {
+    let message = Message::Row {
+        pid: pid(),
+        row,
+        standing: Standing::default(),
+        answer: false,
+    };
+    Event::Received { from, message }
+}
+
 /// The vault of `pid` among two nodes of region 0, and the other one.
 fn pair() -> (Actor, Actor) {
     let both = [actor(0, 1), actor(0, 2)];
@@ -108,18 +119,8 @@ fn a_row_that_is_older_than_what_others_have_from_it_spends_nothing_more() {
             received: [(vault, received)].into(),
             ..Row::default()
         };
-        let message = Message::Row {
-            pid: pid(),
-            row,
-            standing: Standing::default(),
-            answer: false,
-        };
         let mut out = Vec::new();
-        let heard = Event::Received {
-            from: node,
-            message,
-        };
-        escrow.step(MonoUs(1), heard, &mut out);
+        escrow.step(MonoUs(1), tells(node, row), &mut out);
         let said = |effect: &Effect| matches!(effect, Effect::Outdated { by, .. } if *by == node);
         (
             out.iter().any(said),

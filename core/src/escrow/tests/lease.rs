@@ -7,17 +7,11 @@ fn who_got_rights_before_its_first_request_keeps_them_for_a_while() {
     let (vault, node) = pair();
     let (mut fresh, mut out) = (Escrow::new(node, Settings::default()), Vec::new());
     fresh.step(MonoUs(0), Event::Members(vec![vault, node]), &mut out);
-    let message = Message::Row {
-        pid: pid(),
-        row: Row {
-            sent: [(node, 1_000)].into(),
-            ..Row::default()
-        },
-        standing: Standing::default(),
-        answer: true,
+    let row = Row {
+        sent: [(node, 1_000)].into(),
+        ..Row::default()
     };
-    let from = vault;
-    fresh.step(MonoUs(1), Event::Received { from, message }, &mut out);
+    fresh.step(MonoUs(1), tells(vault, row), &mut out);
     let slot = fresh.slot(pid()).unwrap();
     let mut left_after = |seconds| {
         let at = MonoUs(1).plus(Duration::from_secs(seconds));
@@ -46,17 +40,7 @@ fn who_takes_over_gets_half_of_what_is_in_use() {
         received: [(vault, 500)].into(),
         ..Row::default()
     };
-    let message = Message::Row {
-        pid: pid(),
-        row,
-        standing: Standing::default(),
-        answer: false,
-    };
-    let heard = Event::Received {
-        from: node,
-        message,
-    };
-    escrow.step(MonoUs(60_002), heard, &mut out);
+    escrow.step(MonoUs(60_002), tells(node, row), &mut out);
     assert!(escrow.is_confirmed_by(node));
 }
 

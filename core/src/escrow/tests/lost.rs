@@ -2,6 +2,21 @@
 
 use super::*;
 
+/// A region says how it stands.
+fn says(from: Actor, free: Rights, (used, open): (Rights, Rights)) -> Event {
+    let standing = Standing {
+        free,
+        ..Standing::default()
+    };
+    let message = Message::View {
+        pid: pid(),
+        standing,
+        used,
+        open,
+    };
+    Event::Received { from, message }
+}
+
 /// Region 0 has made 100 and heard what regions 1 and 2 have; region 2 is not heard any more.
 fn bereft(live: &[Actor]) -> Escrow {
     let (me, other, gone) = (actor(0, 1), actor(1, 1), actor(2, 1));
@@ -20,17 +35,7 @@ fn bereft(live: &[Actor]) -> Escrow {
             message: need,
         };
         escrow.step(MonoUs(1), asked, &mut out);
-        let standing = Standing {
-            free,
-            ..Standing::default()
-        };
-        let message = Message::View {
-            pid: pid(),
-            standing,
-            used,
-            open,
-        };
-        escrow.step(MonoUs(2), Event::Received { from: to, message }, &mut out);
+        escrow.step(MonoUs(2), says(to, free, (used, open)), &mut out);
     }
     escrow.step(MonoUs(3), Event::Members(live.to_vec()), &mut out);
     escrow
@@ -88,26 +93,37 @@ fn what_was_given_to_a_region_since_its_last_word_was_there() {
     assert_eq!(order(&lost, &book_of_100()), Some(50));
 }
 
+/// Home made it anew beside having it.
+#[test]
+fn what_came_before_an_older_word_is_not_there_any_more() {
+    let (me, other, gone) = (actor(0, 1), actor(1, 1), actor(2, 1));
+    let left = |heard_us: u64| {
+        let mut escrow = bereft(&[me, other, gone]);
+        let mut out = Vec::new();
+        let gift = Row {
+            sent: [(me, 25)].into(),
+            received: [(me, 40)].into(),
+            ..Row::default()
+        };
+        escrow.step(MonoUs(10), tells(gone, gift), &mut out);
+        escrow.step(MonoUs(heard_us), says(gone, 30, (0, 0)), &mut out);
+        let alone = Event::Members(vec![me, other]);
+        escrow.step(MonoUs(heard_us + 1), alone, &mut out);
+        // Others have less than is known: only the region's own words bound it.
+        let mut book = book_of_100();
+        book.entries[0].amount = 200;
+        order(&escrow.lost(pid(), 2).unwrap(), &book)
+    };
+    assert_eq!(left(11_000), Some(5));
+    assert_eq!(left(2_000_000), Some(30));
+}
+
 #[test]
 fn a_node_that_was_not_told_how_all_regions_stand_makes_nothing_anew() {
     let (me, other, gone) = (actor(0, 1), actor(1, 1), actor(2, 1));
     let mut escrow = rich(me, &[me, other, gone], 100);
     let mut out = Vec::new();
-    let standing = Standing {
-        free: 30,
-        ..Standing::default()
-    };
-    let view = Message::View {
-        pid: pid(),
-        standing,
-        used: 0,
-        open: 0,
-    };
-    let heard = Event::Received {
-        from: gone,
-        message: view,
-    };
-    escrow.step(MonoUs(1), heard, &mut out);
+    escrow.step(MonoUs(1), says(gone, 30, (0, 0)), &mut out);
     escrow.step(MonoUs(2), Event::Members(vec![me, other]), &mut out);
     assert_eq!(escrow.lost(pid(), 2), None);
 }
@@ -171,17 +187,7 @@ fn a_region_is_not_called_lost_twice_before_it_was_back() {
             burned,
             ..Row::default()
         };
-        let message = Message::Row {
-            pid: pid(),
-            row,
-            standing: Standing::default(),
-            answer: false,
-        };
-        let heard = Event::Received {
-            from: gone,
-            message,
-        };
-        escrow.step(MonoUs(20), heard, &mut Vec::new());
+        escrow.step(MonoUs(20), tells(gone, row), &mut Vec::new());
         order(&escrow.lost(pid(), 2).unwrap(), &book)
     };
     assert_eq!(destroys(29), None);
