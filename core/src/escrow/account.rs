@@ -416,6 +416,18 @@ impl Account {
         (peer.row.held() + on_the_way).max(0)
     }
 
+    /// What was given to a region and is not known to have arrived there.
+    pub(super) fn on_the_way_to(&self, cx: &Scene<'_>, region: u8) -> Rights {
+        let sent = self.row.sent.iter();
+        let sent = sent.filter(|(to, _)| to.region == region && !cx.members.is_lost(**to));
+        let missing = |(to, sent): (&Actor, &Rights)| {
+            let peer = self.peers.get(to);
+            let received = peer.map_or(0, |peer| peer.row.received_from(cx.me));
+            (sent - received).max(0)
+        };
+        sent.map(missing).fold(0, Rights::saturating_add)
+    }
+
     /// Whether everything that was given away is known to have arrived.
     pub(super) fn is_confirmed(&self, me: Actor, members: &Members) -> bool {
         let mut to = self.row.sent.keys();

@@ -158,6 +158,12 @@ impl Account {
         let is_enough = free >= asked || asker.region < cx.me.region;
         let waiting = if is_enough { asked.min(free) } else { 0 };
         let along = waiting.saturating_mul(4).min(free / 3);
+        // It asks for what it needs until the gift before has arrived.
+        let coming = self.on_the_way_to(cx, asker.region);
+        let theirs = Standing {
+            free: theirs.free.saturating_add(coming),
+            ..theirs
+        };
         let grant = cx.settings.grant(ours, theirs).max(waiting).max(along);
         let given = self.donate(cx, asker, grant);
         if news && given == 0 {

@@ -68,17 +68,19 @@ const LAST_MILE_NEEDS: Rights = 6;
 /// One side is clearly faster if it is so by this factor.
 const CLEARLY: f64 = 1.25;
 
-/// Who has less than so many requests' worth gets some at once, whatever the other sees.
-const EMPTY_NEEDS: Rights = 4;
+/// Who has less than so many requests' worth gets its fair share at once, whatever the other sees.
+const EMPTY_NEEDS: Rights = 3;
 /// Who has more gets something if it lacks this part of the smaller fair share, and only of what
 /// lasts so many seconds at the demand of both. What is on its way serves nobody, and those who are
 /// cut off from each other lose it: it must be worth it.
 const LACKS_PART: f64 = 0.25;
-const LASTS_S: f64 = 12.0;
+const LASTS_S: f64 = 16.0;
 
 /// At most one of so many parts of what both have is given at a time, or so many requests' worth:
-/// demand is known little by little, and what was too much would come back.
-const PARTS: Rights = 16;
+/// demand is known little by little, and what was too much would come back. Who is empty gets much
+/// at once: many small gifts would be under way for longer than one large one.
+const PARTS: Rights = 8;
+const EMPTY_PARTS: Rights = 2;
 const PART_NEEDS: Rights = 2;
 
 /// A region's demand is taken to be one request more in so many seconds.
@@ -125,7 +127,8 @@ impl Settings {
         if !is_worth_it {
             return 0;
         }
-        let most = (both / PARTS).max(need.saturating_mul(PART_NEEDS));
+        let parts = if is_empty { EMPTY_PARTS } else { PARTS };
+        let most = (both / parts).max(need.saturating_mul(PART_NEEDS));
         let grant = lacking.min(most);
         grant - grant % need
     }
@@ -147,16 +150,16 @@ mod tests {
     #[test]
     fn what_moves_is_worth_the_way() {
         let grant = |ours, theirs| Settings::default().grant(ours, theirs);
-        // Who has nothing gets a part, and more when it asks again; who is rich gets nothing.
-        assert_eq!(grant(side(16_000, 1.0), side(0, 1.0)), 1_000);
+        // Who has nothing gets its share at once; who is rich gets nothing.
+        assert_eq!(grant(side(16_000, 1.0), side(0, 1.0)), 8_000);
         assert_eq!(grant(side(0, 1.0), side(16_000, 1.0)), 0);
         // Who lacks a little goes on with what it has, and who lacks much does not.
         assert_eq!(grant(side(9_000, 1.0), side(8_000, 1.0)), 0);
-        assert_eq!(grant(side(10_100, 1.0), side(5_900, 1.0)), 1_000);
-        assert_eq!(grant(side(8_200, 1.0), side(7_000, 2.0)), 950);
+        assert_eq!(grant(side(10_100, 1.0), side(5_900, 1.0)), 2_000);
+        assert_eq!(grant(side(8_200, 1.0), side(7_000, 2.0)), 1_680);
         // What is gone in seconds is better spent where it is, unless somebody has nothing.
         assert_eq!(grant(side(10_000, 1_000.0), side(6_000, 1_000.0)), 0);
-        assert_eq!(grant(side(10_000, 1_000.0), side(30, 1_000.0)), 620);
+        assert_eq!(grant(side(10_000, 1_000.0), side(20, 1_000.0)), 4_990);
         // Less than a request is of no use to anybody.
         assert_eq!(grant(side(5, 1.0), side(4, 9.0)), 0);
         assert_eq!(grant(side(8, 1.0), side(4, 9.0)), 8);
