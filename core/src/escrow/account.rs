@@ -416,8 +416,8 @@ impl Account {
         (peer.row.held() + on_the_way).max(0)
     }
 
-    /// What was given to a region and is not known to have arrived there. What waits for a node that
-    /// is down serves nobody there.
+    /// What was given to a region and is not known to have arrived there. What waits for a node
+    /// that is down serves nobody there.
     pub(super) fn on_the_way_to(&self, cx: &Scene<'_>, region: u8) -> Rights {
         let sent = self.row.sent.iter();
         let sent = sent.filter(|(to, _)| to.region == region && cx.members.is_live(**to));
