@@ -409,24 +409,23 @@ impl Account {
 
     /// What another actor held when it was last heard, what is on the way to it included.
     pub(super) fn held_by(&self, me: Actor, actor: Actor) -> Rights {
-        let Some(peer) = self.peers.get(&actor) else {
-            return self.row.sent_to(actor);
-        };
-        let on_the_way = self.row.sent_to(actor) - peer.row.received_from(me);
-        (peer.row.held() + on_the_way).max(0)
+        let held = self.peers.get(&actor).map_or(0, |peer| peer.row.held());
+        (held + self.unconfirmed(me, actor)).max(0)
     }
 
     /// What was given to a region and is not known to have arrived there. What waits for a node
     /// that is down serves nobody there.
     pub(super) fn on_the_way_to(&self, cx: &Scene<'_>, region: u8) -> Rights {
-        let sent = self.row.sent.iter();
-        let sent = sent.filter(|(to, _)| to.region == region && cx.members.is_live(**to));
-        let missing = |(to, sent): (&Actor, &Rights)| {
-            let peer = self.peers.get(to);
-            let received = peer.map_or(0, |peer| peer.row.received_from(cx.me));
-            (sent - received).max(0)
-        };
-        sent.map(missing).fold(0, Rights::saturating_add)
+        let to = self.row.sent.keys();
+        let live = to.filter(|to| to.region == region && cx.members.is_live(**to));
+        let missing = live.map(|to| self.unconfirmed(cx.me, *to).max(0));
+        missing.fold(0, Rights::saturating_add)
+    }
+
+    /// What was given to another actor less what it is known to have received.
+    pub(super) fn unconfirmed(&self, me: Actor, to: Actor) -> Rights {
+        let received = self.peers.get(&to).map(|peer| peer.row.received_from(me));
+        self.row.sent_to(to).saturating_sub(received.unwrap_or(0))
     }
 
     /// Whether everything that was given away is known to have arrived.

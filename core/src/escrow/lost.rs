@@ -124,18 +124,9 @@ impl Account {
     /// What was sent to a region and is not known to have arrived. Who was never heard since this
     /// node started says nothing.
     fn on_the_way(&self, me: Actor, region: u8) -> Rights {
-        let actors = self.peers.iter().filter(|(id, _)| id.region == region);
-        let missing = |(actor, peer): (&Actor, &super::account::Peer)| {
-            let sent = self.row.sent_to(*actor);
-            let heard = !peer.row.is_empty();
-            let arrived = peer.row.received_from(me);
-            if heard {
-                sent.saturating_sub(arrived).max(0)
-            } else {
-                0
-            }
-        };
-        sum(actors.map(missing))
+        let there = self.peers.iter().filter(|(id, _)| id.region == region);
+        let heard = there.filter(|(_, peer)| !peer.row.is_empty());
+        sum(heard.map(|(actor, _)| self.unconfirmed(me, *actor).max(0)))
     }
 
     fn has_view(&self, region: u8) -> bool {
