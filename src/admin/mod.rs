@@ -57,8 +57,8 @@ use meridian_core::routes::{Access, Route, Target, resolve};
 pub use newcomers::record as record_newcomers;
 pub use reply::AdminError;
 pub use state::{
-    AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, Pending, PriceMap, Routes,
-    Rules, Test, Tested,
+    AdminState, Changed, CheckFresh, DeploymentHealth, FindKey, Hooks, LookAtOthers, Pending,
+    PriceMap, Routes, Rules, Test, Tested,
 };
 
 use crate::clock;

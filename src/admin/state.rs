@@ -10,7 +10,7 @@ use meridian_core::health::{Propagation, Readiness};
 use meridian_core::ids::{KeyHash, Secret};
 use meridian_core::price::PriceBook;
 use meridian_core::record::Record;
-use meridian_core::scope::Scope;
+use meridian_core::scope::{Scope, ScopeKind};
 use meridian_core::time::WallMs;
 use serde_json::Value;
 
@@ -63,6 +63,8 @@ pub struct DeploymentHealth {
     pub unhealthy: Option<String>,
 }
 
+/// Looks what other nodes have spent.
+pub type LookAtOthers = Box<dyn Fn(Vec<Scope>) -> Pending<()> + Send + Sync>;
 /// Looks for a key.
 pub type FindKey = Box<dyn Fn(KeyHash) -> Pending<Result<(), GatewayError>> + Send + Sync>;
 /// Whether what a region took away is known.
@@ -82,6 +84,9 @@ pub struct Hooks {
     pub routes: Box<dyn Fn() -> Routes + Send + Sync>,
     /// Resolves when what requests have spent until now is in the store. Bounded in time.
     pub flush_spend: Box<dyn Fn() -> Pending<()> + Send + Sync>,
+    /// Resolves when what other nodes have spent of scopes is counted here, as far as the store
+    /// has it. Bounded in time.
+    pub look_at_others: LookAtOthers,
     /// The metrics in Prometheus' text form.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Where the price map in use is from.
@@ -277,6 +282,14 @@ impl AdminState {
 
     pub(super) async fn flush_spend(&self) {
         (self.0.hooks.flush_spend)().await;
+    }
+
+    /// What keys have spent decides with what other nodes spent of them until now.
+    pub(super) async fn look_at_others(&self, keys: impl IntoIterator<Item = KeyHash>) {
+        let scopes = keys
+            .into_iter()
+            .map(|key| Scope::new(ScopeKind::Key, key.to_string()));
+        (self.0.hooks.look_at_others)(scopes.collect()).await;
     }
 
     pub(super) fn metrics_text(&self) -> String {

@@ -180,6 +180,7 @@ async fn admin_with(text: &str) -> Admin {
             known: Arc::clone(&known),
         }),
         flush_spend: Box::new(|| Box::pin(async {})),
+        look_at_others: Box::new(|_| Box::pin(async {})),
         metrics: Box::new(|| "# TYPE up gauge\nup 1\n".to_owned()),
         price_map: Box::new(PriceMap::default),
         reload_prices: Box::new(|| Box::pin(async { Ok(3) })),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meridian_core::journal::Position;
 use meridian_core::spend::SpendRecord;
 use meridian_core::time::WallMs;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::Journal;
 use crate::clock;
@@ -51,28 +51,15 @@ pub struct Drain {
     keeps_logs: AtomicBool,
     place: Mutex<Place>,
     drained: AtomicU64,
-    /// Batches begun and ended.
-    batches: AtomicU64,
     listener: OnceLock<Listener>,
     /// `ended` of the oldest record that is read but not stored; `i64::MAX` for none.
     oldest: AtomicI64,
 }
 
-/// While nobody can say whether the store has a batch its count is odd; also when the wait for
-/// the store is given up.
-struct Storing<'a>(&'a AtomicU64);
-
-impl<'a> Storing<'a> {
-    fn begin(batches: &'a AtomicU64) -> Self {
-        batches.fetch_add(1, Ordering::SeqCst);
-        Self(batches)
-    }
-}
-
-impl Drop for Storing<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
+/// A drain between two batches, until this is dropped.
+#[derive(Debug)]
+pub struct Paused<'a> {
+    _place: MutexGuard<'a, Place>,
 }
 
 /// One who is told of records that are stored, from a place in the journal on.
@@ -154,7 +141,6 @@ impl Drain {
             keeps_logs: AtomicBool::new(true),
             place: Mutex::default(),
             drained: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
             listener: OnceLock::new(),
             oldest: AtomicI64::new(i64::MAX),
         }
@@ -184,10 +170,13 @@ impl Drain {
         let _ = self.listener.set(Listener { begins, listen });
     }
 
-    /// Grows before and after every batch: what was read of the store between two equal even
-    /// values agrees with what the listener was told.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::SeqCst)
+    /// Waits for the batch that is being stored, and begins none while it is paused: what is read
+    /// of the store meanwhile has all that the listener was told, and beyond that at most a batch
+    /// whose commit nobody has heard of yet.
+    pub async fn pause(&self) -> Paused<'_> {
+        Paused {
+            _place: self.place.lock().await,
+        }
     }
 
     /// Records stored by this process.
@@ -263,7 +252,6 @@ impl Drain {
         let stored = self.store.journal_position(&self.writer()).await?;
         let at = stored.unwrap_or_default();
         self.journal.was_told(at);
-        let _storing = Storing::begin(&self.batches);
         self.tell_of(place, at);
         Ok(Cursor { at, stored: at })
     }
@@ -317,7 +305,6 @@ impl Drain {
                 records: batch.records,
                 keeps_logs: self.keeps_logs.load(Ordering::Relaxed),
             };
-            let _storing = Storing::begin(&self.batches);
             if let Some(told) = told {
                 place.unsure.get_or_insert_default().add(next, told);
             }

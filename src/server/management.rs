@@ -15,8 +15,11 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::memory::InForce;
+use super::others::Others;
 use super::{StartError, passive, probes};
-use crate::admin::{self, AdminState, Changed, CheckFresh, FindKey, Hooks, PriceMap, Routes};
+use crate::admin::{
+    self, AdminState, Changed, CheckFresh, FindKey, Hooks, LookAtOthers, PriceMap, Routes,
+};
 use crate::clock;
 use crate::escrow::Status;
 use crate::journal::Drain;
@@ -48,6 +51,8 @@ pub(super) struct Management {
     pub(super) prices: Arc<PriceSource>,
     pub(super) merged: Arc<Merged>,
     pub(super) in_force: Arc<InForce>,
+    /// Who looks for what other nodes spent; `None` where nobody else uses the store.
+    pub(super) others: Option<Arc<Others>>,
 }
 
 /// Address of the management API's socket. A data directory with a long path gets one in the
@@ -132,6 +137,7 @@ impl Management {
             prices,
             merged,
             in_force,
+            others,
             ..
         } = self;
         let shown = Arc::clone(&merged);
@@ -165,6 +171,7 @@ impl Management {
                     }
                 })
             }),
+            look_at_others: look_at_others(others),
             metrics: Box::new(move || metrics(&for_metrics, &lagging, &shown)),
             price_map: price_map(&prices),
             reload_prices: Box::new(move || {
@@ -204,6 +211,17 @@ fn price_map(prices: &Arc<PriceSource>) -> Box<dyn Fn() -> PriceMap + Send + Syn
             url: settings.url.clone(),
             forced: settings.local,
         }
+    })
+}
+
+fn look_at_others(others: Option<Arc<Others>>) -> LookAtOthers {
+    Box::new(move |scopes| {
+        let others = others.clone();
+        Box::pin(async move {
+            if let Some(others) = others {
+                others.ask(scopes).await;
+            }
+        })
     })
 }
 

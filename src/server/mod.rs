@@ -336,7 +336,7 @@ impl Opened {
         let sharing =
             sharing.map(|it| it.start(control, &state, &store, (env, &listens), &stopped));
         let (draining, stop_drain) = (Arc::clone(&drain), stopped.clone());
-        others::start(control, &state, (&store, &drain), &stopped);
+        let others = others::start(control, &state, (&store, &drain), &stopped);
         control.spawn(heir.run(stopped.clone(), state.replaced.subscribe()));
         control.spawn(async move { draining.run(stop_drain).await });
         let keeper = keep::Keeper::new(&state, &store, &prices, &drain);
@@ -361,6 +361,7 @@ impl Opened {
             prices,
             merged,
             in_force,
+            others,
         };
         let shade = control.block_on(admin.start(&args.data_dir, stopped))?;
         Ok(Gateway {

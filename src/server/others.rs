@@ -1,6 +1,7 @@
 //! What other nodes spend of the budgets that this node uses, read from the store they share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_core::journal::Position;
@@ -18,17 +19,20 @@ use crate::store::{Store, StoreError};
 const TURN: Duration = Duration::from_secs(2);
 /// Scopes in one question.
 const SCOPES_ASKED: usize = 500;
-/// Tries to read while this node stores nothing.
-const TRIES: usize = 3;
+/// Longest wait of somebody who asks what others spent. Then it is said as it was known last.
+const ASK_MAX: Duration = Duration::from_secs(1);
 
-/// Reads the spend of scopes that were used here lately, again and again.
-struct Others {
+/// Reads the spend of scopes that were used here lately, again and again, and of others when
+/// somebody asks.
+pub(super) struct Others {
     registry: Arc<Registry>,
     store: Store,
     drain: Arc<Drain>,
     /// Where the journal began for this process. What is before it is in the counters, and until
     /// the store has all of it the two cannot be compared.
     begins: Position,
+    /// Whether it has.
+    has_past: AtomicBool,
 }
 
 /// Starts reading where others use the same store.
@@ -37,10 +41,10 @@ pub(super) fn start(
     state: &State,
     (store, drain): (&Store, &Arc<Drain>),
     stop: &watch::Receiver<bool>,
-) {
-    if let Some(others) = Others::new(state, store.clone(), Arc::clone(drain)) {
-        control.spawn(others.run(stop.clone()));
-    }
+) -> Option<Arc<Others>> {
+    let others = Others::new(state, store.clone(), Arc::clone(drain)).map(Arc::new)?;
+    control.spawn(Arc::clone(&others).run(stop.clone()));
+    Some(others)
 }
 
 impl Others {
@@ -61,14 +65,16 @@ impl Others {
             store,
             drain,
             begins,
+            has_past: AtomicBool::new(false),
         })
     }
 
     /// Runs until `stop` turns true.
-    async fn run(self, mut stop: watch::Receiver<bool>) {
+    async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() && !self.drain.has_passed(self.begins).await {
             let _ = tokio::time::timeout(TURN, stop.changed()).await;
         }
+        self.has_past.store(true, Ordering::Release);
         while !*stop.borrow() {
             let scopes = self.registry.active_scopes();
             for some in scopes.chunks(SCOPES_ASKED) {
@@ -82,18 +88,24 @@ impl Others {
         }
     }
 
-    async fn look(&self, scopes: Vec<Scope>) -> Result<(), StoreError> {
-        for turn in 1..=TRIES {
-            let before = self.drain.batches();
-            let spends = self.store.scope_spends(scopes.clone()).await?;
-            let undisturbed = before.is_multiple_of(2) && before == self.drain.batches();
-            // At last also a disturbed answer: what was stored meanwhile counts twice until the
-            // next turn, which refuses too early and never too late.
-            if undisturbed || turn == TRIES {
-                self.registry.take_stored(&spends, clock::now());
-                return Ok(());
-            }
+    /// Counts what others spent of scopes as the store has it now: who asks about one of them
+    /// need not wait for the next turn.
+    pub(super) async fn ask(&self, scopes: Vec<Scope>) {
+        if !self.has_past.load(Ordering::Acquire) {
+            return;
         }
+        if let Ok(Err(error)) = tokio::time::timeout(ASK_MAX, self.look(scopes)).await {
+            tracing::debug!(%error, "the spend of other nodes is not known");
+        }
+    }
+
+    /// One look. A batch whose commit this process has not heard of counts twice until the next
+    /// one, which refuses too early and never too late.
+    async fn look(&self, scopes: Vec<Scope>) -> Result<(), StoreError> {
+        // What this process knows to be stored does not move between the read and the comparison.
+        let _paused = self.drain.pause().await;
+        let spends = self.store.scope_spends(scopes).await?;
+        self.registry.take_stored(&spends, clock::now());
         Ok(())
     }
 }

@@ -35,6 +35,12 @@ pub(crate) async fn key_spend(gateway: &Gateway, key: &str) -> i64 {
     nano(&answer.json()["info"]["spend"])
 }
 
+/// What a row cost, in nano-dollars.
+pub(crate) fn cost(row: &Value) -> i64 {
+    let cost = row["metadata"]["cost_nano_usd"].as_i64();
+    cost.expect("nano-dollars")
+}
+
 /// Dollars of an answer as nano-dollars.
 pub(crate) fn nano(dollars: &Value) -> i64 {
     let dollars = dollars.as_f64().expect("an amount in dollars");

@@ -10,6 +10,7 @@ use meridian_testkit::provider::{Mode, Provider, Row, Script};
 use meridian_testkit::raw::Request;
 use serde_json::Value;
 
+use crate::ledger;
 use crate::world::{Api, binary};
 
 /// Enough for several probes of a second each on a busy machine.
@@ -55,7 +56,7 @@ async fn page(gateway: &Gateway) -> String {
 }
 
 /// Rows of the ledger with the tag of probes.
-async fn ledger(gateway: &Gateway) -> Vec<Value> {
+async fn probed(gateway: &Gateway) -> Vec<Value> {
     let target = "/spend/logs/v2?page_size=100";
     let answer = gateway.report(target).await;
     let rows = answer.json()["data"].as_array().cloned().unwrap();
@@ -89,7 +90,7 @@ async fn free_probes_ask_every_deployment_for_its_list_and_nothing_else() {
     assert!(rows.iter().all(|row| !row.target.contains("quiet")));
     let health = gateway.admin("GET", "/health", &Value::Null).await.json();
     assert_eq!(health["unhealthy_count"], 0, "{health}");
-    assert!(ledger(&gateway).await.is_empty());
+    assert!(probed(&gateway).await.is_empty());
 }
 
 #[tokio::test]
@@ -182,14 +183,13 @@ async fn billed_probes_are_in_the_ledger_and_end_at_the_cap_also_after_a_restart
         };
         assert_eq!((bound, row.status), (&Value::from(16), 200), "{body}");
     }
-    let entries = insist(SOON, async || match ledger(&gateway).await {
+    let entries = insist(SOON, async || match probed(&gateway).await {
         entries if entries.len() >= billed.len() => Ok(entries),
         entries => Err(format!("{} of {} rows", entries.len(), billed.len())),
     })
     .await;
     assert_eq!(entries.len(), billed.len(), "one row for each");
-    let nano = |row: &Value| row["metadata"]["cost_nano_usd"].as_i64().unwrap();
-    let total: i64 = entries.iter().map(nano).sum();
+    let total: i64 = entries.iter().map(ledger::cost).sum();
     assert!((1..=400_000).contains(&total), "{total}");
     for row in &entries {
         assert_eq!(row["metadata"]["end_reason"], "complete", "{row}");
@@ -197,7 +197,7 @@ async fn billed_probes_are_in_the_ledger_and_end_at_the_cap_also_after_a_restart
             row["model_group"].as_str(),
             Some("probed" | "claude")
         ));
-        assert!(nano(row) > 0);
+        assert!(ledger::cost(row) > 0);
     }
     gateway.stop(SOON).await;
     provider.reset();
@@ -222,7 +222,7 @@ async fn a_billed_probe_that_fails_costs_nothing_and_no_list_of_models_makes_up_
     let rows = provider.wait(LONG, lists).await;
     assert_eq!(rows.iter().filter(|row| !is_list(row)).count(), 2);
     assert_eq!(state(&gateway).await["gate"], "cooling");
-    let entries = ledger(&gateway).await;
+    let entries = probed(&gateway).await;
     assert_eq!(entries.len(), 2);
     for row in &entries {
         assert_eq!(row["metadata"]["cost_nano_usd"], 0, "{row}");

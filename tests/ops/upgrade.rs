@@ -154,14 +154,8 @@ async fn stored(gateway: &Gateway, count: usize) -> Vec<Value> {
     within(WITHIN, "every row", reached).await
 }
 
-/// What a row cost, in nano-dollars.
-fn cost(row: &Value) -> i64 {
-    let cost = row["metadata"]["cost_nano_usd"].as_i64();
-    cost.expect("nano-dollars")
-}
-
 async fn spend_is_right(gateway: &Gateway, key: &str, rows: &[Value]) {
-    let sum = rows.iter().map(cost).sum::<i64>();
+    let sum = rows.iter().map(ledger::cost).sum::<i64>();
     assert!(sum > 0);
     assert_eq!(ledger::key_spend(gateway, key).await, sum);
 }
@@ -226,7 +220,7 @@ async fn a_new_process_has_rights_and_knows_what_all_before_it_spent() {
     }
     let rows = stored(gateway, 3).await;
     let knows = async {
-        let sum = rows.iter().map(cost).sum::<i64>();
+        let sum = rows.iter().map(ledger::cost).sum::<i64>();
         while ledger::key_spend(gateway, &key).await != sum {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -107,6 +107,29 @@ async fn what_a_node_spent_that_has_left_is_known_to_one_that_comes_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_node_spent_of_a_key_is_shown_as_soon_as_it_is_stored() {
+    const ROUNDS: usize = 4;
+    let spent = |row: &Value| row["spend"].as_f64().expect("dollars");
+    let region = Region::start().await;
+    let (one, two) = (region.node().await, region.node().await);
+    let key = one.gateway.key(&json!({"max_budget": 1000})).await;
+    two.becomes(&key, 200, LONG).await;
+    for round in 1..=ROUNDS {
+        assert_eq!(one.status(&key).await, 200);
+        let stored = insist(LONG, async || {
+            let answer = two.gateway.report("/spend/logs/v2?page_size=100").await;
+            match answer.json()["data"].as_array() {
+                Some(rows) if rows.len() > round => Ok(rows.iter().map(spent).sum::<f64>()),
+                rows => Err(format!("round {round}: {rows:?}")),
+            }
+        })
+        .await;
+        let shown = spend(&two, &key).await;
+        assert!((shown - stored).abs() < 1e-9, "{shown} of {stored}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_nodes_tell_each_other_and_a_killed_one_forgets_nothing() {
     let region = Region::start().await;
     let (one, mut two) = (region.node().await, region.node().await);

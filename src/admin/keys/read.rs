@@ -41,6 +41,7 @@ pub(in crate::admin) async fn info(
         None if caller.sees_all() => return Err(not_found()),
         None => return Err(not_yours(&caller)),
     };
+    state.look_at_others([record.token]).await;
     let info = info_of(&state, &record);
     Ok(Json(json!({"key": shown, "info": info})))
 }
@@ -63,15 +64,19 @@ pub(in crate::admin) async fn info_v2(
         let text = format!("Maximum {BATCH_KEYS_MAX} keys can be read at once.");
         return Err(AdminError::detail(StatusCode::BAD_REQUEST, text));
     }
-    let mut rows = Vec::new();
+    let mut records = Vec::new();
     for key in &keys {
         let found = find_active(&state, &KeyHash::from_key_or_hex(key)).await?;
         if let Some(record) = found
             && may_see(&state, &caller, &record).await?
         {
-            rows.push(row(&state, &record));
+            records.push(record);
         }
     }
+    state
+        .look_at_others(records.iter().map(|record| record.token))
+        .await;
+    let rows: Vec<_> = records.iter().map(|record| row(&state, record)).collect();
     Ok(Json(json!({"key": keys, "info": rows})))
 }
 

@@ -149,6 +149,7 @@ pub(in crate::admin) async fn reset_spend(
     let hash = KeyHash::from_key_or_hex(&key.unwrap_or_default());
     let record = found_for(&state, &caller, &hash).await?;
     rights::admit(&state, &caller, Action::ResetSpend, &record).await?;
+    state.look_at_others([record.token]).await;
     let current = spent(&state, &record);
     let amount = checked_reset(reset_to, current, record.max_budget)?;
     set_spend(&state, record.token, amount).await?;
