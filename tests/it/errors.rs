@@ -323,6 +323,23 @@ async fn requests_that_make_no_sense_are_refused_in_the_callers_dialect() {
 }
 
 #[tokio::test]
+async fn messages_that_are_no_list_are_refused_before_a_provider_is_asked() {
+    let provider = Provider::start();
+    let gateway = gateway(&provider).await;
+    for target in ["/v1/chat/completions", "/v1/messages"] {
+        for messages in [json!("x"), json!(null), json!({"role": "user"})] {
+            let body = json!({"model": "fake-x", "messages": messages});
+            let request = Request::post(target, &body).bearer(MASTER_KEY);
+            let answer = gateway.send(&request).await;
+            assert_eq!(answer.status(), 400, "{}", answer.text());
+            let message = answer.json()["error"]["message"].take();
+            assert_eq!(message, "'messages' must be a list", "{target}");
+        }
+    }
+    assert_eq!(provider.rows().len(), 0);
+}
+
+#[tokio::test]
 async fn paths_and_methods_that_do_not_exist_are_answered_as_litellm_does() {
     let provider = Provider::start();
     let gateway = gateway(&provider).await;

@@ -163,6 +163,17 @@ impl BodySpans {
         self.fields[field as usize] != 0
     }
 
+    /// Whether the field is there; an error where it is something else than a list.
+    pub fn has_list(&self, field: Field) -> Result<bool, ScanError> {
+        let Some(index) = self.index(field) else {
+            return Ok(false);
+        };
+        match self.members[index].kind {
+            Kind::Array => Ok(true),
+            _ => Err(wrong(field, "a list")),
+        }
+    }
+
     /// Position of a field among the members.
     pub(crate) fn index(&self, field: Field) -> Option<usize> {
         usize::from(self.fields[field as usize]).checked_sub(1)

@@ -338,7 +338,11 @@ fn require(spans: &BodySpans, arrival: &Arrival) -> Result<(), GatewayError> {
         Endpoint::Embeddings | Endpoint::Moderations | Endpoint::AudioSpeech => Field::Input,
         _ => return Ok(()),
     };
-    match spans.has(required) {
+    let is_there = match required {
+        Field::Messages => spans.has_list(required)?,
+        _ => spans.has(required),
+    };
+    match is_there {
         true => Ok(()),
         false => {
             let field = required.name();
