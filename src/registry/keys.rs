@@ -367,6 +367,12 @@ impl Keys {
         self.unrestricted.remove(hash);
     }
 
+    /// When a key was deleted; `None` where there is one, and where nobody remembers.
+    pub(super) fn gone_since(&self, hash: &KeyHash) -> Option<WallMs> {
+        let removed = self.removed.get(hash).map(|removed| removed.at);
+        removed.filter(|_| !self.active.contains(hash))
+    }
+
     /// Takes what a rotation left of an old digest. `None` is the end of that.
     pub(super) fn put_rotated(
         &self,

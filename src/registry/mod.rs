@@ -186,6 +186,11 @@ impl Registry {
         self.active.sweep(now);
     }
 
+    /// When a key was deleted; `None` where there is one, and where nobody remembers.
+    pub fn gone_since(&self, hash: &KeyHash) -> Option<WallMs> {
+        self.keys.gone_since(hash)
+    }
+
     /// Takes one record; several that belong together are better given to [`Self::apply_all`].
     /// `counted` is what a store says is spent: without it counters begin at zero or go on.
     pub fn apply(&self, record: &Record, counted: Option<Counted>, now: WallMs) -> Applied {

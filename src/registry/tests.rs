@@ -259,6 +259,24 @@ fn notes_of_the_dead_are_swept_and_bounded() {
 }
 
 #[test]
+fn a_deleted_key_is_gone_until_it_is_forgotten_or_made_again() {
+    let registry = registry();
+    let gone = |at: WallMs| {
+        registry.sweep(at);
+        registry.gone_since(&digest("sk-a"))
+    };
+    assert_eq!(gone(NOW), None, "nobody knows it");
+    registry.take(&key("sk-a", 1, json!({})));
+    assert_eq!(gone(NOW), None);
+    registry.take(&ended(key("sk-a", 1, json!({})), 2));
+    assert_eq!(gone(NOW.plus_ms(1_000)), Some(NOW));
+    assert_eq!(gone(NOW.plus_ms(REMOVED_MS)), None);
+    registry.take(&ended(key("sk-a", 1, json!({})), 3));
+    registry.take(&key("sk-a", 4, json!({})));
+    assert_eq!(gone(NOW), None, "it is there again");
+}
+
+#[test]
 fn many_writers_leave_the_newest_version() {
     let registry = registry();
     std::thread::scope(|scope| {

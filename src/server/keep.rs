@@ -24,6 +24,10 @@ const TURN: Duration = Duration::from_secs(10);
 /// its last turns. A line of cron that fell there is done by this one, perhaps once more.
 const LEFT_OVER_MS: i64 = 60_000;
 
+/// How long the series of a deleted key are shown, in milliseconds: twice as long as the rarest
+/// usual scrape, so that what it did last is seen.
+const GONE_SHOWN_MS: i64 = 300_000;
+
 /// Between two looks at objects that are old.
 const OBJECTS_EVERY: Schedule = Schedule::Every(Duration::from_secs(3_600));
 /// Their rows in one transaction, and transactions of one look.
@@ -91,6 +95,7 @@ impl Keeper {
         while !*stop.borrow() {
             tell(&self.drain, &self.state.rules.load().config);
             self.state.registry.sweep(clock::now());
+            self.forget_keys(clock::now());
             self.state.upstreams.sweep();
             if self.state.is_in_charge() {
                 self.tell_borrowed().await;
@@ -108,6 +113,13 @@ impl Keeper {
                 () = tokio::time::sleep(TURN) => {}
             }
         }
+    }
+
+    /// What deleted keys counted is not shown for ever.
+    fn forget_keys(&self, now: WallMs) {
+        let (registry, shown_until) = (&self.state.registry, now.plus_ms(-GONE_SHOWN_MS));
+        let metrics = &self.state.metrics;
+        metrics.forget(|key| registry.gone_since(key).is_some_and(|at| at < shown_until));
     }
 
     /// Requests derive the period from the time; this moves what the management API shows.

@@ -148,6 +148,13 @@ pub(super) struct CounterFamily {
     pub(super) shown: Shown,
 }
 
+impl CounterFamily {
+    /// Whether its series name a key.
+    pub(super) fn names_keys(&self) -> bool {
+        self.labels.contains(&HashedApiKey)
+    }
+}
+
 /// A latency histogram with one series per label set of a request.
 pub(super) struct LatencyFamily {
     pub(super) name: &'static str,
@@ -278,6 +285,9 @@ const CACHE_LABELS: &[Label] = &[
 
 /// Labels of `meridian_upstream_attempts_total` beside `outcome`.
 pub(super) const ATTEMPT_LABELS: &[Label] = &[Deployment];
+
+/// Labels of the per-request counters that do not name keys, attempts among them.
+pub(super) const KEYLESS_LABELS: [Label; 2] = [Model, ModelId];
 
 /// Per-request counters in the order in which they are shown.
 pub(super) const COUNTERS: &[CounterFamily] = &[

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 use meridian_core::ids::KeyHash;
 
-use super::catalogue::Label;
+use super::catalogue::{KEYLESS_LABELS, Label};
 
 /// Text of a label that has no value: LiteLLM writes Python's `None`.
 pub(super) const MISSING: &str = "None";
@@ -45,6 +45,15 @@ impl<'a> Probe<'a> {
             status: 0,
             texts,
         }
+    }
+
+    /// What families that do not name keys tell apart of a series' labels.
+    pub(super) fn keyless(labels: &'a LabelSet) -> Self {
+        let mut probe = Self::new(None, NO_STATUS);
+        for label in KEYLESS_LABELS {
+            probe.texts[label as usize] = labels.text(label);
+        }
+        probe
     }
 
     /// What latencies tell apart of a series' labels: not its status, class and route, and its
@@ -157,6 +166,10 @@ impl LabelSet {
                 .iter()
                 .zip(probe.texts)
                 .all(|(mine, theirs)| **mine == *theirs)
+    }
+
+    pub(super) fn key(&self) -> Option<KeyHash> {
+        self.key
     }
 
     pub(super) fn hashed_api_key(&self) -> &str {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use meridian_core::error::GatewayError;
+use meridian_core::ids::KeyHash;
 use meridian_core::money::NanoUsd;
 use meridian_core::spend::{EndReason, Payer, SpendRecord};
 use meridian_core::translate::{Change, Loss};
@@ -276,6 +277,13 @@ impl Metrics {
         stripe.series[at].add(Cell::Ended, 1);
         drop(stripe);
         self.events.rejected(reject_reason(error));
+    }
+
+    /// Shows the series of keys no more that are gone, with what they counted: otherwise those of
+    /// keys that come and go would take the place of the others in the end. Families that do not
+    /// name keys keep what those did.
+    pub fn forget(&self, is_gone: impl Fn(&KeyHash) -> bool) {
+        self.table.forget(is_gone);
     }
 
     fn probe<'a>(&self, payer: &'a Payer, labels: &RequestLabels<'a>, status: u16) -> Probe<'a> {

@@ -119,17 +119,18 @@ impl Metrics {
     /// it on a thread that serves requests.
     pub fn render(&self, gauges: &Gauges<'_>) -> Vec<u8> {
         let mut page = Page::default();
-        let stripes = self.table.copy();
+        let (stripes, forgotten) = self.table.copy();
         let series = || stripes.iter().flat_map(|stripe| &stripe.series);
         for family in COUNTERS {
-            page.counter_family(family, series());
+            let forgotten = forgotten.iter().filter(|_| !family.names_keys());
+            page.counter_family(family, series().chain(forgotten));
         }
         let latencies = || stripes.iter().flat_map(|stripe| &stripe.latencies);
         for family in LATENCIES {
             let bounds = self.table.bounds(family.latency);
             page.latency_family(family, bounds, latencies());
         }
-        page.attempts(series());
+        page.attempts(series().chain(&forgotten));
         self.write_unlabelled(&mut page, &stripes);
         write_state(&mut page, gauges);
         let unshown = self.write_key_budgets(&mut page, gauges);

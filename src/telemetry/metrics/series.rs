@@ -5,12 +5,13 @@
 //! plain integers; a page adds the threads up. The prometheus crate's vectors would cost a hash,
 //! a shared lock and several locked instructions per family.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use meridian_core::ids::KeyHash;
 use meridian_core::spend::EndReason;
 
 use super::AttemptOutcome;
@@ -45,6 +46,8 @@ const CELLS: usize = Cell::CachedTokens as usize + 1;
 #[derive(Clone)]
 pub(super) struct Series {
     pub(super) labels: Arc<LabelSet>,
+    /// Of its labels.
+    fingerprint: u64,
     /// Whether requests of this label set count as failed; follows from the labels.
     pub(super) failed: bool,
     cells: [u64; CELLS],
@@ -54,9 +57,10 @@ pub(super) struct Series {
 }
 
 impl Series {
-    fn new(labels: Arc<LabelSet>, failed: bool) -> Self {
+    fn new(labels: Arc<LabelSet>, fingerprint: u64, failed: bool) -> Self {
         Self {
             labels,
+            fingerprint,
             failed,
             cells: [0; CELLS],
             attempts: [0; AttemptOutcome::COUNT],
@@ -71,6 +75,16 @@ impl Series {
 
     pub(super) fn add_attempt(&mut self, outcome: AttemptOutcome) {
         self.attempts[outcome as usize] += 1;
+    }
+
+    /// Adds what another series counted, its latencies aside.
+    fn add_all(&mut self, other: &Self) {
+        for (cell, more) in self.cells.iter_mut().zip(other.cells) {
+            *cell = cell.wrapping_add(more);
+        }
+        for (count, more) in self.attempts.iter_mut().zip(other.attempts) {
+            *count += more;
+        }
     }
 
     fn cell(&self, cell: Cell) -> u64 {
@@ -167,6 +181,8 @@ pub(super) struct SeriesTable {
     stripes: Box<[Padded]>,
     /// Every label set there is, shared by the stripes.
     sets: DashMap<u64, Arc<LabelSet>, RandomState>,
+    /// What series counted that are not kept any more, by labels that do not name keys.
+    forgotten: Mutex<HashMap<u64, Series, RandomState>>,
     bounds: [Bounds; Latency::COUNT],
     callers: CallerLabels,
     made: AtomicUsize,
@@ -180,6 +196,7 @@ impl SeriesTable {
             state: RandomState::default(),
             stripes: (0..STRIPES).map(|_| Padded::default()).collect(),
             sets: DashMap::default(),
+            forgotten: Mutex::default(),
             bounds: Latency::ALL.map(|latency| latency.bounds(buckets)),
             callers,
             made: AtomicUsize::new(0),
@@ -295,8 +312,50 @@ impl SeriesTable {
         found
     }
 
-    /// Copies of every stripe's cells, for the page; a stripe is locked while it is copied.
-    pub(super) fn copy(&self) -> Vec<Copied> {
+    /// Makes room of the series of keys that are gone. A stripe is locked while it is gone through.
+    pub(super) fn forget(&self, is_gone: impl Fn(&KeyHash) -> bool) {
+        let keys = self.sets.iter().filter_map(|set| set.value().key());
+        let gone: HashSet<KeyHash> = keys.filter(is_gone).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let is_gone = |labels: &LabelSet| labels.key().is_some_and(|key| gone.contains(&key));
+        // First the sets: a series that a request makes meanwhile has one, and goes with the next.
+        self.sets.retain(|_, set| {
+            let kept = !is_gone(set);
+            self.made.fetch_sub(usize::from(!kept), Relaxed);
+            kept
+        });
+        let mut forgotten = self.forgotten();
+        for padded in &self.stripes {
+            let mut stripe = padded.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = stripe.take(|series| is_gone(&series.labels));
+            drop(stripe);
+            for series in &taken {
+                self.keep_sums(&mut forgotten, series);
+            }
+        }
+    }
+
+    fn keep_sums(&self, forgotten: &mut HashMap<u64, Series, RandomState>, series: &Series) {
+        let probe = Probe::keyless(&series.labels);
+        let fingerprint = probe.fingerprint(&self.state);
+        let sums = forgotten.entry(fingerprint).or_insert_with(|| {
+            Series::new(Arc::new(LabelSet::of(&probe, MISSING)), fingerprint, false)
+        });
+        sums.add_all(series);
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, HashMap<u64, Series, RandomState>> {
+        let forgotten = self.forgotten.lock();
+        forgotten.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies of every stripe's cells, for the page, and what forgotten series counted; a stripe
+    /// is locked while it is copied.
+    pub(super) fn copy(&self) -> (Vec<Copied>, Vec<Series>) {
+        // Held to the end: nothing is forgotten halfway, and so nothing is shown twice.
+        let forgotten = self.forgotten();
         let copy = |padded: &Padded| {
             let stripe = padded.0.lock().unwrap_or_else(PoisonError::into_inner);
             Copied {
@@ -305,7 +364,8 @@ impl SeriesTable {
                 unlabelled: stripe.unlabelled.clone(),
             }
         };
-        self.stripes.iter().map(copy).collect()
+        let stripes = self.stripes.iter().map(copy).collect();
+        (stripes, forgotten.values().cloned().collect())
     }
 
     /// Which families tell callers apart.
@@ -333,10 +393,25 @@ impl Stripe {
     }
 
     fn insert(&mut self, fingerprint: u64, labels: Arc<LabelSet>, failed: bool) -> usize {
-        self.series.push(Series::new(labels, failed));
+        self.series.push(Series::new(labels, fingerprint, failed));
         let at = self.series.len() - 1;
         self.series_at.insert(fingerprint, at);
         at
+    }
+
+    /// Takes series out; the others move together.
+    fn take(&mut self, is_taken: impl Fn(&Series) -> bool) -> Vec<Series> {
+        let taken: Vec<_> = self
+            .series
+            .extract_if(.., |series| is_taken(series))
+            .collect();
+        if !taken.is_empty() {
+            let places = self.series.iter().enumerate();
+            self.series_at = places
+                .map(|(at, series)| (series.fingerprint, at))
+                .collect();
+        }
+        taken
     }
 }
 

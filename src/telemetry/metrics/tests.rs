@@ -226,6 +226,93 @@ fn over_the_limit_callers_are_folded_and_nothing_is_lost() {
 }
 
 #[test]
+fn keys_that_come_and_go_take_no_room_of_others_and_no_counter_falls() {
+    let options = MetricsOptions {
+        series_max: 50,
+        ..MetricsOptions::default()
+    };
+    let metrics = Metrics::new(&options).unwrap();
+    let successes = "litellm_deployment_success_responses_total";
+    let (attempts, unpriced) = (
+        "meridian_upstream_attempts_total",
+        "meridian_price_unknown_total",
+    );
+    let stays = KeyHash::of_secret("sk-0");
+    for round in 1..=10_u32 {
+        for key in (0..1).chain(round * 100..round * 100 + 40) {
+            let mut record = record(key);
+            record.price_unknown = true;
+            settle(&metrics, &record, &LABELS);
+        }
+        let full = page(&metrics);
+        assert_eq!(
+            sum(&full, successes),
+            f64::from(40 + round),
+            "those that are there"
+        );
+        metrics.forget(|key| *key != stays);
+        let rest = page(&metrics);
+        assert_eq!(
+            sum(&rest, successes),
+            f64::from(round),
+            "the one that stays"
+        );
+        for page in [full, rest] {
+            assert_eq!(sum(&page, attempts), f64::from(41 * round));
+            assert_eq!(sum(&page, unpriced), f64::from(41 * round));
+            assert_eq!(sum(&page, "meridian_metrics_series_dropped_total"), 0.0);
+        }
+    }
+    let shown = page(&metrics);
+    assert!(
+        shown.contains("alias-0") && !shown.contains("alias-100"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_is_kept_of_forgotten_series_tells_all_apart_that_families_without_keys_show() {
+    let keyless = catalogue::COUNTERS
+        .iter()
+        .filter(|family| !family.names_keys());
+    let labels = keyless
+        .flat_map(|family| family.labels)
+        .chain(catalogue::ATTEMPT_LABELS);
+    for label in labels {
+        let stored = label.stored().expect("a label that is filled");
+        assert!(catalogue::KEYLESS_LABELS.contains(&stored), "{stored:?}");
+    }
+}
+
+#[test]
+fn series_are_forgotten_while_requests_end_and_none_is_counted_twice() {
+    const KEYS: u32 = 20;
+    const EACH: u32 = 2_000;
+    let metrics = metrics();
+    let attempts = "meridian_upstream_attempts_total";
+    std::thread::scope(|scope| {
+        let metrics = &metrics;
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(move || {
+                    for at in 0..EACH {
+                        settle(metrics, &record(at % KEYS), &LABELS);
+                    }
+                })
+            })
+            .collect();
+        let mut last = 0.0;
+        while busy.iter().any(|one| !one.is_finished()) {
+            metrics.forget(|_| true);
+            let now = sum(&page(metrics), attempts);
+            assert!(now >= last, "{now} after {last}");
+            last = now;
+        }
+    });
+    assert_eq!(sum(&page(&metrics), attempts), f64::from(2 * EACH));
+}
+
+#[test]
 fn callers_show_where_they_are_wanted() {
     for (callers, counters, latencies) in [
         (CallerLabels::Everywhere, 3, 3),
