@@ -166,14 +166,16 @@ impl Target {
         Arc::new(Self { addr, kept })
     }
 
+    /// A connection that is kept and was not closed meanwhile: servers close what nobody used for
+    /// a minute, and clients look before they send.
+    fn kept(&self) -> Option<Conn> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| kept.pop()).find(Conn::is_quiet)
+    }
+
     /// The status of a whole answer.
     async fn ask(&self, request: &[u8]) -> Option<u16> {
-        let kept = self
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut conn = match kept {
+        let mut conn = match self.kept() {
             Some(conn) => conn,
             None => Conn::try_open(self.addr).await.ok()?,
         };

@@ -217,6 +217,12 @@ impl Conn {
         let _ = self.io.shutdown().await;
     }
 
+    /// Whether nothing has come since the last answer, not even the end.
+    pub fn is_quiet(&self) -> bool {
+        let peeked = self.socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Ends the connection with RST.
     pub fn reset(self) {
         // Fails only on a socket that is gone already.
