@@ -74,7 +74,7 @@ const EMPTY_NEEDS: Rights = 3;
 /// lasts so many seconds at the demand of both. What is on its way serves nobody, and those who are
 /// cut off from each other lose it: it must be worth it.
 const LACKS_PART: f64 = 0.25;
-const LASTS_S: f64 = 28.0;
+const LASTS_S: f64 = 20.0;
 
 /// At most one of so many parts of what both have is given at a time, or so many requests' worth:
 /// demand is known little by little, and what was too much would come back. Who is empty gets much
