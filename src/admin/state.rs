@@ -284,7 +284,7 @@ impl AdminState {
         (self.0.hooks.flush_spend)().await;
     }
 
-    /// What keys have spent decides with what other nodes spent of them until now.
+    /// Counts what other nodes spent of keys until now, so that what is shown is what is stored.
     pub(super) async fn look_at_others(&self, keys: impl IntoIterator<Item = KeyHash>) {
         let scopes = keys
             .into_iter()

@@ -279,9 +279,8 @@ impl Metrics {
         self.events.rejected(reject_reason(error));
     }
 
-    /// Shows the series of keys no more that are gone, with what they counted: otherwise those of
-    /// keys that come and go would take the place of the others in the end. Families that do not
-    /// name keys keep what those did.
+    /// Drops the series of keys that are gone: otherwise keys that come and go would take up all
+    /// the room in the end. Families that do not name keys keep what those counted.
     pub fn forget(&self, is_gone: impl Fn(&KeyHash) -> bool) {
         self.table.forget(is_gone);
     }

@@ -312,7 +312,7 @@ impl SeriesTable {
         found
     }
 
-    /// Makes room of the series of keys that are gone. A stripe is locked while it is gone through.
+    /// Drops the series of keys that are gone. A stripe is locked while it is gone through.
     pub(super) fn forget(&self, is_gone: impl Fn(&KeyHash) -> bool) {
         let keys = self.sets.iter().filter_map(|set| set.value().key());
         let gone: HashSet<KeyHash> = keys.filter(is_gone).collect();
